@@ -1,0 +1,42 @@
+"""Every error that a person may meet: one clear line, and what to do about it."""
+
+from __future__ import annotations
+
+
+class FreezeTuiError(Exception):
+    """Something the person can act on.
+
+    Args:
+        message: what is wrong, in one line, naming the file or the name concerned.
+        hint: what to do about it, in one line; may be empty.
+
+    The command line prints both and exits with code 2; the TUI shows them as a notice.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class CheckpointError(FreezeTuiError):
+    """A file that cannot be read as a checkpoint."""
+
+
+class PatternError(FreezeTuiError):
+    """A pattern that is malformed, or that matches no parameter."""
+
+
+class ConfigError(FreezeTuiError):
+    """A freeze config that cannot be read, or that does not fit the model."""
+
+
+class ModelError(FreezeTuiError):
+    """An architecture that cannot be found, built or filled with the checkpoint's weights."""
+
+
+class EngineError(FreezeTuiError):
+    """The engine process ended without a report."""

@@ -1,0 +1,1 @@
+"""Which parameters are frozen. Pure: names, numbers and booleans."""
