@@ -93,7 +93,11 @@ def _fits(pattern: _Segment, segment: str) -> bool:
 def _walk(branch: Sequence[_Segment], tree: ParamTree) -> list[int]:
     nodes = [0]
     for wanted in branch:
-        nodes = [c for node in nodes for c in tree.children(node) if _fits(wanted, tree.names[c])]
+        if isinstance(wanted, str):
+            nodes = [child for node in nodes for child in tree.named(node, wanted)]
+        else:
+            fits = wanted.fullmatch
+            nodes = [c for node in nodes for c in tree.children(node) if fits(tree.names[c])]
     return nodes
 
 
@@ -153,7 +157,9 @@ def _braces(text: str) -> Iterator[tuple[int, int]]:
             i += 1
         elif text[i] == "{":
             if opened >= 0:
-                raise PatternError(f"pattern {text!r}: a brace inside a brace.", "Write the alternatives out.")
+                raise PatternError(
+                    f"pattern {text!r}: a brace inside a brace.", "Write the alternatives out."
+                )
             opened = i
         elif text[i] == "}":
             if opened < 0:

@@ -42,8 +42,8 @@ def overlay(rules: Iterable[Rule], tree: ParamTree, trains: bytearray) -> bytear
         value = b"\1" if rule.action == "train" else b"\0"
         for start, stop in matched(rule.pattern, tree):
             trains[start:stop] = value * (stop - start)
-            for index in range(start, stop) if tree.tie_groups else ():
-                for member in tree.tie_groups.get(index, ()):
+            for index in tree.tied_in(start, stop):
+                for member in tree.tie_groups[index]:
                     trains[member] = value[0]
     return trains
 

@@ -1,0 +1,293 @@
+"""The config as text: strict reading with line numbers, atomic writing that keeps comments."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.scalarbool import ScalarBoolean
+
+from freezetui.errors import ConfigError
+from freezetui.freeze.config import VERSION, Count, Expect, FreezeConfig, ModelSection, Stage
+from freezetui.freeze.rules import Rule
+
+_C = TypeVar("_C", bound=FreezeConfig)
+
+_FORMAT_KEY = "freezetui"
+_MOST_BYTES = 16 * 2**20
+_SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    (r"\$", FreezeConfig),
+    (r"\$\.model", ModelSection),
+    (r"\$\.expect", Expect),
+    (r"\$\.expect\.(frozen|trainable)", Count),
+    (r"\$\.stages\[\d*(\.\.\.)?\]", Stage),
+)
+_CHOICES = {"default": "train, freeze", "norm_statistics": "freeze, update"}
+
+
+def read_config(path: Path, cls: type[_C]) -> _C:
+    """Read a config file as `cls`.
+
+    Raises:
+        ConfigError: names the file, the line and the valid choices.
+    """
+    text = _text(path)
+    document = _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
+    return _Reader(path, document).config(cls)
+
+
+def write_config(path: Path, config: FreezeConfig) -> None:
+    """Write `config` atomically: a temporary file in the same folder, fsync, replace.
+
+    Raises:
+        ConfigError: the file cannot be written, or what is there is no config.
+    """
+    plain = _plain(config)
+    if path.suffix == ".json":
+        text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+    else:
+        old = _parse_yaml(path, _text(path)) if path.exists() else None
+        if old is not None and not isinstance(old, CommentedMap):
+            raise ConfigError(f"{path} is no freeze config.", "Choose another name to save to.")
+        text = _dump(_merged(old, plain))
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}.", "Choose another place to save to.") from None
+
+
+def _text(path: Path) -> str:
+    hint = "Pass a .freeze.yaml file."
+    try:
+        if not path.is_file() and path.exists():
+            raise ConfigError(f"{path} is no file.", hint)
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigError(f"{path} is too large for a freeze config.", hint)
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}.", hint) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is no text file.", hint) from None
+
+
+def _parse_yaml(path: Path, text: str) -> Any:
+    try:
+        for event in YAML(typ="rt").parse(text) if "*" in text else ():
+            if isinstance(event, AliasEvent):
+                where = f"{path}, line {event.start_mark.line + 1}"
+                raise ConfigError(f"{where}: a YAML alias.", "Patterns that begin with * need quotes.")
+        return YAML(typ="rt").load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", None) or "no YAML").split("\n")[0]
+        raise ConfigError(
+            f"{path}{where}: {problem}.", "Patterns that begin with * or { need quotes; keys stand once."
+        ) from None
+    except (ValueError, RecursionError, NotImplementedError) as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}.", "Write plain YAML.") from None
+
+
+def _parse_json(path: Path, text: str) -> Any:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"{path}: the key {twice!r} stands twice.", "Keep one of them.")
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}, line {error.lineno}: {error.msg}.", "Write valid JSON.") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deep.", "Write valid JSON.") from None
+
+
+class _Reader:
+    """Turns a parsed document into a config; every complaint names the file and the line."""
+
+    def __init__(self, path: Path, document: Any) -> None:
+        self.path = path
+        self.document = document
+
+    def config(self, cls: type[_C]) -> _C:
+        if not isinstance(self.document, dict) or _FORMAT_KEY not in self.document:
+            raise ConfigError(
+                f"{self.path} is no freeze config: it lacks 'freezetui: {VERSION}'.",
+                "Save one from the TUI or with `freezetui plan`.",
+            )
+        version = self.document[_FORMAT_KEY]
+        if version is True or version != VERSION:
+            raise self.error(
+                "$", _FORMAT_KEY, f"format version {version!r} is not known", f"Valid: {VERSION}."
+            )
+        plain = _builtin(self.document)
+        del plain[_FORMAT_KEY]
+        self._rules(plain, "$")
+        stages = plain.get("stages")
+        for index, stage in enumerate(stages if isinstance(stages, list) else ()):
+            if isinstance(stage, dict):
+                self._rules(stage, f"$.stages[{index}]")
+        try:
+            return msgspec.convert(plain, cls)
+        except msgspec.ValidationError as error:
+            raise self._explain(str(error)) from None
+
+    def _rules(self, section: dict[str, Any], where: str) -> None:
+        """Replace `- freeze: pattern` by what Rule looks like, in place."""
+        rules = section.get("rules")
+        if rules is None:
+            return
+        if not isinstance(rules, list):
+            raise self.error(where, "rules", "rules must be a list", "For example: - freeze: features")
+        section["rules"] = [self._rule(rule, f"{where}.rules", i) for i, rule in enumerate(rules)]
+
+    def _rule(self, rule: Any, where: str, index: int) -> dict[str, Any]:
+        if not isinstance(rule, dict) or len(rule) != 1 or next(iter(rule)) not in ("freeze", "train"):
+            raise self.error(
+                where, index, "a rule is 'freeze: PATTERN' or 'train: PATTERN'", "Valid keys: freeze, train."
+            )
+        action, pattern = next(iter(rule.items()))
+        if not isinstance(pattern, str):
+            raise self.error(
+                where, index, f"the pattern {pattern!r} is no text", "Put the pattern into quotes."
+            )
+        return {"action": action, "pattern": pattern}
+
+    def _explain(self, message: str) -> ConfigError:
+        """msgspec's complaint ("... - at `$.model.input`") with line and valid choices."""
+        problem, _, place = message.partition(" - at `")
+        place = place.rstrip("`") or "$"
+        unknown = re.search(r"unknown field `(.*)`", problem)
+        struct = next((s for pattern, s in _SECTIONS if re.fullmatch(pattern, place)), None)
+        if unknown and struct is not None:
+            fields = [*struct.__struct_fields__]
+            valid = ", ".join([_FORMAT_KEY, *fields] if struct is FreezeConfig else fields)
+            return self.error(place, unknown[1], f"unknown key {unknown[1]!r}", f"Valid keys: {valid}.")
+        parent, _, key = place.rpartition(".")
+        hint = f"Valid: {_CHOICES[key]}." if key in _CHOICES else "See the README's section on the config."
+        return self.error(parent or "$", key, f"{place.removeprefix('$.')}: {problem}", hint)
+
+    def error(self, where: str, key: str | int, problem: str, hint: str) -> ConfigError:
+        """A complaint about `key` of the section at `where` (a path as msgspec writes it)."""
+        node = self.document
+        with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
+            for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
+                node = node[name] if name else node[int(index)]
+        line = _line_of(node, key)
+        return ConfigError(f"{self.path}{f', line {line}' if line else ''}: {problem}.", hint)
+
+
+def _builtin(value: Any) -> Any:
+    """Plain Python values in place of those that remember how they were written."""
+    if isinstance(value, dict):
+        return {_builtin(key): _builtin(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_builtin(item) for item in value]
+    if isinstance(value, ScalarBoolean):
+        return bool(value)
+    plain = next((t for t in (bool, int, float, str) if isinstance(value, t)), None)
+    return plain(value) if plain else value
+
+
+def _line_of(node: Any, key: str | int) -> int | None:
+    if isinstance(node, CommentedMap | CommentedSeq):
+        position = (node.lc.data or {}).get(key)
+        return (position[0] if position else node.lc.line) + 1
+    return None
+
+
+def _plain(config: FreezeConfig) -> dict[str, Any]:
+    """The config as it is written, keys in the documented order."""
+    plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **msgspec.to_builtins(config)}
+    plain.setdefault("default", config.default)
+    plain["rules"] = [_written(rule) for rule in config.rules]
+    plain.setdefault("norm_statistics", config.norm_statistics)
+    for stage, written in zip(config.stages, plain.get("stages", ()), strict=True):
+        if stage.rules:
+            written["rules"] = [_written(rule) for rule in stage.rules]
+    return {
+        key: plain[key]
+        for key in (_FORMAT_KEY, *FreezeConfig.__struct_fields__)
+        if plain.get(key) is not None
+    }
+
+
+def _written(rule: Rule) -> dict[str, str]:
+    return {rule.action: rule.pattern}
+
+
+def _merged(old: Any, new: Any) -> Any:
+    """`new` in the shape of `old`, so that what did not change keeps its comments."""
+    if isinstance(old, CommentedMap) and isinstance(new, dict):
+        for key in [key for key in old if key not in new]:
+            del old[key]
+        for key, value in new.items():
+            old[key] = _merged(old.get(key), value)
+        return old
+    if isinstance(old, CommentedSeq) and isinstance(new, list):
+        for index, value in enumerate(new[: len(old)]):
+            if old[index] != value:
+                old[index] = value
+        del old[len(new) :]
+        old.extend(new[len(old) :])
+        return old
+    return old if old == new and type(old) is not bool else new
+
+
+def _dump(document: Any) -> str:
+    yaml = YAML(typ="rt")
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.allow_unicode = True
+    stream = io.StringIO()
+    yaml.dump(_flowing(document), stream)
+    return stream.getvalue()
+
+
+def _flowing(document: Any) -> Any:
+    """Small leaves on one line: `{tensors: 20, elements: 7635264}` and shapes."""
+    sections = [(document, "model", ("arguments", "input")), (document, "expect", ("frozen", "trainable"))]
+    for parent, key, leaves in sections:
+        section = parent.get(key) or {}
+        for leaf in leaves:
+            value = section.get(leaf)
+            if value and not isinstance(value, CommentedMap | CommentedSeq):
+                section[leaf] = flow = CommentedMap(value) if isinstance(value, dict) else CommentedSeq(value)
+                flow.fa.set_flow_style()
+    return document
+
+
+def _replace(path: Path, text: str) -> None:
+    path = path.resolve()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        os.chmod(temporary, mode)  # noqa: PTH101
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,164 @@
+"""From a choice back to rules: the fewest subtree rules that say the same, then written short."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import chain, groupby
+
+from freezetui.freeze.patterns import escape, literal
+from freezetui.freeze.rules import Action, Rule, overlay
+from freezetui.freeze.tree import ParamTree
+
+_ACTIONS: tuple[Action, Action] = ("freeze", "train")
+_INHERIT, _FREE, _NEVER = 2, 2, 2**31
+
+
+def choose_rules(tree: ParamTree, trains: bytes) -> tuple[Action, tuple[Rule, ...]]:
+    """The default and the rules, written as short as can be, that give `trains`.
+
+    Args:
+        trains: per tensor of `tree`, 1 to train and 0 to freeze; what cannot train does not matter.
+    """
+    candidates = {a: added_rules(tree, trains, bytes([v]) * len(trains)) for v, a in enumerate(_ACTIONS)}
+    default: Action = "freeze" if len(candidates["freeze"]) < len(candidates["train"]) else "train"
+    return default, candidates[default]
+
+
+def added_rules(tree: ParamTree, trains: bytes, base: bytes) -> tuple[Rule, ...]:
+    """The rules that, put below whatever selects `base`, select `trains`, written as short as can be."""
+    rules = compact(tree, _chosen(tree, trains, base))
+    got = overlay(rules, tree, bytearray(base))
+    wrong = (i for i, tensor in enumerate(tree.tensors) if got[i] != trains[i] and not tensor.fixed)
+    # Only where a tensor and a module share one name does a subtree rule say too much.
+    exact = (Rule(_ACTIONS[trains[i]], "re:" + re.escape(tree.tensors[i].name)) for i in wrong)
+    return (*rules, *exact)
+
+
+def cover(tree: ParamTree, trains: bytes, base: bytes) -> list[Rule]:
+    """The fewest subtree rules that turn `base` into `trains`, ancestors before what they contain.
+
+    Args:
+        trains: per tensor 1 to train, 0 to freeze; what cannot train is free.
+        base: per tensor, what it is where no rule names it.
+    """
+    return [
+        Rule(_ACTIONS[action], literal(tree.path(node)) if node else "**")
+        for node, action in _chosen(tree, trains, base)
+    ]
+
+
+def _chosen(tree: ParamTree, trains: bytes, base: bytes) -> list[tuple[int, int]]:
+    """The nodes that get a rule of their own, and 0 to freeze or 1 to train, in preorder.
+
+    Dynamic programming from the leaves up. `keep[s][node]` is how many rules the subtree needs when the
+    node inherits `s` (freeze, train, or no rule at all) and gets no rule of its own, which costs one.
+    """
+    wanted = bytes(_FREE if t.fixed else value for t, value in zip(tree.tensors, trains, strict=True))
+    visited = _until_uniform(tree, wanted)
+    keep = [array("q", bytes(8 * len(tree))) for _ in range(3)]
+    for node in reversed(visited):
+        if tree.leaf[node] or _uniform(wanted, *tree.span(node)):
+            _set_costs(keep, node, wanted, base, tree.span(node))
+        own = 1 + min(keep[0][node], keep[1][node])
+        for column in keep if node else ():
+            column[tree.parents[node]] += min(column[node], own)
+    chosen: list[tuple[int, int]] = []
+    inherited = bytearray([_INHERIT]) * len(tree)
+    for node in visited:
+        state = inherited[tree.parents[node]] if node else _INHERIT
+        action = 0 if keep[0][node] <= keep[1][node] else 1
+        gain = keep[state][node] - 1 - keep[action][node]
+        # At equal cost a rule on a whole module reads better than one on its only tensor.
+        if gain > 0 or (gain == 0 and keep[action][node] == 0):
+            chosen.append((node, action))
+            state = action
+        inherited[node] = state
+    return chosen
+
+
+def _uniform(wanted: bytes, start: int, stop: int) -> bool:
+    return not (wanted.count(0, start, stop) and wanted.count(1, start, stop))
+
+
+def _until_uniform(tree: ParamTree, wanted: bytes) -> list[int]:
+    """The nodes in preorder, without what lies below a node whose tensors all want the same."""
+    visited, node = [], 0
+    while node < len(tree):
+        visited.append(node)
+        node = tree.end[node] if _uniform(wanted, *tree.span(node)) else node + 1
+    return visited
+
+
+def _set_costs(
+    keep: Sequence[array[int]], node: int, wanted: bytes, base: bytes, span: tuple[int, int]
+) -> None:
+    """The costs of a subtree whose tensors all want the same."""
+    for state in (0, 1):
+        keep[state][node] = _NEVER if wanted.count(1 - state, *span) else 0
+    differs = any(w not in (b, _FREE) for w, b in zip(wanted[slice(*span)], base[slice(*span)], strict=True))
+    keep[_INHERIT][node] = _NEVER if differs else 0
+
+
+_Path = tuple[tuple[str, ...], ...]
+
+
+def compact(tree: ParamTree, chosen: Iterable[tuple[int, int]]) -> list[Rule]:
+    """Rules for chosen nodes, those that differ in one segment written as one with braces.
+
+    Rules of equal depth name disjoint subtrees, so among them the order is free.
+    """
+    groups: dict[tuple[int, int], list[_Path]] = {}
+    for node, action in chosen:
+        path = tuple((segment,) for segment in tree.path(node).split(".")) if node else ()
+        groups.setdefault((len(path), action), []).append(path)
+    rules = []
+    for (_, action), paths in sorted(groups.items(), key=lambda item: item[0][0]):
+        rules += [Rule(_ACTIONS[action], _text(tree, path)) for path in _merge(paths)]
+    return rules
+
+
+def _merge(paths: list[_Path]) -> list[_Path]:
+    """Join paths that are equal but for one segment, until none are left."""
+    before = len(paths) + 1
+    while len(paths) < before:
+        before = len(paths)
+        for position in range(len(paths[0])):
+            merged: dict[tuple[_Path, _Path], tuple[str, ...]] = {}
+            for path in paths:
+                rest = (path[:position], path[position + 1 :])
+                merged[rest] = merged.get(rest, ()) + path[position]
+            paths = [(*left, names, *right) for (left, right), names in merged.items()]
+    return paths
+
+
+def _text(tree: ParamTree, path: _Path) -> str:
+    if not path:
+        return "**"
+    if path == (("",),):
+        return literal("")
+    parts = [
+        escape(names[0]) if len(names) == 1 else "{" + _alternatives(tree, path[:position], names) + "}"
+        for position, names in enumerate(path)
+    ]
+    text = ".".join(parts)
+    return "\\" + text if text.startswith("re:") else text
+
+
+def _alternatives(tree: ParamTree, above: _Path, names: Sequence[str]) -> str:
+    """`0..11,head`: runs of numbers become ranges where no sibling outside `names` lies between."""
+    nodes: Iterable[int] = (0,)
+    for segment in above:
+        wanted = frozenset(segment)
+        nodes = [c for node in nodes for c in tree.children(node) if tree.names[c] in wanted]
+    siblings = {tree.names[child] for child in chain.from_iterable(map(tree.children, nodes))}
+    chosen = {int(name) for name in names if _is_number(name)}
+    ordered = sorted({int(name) for name in siblings if _is_number(name)} | chosen)
+    runs = [list(run) for inside, run in groupby(ordered, chosen.__contains__) if inside]
+    numbers = [f"{run[0]}..{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs]
+    return ",".join([*numbers, *(escape(name) for name in names if not _is_number(name))])
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 10 and str(int(name)) == name

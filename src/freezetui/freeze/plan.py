@@ -1,0 +1,209 @@
+"""FreezePlan: which tensors train, with undo."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from freezetui.freeze.tree import ParamTree
+
+FROZEN, TRAINABLE, FIXED = 0, 1, 2
+
+State = Literal["frozen", "trainable", "mixed", "fixed"]
+
+_TO = {value: bytes([value, value, FIXED]) + bytes(range(3, 256)) for value in (FROZEN, TRAINABLE)}
+_RUN = (re.compile(rb"\x00+"), re.compile(rb"\x01+"))
+_INVERT = bytes([TRAINABLE, FROZEN, FIXED]) + bytes(range(3, 256))
+
+
+class Tally(NamedTuple):
+    """A count of tensors, their elements and their bytes; a tied tensor counts once."""
+
+    tensors: int = 0
+    elements: int = 0
+    bytes: int = 0
+
+    def __sub__(self, other: Tally) -> Tally:
+        return Tally(self.tensors - other.tensors, self.elements - other.elements, self.bytes - other.bytes)
+
+
+class Totals(NamedTuple):
+    """What a range of tensors holds: frozen and trainable parameters, and what cannot train (buffers)."""
+
+    frozen: Tally
+    trainable: Tally
+    fixed: Tally
+
+    @property
+    def parameters(self) -> Tally:
+        """Frozen and trainable together."""
+        return Tally(*map(sum, zip(self.frozen, self.trainable, strict=True)))
+
+    @property
+    def share(self) -> float:
+        """The trainable part of the parameters' elements, 0 to 1; 0 where there are none."""
+        elements = self.parameters.elements
+        return self.trainable.elements / elements if elements else 0.0
+
+
+class FreezePlan:
+    """The choice for every tensor of a tree: one byte each, 0 frozen, 1 trainable, 2 cannot train.
+
+    Ranges are half-open ranges of tensors, as `ParamTree.span` gives them. Tied tensors move together.
+
+    Args:
+        tree: what the bytes stand for.
+        trains: per tensor, 1 to train and 0 to freeze; None trains everything that can.
+
+    Attributes:
+        version: grows with every change, undo and redo included.
+    """
+
+    def __init__(self, tree: ParamTree, trains: bytes | bytearray | None = None) -> None:
+        self.tree = tree
+        self.version = 0
+        self._undo: list[_Diff] = []
+        self._redo: list[_Diff] = []
+        self.states = bytearray([TRAINABLE]) * len(tree.tensors) if trains is None else bytearray(trains)
+        for index, tensor in enumerate(tree.tensors):
+            if tensor.kind == "buffer" or tensor.fixed:
+                self.states[index] = FIXED
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is something to undo."""
+        return bool(self._undo)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is something to redo."""
+        return bool(self._redo)
+
+    def trains(self) -> bytes:
+        """Per tensor, 1 where it trains and 0 where it is frozen or cannot train."""
+        return bytes(self.states.translate(bytes([0, 1, 0]) + bytes(range(3, 256))))
+
+    def set(self, spans: Iterable[tuple[int, int]], trainable: bool) -> int:
+        """Freeze or train some ranges as one edit; returns how many tensors changed."""
+        table = _TO[TRAINABLE if trainable else FROZEN]
+        return self._edit(spans, table)
+
+    def invert(self, start: int, stop: int) -> int:
+        """Freeze what trains and train what is frozen in a range; returns how many tensors changed."""
+        inverted = self.states[start:stop].translate(_INVERT)
+        new = self.states[:start] + inverted + self.states[stop:]
+        for index in self.tree.tied_in(start, stop):
+            for member in self.tree.tie_groups[index]:
+                if FIXED not in (new[index], new[member]):
+                    new[member] = inverted[index - start]
+        return self._commit(new)
+
+    def toggle(self, start: int, stop: int) -> int:
+        """Freeze a range that trains as a whole, else train all of it; returns how many tensors changed."""
+        return self.set([(start, stop)], trainable=self.state(start, stop) != "trainable")
+
+    def replace(self, trains: bytes | bytearray) -> int:
+        """Make the whole choice anew, as one edit; returns how many tensors changed."""
+        new = bytearray(
+            old if old == FIXED else value for old, value in zip(self.states, trains, strict=True)
+        )
+        return self._commit(new)
+
+    def undo(self) -> tuple[int, int] | None:
+        """Take the last edit back; returns the range that changed, None when there was nothing."""
+        return self._shift(self._undo, self._redo)
+
+    def redo(self) -> tuple[int, int] | None:
+        """Do again what was undone; returns the range that changed, None when there was nothing."""
+        return self._shift(self._redo, self._undo)
+
+    def state(self, start: int, stop: int) -> State:
+        """The state of a range; "fixed" where nothing in it can train."""
+        trainable = self.states.count(TRAINABLE, start, stop)
+        frozen = self.states.count(FROZEN, start, stop)
+        if trainable:
+            return "mixed" if frozen else "trainable"
+        return "frozen" if frozen else "fixed"
+
+    def totals(self, start: int, stop: int) -> Totals:
+        """Tensors, elements and bytes of a range by state; a tensor tied within it counts once."""
+        frozen, trainable = self._tally(FROZEN, start, stop), self._tally(TRAINABLE, start, stop)
+        return Totals(frozen, trainable, Tally(*self.tree.totals(start, stop)) - frozen - trainable)
+
+    def _tally(self, value: int, start: int, stop: int) -> Tally:
+        count = self.states.count(value, start, stop)
+        if count == 0:
+            return Tally()
+        tree = self.tree
+        if count == stop - start:
+            return Tally(*tree.totals(start, stop))
+        elements = nbytes = 0
+        for run in re.finditer(_RUN[value], memoryview(self.states)[start:stop]):
+            first, last = start + run.start(), start + run.end()
+            elements += tree.elements_before[last] - tree.elements_before[first]
+            nbytes += tree.bytes_before[last] - tree.bytes_before[first]
+        for alias in tree.aliases(start, stop):
+            if self.states[alias] == value:
+                count -= 1
+                elements -= tree.tensors[alias].elements
+                nbytes -= tree.tensors[alias].bytes
+        return Tally(count, elements, nbytes)
+
+    def _edit(self, spans: Iterable[tuple[int, int]], table: bytes) -> int:
+        new = bytearray(self.states)
+        groups = self.tree.tie_groups
+        for start, stop in spans:
+            new[start:stop] = new[start:stop].translate(table)
+            for index in self.tree.tied_in(start, stop):
+                for member in groups[index]:
+                    if FIXED not in (new[index], new[member]):
+                        new[member] = new[index]
+        return self._commit(new)
+
+    def _commit(self, new: bytearray) -> int:
+        diff = _Diff.between(self.states, new)
+        if diff is None:
+            return 0
+        self.states = new
+        self._undo.append(diff)
+        self._redo.clear()
+        self.version += 1
+        return diff.changed
+
+    def _shift(self, source: list[_Diff], target: list[_Diff]) -> tuple[int, int] | None:
+        if not source:
+            return None
+        diff = source.pop()
+        diff.flip(self.states)
+        target.append(diff)
+        self.version += 1
+        return diff.start, diff.stop
+
+
+class _Diff(NamedTuple):
+    """The exclusive-or of two states, packed: flipping it once is the edit, flipping it again the undo."""
+
+    start: int
+    stop: int
+    changed: int
+    packed: bytes
+
+    @classmethod
+    def between(cls, old: bytearray, new: bytearray) -> _Diff | None:
+        difference = _xor(old, new)
+        trimmed = difference.lstrip(b"\0")
+        if not trimmed:
+            return None
+        start = len(difference) - len(trimmed)
+        trimmed = trimmed.rstrip(b"\0")
+        changed = len(trimmed) - trimmed.count(0)
+        return cls(start, start + len(trimmed), changed, zlib.compress(trimmed, 1))
+
+    def flip(self, states: bytearray) -> None:
+        states[self.start : self.stop] = _xor(states[self.start : self.stop], zlib.decompress(self.packed))
+
+
+def _xor(a: bytes | bytearray, b: bytes | bytearray) -> bytes:
+    return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(len(a), "big")
