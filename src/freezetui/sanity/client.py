@@ -1,0 +1,184 @@
+"""The face's side of the engine: starts it, streams its events, ends it. Knows no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from freezetui.errors import EngineError
+from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, decode_event, encode
+from freezetui.sanity.report import SanityReport
+
+# Without the "" entry a file called torch.py in the current folder is never imported by accident.
+_BOOT = (
+    "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; "
+    "from freezetui.sanity.engine import main; main()"
+)
+_PACKAGES = str(Path(__file__).resolve().parents[2])
+_TAIL_BYTES = 64 * 1024
+
+
+class Engine:
+    """One engine process, running one check.
+
+    It lives in a process group of its own, which ends with `close`, with `cancel`, after `timeout`, and
+    when this process ends in whatever way, since the engine watches its stdin.
+
+    Args:
+        request: what to check.
+        timeout: seconds until the engine is killed; None waits for ever.
+    """
+
+    def __init__(self, request: CheckRequest, timeout: float | None = None) -> None:
+        self._timeout = timeout
+        self._timed_out = self._cancelled = False
+        self._log = tempfile.NamedTemporaryFile(prefix="freezetui-", suffix=".log")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, _PACKAGES],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
+            start_new_session=True,
+        )
+        threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(encode(request))
+            self._process.stdin.flush()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def events(self) -> Iterator[Progress | Finished]:
+        """Events as they come; the last is Finished, except after `cancel`: then they just end.
+
+        Blocks between events, so a user interface iterates in a thread.
+
+        Raises:
+            EngineError: the check failed, the engine crashed or took longer than the timeout.
+        """
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                event = decode_event(line)
+            except msgspec.DecodeError:
+                break
+            if isinstance(event, Failed):
+                raise EngineError(event.message, event.hint)
+            yield event
+            if isinstance(event, Finished):
+                return
+        self._process.wait()
+        if not self._cancelled:
+            raise self._explanation()
+
+    def cancel(self) -> None:
+        """Kill the engine and whatever it started, at once; may be called from any thread."""
+        self._cancelled = True
+        self._kill()
+
+    def close(self) -> None:
+        """End the engine if it still runs, and remove its log."""
+        self._kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._log.close()
+
+    def log_tail(self, lines: int = 20) -> list[str]:
+        """The last lines of what the engine and the model's code printed, control characters removed."""
+        try:
+            with open(self._log.name, "rb") as file:  # noqa: PTH123
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        kept = [line.rstrip() for line in printable(text).split("\n")]
+        return [line for line in kept if line][-lines:]
+
+    def _watch(self) -> None:
+        """Keep the timeout, and end what a dead engine has left behind, so that its pipe closes."""
+        try:
+            self._process.wait(self._timeout)
+        except subprocess.TimeoutExpired:
+            self._timed_out = True
+            self._kill()
+        else:
+            _kill_group(self._process.pid)
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            _kill_group(self._process.pid)
+
+    def _explanation(self) -> EngineError:
+        if self._timed_out:
+            return EngineError(
+                f"The check took longer than {self._timeout:g} s and was ended.",
+                f"Raise --timeout.{self._last_words()}",
+            )
+        code = self._process.returncode
+        if code == -signal.SIGKILL:
+            message = "The engine process was killed (signal 9), probably because memory ran out."
+            return EngineError(message, f"Try a smaller input or another --device.{self._last_words()}")
+        if code < 0:
+            message = f"The engine process was ended by signal {-code} ({signal.strsignal(-code)})."
+        else:
+            message = f"The engine process ended with exit code {code} and without a report."
+        return EngineError(message, self._last_words().lstrip())
+
+    def _last_words(self) -> str:
+        """The line of the log that tells most: where a crash happened, else the last one."""
+        lines = self.log_tail(200)
+        crash = next((i for i, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
+        if crash is not None:
+            lines = [line for line in lines[crash:] if line.startswith("  File ")][:1] or lines[:crash]
+        return f" Last in the log: {lines[-1].strip()}" if lines else ""
+
+
+def run_check(
+    request: CheckRequest,
+    on_progress: Callable[[Progress], None] | None = None,
+    timeout: float | None = None,
+) -> SanityReport:
+    """Run one check to its end.
+
+    Raises:
+        EngineError: it failed, crashed or took longer than `timeout` seconds.
+    """
+    with Engine(request, timeout) as engine:
+        for event in engine.events():
+            if isinstance(event, Finished):
+                return event.report
+            if on_progress is not None:
+                on_progress(event)
+    raise EngineError("The check was cancelled.")
+
+
+def printable(text: str) -> str:
+    """`text` without escape sequences and control characters, newlines kept."""
+    text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b.", "", text)
+    return "".join(c for c in text.replace("\r", "\n") if c == "\n" or c.isprintable())
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
