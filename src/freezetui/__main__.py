@@ -1,6 +1,6 @@
 """`python -m freezetui`."""
 
-from freezetui.cli import main
+from freezetui.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.scalarbool import ScalarBoolean
 
@@ -205,7 +206,7 @@ def _builtin(value: Any) -> Any:
 def _line_of(node: Any, key: str | int) -> int | None:
     if isinstance(node, CommentedMap | CommentedSeq):
         position = (node.lc.data or {}).get(key)
-        return (position[0] if position else node.lc.line) + 1
+        return int(position[0] if position else node.lc.line) + 1
     return None
 
 

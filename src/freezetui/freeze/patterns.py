@@ -9,7 +9,7 @@ match the full parameter name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from freezetui.errors import PatternError
@@ -66,7 +66,7 @@ class Pattern:
         """The tensors of `tree` that this pattern names, as half-open ranges in order; [] for none."""
         if self._regex is not None:
             fullmatch = self._regex.fullmatch
-            return _runs(i for i, tensor in enumerate(tree.tensors) if fullmatch(tensor.name))
+            return runs(i for i, tensor in enumerate(tree.tensors) if fullmatch(tensor.name))
         found = {tree.span(node) for branch in self._branches for node in _walk(branch, tree)}
         return sorted(found)
 
@@ -101,16 +101,17 @@ def _walk(branch: Sequence[_Segment], tree: ParamTree) -> list[int]:
     return nodes
 
 
-def _runs(indices: Iterator[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
+def runs(indices: Iterable[int]) -> list[tuple[int, int]]:
+    """Ascending numbers as half-open ranges."""
+    found: list[tuple[int, int]] = []
     start = stop = -1
     for index in indices:
         if index != stop:
             if start >= 0:
-                runs.append((start, stop))
+                found.append((start, stop))
             start = index
         stop = index + 1
-    return [*runs, (start, stop)] if start >= 0 else runs
+    return [*found, (start, stop)] if start >= 0 else found
 
 
 def _branch_regex(branch: Sequence[_Segment]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from freezetui.freeze.tree import ParamTree
@@ -25,6 +25,10 @@ class Tally(NamedTuple):
     elements: int = 0
     bytes: int = 0
 
+    def plus(self, other: Tally) -> Tally:
+        """The sum, field by field."""
+        return Tally(self.tensors + other.tensors, self.elements + other.elements, self.bytes + other.bytes)
+
     def __sub__(self, other: Tally) -> Tally:
         return Tally(self.tensors - other.tensors, self.elements - other.elements, self.bytes - other.bytes)
 
@@ -39,7 +43,14 @@ class Totals(NamedTuple):
     @property
     def parameters(self) -> Tally:
         """Frozen and trainable together."""
-        return Tally(*map(sum, zip(self.frozen, self.trainable, strict=True)))
+        return self.frozen.plus(self.trainable)
+
+    @property
+    def state(self) -> State:
+        """Of the whole range; "fixed" where nothing in it can train."""
+        if self.trainable.tensors:
+            return "mixed" if self.frozen.tensors else "trainable"
+        return "frozen" if self.frozen.tensors else "fixed"
 
     @property
     def share(self) -> float:
@@ -90,19 +101,18 @@ class FreezePlan:
         table = _TO[TRAINABLE if trainable else FROZEN]
         return self._edit(spans, table)
 
-    def invert(self, start: int, stop: int) -> int:
-        """Freeze what trains and train what is frozen in a range; returns how many tensors changed."""
-        inverted = self.states[start:stop].translate(_INVERT)
-        new = self.states[:start] + inverted + self.states[stop:]
-        for index in self.tree.tied_in(start, stop):
-            for member in self.tree.tie_groups[index]:
-                if FIXED not in (new[index], new[member]):
-                    new[member] = inverted[index - start]
+    def invert(self, spans: Iterable[tuple[int, int]]) -> int:
+        """Freeze what trains and train what is frozen, as one edit; returns how many tensors changed."""
+        new = bytearray(self.states)
+        for start, stop in spans:
+            new[start:stop] = self.states[start:stop].translate(_INVERT)
+            for index in self.tree.tied_in(start, stop):
+                self._tie(new, index)
         return self._commit(new)
 
-    def toggle(self, start: int, stop: int) -> int:
-        """Freeze a range that trains as a whole, else train all of it; returns how many tensors changed."""
-        return self.set([(start, stop)], trainable=self.state(start, stop) != "trainable")
+    def toggle(self, spans: Sequence[tuple[int, int]]) -> int:
+        """Freeze what trains as a whole, else train all of it; returns how many tensors changed."""
+        return self.set(spans, trainable=self.totals_over(spans).state != "trainable")
 
     def replace(self, trains: bytes | bytearray) -> int:
         """Make the whole choice anew, as one edit; returns how many tensors changed."""
@@ -119,18 +129,17 @@ class FreezePlan:
         """Do again what was undone; returns the range that changed, None when there was nothing."""
         return self._shift(self._redo, self._undo)
 
-    def state(self, start: int, stop: int) -> State:
-        """The state of a range; "fixed" where nothing in it can train."""
-        trainable = self.states.count(TRAINABLE, start, stop)
-        frozen = self.states.count(FROZEN, start, stop)
-        if trainable:
-            return "mixed" if frozen else "trainable"
-        return "frozen" if frozen else "fixed"
-
     def totals(self, start: int, stop: int) -> Totals:
         """Tensors, elements and bytes of a range by state; a tensor tied within it counts once."""
         frozen, trainable = self._tally(FROZEN, start, stop), self._tally(TRAINABLE, start, stop)
         return Totals(frozen, trainable, Tally(*self.tree.totals(start, stop)) - frozen - trainable)
+
+    def totals_over(self, spans: Iterable[tuple[int, int]]) -> Totals:
+        """The totals of several ranges together; tensors tied across them count in each."""
+        sums = [Tally(), Tally(), Tally()]
+        for start, stop in spans:
+            sums = [a.plus(b) for a, b in zip(sums, self.totals(start, stop), strict=True)]
+        return Totals(*sums)
 
     def _tally(self, value: int, start: int, stop: int) -> Tally:
         count = self.states.count(value, start, stop)
@@ -153,14 +162,17 @@ class FreezePlan:
 
     def _edit(self, spans: Iterable[tuple[int, int]], table: bytes) -> int:
         new = bytearray(self.states)
-        groups = self.tree.tie_groups
         for start, stop in spans:
             new[start:stop] = new[start:stop].translate(table)
             for index in self.tree.tied_in(start, stop):
-                for member in groups[index]:
-                    if FIXED not in (new[index], new[member]):
-                        new[member] = new[index]
+                self._tie(new, index)
         return self._commit(new)
+
+    def _tie(self, states: bytearray, index: int) -> None:
+        """Give every tensor tied to `index` its state."""
+        for member in self.tree.tie_groups[index]:
+            if FIXED not in (states[index], states[member]):
+                states[member] = states[index]
 
     def _commit(self, new: bytearray) -> int:
         diff = _Diff.between(self.states, new)

@@ -1,0 +1,10 @@
+"""Foreign text, made safe to show in a terminal."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """`text` with control, bidirectional and other invisible characters escaped as in a Python literal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,0 +1,299 @@
+"""The command line: one thin function per command. Never imports torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freezetui import __version__
+from freezetui.errors import FreezeTuiError
+
+if TYPE_CHECKING:
+    from freezetui.sanity.protocol import Progress
+    from freezetui.session import Options, Session
+
+_EXAMPLES = """\b
+Examples:
+  freezetui model.pth                          choose in the terminal
+  freezetui show model.pth --depth 2           print the tree
+  freezetui plan model.pth --freeze features   write a config without the TUI
+  freezetui check model.pth                    prove that what is frozen stays put
+\b
+Exit codes: 0 fine or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
+Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
+"""
+
+
+class _Commands(click.Group):
+    """`freezetui PATH` means `freezetui open PATH`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands:
+            args = ["open", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # An option of `open` may stand before the path: freezetui --key ema model.pth
+        if args and args[0].startswith("-") and args[0] not in ("--help", "-h", "--version"):
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="PATH | COMMAND ...",
+)
+@click.version_option(__version__, prog_name="freezetui")
+def main() -> None:
+    """Choose which weights of a PyTorch checkpoint train and which stay frozen, and prove that they do.
+
+    `freezetui PATH` opens a checkpoint in the terminal.
+    """
+
+
+_path = click.argument("path", type=click.Path(path_type=str))
+_key = click.option("--key", metavar="KEY", help="Which nested dict holds the state_dict.")
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The freeze config; NAME.freeze.yaml by default.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document and nothing else.")
+
+
+def _pair(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """`--arg name=value`, the value read as JSON where it is JSON."""
+    import json
+
+    arguments: dict[str, Any] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{value!r} is not name=value.")
+        try:
+            arguments[name] = json.loads(text)
+        except ValueError:
+            arguments[name] = text
+    return arguments
+
+
+def _shape(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
+    parts = (value or "").lower().replace("x", ",").split(",")
+    if value and not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{value!r} is no shape; for example 3,224,224.")
+    return tuple(map(int, parts)) if value else ()
+
+
+def _device(_: click.Context, __: click.Parameter, value: str) -> str:
+    import re
+
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.")
+    return value
+
+
+def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the sanity step."""
+    for option in reversed(
+        (
+            click.option(
+                "--architecture",
+                metavar="SPEC",
+                default="",
+                help="torchvision:NAME, package.module:callable or path/to/file.py:callable.",
+            ),
+            click.option(
+                "--arg",
+                "arguments",
+                multiple=True,
+                metavar="NAME=VALUE",
+                callback=_pair,
+                help="For the architecture.",
+            ),
+            click.option("--input", metavar="SHAPE", callback=_shape, help="One example, e.g. 3,224,224."),
+            click.option(
+                "--device",
+                default="auto",
+                show_default=True,
+                callback=_device,
+                help="auto, cpu, cuda[:n] or mps.",
+            ),
+            click.option("--steps", type=click.IntRange(1, 1000), default=3, show_default=True),
+            click.option(
+                "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Ends a check that hangs."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@main.command(name="open")
+@_path
+@_key
+@_config
+@_model_options
+def open_command(path: str, **options: Any) -> None:
+    """Open a checkpoint in the terminal; without a terminal, print what `show` prints."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _show(_options(path, **options), depth=None, as_json=False)
+        return
+    from freezetui.tui.app import FreezeTuiApp
+
+    app = FreezeTuiApp(_options(path, **options))
+    code = app.run()
+    if app.failure is not None:
+        raise app.failure
+    sys.exit(code or 0)
+
+
+@main.command()
+@_path
+@_key
+@_config
+@_json
+@click.option("--depth", type=click.IntRange(0), metavar="N", help="Only N levels of the tree.")
+def show(path: str, as_json: bool, depth: int | None, **options: Any) -> None:
+    """Print the tree with counts and states."""
+    _show(_options(path, **options), depth, as_json)
+
+
+class _InOrder(click.Option):
+    """An option whose values are kept in `ctx.meta["rules"]` in the order of the command line."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        super().add_to_parser(parser, ctx)
+        for name in self.opts:
+            option = parser._long_opt[name]
+            process = option.process
+
+            def remember(value: str, state: Any, _process: Any = process, _name: str = name) -> None:
+                ctx.meta.setdefault("rules", []).append((_name.removeprefix("--"), value))
+                _process(value, state)
+
+            option.process = remember
+
+
+@main.command()
+@_path
+@_key
+@click.option("--freeze", cls=_InOrder, multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
+@click.option("--train", cls=_InOrder, multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
+@click.option(
+    "--preset", metavar="NAME", help="Start from head, last-blocks:N, norms, biases, everything, nothing."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="NAME.freeze.yaml by default."
+)
+@click.pass_context
+def plan(
+    ctx: click.Context, path: str, key: str | None, preset: str | None, output: Path | None, **_: Any
+) -> None:
+    """Write a freeze config without the TUI; --freeze and --train count in the order given."""
+    from freezetui.freeze.presets import find_preset
+    from freezetui.freeze.rules import Rule
+    from freezetui.plain.show import totals_lines
+
+    chosen = find_preset(preset) if preset else None
+    session = _session(_options(path, key=key, config=output if output and output.exists() else None))
+    rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta.get("rules", ()))
+    session.choose(chosen, rules)
+    click.echo(f"{session.save(output)}", err=True)
+    click.echo("\n".join(totals_lines(session.plan)))
+
+
+@main.command()
+@_path
+@_key
+@_config
+@_model_options
+@_json
+def check(path: str, as_json: bool, **options: Any) -> None:
+    """Run the sanity step: a few real training steps, then compare every tensor bit for bit."""
+    from freezetui.sanity.client import run_check
+
+    session = _session(_options(path, **options))
+    if not session.asked and not _may_import(session):
+        raise FreezeTuiError(
+            f"{session.config_path} asks to import and run {session.architecture}.",
+            f"If you trust it, pass --architecture {session.architecture}",
+        )
+    for line in session.differences:
+        click.echo(f"{session.config_path.name}: {line}", err=True)
+    report = run_check(session.request(), _progress, session.options.timeout)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.encode(report).decode())
+    else:
+        from freezetui.plain.report import report_lines
+
+        click.echo("\n".join(report_lines(report)))
+    sys.exit(report.exit_code)
+
+
+def _options(path: str, **options: Any) -> Options:
+    from freezetui.session import Options
+
+    return Options(source=path, **options)
+
+
+def _session(options: Options) -> Session:
+    from freezetui.session import Session
+
+    session = Session(options)
+    if session.problem is not None:
+        raise session.problem
+    return session
+
+
+def _show(options: Options, depth: int | None, as_json: bool) -> None:
+    from freezetui.plain.show import show_json, show_lines
+
+    session = _session(options)
+    for line in session.differences:
+        click.echo(f"{session.config_path.name}: {line}", err=True)
+    if as_json:
+        import msgspec
+
+        document = show_json(session.checkpoint, session.plan, session.architecture)
+        click.echo(msgspec.json.encode(document).decode())
+    else:
+        click.echo("\n".join(show_lines(session.checkpoint, session.plan, session.label, depth)))
+
+
+def _may_import(session: Session) -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    question = f"{session.config_path.name} asks to import and run {session.architecture}. Do it?"
+    return click.confirm(question, err=True)
+
+
+def _progress(event: Progress) -> None:
+    click.echo(event.text, err=True)
+
+
+def run() -> None:
+    """The entry point: what a person can act on becomes one line on stderr and exit code 2."""
+    try:
+        main()
+    except FreezeTuiError as error:
+        from freezetui.checkpoint.text import printable
+
+        click.echo(f"freezetui: {printable(str(error))}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output has enough; without this Python complains while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""What the face says in plain text: numbers, the tree, the report."""

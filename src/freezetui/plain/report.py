@@ -1,0 +1,58 @@
+"""A sanity report as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from freezetui.plain import numbers
+from freezetui.sanity.report import Finding, SanityReport
+
+_SIGNS = {"error": "✗", "warning": "!", "note": "·"}
+
+
+def headline(report: SanityReport) -> str:
+    """The verdict in a few words."""
+    frozen = report.frozen
+    if report.verdict == "moved":
+        return f"✗ MOVED: {numbers.plural(len(frozen.moved), 'frozen tensor')} changed"
+    if report.verdict == "held":
+        return f"✓ HELD: {numbers.plural(frozen.tensors, 'frozen tensor')} unchanged, bit for bit"
+    return f"? INCONCLUSIVE: {frozen.held:,} of {numbers.plural(frozen.tensors, 'frozen tensor')} unchanged"
+
+
+def summary(report: SanityReport) -> str:
+    """What moved, what drifted, where it ran and what the choice saves."""
+    trainable, buffers = report.trainable, report.buffers
+    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} moved"]
+    if buffers.tensors:
+        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} held")
+    parts.append(f"{numbers.plural(report.steps, 'step')} on {report.device}")
+    if report.cost is not None and report.cost.control_step_seconds and report.cost.control_memory_bytes:
+        time = report.cost.step_seconds / report.cost.control_step_seconds
+        memory = report.cost.memory_bytes / report.cost.control_memory_bytes
+        parts.append(f"against full training: {time:.0%} of the step time, {memory:.0%} of the memory")
+    parts.append(numbers.duration(report.seconds))
+    return "; ".join(parts)
+
+
+def finding_text(finding: Finding) -> str:
+    """A finding in one or two lines."""
+    more = len(finding.tensors) - 3
+    names = ", ".join(finding.tensors[:3]) + (f" and {more:,} more" if more > 0 else "")
+    first = f"{_SIGNS[finding.severity]} {finding.code}  {finding.message}"
+    return f"{first}{f'  [{names}]' if names else ''}" + (
+        f"\n      fix: {finding.fix}" if finding.fix else ""
+    )
+
+
+def report_lines(report: SanityReport) -> Iterator[str]:
+    """The whole report."""
+    yield headline(report)
+    yield summary(report)
+    model = report.architecture or "no architecture"
+    shape = f", input {numbers.shape(report.input)}" if report.input else ""
+    yield f"model: {model}{shape}" + ("" if report.forward else "; no forward pass")
+    if report.losses:
+        yield "losses: " + ", ".join(f"{loss:.4g}" for loss in report.losses)
+    for finding in report.findings:
+        yield finding_text(finding)

@@ -1,0 +1,119 @@
+"""`freezetui show`: a checkpoint as text or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from freezetui.checkpoint.tensors import Checkpoint
+from freezetui.checkpoint.text import printable
+from freezetui.freeze.blocks import repeats
+from freezetui.freeze.plan import FreezePlan, Tally
+from freezetui.plain import numbers
+
+_SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed ", "fixed": "· fixed "}
+
+
+def show_json(checkpoint: Checkpoint, plan: FreezePlan, architecture: str) -> dict[str, Any]:
+    """The document that `show --json` prints."""
+    totals = plan.totals(0, len(plan.tree.tensors))
+    tree = plan.tree
+    return {
+        "source": checkpoint.source,
+        "format": checkpoint.format,
+        "architecture": architecture,
+        "unwrapped": checkpoint.unwrapped,
+        "warnings": list(checkpoint.warnings),
+        "totals": {
+            "parameters": totals.parameters._asdict(),
+            "buffers": totals.fixed._asdict(),
+            "frozen": totals.frozen._asdict(),
+            "trainable": totals.trainable._asdict(),
+        },
+        "tensors": [
+            {
+                "name": tensor.name,
+                "shape": list(tensor.shape),
+                "dtype": tensor.dtype,
+                "elements": tensor.elements,
+                "bytes": tensor.bytes,
+                "kind": tensor.kind,
+                "requires_grad": tensor.requires_grad,
+                "frozen": plan.states[index] == 0,
+                "tied_to": [tree.tensors[i].name for i in tree.tie_groups.get(index, ()) if i != index],
+            }
+            for index, tensor in enumerate(tree.tensors)
+        ],
+    }
+
+
+def show_lines(
+    checkpoint: Checkpoint, plan: FreezePlan, label: str, depth: int | None = None
+) -> Iterator[str]:
+    """The checkpoint as text: header, tree, totals.
+
+    Args:
+        label: the architecture, for people.
+        depth: how many levels of the tree to print; None prints all, repeated blocks folded.
+    """
+    yield printable(f"{checkpoint.source}  {checkpoint.format}, {numbers.size(checkpoint.size)}  {label}")
+    if checkpoint.unwrapped:
+        yield printable(f"unwrapped: {checkpoint.unwrapped}")
+    if len(checkpoint.choices) > 1:
+        yield printable(f"state_dicts in this file (--key): {', '.join(checkpoint.choices)}")
+    for passed in checkpoint.passed_over:
+        yield printable(f"passed over {passed.key}: {passed.what}")
+    if checkpoint.foreign:
+        yield printable(f"torch.load would import: {', '.join(checkpoint.foreign)}")
+    for warning in checkpoint.warnings:
+        yield printable(f"warning: {warning}")
+    yield ""
+    yield from _tree(plan, depth)
+    yield ""
+    yield from totals_lines(plan)
+
+
+def totals_lines(plan: FreezePlan) -> Iterator[str]:
+    """Parameters, frozen, trainable and buffers."""
+    totals = plan.totals(0, len(plan.tree.tensors))
+    for word, tally in (
+        ("parameters", totals.parameters),
+        ("frozen", totals.frozen),
+        ("trainable", totals.trainable),
+        ("buffers", totals.fixed),
+    ):
+        yield f"{word:<11}{_tally(tally)}"
+
+
+def _tally(tally: Tally) -> str:
+    return f"{numbers.plural(tally.tensors, 'tensor'):>15}  {tally.elements:>17,} elements  {numbers.size(tally.bytes):>9}"
+
+
+def _tree(plan: FreezePlan, depth: int | None) -> Iterator[str]:
+    tree = plan.tree
+    folds: dict[int, int] = {}
+    node = 0
+    while node < len(tree):
+        stop = folds.get(node, tree.end[node])
+        yield _line(plan, node, stop, folded=node in folds)
+        if node in folds or (depth is not None and tree.depths[node] >= depth):
+            node = stop
+        else:
+            folds.update(repeats(tree, node) if depth is None and not tree.leaf[node] else ())
+            node += 1
+
+
+def _line(plan: FreezePlan, node: int, stop: int, folded: bool) -> str:
+    tree = plan.tree
+    totals = plan.totals(*tree.span(node, stop))
+    name = tree.names[node]
+    tensor = None if folded else tree.tensor(node)
+    if folded:
+        blocks = [child for child in tree.children(tree.parents[node]) if node <= child < stop]
+        name = f"{{{name}..{tree.names[blocks[-1]]}}} ×{len(blocks)}"
+    label = printable("  " * min(tree.depths[node], 40) + name)
+    what = f"{numbers.shape(tensor.shape)} {tensor.dtype}" if tensor else ""
+    elements = tensor.elements if tensor else totals.parameters.elements
+    tied = "  tied" if tensor and tree.first[node] in tree.tie_groups else ""
+    share = "" if totals.state == "fixed" else numbers.percent(totals.share)
+    return f"{_SIGNS[totals.state]}  {label:<40} {what:>26} {numbers.count(elements):>10} {share:>6}{tied}".rstrip()

@@ -1,0 +1,232 @@
+"""The app: what stands where, opening, checking, saving, leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from textual import on, work
+from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from freezetui.checkpoint.text import printable
+from freezetui.errors import FreezeTuiError
+from freezetui.tui.bindings import SECTIONS
+from freezetui.tui.changes import changes_text
+from freezetui.tui.check_panel import CheckPanel
+from freezetui.tui.details import DetailsPane
+from freezetui.tui.dialogs import Prompt, Question, Reader
+from freezetui.tui.filter_bar import FilterBar
+from freezetui.tui.finding import Finding
+from freezetui.tui.help import help_text
+from freezetui.tui.rows import Rows
+from freezetui.session import Options, Session
+from freezetui.tui.status import ColumnHeads, HeaderLine, TotalsBar
+from freezetui.tui.tree_view import TreeView
+
+_NAME_IT = """\
+What builds the model? For example
+  torchvision:resnet18    examples/vgg_digits.py:vgg_digits    my_package.models:build
+Its code is imported and run in a process of its own. Left empty, the optimizer step is checked
+on the bare tensors, without a forward pass."""
+
+
+class FreezeTuiApp(Finding):
+    """Choose what trains, prove it, save it.
+
+    Attributes:
+        failure: why the checkpoint could not be opened; the app has ended with 2 then.
+    """
+
+    CSS_PATH = "app.tcss"
+    TITLE = "freezetui"
+    BINDINGS = [binding for section in SECTIONS.values() for binding in section]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.failure: FreezeTuiError | None = None
+        self._asked_for_architecture = False
+
+    def compose(self) -> ComposeResult:
+        """Header, tree and details, check, filter, totals, keys."""
+        yield HeaderLine(id="header")
+        with Horizontal(id="body"):
+            with Vertical(id="main"):
+                yield ColumnHeads(id="heads")
+                yield TreeView(id="tree")
+            yield DetailsPane(id="details")
+        yield CheckPanel(id="check")
+        yield FilterBar(id="filter")
+        yield TotalsBar(id="totals")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Read the header in a thread."""
+        self.query_one(CheckPanel).display = False
+        self.query_one(FilterBar).display = False
+        self.tree_view.focus()
+        self._open()
+
+    @work(thread=True, exclusive=True, exit_on_error=False)
+    def _open(self) -> None:
+        try:
+            session = Session(self.options)
+            rows = Rows(session.tree)
+        except FreezeTuiError as error:
+            self.failure = error
+            self.call_from_thread(self.exit, 2)
+            return
+        self.call_from_thread(self._opened, session, rows)
+
+    def _opened(self, session: Session, rows: Rows) -> None:
+        self.session, self.rows = session, rows
+        for bar in (self.query_one(HeaderLine), self.query_one(ColumnHeads), self.query_one(TotalsBar)):
+            bar.show(session)
+        self.tree_view.show(rows, session.plan)
+        if session.problem is not None:
+            self.notify(
+                str(session.problem), title="Config not read", severity="error", timeout=15, markup=False
+            )
+        if session.differences:
+            text = "\n".join(session.differences[:6])
+            name = session.config_path.name
+            self.notify(text, title=f"{name} does not fit", severity="warning", timeout=20, markup=False)
+        for warning in session.checkpoint.warnings[:3]:
+            self.notify(printable(warning), severity="warning", markup=False)
+
+    @on(TreeView.Moved)
+    def _moved(self) -> None:
+        self.redraw_status()
+
+    @work
+    async def action_check(self) -> None:
+        """Run the sanity step, asking first for what is missing or would run foreign code."""
+        session, panel = self.session, self.query_one(CheckPanel)
+        if session is None:
+            return
+        if panel.running:
+            self.notify("a check is running: esc cancels it", timeout=3)
+            return
+        if not session.architecture and not self._asked_for_architecture:
+            answer = await self.push_screen_wait(Prompt("No architecture recognised", _NAME_IT))
+            if answer is None:
+                return
+            session.name_architecture(answer)
+            self._asked_for_architecture = True
+        if not session.asked and not await self._may_import(session):
+            return
+        trains = session.plan.trains()
+        panel.start(session.request(), trains, self.options.timeout)
+
+    async def _may_import(self, session: Session) -> bool:
+        body = f"{session.config_path.name} asks to import and run {session.architecture}."
+        options = [("y", "import and run it"), ("n", "do not check")]
+        if await self.push_screen_wait(Question("Run code named by the config?", body, options)) != "y":
+            return False
+        session.asked = True
+        return True
+
+    @on(CheckPanel.Ended)
+    def _checked(self, event: CheckPanel.Ended) -> None:
+        if self.session:
+            self.session.checked(event.report, event.trains)
+            self.edited()
+
+    @on(CheckPanel.JumpTo)
+    def _jump(self, event: CheckPanel.JumpTo) -> None:
+        node = self.session.tree.find(event.name) if self.session else -1
+        if node >= 0:
+            self.tree_view.go_to(node)
+            self.tree_view.focus()
+
+    @work
+    async def action_architecture(self) -> None:
+        """Name what builds the model."""
+        if self.session is None:
+            return
+        prompt = Prompt("Architecture for the sanity step", _NAME_IT, self.session.architecture)
+        answer = await self.push_screen_wait(prompt)
+        if answer is not None:
+            self.session.name_architecture(answer)
+            self._asked_for_architecture = True
+            self.redraw_status()
+
+    # Saving and leaving
+
+    @work
+    async def action_save(self) -> None:
+        """Save where the config was, or beside the checkpoint."""
+        await self._save(None)
+
+    @work
+    async def action_save_as(self) -> None:
+        """Save under another name."""
+        if self.session is None:
+            return
+        prompt = Prompt("Save the freeze config as", ".yaml or .json", str(self.session.config_path))
+        answer = await self.push_screen_wait(prompt)
+        if answer:
+            await self._save(Path(answer).expanduser())
+
+    async def _save(self, path: Path | None) -> bool:
+        session = self.session
+        if session is None:
+            return False
+        target = path or session.config_path
+        taken = path is not None and path != session.config_path and path.exists()
+        if taken or (session.differences and target == session.config_path):
+            why = "It was made for another model." if session.differences else "The file is there already."
+            options = [("y", "write over it"), ("n", "go back")]
+            if await self.push_screen_wait(Question(f"Write over {target.name}?", why, options)) != "y":
+                return False
+        try:
+            session.save(target)
+        except FreezeTuiError as error:
+            self.notify(str(error), title="Not saved", severity="error", timeout=10, markup=False)
+            return False
+        totals = session.totals
+        frozen = f"{totals.frozen.tensors:,} tensors frozen, {totals.trainable.tensors:,} train"
+        self.notify(f"{target}\n{frozen}", title="Saved", timeout=4, markup=False)
+        self.redraw_status()
+        return True
+
+    def action_changes(self) -> None:
+        """What changed since the file on disk."""
+        if self.session:
+            self.push_screen(Reader("Changes", changes_text(self.session)))
+
+    @work
+    async def action_quit(self) -> None:  # type: ignore[override]
+        """Leave; ask first when something is unsaved."""
+        session = self.session
+        if session is not None and session.unsaved:
+            options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]
+            body = f"The choice is not in {session.config_path.name} yet."
+            answer = await self.push_screen_wait(Question("Unsaved changes", body, options))
+            if answer not in ("s", "q") or (answer == "s" and not await self._save(None)):
+                return
+        self.query_one(CheckPanel).cancel()
+        self.exit(0)
+
+    # Help
+
+    def action_help(self) -> None:
+        """Every key."""
+        moving = [binding for binding in TreeView.BINDINGS if isinstance(binding, Binding)]
+        display = {key: self.get_key_display(Binding(key, "", "")) for key in ("question_mark", "slash")}
+        self.push_screen(Reader("Keys", help_text({"Move": moving, **SECTIONS}, display)))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: every key's action, and what Textual itself offers."""
+        if len(self.screen_stack) > 1 or self.session is not None:
+            for section in SECTIONS.values():
+                for binding in section:
+                    run = partial(self.run_action, binding.action)
+                    yield SystemCommand(binding.tooltip, f"key {binding.key}", run)
+        yield from super().get_system_commands(screen)

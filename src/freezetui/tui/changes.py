@@ -1,0 +1,34 @@
+"""What the choice changes against the config on disk."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from freezetui.checkpoint.text import printable
+from freezetui.plain import numbers
+from freezetui.session import Session
+
+_MOST_RULES = 200
+
+
+def changes_text(session: Session) -> Text:
+    """The changed rules, and the counts before and after."""
+    rules = session.changes()
+    against = session.config_path.name if session.config else "training everything (nothing is saved yet)"
+    text = Text(f"Against {printable(against)}\n\n", "dim")
+    if not rules:
+        return text.append("Nothing has changed.")
+    for rule in rules[:_MOST_RULES]:
+        sign = "■ freeze " if rule.action == "freeze" else "○ train  "
+        text.append(sign, "bold").append(printable(rule.pattern) + "\n")
+    if len(rules) > _MOST_RULES:
+        text.append(f"and {len(rules) - _MOST_RULES:,} more rules\n", "dim")
+    before, now = session.saved_totals, session.totals
+    for word, old, new in (
+        ("frozen", before.frozen, now.frozen),
+        ("trainable", before.trainable, now.trainable),
+    ):
+        text.append(f"\n{word:<10}", "bold")
+        text.append(f"{numbers.plural(old.tensors, 'tensor')}, {numbers.count(old.elements)}")
+        text.append(f"  →  {numbers.plural(new.tensors, 'tensor')}, {numbers.count(new.elements)}")
+    return text

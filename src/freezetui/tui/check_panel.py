@@ -1,0 +1,140 @@
+"""CheckPanel: the sanity step below the tree, its progress while it runs and its findings after."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import OptionList, ProgressBar, Static
+from textual.widgets.option_list import Option
+
+from freezetui.checkpoint.text import printable
+from freezetui.errors import EngineError
+from freezetui.plain.report import finding_text, headline, summary
+from freezetui.sanity.client import Engine
+from freezetui.sanity.protocol import CheckRequest, Finished, Progress
+from freezetui.sanity.report import SanityReport
+
+
+class CheckPanel(Vertical):
+    """Runs one engine at a time and shows what it says."""
+
+    BINDINGS = [
+        Binding("j", "cursor(1)", show=False),
+        Binding("k", "cursor(-1)", show=False),
+    ]
+
+    class Ended(Message):
+        """The check has ended with a report."""
+
+        def __init__(self, report: SanityReport, trains: bytes) -> None:
+            super().__init__()
+            self.report, self.trains = report, trains
+
+    class JumpTo(Message):
+        """The person chose a finding: show its tensor."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._engine: Engine | None = None
+        self._targets: dict[str, str] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether an engine runs now."""
+        return self._engine is not None
+
+    def compose(self) -> ComposeResult:
+        """A headline, a progress bar, the findings."""
+        with Horizontal(id="check-line"):
+            yield Static(id="check-headline", markup=False)
+            yield ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
+        yield OptionList(id="check-findings")
+
+    def start(self, request: CheckRequest, trains: bytes, timeout: float | None) -> None:
+        """Run a check of the choice `trains`."""
+        self.display = True
+        self.query_one(OptionList).display = False
+        self._say("starting the engine", running=True)
+        self._run(request, trains, timeout)
+
+    def cancel(self) -> None:
+        """End a running check, or else hide the panel."""
+        if self._engine is not None:
+            self._engine.cancel()
+        else:
+            self.display = False
+
+    @work(thread=True, exclusive=True, exit_on_error=False)
+    def _run(self, request: CheckRequest, trains: bytes, timeout: float | None) -> None:
+        call = self.app.call_from_thread
+        log: list[str] = []
+        try:
+            with Engine(request, timeout) as engine:
+                self._engine = engine
+                try:
+                    for event in engine.events():
+                        if isinstance(event, Finished):
+                            call(self._finished, event.report, trains)
+                            return
+                        call(self._progress, event)
+                    call(self._say, "cancelled; nothing was changed")
+                except EngineError:
+                    log = engine.log_tail(12)
+                    raise
+        except (EngineError, OSError) as error:
+            hint = error.hint if isinstance(error, EngineError) else ""
+            call(self._failed, getattr(error, "message", str(error)), hint, log)
+        finally:
+            self._engine = None
+
+    def _progress(self, event: Progress) -> None:
+        bar = self.query_one(ProgressBar)
+        bar.update(total=event.total or None, progress=event.done)
+        self._say(event.text, running=True)
+
+    def _say(self, text: str | Text, running: bool = False) -> None:
+        message = Text.assemble(" check: ", text, (" (esc cancels)", "dim") if running else "")
+        self.query_one("#check-headline", Static).update(message)
+        self.query_one(ProgressBar).display = running
+
+    def _finished(self, report: SanityReport, trains: bytes) -> None:
+        self._say(Text.assemble((headline(report), "bold"), f"  {summary(report)}"))
+        self._targets = {}
+        options = []
+        for number, finding in enumerate(report.findings):
+            if finding.tensors:
+                self._targets[str(number)] = finding.tensors[0]
+            options.append(Option(finding_text(finding), id=str(number)))
+        self._list(options)
+        self.post_message(self.Ended(report, trains))
+
+    def _failed(self, message: str, hint: str, log: list[str]) -> None:
+        self._say(Text(printable(message), "bold"))
+        self._targets = {}
+        lines = [printable(hint)] if hint else []
+        self._list([Option(Text(line), disabled=True) for line in [*lines, *map(printable, log)]])
+
+    def _list(self, options: list[Option]) -> None:
+        findings = self.query_one(OptionList)
+        findings.clear_options()
+        findings.add_options(options)
+        findings.display = bool(options)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Jump to the finding's first tensor."""
+        event.stop()
+        if event.option_id in self._targets:
+            self.post_message(self.JumpTo(self._targets[event.option_id]))
+
+    def action_cursor(self, by: int) -> None:
+        """Move as in the tree."""
+        findings = self.query_one(OptionList)
+        findings.action_cursor_down() if by > 0 else findings.action_cursor_up()

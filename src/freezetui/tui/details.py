@@ -1,0 +1,110 @@
+"""DetailsPane: everything about the line under the cursor."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from freezetui.checkpoint.tensors import TensorInfo
+from freezetui.checkpoint.text import printable
+from freezetui.plain import numbers
+from freezetui.tui.outcome import outcome_of
+from freezetui.tui.rows import Rows
+from freezetui.session import Session
+
+_STATE = {
+    "frozen": "frozen: requires_grad = False",
+    "trainable": "trainable: requires_grad = True",
+    "mixed": "mixed: some frozen, some trainable",
+    "fixed": "cannot train",
+}
+
+
+class DetailsPane(VerticalScroll, can_focus=False):
+    """Full name, exact counts, ties, why it cannot train, and what the last sanity step saw."""
+
+    def compose(self) -> object:
+        """One text."""
+        yield Static(id="details-text", markup=False)
+
+    def show(self, session: Session, rows: Rows, node: int) -> None:
+        """Describe the line of `node`."""
+        tensor = session.tree.tensor(node) if rows.family(node) is None else None
+        lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        self.query_one("#details-text", Static).update(Text("\n").join(lines))
+
+
+def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
+    index = session.tree.first[node]
+    state = session.plan.totals(index, index + 1).state
+    kind = {"parameter": "Parameter", "buffer": "Buffer", "unknown": "Tensor"}[tensor.kind]
+    lines = [
+        Text(printable(tensor.name), "bold"),
+        Text(f"{kind}{' (a guess from its name)' if tensor.guessed else ''}, {tensor.dtype}"),
+        Text(" × ".join(map(str, tensor.shape)) or "scalar"),
+        Text(f"{tensor.elements:,} {'element' if tensor.elements == 1 else 'elements'}"),
+        Text(f"{numbers.size(tensor.bytes)} ({tensor.bytes:,} bytes)"),
+        Text(),
+        Text(_STATE[state], "bold"),
+    ]
+    if tensor.fixed:
+        lines.append(Text(tensor.fixed))
+    if tensor.requires_grad is not None:
+        lines.append(Text(f"stored in the file: requires_grad = {tensor.requires_grad}", "dim"))
+    others = [session.tree.tensors[i].name for i in session.tree.tie_groups.get(index, ()) if i != index]
+    if others:
+        lines += [
+            Text(),
+            Text("tied: one tensor under several names,"),
+            Text("counted once, toggled together:"),
+        ]
+        lines += [Text(f"= {printable(name)}") for name in others]
+    seen = outcome_of(session, tensor.name)
+    return [*lines, Text(), *(Text(line) for line in seen)] if seen else lines
+
+
+def _of_module(session: Session, rows: Rows, node: int) -> list[Text]:
+    tree = session.tree
+    path = tree.path(node)
+    totals = session.plan.totals_over(rows.spans(node))
+    family = rows.family(node)
+    if family is not None:
+        title = f"{path.rpartition('.')[0]}.{{{family.start}..{family.stop - 1}}}".lstrip(".")
+        what = f"{len(family)} equal blocks, toggled together; → shows them"
+    else:
+        title = path or tree.names[0]
+        what = session.checkpoint.module_types.get(path, "Module" if node else "Whole model")
+    lines = [
+        Text(printable(title), "bold"),
+        Text(printable(what)),
+        Text(),
+        Text(_STATE[totals.state], "bold"),
+    ]
+    for word, tally in (("frozen", totals.frozen), ("trainable", totals.trainable)):
+        lines += [
+            Text(f"{word}: {numbers.plural(tally.tensors, 'tensor')}"),
+            Text(f"  {tally.elements:,} elements, {numbers.size(tally.bytes)}", "dim"),
+        ]
+    if totals.fixed.tensors:
+        lines.append(
+            Text(f"cannot train: {numbers.plural(totals.fixed.tensors, 'tensor')} (buffers and integers)")
+        )
+    if rows.matches is not None:
+        lines.append(Text("only what the filter shows", "italic"))
+    return [*lines, *_about_file(session)] if node == 0 else lines
+
+
+def _about_file(session: Session) -> list[Text]:
+    checkpoint = session.checkpoint
+    lines = [Text()]
+    if checkpoint.unwrapped:
+        lines.append(Text(f"unwrapped: {printable(checkpoint.unwrapped)}"))
+    if len(checkpoint.choices) > 1:
+        lines.append(Text(f"state_dicts in this file (--key): {printable(', '.join(checkpoint.choices))}"))
+    lines += [Text(printable(f"passed over {p.key}: {p.what}"), "dim") for p in checkpoint.passed_over[:12]]
+    lines += [Text(printable(f"! {warning}")) for warning in checkpoint.warnings[:12]]
+    if checkpoint.foreign:
+        names = ", ".join(checkpoint.foreign[:8])
+        lines.append(Text(printable(f"! torch.load would import: {names}")))
+    return lines if len(lines) > 1 else []

@@ -1,0 +1,101 @@
+"""The modal screens: a question, a line to fill in, a text to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+
+class Question(ModalScreen[str]):
+    """Asks; the answer is the key of the option chosen, "" for none.
+
+    Args:
+        options: (key, what it does) pairs; the key also works pressed directly.
+    """
+
+    BINDINGS = [Binding("escape", "answer('')", "Back")]
+
+    def __init__(self, title: str, body: str, options: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._title, self._body, self._options = title, body, options
+
+    def compose(self) -> ComposeResult:
+        """Title, body and the options as a list."""
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="dialog-title", markup=False)
+            yield Static(self._body, markup=False)
+            yield OptionList(
+                *(Option(Text.assemble((key, "bold"), f"  {what}"), id=key) for key, what in self._options)
+            )
+
+    def on_mount(self) -> None:
+        """Let the options' keys answer directly."""
+        for key, what in self._options:
+            self._bindings.bind(key, f"answer('{key}')", what)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter or a click on an option."""
+        self.dismiss(event.option_id or "")
+
+    def action_answer(self, answer: str) -> None:
+        """Close with this answer."""
+        self.dismiss(answer)
+
+
+class Prompt(ModalScreen[str | None]):
+    """Asks for one line of text; None when the person goes back."""
+
+    BINDINGS = [Binding("escape", "leave", "Back")]
+
+    def __init__(self, title: str, body: str, value: str = "", placeholder: str = "") -> None:
+        super().__init__()
+        self._title, self._body, self._value, self._placeholder = title, body, value, placeholder
+
+    def compose(self) -> ComposeResult:
+        """Title, body and the input."""
+        with Vertical(classes="dialog"):
+            yield Static(self._title, classes="dialog-title", markup=False)
+            yield Static(self._body, markup=False)
+            yield Input(self._value, placeholder=self._placeholder)
+            yield Static("enter accepts, esc goes back", classes="dialog-keys")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter."""
+        self.dismiss(event.value.strip())
+
+    def action_leave(self) -> None:
+        """Escape."""
+        self.dismiss(None)
+
+
+class Reader(ModalScreen[None]):
+    """Shows a text that may be longer than the screen."""
+
+    BINDINGS = [Binding("escape,q,enter,d,question_mark", "leave", "Close")]
+
+    def __init__(self, title: str, body: Text) -> None:
+        super().__init__()
+        self._title, self._body = title, body
+
+    def compose(self) -> ComposeResult:
+        """Title and the text in a scrolling box."""
+        with Vertical(classes="dialog wide"):
+            yield Static(self._title, classes="dialog-title", markup=False)
+            with VerticalScroll():
+                yield Static(self._body)
+            yield Static("↑ ↓ scroll, esc closes", classes="dialog-keys")
+
+    def on_mount(self) -> None:
+        """Keys scroll at once."""
+        self.query_one(VerticalScroll).focus()
+
+    def action_leave(self) -> None:
+        """Close."""
+        self.dismiss()

@@ -1,0 +1,63 @@
+"""FaceApp: what every part of the app shares, the session and how an edit is shown."""
+
+from __future__ import annotations
+
+from textual.app import App
+
+from freezetui.plain import numbers
+from freezetui.tui.details import DetailsPane
+from freezetui.tui.outcome import marks_of
+from freezetui.tui.rows import Rows, Span
+from freezetui.session import Options, Session
+from freezetui.tui.status import HeaderLine, TotalsBar
+from freezetui.tui.tree_view import TreeView
+
+
+class FaceApp(App[int]):
+    """The app without its keys.
+
+    Attributes:
+        session, rows: None until the checkpoint is open.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.session: Session | None = None
+        self.rows: Rows | None = None
+
+    @property
+    def tree_view(self) -> TreeView:
+        """The tree."""
+        return self.query_one("#tree", TreeView)
+
+    def edit(self, spans: list[Span], trainable: bool | None, what: str = "") -> None:
+        """Freeze, train or (None) toggle some tensors, then redraw and say what happened."""
+        if self.session is None:
+            return
+        plan = self.session.plan
+        if plan.totals_over(spans).state == "fixed":
+            tensor = self.session.tree.tensors[spans[0][0]] if spans and spans[0][0] < spans[0][1] else None
+            self.notify(tensor.fixed if tensor else "there is nothing here that can train", markup=False)
+            return
+        changed = plan.toggle(spans) if trainable is None else plan.set(spans, trainable)
+        self.edited(f"{what}: {numbers.plural(changed, 'tensor')} changed" if what else "")
+
+    def edited(self, message: str = "") -> None:
+        """Redraw after an edit, and say what happened."""
+        if self.session is None:
+            return
+        self.tree_view.marks = marks_of(self.session)
+        self.tree_view.edited()
+        self.query_one(HeaderLine).refresh()
+        self.query_one(TotalsBar).refresh()
+        if message:
+            self.notify(message, timeout=3, markup=False)
+
+    def redraw_status(self) -> None:
+        """The lines above and below the tree, and the details."""
+        self.query_one(HeaderLine).refresh()
+        self.query_one(TotalsBar).refresh()
+        details = self.query_one(DetailsPane)
+        if self.session and self.rows and details.display:
+            details.show(self.session, self.rows, self.tree_view.node)

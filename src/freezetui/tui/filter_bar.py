@@ -1,0 +1,137 @@
+"""The filter: words or a pattern, with a live count of what it matches."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from freezetui.errors import PatternError
+from freezetui.freeze.patterns import Pattern, runs
+from freezetui.freeze.tree import ParamTree
+
+_PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
+
+
+class Found(NamedTuple):
+    """What a filter matches.
+
+    Attributes:
+        spans: the tensors, as ranges; None where the text is empty.
+        how: "words", "pattern", or why the pattern cannot be read.
+    """
+
+    spans: list[tuple[int, int]] | None
+    how: str
+
+    @property
+    def tensors(self) -> int:
+        """How many tensors match."""
+        return sum(stop - start for start, stop in self.spans or ())
+
+
+def find(text: str, tree: ParamTree) -> Found:
+    """Every word must occur in the name; text with `*`, `{` or `re:` is a pattern."""
+    if not text.strip():
+        return Found(None, "words, or a pattern such as **.bias")
+    if _PATTERN_SIGNS.search(text):
+        try:
+            return Found(Pattern(text.strip()).spans(tree), "pattern")
+        except PatternError as error:
+            return Found([], str(error))
+    words = text.lower().split()
+    names = ((i, tensor.name.lower()) for i, tensor in enumerate(tree.tensors))
+    return Found(runs(i for i, name in names if all(word in name for word in words)), "words")
+
+
+class FilterBar(Horizontal):
+    """The line in which a filter is typed."""
+
+    BINDINGS = [
+        Binding("ctrl+f", "all('freeze')", "freeze all matches", priority=True),
+        Binding("ctrl+t", "all('train')", "train all matches", priority=True),
+        Binding("escape", "leave", "end the filter"),
+        Binding("down", "done", show=False),
+    ]
+
+    class Changed(Message):
+        """The text matches something else now."""
+
+        def __init__(self, found: Found) -> None:
+            super().__init__()
+            self.found = found
+
+    class Done(Message):
+        """The person goes back to the tree; `keep` keeps the filter."""
+
+        def __init__(self, keep: bool) -> None:
+            super().__init__()
+            self.keep = keep
+
+    class Apply(Message):
+        """Freeze or train all matches."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._tree: ParamTree | None = None
+
+    def compose(self) -> ComposeResult:
+        """A sign, the input, the count."""
+        yield Static("/", id="filter-sign")
+        yield Input(id="filter-input", compact=True)
+        yield Static(id="filter-count", markup=False)
+
+    def start(self, tree: ParamTree) -> None:
+        """Show the bar and type into it."""
+        self._tree = tree
+        self.display = True
+        self.query_one(Input).focus()
+        self._look(self.query_one(Input).value)
+
+    def stop(self) -> None:
+        """Hide the bar and forget the text."""
+        with self.prevent(Input.Changed):
+            self.query_one(Input).value = ""
+        self.display = False
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Count live."""
+        event.stop()
+        self._look(event.value)
+
+    def _look(self, text: str) -> None:
+        if self._tree is None:
+            return
+        found = find(text, self._tree)
+        keys = " · ^f freeze all · ^t train all · enter keep" if found.tensors else ""
+        count = f"{found.tensors:,} match" if found.spans is not None else ""
+        self.query_one("#filter-count", Static).update(
+            f"{count} ({found.how}){keys} " if count else found.how
+        )
+        self.post_message(self.Changed(found))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter keeps the filter."""
+        event.stop()
+        self.post_message(self.Done(keep=bool(event.value.strip())))
+
+    def action_done(self) -> None:
+        """Down goes to the tree, the filter stays."""
+        self.post_message(self.Done(keep=bool(self.query_one(Input).value.strip())))
+
+    def action_leave(self) -> None:
+        """Escape ends the filter."""
+        self.post_message(self.Done(keep=False))
+
+    def action_all(self, action: str) -> None:
+        """Freeze or train all matches."""
+        self.post_message(self.Apply(action))

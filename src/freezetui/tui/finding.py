@@ -1,0 +1,107 @@
+"""The keys that find tensors, and act on all that is found."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from textual import on
+
+from freezetui.tui.check_panel import CheckPanel
+from freezetui.tui.choosing import Choosing
+from freezetui.tui.filter_bar import FilterBar
+from freezetui.tui.rows import Span
+from freezetui.session import Options
+
+
+class Finding(Choosing):
+    """The filter and its matches."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._matches: Sequence[Span] = ()
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        if self.session:
+            self.query_one(FilterBar).start(self.session.tree)
+
+    @on(FilterBar.Changed)
+    def _filtered(self, event: FilterBar.Changed) -> None:
+        if self.rows is None:
+            return
+        node = self.tree_view.node
+        self._matches = event.found.spans or []
+        self.rows.show_only(event.found.spans)
+        self.tree_view.relaid()
+        self.tree_view.cursor = self.rows.line_of(node)
+
+    @on(FilterBar.Done)
+    def _filter_done(self, event: FilterBar.Done) -> None:
+        if event.keep:
+            self.tree_view.focus()
+            self.action_next_match(1)
+        else:
+            self._end_filter()
+
+    def _end_filter(self) -> None:
+        node = self.tree_view.node
+        self.query_one(FilterBar).stop()
+        self.tree_view.focus()
+        if self.rows:
+            self.rows.show_only(None)
+            self.tree_view.go_to(node)
+
+    @on(FilterBar.Apply)
+    def _apply_to_matches(self, event: FilterBar.Apply) -> None:
+        train = event.action == "train"
+        self.edit(self._matches, train, "trained" if train else "frozen")
+
+    def action_freeze_matches(self) -> None:
+        """Freeze all matches."""
+        self._on_matches(False)
+
+    def action_train_matches(self) -> None:
+        """Train all matches."""
+        self._on_matches(True)
+
+    def _on_matches(self, train: bool) -> None:
+        if self._matches:
+            self.edit(self._matches, train, "trained" if train else "frozen")
+        else:
+            self.notify("no filter matches anything: press /", timeout=3)
+
+    def action_next_match(self, direction: int) -> None:
+        """Go to the next or the previous match, around the end."""
+        if self.session is None or not self._matches:
+            self.notify("no filter matches anything: press /", timeout=3)
+            return
+        tree = self.session.tree
+        at = tree.first[self.tree_view.node]
+        on_match = bool(tree.leaf[self.tree_view.node])
+        self.tree_view.go_to(tree.position[neighbour(self._matches, at, direction, on_match)])
+
+    def action_leave(self) -> None:
+        """Escape: end the filter, else cancel or close the check."""
+        if self.query_one(FilterBar).display:
+            self._end_filter()
+        else:
+            self.query_one(CheckPanel).cancel()
+            self.tree_view.focus()
+
+
+def neighbour(matches: Sequence[Span], at: int, direction: int, on_match: bool) -> int:
+    """The match after (1) or before (-1) tensor `at`, around the ends.
+
+    Args:
+        matches: ascending, disjoint, not empty.
+        on_match: whether `at` itself is where one stands, so that it does not count.
+    """
+    if direction > 0:
+        least = at + on_match
+        later = (max(start, least) for start, stop in matches if stop > least)
+        return next(later, matches[0][0])
+    before = bisect_right(matches, (at, 0)) - 1
+    if before >= 0 and matches[before][0] < at:
+        return min(matches[before][1] - 1, at - 1)
+    return matches[before - 1][1] - 1 if before > 0 else matches[-1][1] - 1

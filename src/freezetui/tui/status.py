@@ -1,0 +1,132 @@
+"""The lines above and below the tree: what is open, the column heads, the totals."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.widget import Widget
+
+from freezetui.checkpoint.text import printable
+from freezetui.plain import numbers
+from freezetui.tui.line import Columns
+from freezetui.session import Session
+
+
+class _Bar(Widget):
+    """A widget of one line that draws the session."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.session: Session | None = None
+
+    def show(self, session: Session) -> None:
+        """Draw this session."""
+        self.session = session
+        self.refresh()
+
+
+class HeaderLine(_Bar):
+    """File, format and size; architecture; config and whether it is saved."""
+
+    def render(self) -> Text:
+        """The header, the middle left out first where it is narrow."""
+        if self.session is None:
+            return Text(" opening …", "dim")
+        session = self.session
+        name = printable(session.options.source.rstrip("/").rpartition("/")[2])
+        left = Text.assemble((f" {name}", "bold"), (f"  {self._format()}", "dim"))
+        right = self._config()
+        middle = Text(session.label, "italic")
+        return _three(left, middle, right, self.size.width)
+
+    def _format(self) -> str:
+        assert self.session is not None
+        checkpoint = self.session.checkpoint
+        parts = [checkpoint.format, numbers.size(checkpoint.size)]
+        if checkpoint.unwrapped:
+            parts.append(printable(checkpoint.unwrapped))
+        return ", ".join(parts)
+
+    def _config(self) -> Text:
+        assert self.session is not None
+        name = printable(self.session.config_path.name)
+        if self.session.unsaved:
+            return Text.assemble(("● unsaved ", "bold"), (f"{name} ", "dim"))
+        if self.session.config is None:
+            return Text("no config yet ", "dim")
+        return Text.assemble(("saved ", "dim"), f"{name} ")
+
+
+class ColumnHeads(_Bar):
+    """The names of the tree's columns."""
+
+    def render(self) -> Text:
+        """The heads, fitted as the lines below are."""
+        return Text(Columns.fit(self.size.width).heading(), no_wrap=True)
+
+
+class TotalsBar(_Bar):
+    """Frozen and trainable, what the choice costs in memory, and the last check."""
+
+    def render(self) -> Text:
+        """One or two lines; the parts that do not fit are left out, the last ones first."""
+        if self.session is None:
+            return Text("")
+        width, height = self.size
+        lines = [Text() for _ in range(max(1, height))]
+        row = 0
+        for part in self._parts():
+            while row < len(lines) and cell_len(lines[row].plain) + cell_len(part.plain) + 3 > width:
+                row += 1
+            if row == len(lines):
+                break
+            lines[row].append_text(Text("   " if lines[row].plain else " ")).append_text(part)
+        return Text("\n").join(lines)
+
+    def _parts(self) -> list[Text]:
+        assert self.session is not None
+        totals = self.session.totals
+        frozen, trainable, everything = totals.frozen, totals.trainable, totals.parameters
+        share = totals.share
+        frozen_share = numbers.percent(1 - share if everything.elements else 0)
+        saved = 3 * (everything.bytes - trainable.bytes)
+        parts = [
+            Text.assemble(
+                ("■ frozen ", "bold"),
+                f"{numbers.count(frozen.elements)} ({frozen_share})",
+                (f" {numbers.plural(frozen.tensors, 'tensor')}", "dim"),
+            ),
+            Text.assemble(
+                ("○ trainable ", "bold"),
+                f"{numbers.count(trainable.elements)} ({numbers.percent(share)})",
+                (f" {numbers.plural(trainable.tensors, 'tensor')}", "dim"),
+            ),
+            Text.assemble(
+                "gradients ",
+                (numbers.size(trainable.bytes), "bold"),
+                " + AdamW ",
+                (numbers.size(2 * trainable.bytes), "bold"),
+                f" (saves {numbers.size(saved)})" if saved else "",
+            ),
+            Text(f"weights {numbers.size(everything.bytes)}", "dim"),
+        ]
+        return [*parts, self._check()]
+
+    def _check(self) -> Text:
+        assert self.session is not None
+        report = self.session.report
+        if report is None:
+            return Text("not checked yet: r", "dim")
+        stale = " (before the last change)" if self.session.report_is_stale else ""
+        return Text.assemble("last check: ", (report.verdict, "bold"), (stale, "dim"))
+
+
+def _three(left: Text, middle: Text, right: Text, width: int) -> Text:
+    """Left, middle and right in one line; the middle goes first, then the left is cut."""
+    room = width - cell_len(right.plain) - 2
+    if cell_len(left.plain) + cell_len(middle.plain) + 3 > room:
+        middle = Text()
+    left.truncate(max(0, room), overflow="ellipsis")
+    gap = room - cell_len(left.plain) - cell_len(middle.plain)
+    before = gap // 2
+    return Text.assemble(left, " " * (before + 1), middle, " " * (gap - before + 1), right, no_wrap=True)
