@@ -1,0 +1,192 @@
+"""A freeze config applied to a live model, and checked on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from torch import nn
+
+from freezetui.checkpoint.tensors import TensorInfo
+from freezetui.errors import ConfigError
+from freezetui.freeze.config import Expect, FreezeConfig, expect_of, fingerprint
+from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.rules import resolve
+from freezetui.freeze.tree import ParamTree
+from freezetui.training.names import LiveParameters, clean_names
+from freezetui.training.norms import frozen_norms, hold_norms
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What a config did to a model, as read back from it.
+
+    Attributes:
+        frozen, trainable: parameter names without wrappers' prefixes, tied ones under every name.
+        counts: tensors and elements of both; a tied tensor counts once.
+        norms: paths of the norm layers that stay in eval.
+    """
+
+    frozen: tuple[str, ...]
+    trainable: tuple[str, ...]
+    counts: Expect
+    norms: tuple[str, ...]
+
+    def __str__(self) -> str:
+        frozen, trainable = self.counts.frozen, self.counts.trainable
+        return (
+            f"frozen {frozen.tensors:,} tensors, {frozen.elements:,} elements; "
+            f"trainable {trainable.tensors:,} tensors, {trainable.elements:,} elements; "
+            f"{len(self.norms):,} norm layers stay in eval"
+        )
+
+
+def apply(config: FreezeConfig, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
+    """Set requires_grad of every parameter by name, and keep frozen norms in eval.
+
+    Names are compared without `module.`, `_orig_mod.`, `_fsdp_wrapped_module.` and `base_model.model.`.
+    Frozen parameters lose a gradient that an earlier stage left, since an optimizer would still use it.
+    Apply before the optimizer is built, and again, with a new optimizer, for every stage.
+
+    Args:
+        config: what to freeze.
+        model: changed in place.
+        stage: adds that stage's rules below the config's own.
+        strict: whether fingerprint and expected counts must fit, too.
+
+    Raises:
+        ConfigError: the model is not the one the config was made for, or a flag does not stick.
+        PatternError: a pattern matches no parameter.
+    """
+    live = LiveParameters(model)
+    if strict:
+        _compare(config, live.tree)
+    trains = resolve(config.rules_for(stage), live.tree, config.default)
+    for parameter, tensor, train in zip(live.parameters, live.tree.tensors, trains, strict=True):
+        if tensor.fixed:
+            continue
+        parameter.requires_grad_(bool(train))
+        if not train:
+            parameter.grad = None
+    _read_back(live, trains)
+    norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
+    hold_norms(model, norms)
+    clean = clean_names(model, [*dict(model.named_parameters()), *norms])
+    return _applied(live, trains, [clean[path] for path in norms])
+
+
+def parameter_groups(
+    config: FreezeConfig,
+    model: nn.Module,
+    lr: float,
+    weight_decay: float | None = None,
+    stage: str | None = None,
+) -> list[dict[str, Any]]:
+    """The trainable parameters, each once, as groups for any torch optimizer.
+
+    Args:
+        config: already applied to `model`, with the same stage.
+        model: the live model.
+        lr: learning rate; the stage's `lr_scale` multiplies it.
+        weight_decay: None makes one group and leaves the decay to the optimizer; a number makes two,
+            with that decay for matrices and kernels and none for vectors and scalars (biases, norms).
+        stage: as given to `apply`.
+
+    Raises:
+        ConfigError: the config is not applied to this model, or nothing trains.
+    """
+    live = LiveParameters(model)
+    _read_back(live, resolve(config.rules_for(stage), live.tree, config.default))
+    unique = {id(p): p for p in live.parameters if p.requires_grad}
+    if not unique:
+        raise ConfigError("every parameter is frozen: there is nothing to optimise.", "Add a train rule.")
+    if stage is not None:
+        lr *= config.stage(stage).lr_scale
+    if weight_decay is None:
+        return [{"params": list(unique.values()), "lr": lr}]
+    halves = (
+        ([p for p in unique.values() if p.ndim >= 2], weight_decay),
+        ([p for p in unique.values() if p.ndim < 2], 0.0),
+    )
+    return [{"params": params, "lr": lr, "weight_decay": decay} for params, decay in halves if params]
+
+
+def _compare(config: FreezeConfig, tree: ParamTree) -> None:
+    """Whether this is the model that the config was made for, by names and shapes, then by counts."""
+    if config.model.fingerprint and config.model.fingerprint not in _fingerprints(tree):
+        raise ConfigError(
+            "the config was made for a model with other parameter names or shapes"
+            f"{_difference(config, tree)}.",
+            "Apply it with strict=False to go by the patterns alone.",
+        )
+    if config.expect is None:
+        return
+    got = _counts(tree, resolve(config.rules, tree, config.default))
+    if got != config.expect:
+        raise ConfigError(
+            f"the rules select something else than the config expects: {_versus(config.expect, got)}.",
+            "Save the config again for this model, or apply it with strict=False.",
+        )
+
+
+def _fingerprints(tree: ParamTree) -> set[str]:
+    """With every tied name, and with the first of each tie only: safetensors files hold no more."""
+    first = [t for t, previous in zip(tree.tensors, tree.ties, strict=True) if previous < 0]
+    return {fingerprint(tree.tensors), fingerprint(first)}
+
+
+def _difference(config: FreezeConfig, tree: ParamTree) -> str:
+    if config.expect is None:
+        return ""
+    frozen, trainable = config.expect.frozen, config.expect.trainable
+    tensors, elements = frozen.tensors + trainable.tensors, frozen.elements + trainable.elements
+    got_tensors, got_elements, _ = tree.totals(0, len(tree.tensors))
+    if (tensors, elements) == (got_tensors, got_elements):
+        return f" (as many tensors, {tensors:,}, and elements, {elements:,}, but called or shaped otherwise)"
+    return (
+        f" ({tensors:,} tensors, {elements:,} elements there; "
+        f"{got_tensors:,} tensors, {got_elements:,} elements here)"
+    )
+
+
+def _versus(wanted: Expect, got: Expect) -> str:
+    return "; ".join(
+        f"{w.tensors:,} {what} tensors, {w.elements:,} elements expected, "
+        f"{g.tensors:,} tensors, {g.elements:,} elements found"
+        for what, w, g in (
+            ("frozen", wanted.frozen, got.frozen),
+            ("trainable", wanted.trainable, got.trainable),
+        )
+        if w != g
+    )
+
+
+def _read_back(live: LiveParameters, trains: bytearray) -> None:
+    """Whether the live flags are what `trains` says."""
+    wrong = [
+        tensor.name
+        for parameter, tensor, train in zip(live.parameters, live.tree.tensors, trains, strict=True)
+        if not tensor.fixed and parameter.requires_grad != bool(train)
+    ]
+    if wrong:
+        others = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
+        raise ConfigError(
+            f"requires_grad of {wrong[0]}{others} is not what the config says.",
+            "Apply the config to this very model, and change no flags after.",
+        )
+
+
+def _counts(tree: ParamTree, trains: bytearray) -> Expect:
+    return expect_of(FreezePlan(tree, trains).totals(0, len(tree.tensors)))
+
+
+def _applied(live: LiveParameters, trains: bytearray, norms: Iterable[str]) -> Applied:
+    tensors: list[tuple[TensorInfo, int]] = [
+        pair for pair in zip(live.tree.tensors, trains, strict=True) if not pair[0].fixed
+    ]
+    return Applied(
+        frozen=tuple(tensor.name for tensor, train in tensors if not train),
+        trainable=tuple(tensor.name for tensor, train in tensors if train),
+        counts=_counts(live.tree, trains),
+        norms=tuple(norms),
+    )

@@ -1,0 +1,44 @@
+"""Fingerprints of tensors' bits: two digests are equal where the bits are."""
+
+from __future__ import annotations
+
+import torch
+import xxhash
+from torch import nn
+
+_CHUNK_BYTES = 64 * 2**20
+
+
+def digest(tensor: torch.Tensor) -> bytes:
+    """16 bytes over dtype, shape and raw bits; NaN equals the same NaN, -0.0 differs from 0.0.
+
+    Any dtype, layout and device; a contiguous tensor on the CPU is read in place, without a copy.
+    """
+    hasher = xxhash.xxh3_128(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    for part in _parts(tensor.detach()):
+        flat = part.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+        for chunk in torch.split(flat, _CHUNK_BYTES):
+            hasher.update(chunk.cpu().numpy().data)
+    return hasher.digest()
+
+
+def digest_state(model: nn.Module) -> dict[str, bytes]:
+    """Name -> digest of every parameter and buffer, tied ones under each name but read once."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    known: dict[int, bytes] = {}
+    for _, tensor in named:
+        if id(tensor) not in known:
+            known[id(tensor)] = digest(tensor)
+    return {name: known[id(tensor)] for name, tensor in named}
+
+
+def _parts(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The plain tensors that hold the bits: of sparse, quantized and wrapped (DTensor) tensors too."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        names, _ = tensor.__tensor_flatten__()
+        return [part for name in names for part in _parts(getattr(tensor, name).detach())]
+    if tensor.is_quantized:
+        return [tensor.int_repr()]
+    if tensor.layout != torch.strided:
+        return [tensor.to_dense()]
+    return [tensor]

@@ -1,0 +1,79 @@
+"""FreezeGuard: proof in a training script that frozen bits did not move."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import torch
+from torch import nn
+
+from freezetui.errors import FreezeTuiError
+from freezetui.training.digest import digest
+from freezetui.training.norms import frozen_norms
+
+
+class FreezeMoved(FreezeTuiError):
+    """A frozen tensor's bits changed.
+
+    Attributes:
+        names: the tensors that moved.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        super().__init__(f"{names[0]}{others} moved although frozen.", "`freezetui check` names the cause.")
+        self.names = names
+
+
+class FreezeGuard:
+    """Remembers digests of everything that is frozen now: parameters, and statistics of frozen norms.
+
+    Costs 16 bytes per tensor and one reading of the weights. As a context manager it checks at the end:
+
+        with FreezeGuard(model):
+            train(model)
+
+    Args:
+        model: with its config applied, before training.
+        statistics: whether frozen norms' buffers must hold, too.
+    """
+
+    def __init__(self, model: nn.Module, statistics: bool = True) -> None:
+        self._model = model
+        self._names = [name for name, p in model.named_parameters() if not p.requires_grad]
+        for path, norm in frozen_norms(model).items() if statistics else ():
+            self._names += [f"{path}.{name}" for name, _ in norm.named_buffers(recurse=False)]
+        self._start = self._read()
+
+    def __len__(self) -> int:
+        """How many tensors are guarded."""
+        return len(self._names)
+
+    def moved(self) -> tuple[str, ...]:
+        """The names of guarded tensors whose bits differ from the start."""
+        now = self._read()
+        return tuple(name for name in self._names if now.get(name) != self._start[name])
+
+    def check(self) -> None:
+        """Compare with the start.
+
+        Raises:
+            FreezeMoved: something moved.
+        """
+        if moved := self.moved():
+            raise FreezeMoved(moved)
+
+    def _read(self) -> dict[str, bytes]:
+        # Looked up by name each time: code that assigns a new tensor to a name must not go unseen.
+        tensors: dict[str, torch.Tensor] = dict(self._model.named_parameters(remove_duplicate=False))
+        tensors |= self._model.named_buffers(remove_duplicate=False)
+        return {name: digest(tensors[name]) for name in self._names if name in tensors}
+
+    def __enter__(self) -> FreezeGuard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.check()

@@ -1,0 +1,61 @@
+"""Frozen norm layers stay in eval, whatever `model.train()` says."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import nn
+
+#: Buffers that a forward pass in train mode rewrites: running statistics, and spectral norm's vectors.
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "_u", "_v", "weight_u", "weight_v")
+
+
+def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
+    """Module path -> every norm layer with statistics whose surroundings are frozen.
+
+    A norm without parameters of its own counts as frozen where the nearest module around it that has
+    parameters is frozen as a whole.
+    """
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if any(module._buffers.get(name) is not None for name in _STATISTICS) and is_frozen(model, path)
+    }
+
+
+def is_frozen(model: nn.Module, path: str) -> bool:
+    """Whether the module at `path`, or the nearest one around it that has parameters, is all frozen."""
+    while True:
+        parameters = list(model.get_submodule(path).parameters())
+        if parameters or not path:
+            return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+        path = path.rpartition(".")[0]
+
+
+def hold_norms(model: nn.Module, norms: dict[str, nn.Module]) -> None:
+    """Keep exactly these norms in eval from now on; others held before follow `train()` again.
+
+    The instance's own `train` leaves it in eval. No hook and no new submodule: names in the state_dict
+    stay, copies and pickles hold too, and torch.compile sees nothing but the `training` flag, which it
+    guards.
+    """
+    for path, module in model.named_modules():
+        if path in norms:
+            module.__dict__["train"] = partial(_stay_in_eval, module)
+            module.training = False
+        elif is_held(module):
+            del module.__dict__["train"]
+            module.train(model.get_submodule(path.rpartition(".")[0]).training)
+
+
+def is_held(module: nn.Module) -> bool:
+    """Whether `hold_norms` keeps this module in eval."""
+    held = module.__dict__.get("train")
+    return isinstance(held, partial) and held.func is _stay_in_eval
+
+
+def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
+    """`module.train(mode)` for everything below the module, but not for itself."""
+    type(module).train(module, mode)
+    module.training = False
+    return module

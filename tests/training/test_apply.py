@@ -1,0 +1,239 @@
+"""A config applied to live models, as a training script does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from freezetui.errors import ConfigError, PatternError
+from freezetui.freeze.config import Count, Expect, ModelSection, Stage, fingerprint
+from freezetui.freeze.rules import Rule
+from freezetui.training.config import FreezeConfig
+from freezetui.training.names import LiveParameters
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
+        self.head = nn.Linear(2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x).mean((2, 3)))
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(5, 4)
+        self.block = nn.Linear(4, 4)
+        self.out = nn.Linear(4, 5, bias=False)
+        self.out.weight = self.embed.weight
+
+
+FREEZE_BODY = FreezeConfig(rules=(Rule("freeze", "body"),))
+
+
+def flags(model: nn.Module) -> dict[str, bool]:
+    return {name: p.requires_grad for name, p in model.named_parameters(remove_duplicate=False)}
+
+
+def wrap_fsdp_like(model: nn.Module) -> nn.Module:
+    model.body = nn.ModuleDict({"_fsdp_wrapped_module": model.body})
+    return nn.ModuleDict({"_fsdp_wrapped_module": model})
+
+
+def wrap_nested_parallel(model: nn.Module) -> nn.Module:
+    model.body = nn.DataParallel(model.body)
+    return model
+
+
+WRAPPERS = {
+    "plain": lambda m: m,
+    "compiled": lambda m: torch.compile(m, backend="eager"),
+    "parallel": nn.DataParallel,
+    "parallel of compiled": lambda m: nn.DataParallel(torch.compile(m, backend="eager")),
+    "compiled of parallel": lambda m: torch.compile(nn.DataParallel(m), backend="eager"),
+    "parallel inside": wrap_nested_parallel,
+    "fsdp names": wrap_fsdp_like,
+    "peft names": lambda m: nn.ModuleDict({"base_model": nn.ModuleDict({"model": m})}),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_flags_names_and_norms_through_every_wrapper(wrap) -> None:
+    net = Net()
+    applied = FREEZE_BODY.apply(wrap(net))
+    assert applied.frozen == ("body.0.weight", "body.0.bias", "body.1.weight", "body.1.bias")
+    assert applied.trainable == ("head.weight", "head.bias")
+    assert applied.counts == Expect(Count(4, 24), Count(2, 9))
+    assert applied.norms == ("body.1",)
+    assert {n.split(".")[0]: on for n, on in flags(net).items()} == {"body": False, "head": True}
+
+
+def test_a_module_that_is_really_called_module_keeps_its_name() -> None:
+    model = nn.ModuleDict({"module": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
+    FreezeConfig(rules=(Rule("freeze", "module"),)).apply(model)
+    assert flags(model) == {
+        "module.weight": False,
+        "module.bias": False,
+        "head.weight": True,
+        "head.bias": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("rules", "trains"),
+    [
+        ((Rule("freeze", "embed"),), False),
+        ((Rule("freeze", "**"), Rule("train", "out.weight")), True),
+        ((Rule("freeze", "out"), Rule("train", "embed")), True),
+    ],
+)
+def test_a_tie_is_one_switch_and_the_last_rule_on_any_of_its_names_wins(rules, trains) -> None:
+    model = Tied()
+    applied = FreezeConfig(rules=rules).apply(model)
+    assert flags(model)["embed.weight"] == flags(model)["out.weight"] == trains
+    counts = applied.counts
+    assert counts.frozen.elements + counts.trainable.elements == 20 + 20
+    assert counts.frozen.tensors + counts.trainable.tensors == 3
+
+
+def test_two_parameters_on_one_memory_are_tied() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    model[1].weight = nn.Parameter(model[0].weight.data)
+    FreezeConfig(rules=(Rule("freeze", "1"),)).apply(model)
+    assert flags(model) == {"0.weight": False, "1.weight": False}
+
+
+def test_the_next_stage_unfreezes_and_lets_norms_run_again() -> None:
+    config = FreezeConfig(
+        rules=(Rule("freeze", "body"),),
+        expect=Expect(Count(4, 24), Count(2, 9)),
+        stages=(Stage("head", 1), Stage("all", 1, (Rule("train", "**"),), lr_scale=0.5)),
+    )
+    model = Net()
+    assert config.apply(model, stage="head").norms == ("body.1",)
+    assert not model.train().body[1].training
+    assert config.apply(model, stage="all").norms == ()
+    assert model.body[1].training
+    assert all(flags(model).values())
+    assert config.parameter_groups(model, lr=0.1, stage="all")[0]["lr"] == 0.05
+
+
+def test_a_frozen_parameter_loses_its_stale_gradient() -> None:
+    model = Net()
+    model(torch.randn(2, 1, 4, 4)).sum().backward()
+    FREEZE_BODY.apply(model)
+    assert model.body[0].weight.grad is None
+    assert model.head.weight.grad is not None
+
+
+def test_statistics_may_run_where_the_config_says_update() -> None:
+    model = Net()
+    FREEZE_BODY.apply(model)
+    update = FreezeConfig(rules=FREEZE_BODY.rules, norm_statistics="update")
+    assert update.apply(model).norms == ()
+    assert model.body[1].training
+
+
+def with_fingerprint(model: nn.Module, **changes: object) -> FreezeConfig:
+    return FreezeConfig(
+        model=ModelSection(fingerprint=fingerprint(LiveParameters(model).tree.tensors)), **changes
+    )
+
+
+MISMATCHES = {
+    "fingerprint": (with_fingerprint(Tied()), "other parameter names or shapes"),
+    "fingerprint with counts": (
+        with_fingerprint(Tied(), expect=Expect(Count(1, 20), Count(2, 20))),
+        "3 tensors, 40 elements there; 6 tensors, 33 elements here",
+    ),
+    "expect": (
+        FreezeConfig(rules=FREEZE_BODY.rules, expect=Expect(Count(4, 24), Count(2, 8))),
+        "2 trainable tensors, 8 elements expected, 2 tensors, 9 elements found",
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "message"), MISMATCHES.values(), ids=MISMATCHES)
+def test_another_model_is_refused_untouched_unless_asked_for(config, message) -> None:
+    model = Net()
+    model.head.weight.requires_grad_(False)
+    with pytest.raises(ConfigError, match=message):
+        config.apply(model)
+    assert not model.head.weight.requires_grad
+    config.apply(model, strict=False)
+    assert model.head.weight.requires_grad
+
+
+def test_fingerprint_of_a_file_that_keeps_one_name_of_a_tie() -> None:
+    model = Tied()
+    first = [t for t in LiveParameters(model).tree.tensors if t.name != "out.weight"]
+    FreezeConfig(model=ModelSection(fingerprint=fingerprint(first))).apply(model)
+
+
+def test_a_pattern_that_matches_nothing_names_the_closest() -> None:
+    with pytest.raises(PatternError, match="Closest: head"):
+        FreezeConfig(rules=(Rule("freeze", "haed"),)).apply(Net())
+
+
+def test_lazy_parameters_are_one_clear_error() -> None:
+    with pytest.raises(ConfigError, match=r"1\.weight is a lazy parameter.*forward pass"):
+        FreezeConfig().apply(nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2)))
+
+
+def test_an_integer_parameter_is_left_alone() -> None:
+    model = nn.Linear(2, 2)
+    model.codes = nn.Parameter(torch.zeros(3, dtype=torch.int8), requires_grad=False)
+    applied = FreezeConfig().apply(model)
+    assert applied.trainable == ("weight", "bias")
+    assert not model.codes.requires_grad
+
+
+def test_groups_hold_each_trainable_parameter_once() -> None:
+    model = Tied()
+    config = FreezeConfig(rules=(Rule("freeze", "block.bias"),))
+    config.apply(model)
+    (group,) = config.parameter_groups(model, lr=0.1)
+    assert [tuple(p.shape) for p in group["params"]] == [(5, 4), (4, 4)]
+    optimizer = torch.optim.AdamW(config.parameter_groups(model, lr=0.1), weight_decay=0.01)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    assert optimizer.param_groups[0]["weight_decay"] == 0.01
+
+
+def test_groups_spare_vectors_the_decay() -> None:
+    model = Net()
+    FreezeConfig().apply(model)
+    groups = FreezeConfig().parameter_groups(model, lr=0.1, weight_decay=0.3)
+    assert [(g["weight_decay"], {p.ndim for p in g["params"]}) for g in groups] == [(0.3, {2, 4}), (0.0, {1})]
+
+
+@pytest.mark.parametrize(
+    ("config", "prepare", "message"),
+    [
+        (FREEZE_BODY, lambda model: None, r"requires_grad of body\.0\.weight and 3 more is not"),
+        (FreezeConfig(default="freeze"), lambda model: model.requires_grad_(False), "nothing to optimise"),
+    ],
+    ids=["not applied", "all frozen"],
+)
+def test_groups_refuse(config, prepare, message) -> None:
+    model = Net()
+    prepare(model)
+    with pytest.raises(ConfigError, match=message):
+        config.parameter_groups(model, lr=0.1)
+
+
+def test_the_public_config_loads_what_the_face_saves(tmp_path: Path) -> None:
+    from freezetui import FreezeConfig as Public
+
+    path = tmp_path / "net.freeze.yaml"
+    FREEZE_BODY.save(path)
+    loaded = Public.load(path)
+    assert isinstance(loaded, FreezeConfig)
+    assert str(loaded.apply(Net())) == (
+        "frozen 4 tensors, 24 elements; trainable 2 tensors, 9 elements; 1 norm layers stay in eval"
+    )
