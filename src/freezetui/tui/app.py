@@ -15,6 +15,7 @@ from textual.widgets import Footer
 
 from freezetui.checkpoint.text import printable
 from freezetui.errors import FreezeTuiError
+from freezetui.session import Options, Session
 from freezetui.tui.bindings import SECTIONS
 from freezetui.tui.changes import changes_text
 from freezetui.tui.check_panel import CheckPanel
@@ -24,8 +25,7 @@ from freezetui.tui.filter_bar import FilterBar
 from freezetui.tui.finding import Finding
 from freezetui.tui.help import help_text
 from freezetui.tui.rows import Rows
-from freezetui.session import Options, Session
-from freezetui.tui.status import ColumnHeads, HeaderLine, TotalsBar
+from freezetui.tui.status import ColumnHeads, DetailLine, HeaderLine, TotalsBar
 from freezetui.tui.tree_view import TreeView
 
 _NAME_IT = """\
@@ -61,6 +61,7 @@ class FreezeTuiApp(Finding):
                 yield ColumnHeads(id="heads")
                 yield TreeView(id="tree")
             yield DetailsPane(id="details")
+        yield DetailLine(id="detail-line")
         yield CheckPanel(id="check")
         yield FilterBar(id="filter")
         yield TotalsBar(id="totals")

@@ -10,7 +10,7 @@ def _hidden(key: str, action: str, what: str, tooltip: str) -> Binding:
 
 
 CHOOSE = [
-    Binding("space", "toggle", "toggle", tooltip="Freeze what trains, train what is frozen"),
+    Binding("space", "toggle_line", "toggle", tooltip="Freeze what trains, train what is frozen"),
     Binding("f", "freeze", "freeze", tooltip="Freeze this line"),
     Binding("t", "train", "train", tooltip="Train this line"),
     _hidden("a", "toggle_all", "all", "Freeze everything; where all is frozen, train everything"),

@@ -15,7 +15,7 @@ from freezetui.tui.tree_view import TreeView
 class Choosing(FaceApp):
     """Actions on the line under the cursor and on the whole choice."""
 
-    def action_toggle(self) -> None:
+    def action_toggle_line(self) -> None:
         """Space."""
         self.edit(self.tree_view.spans, None)
 
@@ -68,11 +68,13 @@ class Choosing(FaceApp):
 
     def action_undo(self) -> None:
         """Take the last edit back."""
-        self._step_back(self.session and self.session.plan.undo(), "nothing to undo")
+        if self.session:
+            self._step_back(self.session.plan.undo(), "nothing to undo")
 
     def action_redo(self) -> None:
         """Do it again."""
-        self._step_back(self.session and self.session.plan.redo(), "nothing to redo")
+        if self.session:
+            self._step_back(self.session.plan.redo(), "nothing to redo")
 
     def _step_back(self, changed: Span | None, nothing: str) -> None:
         if changed is None:
@@ -82,4 +84,4 @@ class Choosing(FaceApp):
 
     @on(TreeView.Toggled)
     def _clicked(self) -> None:
-        self.action_toggle()
+        self.action_toggle_line()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from rich.text import Text
+from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from freezetui.checkpoint.tensors import TensorInfo
 from freezetui.checkpoint.text import printable
 from freezetui.plain import numbers
+from freezetui.session import Session
 from freezetui.tui.outcome import outcome_of
 from freezetui.tui.rows import Rows
-from freezetui.session import Session
 
 _STATE = {
     "frozen": "frozen: requires_grad = False",
@@ -24,7 +25,7 @@ _STATE = {
 class DetailsPane(VerticalScroll, can_focus=False):
     """Full name, exact counts, ties, why it cannot train, and what the last sanity step saw."""
 
-    def compose(self) -> object:
+    def compose(self) -> ComposeResult:
         """One text."""
         yield Static(id="details-text", markup=False)
 
@@ -33,6 +34,30 @@ class DetailsPane(VerticalScroll, can_focus=False):
         tensor = session.tree.tensor(node) if rows.family(node) is None else None
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
         self.query_one("#details-text", Static).update(Text("\n").join(lines))
+
+
+def one_line(session: Session, rows: Rows, node: int) -> Text:
+    """What matters most about the line of `node`, in one line."""
+    tensor = session.tree.tensor(node) if rows.family(node) is None else None
+    if tensor is None:
+        totals = session.plan.totals_over(rows.spans(node))
+        counts = (
+            f"{totals.frozen.tensors:,} frozen, {totals.trainable.tensors:,} trainable"
+            f", {totals.parameters.elements:,} elements, {numbers.size(totals.parameters.bytes)}"
+        )
+        return Text.assemble(
+            (f" {printable(session.tree.path(node) or session.tree.names[0])}", "bold"), f"  {counts}"
+        )
+    parts = [
+        f"{tensor.dtype} {numbers.shape(tensor.shape)}",
+        f"{tensor.elements:,} elements",
+        numbers.size(tensor.bytes),
+    ]
+    index = session.tree.first[node]
+    others = [session.tree.tensors[i].name for i in session.tree.tie_groups.get(index, ()) if i != index]
+    parts += [tensor.fixed] if tensor.fixed else []
+    parts += [f"tied to {printable(', '.join(others))}"] if others else []
+    return Text.assemble((f" {printable(tensor.name)}", "bold"), f"  {', '.join(parts)}")
 
 
 def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:

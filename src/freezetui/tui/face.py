@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.app import App
 
 from freezetui.plain import numbers
-from freezetui.tui.details import DetailsPane
+from freezetui.session import Options, Session
+from freezetui.tui.details import DetailsPane, one_line
 from freezetui.tui.outcome import marks_of
 from freezetui.tui.rows import Rows, Span
-from freezetui.session import Options, Session
-from freezetui.tui.status import HeaderLine, TotalsBar
+from freezetui.tui.status import DetailLine, HeaderLine, TotalsBar
 from freezetui.tui.tree_view import TreeView
 
 
@@ -31,7 +33,7 @@ class FaceApp(App[int]):
         """The tree."""
         return self.query_one("#tree", TreeView)
 
-    def edit(self, spans: list[Span], trainable: bool | None, what: str = "") -> None:
+    def edit(self, spans: Sequence[Span], trainable: bool | None, what: str = "") -> None:
         """Freeze, train or (None) toggle some tensors, then redraw and say what happened."""
         if self.session is None:
             return
@@ -59,5 +61,7 @@ class FaceApp(App[int]):
         self.query_one(HeaderLine).refresh()
         self.query_one(TotalsBar).refresh()
         details = self.query_one(DetailsPane)
-        if self.session and self.rows and details.display:
-            details.show(self.session, self.rows, self.tree_view.node)
+        if self.session and self.rows:
+            if details.display:
+                details.show(self.session, self.rows, self.tree_view.node)
+            self.query_one(DetailLine).text = one_line(self.session, self.rows, self.tree_view.node)

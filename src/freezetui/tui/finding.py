@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from textual import on
 
+from freezetui.session import Options
 from freezetui.tui.check_panel import CheckPanel
 from freezetui.tui.choosing import Choosing
 from freezetui.tui.filter_bar import FilterBar
 from freezetui.tui.rows import Span
-from freezetui.session import Options
 
 
 class Finding(Choosing):

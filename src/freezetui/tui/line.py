@@ -9,8 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 
-from freezetui.checkpoint.text import printable
 from freezetui.checkpoint.tensors import TensorInfo
+from freezetui.checkpoint.text import printable
 from freezetui.freeze.plan import State, Totals
 from freezetui.plain import numbers
 

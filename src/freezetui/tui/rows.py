@@ -189,10 +189,7 @@ class Rows:
         opened, end, folded = self.opened, self.tree.end, self._folded
         while node < stop:
             lines.append(node)
-            if node in folded:
-                node = folded[node]
-            else:
-                node = node + 1 if opened[node] else end[node]
+            node = folded[node] if node in folded else node + 1 if opened[node] else end[node]
         return lines
 
     def _splice(self, line: int, stop: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual.reactive import reactive
 from textual.widget import Widget
 
 from freezetui.checkpoint.text import printable
 from freezetui.plain import numbers
-from freezetui.tui.line import Columns
 from freezetui.session import Session
+from freezetui.tui.line import Columns
 
 
 class _Bar(Widget):
@@ -62,7 +63,19 @@ class ColumnHeads(_Bar):
 
     def render(self) -> Text:
         """The heads, fitted as the lines below are."""
-        return Text(Columns.fit(self.size.width).heading(), no_wrap=True)
+        return Text(Columns.fit(self.content_size.width).heading(), no_wrap=True)
+
+
+class DetailLine(Widget):
+    """The line under the cursor in one line, where there is no room for the details pane."""
+
+    text = reactive(Text(), layout=False)
+
+    def render(self) -> Text:
+        """Whatever was last set."""
+        line = self.text.copy()
+        line.truncate(self.size.width, overflow="ellipsis")
+        return line
 
 
 class TotalsBar(_Bar):

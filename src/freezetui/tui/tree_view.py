@@ -99,7 +99,7 @@ class TreeView(ScrollView, can_focus=True):
     def relaid(self) -> None:
         """The lines have changed: measure and paint anew."""
         if self.rows:
-            self.virtual_size = Size(self.size.width, len(self.rows))
+            self.virtual_size = Size(0, len(self.rows))
             self.cursor = self.validate_cursor(self.cursor)
             self.edited()
 
@@ -131,7 +131,7 @@ class TreeView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen."""
-        width = self.size.width
+        width = self.scrollable_content_region.width
         number = y + self.scroll_offset.y
         styles = self._styles_now()
         base = styles["plain"]
@@ -172,7 +172,7 @@ class TreeView(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Lines are as wide as the widget."""
         if self.rows:
-            self.virtual_size = Size(self.size.width, len(self.rows))
+            self.virtual_size = Size(0, len(self.rows))
             self.call_after_refresh(self.watch_cursor, self.cursor, self.cursor)
 
     def on_click(self, event: events.Click) -> None:
@@ -180,7 +180,7 @@ class TreeView(ScrollView, can_focus=True):
         if self.rows is None or event.y + self.scroll_offset.y >= len(self.rows):
             return
         self.cursor = event.y + self.scroll_offset.y
-        columns = Columns.fit(self.size.width)
+        columns = Columns.fit(self.scrollable_content_region.width)
         arrow = columns.state + min(2 * self.rows.tree.depths[self.node], columns.name // 2)
         if event.x < columns.state:
             self.post_message(self.Toggled())
