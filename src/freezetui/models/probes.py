@@ -1,0 +1,89 @@
+"""What an unknown model may take, told by its first layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from torch import nn
+
+#: Sides of square images to try; the likely ones first.
+SIDES = (64, 32, 28, 96, 128, 224, 256, 299, 384, 512, 16, 8)
+
+#: Lengths of sequences, sides of volumes and of what a generator starts from.
+LENGTHS = (16, 64, 128, 1024, 16000)
+VOLUMES = (16, 32, 64)
+SEEDS = (1, 4, 8, 16)
+
+#: How many of the first layers are asked: the first one registered need not be the first one used.
+FIRST_LAYERS = 3
+
+
+class Probe(NamedTuple):
+    """An input worth trying.
+
+    Attributes:
+        what: for people, e.g. "images".
+        shape: of one example, without the batch dimension.
+        high: where not 0, the input holds integers below it.
+    """
+
+    what: str
+    shape: tuple[int, ...]
+    high: int = 0
+
+
+def probes(model: nn.Module, shape: tuple[int, ...] = ()) -> Iterator[Probe]:
+    """Inputs that fit one of the first layers, the likely ones first; of the given shape, if any."""
+    leaves = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
+    for layer in [m for m in leaves if m is not model][:FIRST_LAYERS] or leaves[:1]:
+        if shape:
+            high = layer.num_embeddings if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) else 0
+            yield Probe("tokens" if high else "tensors", shape, high)
+        else:
+            yield from _fitting(layer)
+    if shape:
+        yield Probe("tensors", shape)
+
+
+def _fitting(layer: nn.Module) -> Iterator[Probe]:
+    """What this layer reads."""
+    if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
+        for length in (16, 64, 8):
+            yield Probe("tokens", (length,), layer.num_embeddings)
+        yield Probe("tokens", (), layer.num_embeddings)
+    elif isinstance(layer, (nn.RNNBase, nn.RNNCellBase)):
+        yield Probe("sequences", (16, layer.input_size))
+        yield Probe("vectors", (layer.input_size,))
+    elif isinstance(layer, nn.MultiheadAttention):
+        yield Probe("sequences", (16, layer.embed_dim))
+    elif isinstance(layer, nn.LayerNorm):
+        yield Probe("sequences", (16, *layer.normalized_shape))
+        yield Probe("vectors", tuple(layer.normalized_shape))
+    else:
+        yield from _by_weight(layer)
+
+
+def _by_weight(layer: nn.Module) -> Iterator[Probe]:
+    """By the rank of the weight, so that layers which only resemble torch's own are met as well."""
+    shape = tuple(getattr(getattr(layer, "weight", None), "shape", ()))
+    channels = getattr(layer, "in_channels", shape[1] if len(shape) > 1 else 0)
+    if getattr(layer, "transposed", False):
+        for side in SEEDS:
+            yield Probe("seeds", (channels, *[side] * (len(shape) - 2)))
+    elif len(shape) == 5:
+        for side in VOLUMES:
+            yield Probe("volumes", (channels, side, side, side))
+    elif len(shape) == 4:
+        for side in SIDES:
+            yield Probe("images", (channels, side, side))
+    elif len(shape) == 3:
+        for length in LENGTHS:
+            yield Probe("signals", (channels, length))
+    elif len(shape) == 2:
+        yield Probe("vectors", (shape[1],))
+        yield Probe("sequences", (16, shape[1]))
+    elif len(shape) == 1:
+        yield Probe("vectors", shape)
+        for side in SIDES:
+            yield Probe("images", (shape[0], side, side))
