@@ -104,7 +104,7 @@ class Session:
         if options.architecture:
             self.architecture = options.architecture
         elif saved.architecture:
-            self.architecture = saved.architecture
+            self.architecture = moved_path(saved.architecture, self.config_path.parent, Path())
             self.arguments = {**saved.arguments, **self.arguments}
             self.asked = self.architecture.startswith("torchvision:")
         elif self.recognition is not None:
@@ -168,7 +168,7 @@ class Session:
         source = Path(self.options.source).resolve()
         model = ModelSection(
             checkpoint=Path(os.path.relpath(source, folder)).as_posix(),
-            architecture=self.architecture,
+            architecture=moved_path(self.architecture, Path(), folder),
             arguments=self.arguments if self.architecture else {},
             input=self.input,
         )
@@ -209,3 +209,11 @@ class Session:
         self.report, self._checked = report, trains
         if report.input and not self.input:
             self.input = report.input
+
+
+def moved_path(architecture: str, old: Path, new: Path) -> str:
+    """`path/to/file.py:callable`, given relative to one folder, told relative to another; others as they are."""
+    source, _, name = architecture.rpartition(":")
+    if not source.endswith(".py") or Path(source).is_absolute():
+        return architecture
+    return f"{Path(os.path.relpath(old.resolve() / source, new.resolve())).as_posix()}:{name}"

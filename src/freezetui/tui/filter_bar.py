@@ -113,7 +113,8 @@ class FilterBar(Horizontal):
             return
         found = find(text, self._tree)
         keys = " · ^f freeze all · ^t train all · enter keep" if found.tensors else ""
-        count = f"{found.tensors:,} match" if found.spans is not None else ""
+        noun = "match" if found.tensors == 1 else "matches"
+        count = f"{found.tensors:,} {noun}" if found.spans is not None else ""
         self.query_one("#filter-count", Static).update(
             f"{count} ({found.how}){keys} " if count else found.how
         )

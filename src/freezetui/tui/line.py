@@ -115,7 +115,7 @@ class Line(NamedTuple):
             if 0 < share < 1:
                 filled = min(max(filled, 1), _BAR - 1)
             parts = [
-                Segment(" "),
+                Segment(" ", styles["plain"]),
                 Segment("━" * filled, styles["trainable"]),
                 Segment("─" * (_BAR - filled), styles["frozen"]),
             ]

@@ -1,0 +1,79 @@
+"""Fine-tune vgg_digits.pth on digits it has never seen: turned by a quarter, dark on light.
+
+    python examples/train_digits.py examples/vgg_digits.freeze.yaml
+
+Each stage of the config in turn; without stages, first the config's rules, then everything. After the
+first stage, and after every other that freezes something, the frozen bits are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from digits import accuracy, load_digits
+from torch import Tensor, nn
+from torch.nn import functional as F
+from vgg_digits import vgg_digits
+
+from freezetui import FreezeConfig, FreezeGuard, FreezeTuiError
+
+EPOCHS = 4
+LEARNING_RATE = 3e-3
+
+
+def stages_of(config: FreezeConfig) -> Iterator[tuple[str, int, FreezeConfig, str | None]]:
+    """Name, epochs, config and stage to apply, one after the other."""
+    for stage in config.stages:
+        yield stage.name, stage.epochs or EPOCHS, config, stage.name
+    if not config.stages:
+        yield "as the config says", EPOCHS, config, None
+        yield "everything", EPOCHS, FreezeConfig(), None
+
+
+def train(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, epochs: int
+) -> None:
+    """A plain training loop."""
+    for _ in range(epochs):
+        model.train()
+        for batch in torch.randperm(len(labels)).split(64):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimizer.step()
+
+
+def main() -> None:
+    """Load, then train stage by stage."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path, help="a freeze config for vgg_digits.pth")
+    parser.add_argument("--epochs", type=int, help="of every stage, instead of what the config says")
+    options = parser.parse_args()
+
+    torch.manual_seed(0)
+    config = FreezeConfig.load(options.config)
+    model = vgg_digits()
+    model.load_state_dict(torch.load(options.config.parent / config.model.checkpoint, weights_only=True))
+    images, labels, test_images, test_labels = load_digits(32, invert=True)
+    print(f"before: {accuracy(model, test_images, test_labels):.1%} of the turned test digits")
+
+    for name, epochs, rules, stage in stages_of(config):
+        print(f"\nstage {name}: {rules.apply(model, stage=stage)}")
+        groups = rules.parameter_groups(model, lr=LEARNING_RATE, stage=stage)
+        optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+        guard = FreezeGuard(model)
+        train(model, optimizer, images, labels, options.epochs or epochs)
+        guard.check()
+        print(f"accuracy {accuracy(model, test_images, test_labels):.1%}")
+        if len(guard):
+            print(f"proof: all {len(guard)} frozen tensors held, bit for bit")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FreezeTuiError as error:
+        sys.exit(f"train_digits: {error}")
