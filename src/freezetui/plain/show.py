@@ -54,7 +54,7 @@ def show_lines(
 
     Args:
         label: the architecture, for people.
-        depth: how many levels of the tree to print; None prints all, repeated blocks folded.
+        depth: how many levels of the tree to print; None prints all. Repeated blocks are folded.
     """
     yield printable(f"{checkpoint.source}  {checkpoint.format}, {numbers.size(checkpoint.size)}  {label}")
     if checkpoint.unwrapped:
@@ -86,7 +86,8 @@ def totals_lines(plan: FreezePlan) -> Iterator[str]:
 
 
 def _tally(tally: Tally) -> str:
-    return f"{numbers.plural(tally.tensors, 'tensor'):>15}  {tally.elements:>17,} elements  {numbers.size(tally.bytes):>9}"
+    tensors = numbers.plural(tally.tensors, "tensor")
+    return f"{tensors:>15}  {tally.elements:>17,} elements  {numbers.size(tally.bytes):>9}"
 
 
 def _tree(plan: FreezePlan, depth: int | None) -> Iterator[str]:
@@ -99,7 +100,7 @@ def _tree(plan: FreezePlan, depth: int | None) -> Iterator[str]:
         if node in folds or (depth is not None and tree.depths[node] >= depth):
             node = stop
         else:
-            folds.update(repeats(tree, node) if depth is None and not tree.leaf[node] else ())
+            folds.update(() if tree.leaf[node] else repeats(tree, node))
             node += 1
 
 
@@ -116,4 +117,5 @@ def _line(plan: FreezePlan, node: int, stop: int, folded: bool) -> str:
     elements = tensor.elements if tensor else totals.parameters.elements
     tied = "  tied" if tensor and tree.first[node] in tree.tie_groups else ""
     share = "" if totals.state == "fixed" else numbers.percent(totals.share)
-    return f"{_SIGNS[totals.state]}  {label:<40} {what:>26} {numbers.count(elements):>10} {share:>6}{tied}".rstrip()
+    columns = f"{what:>26} {numbers.count(elements):>10} {share:>6}"
+    return f"{_SIGNS[totals.state]}  {label:<40} {columns}{tied}".rstrip()

@@ -1,0 +1,88 @@
+"""A running app on a sample, and a few words to drive it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from freezetui.session import Options, Session
+from freezetui.tui.app import FreezeTuiApp
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
+
+
+class Driver:
+    """The app with its pilot."""
+
+    def __init__(self, app: FreezeTuiApp, pilot: Pilot[int]) -> None:
+        self.app, self.pilot = app, pilot
+
+    @property
+    def session(self) -> Session:
+        assert self.app.session is not None
+        return self.app.session
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        await self.press(*text)
+
+    def go(self, path: str) -> None:
+        node = self.session.tree.find(path)
+        assert node >= 0, path
+        self.app.tree_view.go_to(node)
+
+    def state(self, path: str) -> str:
+        return self.session.plan.totals(*self.session.tree.span(self.session.tree.find(path))).state
+
+    def screen_text(self) -> str:
+        """What stands on the screen, line by line."""
+        lines = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+
+    def notices(self) -> str:
+        """What the app has said in passing."""
+        return "\n".join(notice.message for notice in self.app._notifications)
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
+        for _ in range(int(seconds / 0.05)):
+            if condition():
+                return
+            await self.pilot.pause(0.05)
+        raise AssertionError(f"still not so after {seconds} s\n{self.screen_text()}")
+
+
+Open = Callable[..., AbstractAsyncContextManager[Driver]]
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Callable[[str], Path]:
+    """A sample copied into a folder of the test's own, so that configs can be saved beside it."""
+    return lambda name: Path(shutil.copy(SAMPLES / name, tmp_path / name))
+
+
+@pytest.fixture
+def opened(sample: Callable[[str], Path]) -> Open:
+    """`async with opened("vgg_digits.pth", size=(100, 30)) as driver`."""
+
+    @asynccontextmanager
+    async def run(
+        source: str | Path = "vgg_digits.pth", size: tuple[int, int] = (120, 40), **options: Any
+    ) -> AsyncIterator[Driver]:
+        path = source if isinstance(source, Path) else sample(source)
+        app = FreezeTuiApp(Options(source=str(path), **options))
+        async with app.run_test(size=size) as pilot:
+            driver = Driver(app, pilot)
+            await driver.until(lambda: app.session is not None or app.failure is not None, 20)
+            await pilot.pause()
+            yield driver
+
+    return run

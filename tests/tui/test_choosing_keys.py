@@ -1,0 +1,172 @@
+"""The keys that choose, each on a real sample."""
+
+from __future__ import annotations
+
+from freezetui.freeze.config import FreezeConfig
+
+
+async def test_space_freezes_what_trains_and_trains_what_is_frozen(opened):
+    async with opened() as driver:
+        driver.go("features")
+        await driver.press("space")
+        assert driver.state("features") == "frozen"
+        assert driver.state("classifier") == "trainable"
+        assert driver.session.totals.frozen.tensors == 26
+        driver.go("features.24")
+        await driver.press("space")
+        assert driver.state("features") == "mixed"
+        driver.go("features")
+        await driver.press("space")
+        assert driver.state("features") == "trainable"
+
+
+async def test_f_t_a_i_act_on_line_and_model(opened):
+    async with opened() as driver:
+        driver.go("classifier.6.bias")
+        await driver.press("f")
+        assert driver.session.totals.frozen.elements == 10
+        await driver.press("f")
+        assert driver.session.totals.frozen.tensors == 1
+        driver.go("")
+        await driver.press("i")
+        assert driver.session.totals.trainable.elements == 10
+        await driver.press("a")
+        assert driver.session.totals.frozen.tensors == 0
+        await driver.press("a")
+        assert driver.session.totals.trainable.tensors == 0
+        driver.go("classifier")
+        await driver.press("t")
+        assert driver.state("classifier") == "trainable"
+
+
+async def test_undo_and_redo(opened):
+    async with opened() as driver:
+        start = driver.session.plan.trains()
+        driver.go("features")
+        await driver.press("f")
+        frozen = driver.session.plan.trains()
+        await driver.press("a", "i")
+        await driver.press("u", "u", "u")
+        assert driver.session.plan.trains() == start
+        await driver.press("ctrl+r")
+        assert driver.session.plan.trains() == frozen
+        await driver.press("u", "u")
+        assert "nothing to undo" in driver.notices()
+
+
+async def test_w_freezes_everything_before(opened):
+    async with opened() as driver:
+        driver.go("features.24")
+        await driver.press("w")
+        assert driver.state("features.21") == "frozen"
+        assert driver.state("features.24") == "trainable"
+        assert driver.state("classifier") == "trainable"
+
+
+async def test_b_reaches_every_block_and_ties_move_together(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        driver.go("layers.2.attention")
+        await driver.press("b")
+        assert {driver.state(f"layers.{i}.attention") for i in range(6)} == {"frozen"}
+        assert driver.state("layers.0.norm1") == "trainable"
+        driver.go("lm_head")
+        await driver.press("f")
+        assert driver.state("tok_embed.weight") == "frozen"
+        assert driver.session.plan.totals(*driver.session.span).parameters.tensors == len(
+            {t.storage for t in driver.session.checkpoint.tensors}
+        )
+
+
+async def test_a_folded_family_toggles_all_its_blocks(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        text = driver.screen_text()
+        assert "{0..5} ×6" in text
+        view = driver.app.tree_view
+        view.cursor = driver.app.rows.line_of(driver.session.tree.find("layers.0"))
+        await driver.press("f")
+        assert driver.state("layers") == "frozen"
+        await driver.press("l")
+        assert "×6" not in driver.screen_text()
+        driver.go("layers.3")
+        await driver.press("t")
+        assert driver.state("layers.3") == "trainable"
+        assert driver.state("layers.2") == "frozen"
+        await driver.press("z")
+        assert "{0..5} ×6" in driver.screen_text()
+        assert driver.app.tree_view.line(driver.app.tree_view.node).totals.state == "mixed"
+
+
+async def test_buffers_and_integers_say_why_they_cannot_train(opened):
+    async with opened("shufflenet_digits.safetensors") as driver:
+        driver.go("conv1.1.running_mean")
+        before = driver.session.plan.trains()
+        await driver.press("space")
+        assert driver.session.plan.trains() == before
+        assert "buffer" in driver.notices()
+        driver.go("conv1.1.num_batches_tracked")
+        await driver.press("f")
+        assert driver.session.plan.trains() == before
+
+
+async def test_presets(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        await driver.press("p")
+        await driver.press("down", "right", "enter")
+        await driver.until(lambda: driver.session.unsaved)
+        assert driver.state("layers.3") == "frozen"
+        assert driver.state("layers.4") == "trainable"
+        assert driver.state("layers.5") == "trainable"
+        await driver.press("p")
+        await driver.press("enter")
+        await driver.until(lambda: driver.state("layers.5") == "frozen")
+        assert driver.state("lm_head") == "trainable"
+        await driver.press("p", "escape")
+        assert driver.state("lm_head") == "trainable"
+
+
+async def test_saving_writes_the_choice_and_opens_with_it_again(opened, sample):
+    path = sample("vgg_digits.pth")
+    async with opened(path) as driver:
+        driver.go("features")
+        await driver.press("f")
+        assert "unsaved" in driver.screen_text()
+        await driver.press("s")
+        await driver.until(lambda: not driver.session.unsaved)
+        assert "unsaved" not in driver.screen_text()
+        config = FreezeConfig.load(path.with_name("vgg_digits.freeze.yaml"))
+        assert [(rule.action, rule.pattern) for rule in config.rules] == [("freeze", "features")]
+        assert config.model.checkpoint == "vgg_digits.pth"
+        assert config.model.architecture == "torchvision:vgg16"
+        assert config.expect is not None and config.expect.frozen.tensors == 26
+        trains = driver.session.plan.trains()
+    async with opened(path) as driver:
+        assert driver.session.plan.trains() == trains
+        assert not driver.session.unsaved
+        await driver.press("d")
+        assert "Nothing has changed" in driver.screen_text()
+        await driver.press("escape")
+        driver.go("features.28")
+        await driver.press("t", "d")
+        assert "train  features.28" in driver.screen_text()
+
+
+async def test_save_as_asks_before_it_writes_over_another_file(opened, tmp_path):
+    other = tmp_path / "other.freeze.yaml"
+    other.write_text("freezetui: 1\n# mine\ndefault: freeze\n")
+    async with opened() as driver:
+        driver.go("classifier")
+        await driver.press("f", "S")
+        driver.app.screen.query_one("Input").value = str(other)
+        await driver.press("enter")
+        await driver.until(lambda: "Write over" in driver.screen_text())
+        await driver.press("n")
+        await driver.pilot.pause()
+        assert FreezeConfig.load(other).default == "freeze"
+        await driver.press("S")
+        driver.app.screen.query_one("Input").value = str(other)
+        await driver.press("enter")
+        await driver.until(lambda: "Write over" in driver.screen_text())
+        await driver.press("y")
+        await driver.until(lambda: not driver.session.unsaved)
+        assert FreezeConfig.load(other).default == "train"
+        assert "# mine" in other.read_text()

@@ -1,0 +1,111 @@
+"""Filter, matches, moving about."""
+
+from __future__ import annotations
+
+import pytest
+
+from freezetui.tui.filter_bar import find
+from freezetui.tui.finding import neighbour
+
+
+async def test_filter_by_words_counts_live_and_acts_on_all_matches(opened):
+    async with opened() as driver:
+        await driver.press("slash")
+        await driver.type("bias")
+        assert "16 matches" in driver.screen_text()
+        assert all(not driver.session.tree.path(n).endswith("weight") for n in driver.app.rows.visible)
+        await driver.press("ctrl+f")
+        assert driver.session.totals.frozen.tensors == 16
+        await driver.press("enter")
+        assert driver.app.tree_view.has_focus
+        await driver.press("T")
+        assert driver.session.totals.frozen.tensors == 0
+        await driver.press("escape")
+        assert driver.app.rows.matches is None
+
+
+async def test_filter_by_pattern(opened):
+    async with opened() as driver:
+        await driver.press("slash")
+        await driver.type("features.{24..28}")
+        assert "6 matches (pattern)" in driver.screen_text()
+        await driver.press("enter", "F")
+        assert driver.session.totals.frozen.tensors == 6
+        await driver.press("slash")
+        await driver.type("{")
+        assert "0 matches" in driver.screen_text()
+
+
+async def test_with_a_filter_a_module_acts_only_on_what_is_shown(opened):
+    async with opened() as driver:
+        await driver.press("slash")
+        await driver.type("bias")
+        await driver.press("enter")
+        driver.app.tree_view.cursor = 0
+        await driver.press("f")
+        assert driver.session.totals.frozen.tensors == 16
+
+
+async def test_n_goes_round_the_matches(opened):
+    async with opened() as driver:
+        await driver.press("slash")
+        await driver.type("classifier weight")
+        await driver.press("enter")
+        seen = []
+        for _ in range(4):
+            seen.append(driver.session.tree.path(driver.app.tree_view.node))
+            await driver.press("n")
+        assert seen == ["classifier.0.weight", "classifier.3.weight", "classifier.6.weight", "classifier.0.weight"]
+        await driver.press("N")
+        assert driver.session.tree.path(driver.app.tree_view.node) == "classifier.0.weight"
+
+
+async def test_moving_folding_and_expanding(opened):
+    async with opened() as driver:
+        view, rows = driver.app.tree_view, driver.app.rows
+        assert view.cursor == 0
+        await driver.press("j", "j", "k")
+        assert driver.session.tree.path(view.node) == "features"
+        await driver.press("h")
+        assert not rows.is_open(view.node)
+        await driver.press("l", "l")
+        assert driver.session.tree.path(view.node) == "features.0"
+        await driver.press("enter")
+        assert rows.is_open(view.node)
+        await driver.press("E")
+        assert len(rows) == len(driver.session.tree)
+        await driver.press("end")
+        assert driver.session.tree.path(view.node) == "classifier.6.bias"
+        await driver.press("C")
+        assert len(rows) < len(driver.session.tree)
+        await driver.press("home", "pagedown", "pageup", "c", "e")
+        assert view.cursor == 0
+
+
+async def test_the_mouse_toggles_on_the_state_and_opens_on_the_arrow(opened):
+    async with opened() as driver:
+        await driver.pilot.click("#tree", offset=(2, 1))
+        assert driver.state("features") == "frozen"
+        lines = len(driver.app.rows)
+        await driver.pilot.click("#tree", offset=(11, 1))
+        await driver.pilot.pause()
+        assert len(driver.app.rows) < lines
+
+
+@pytest.mark.parametrize(
+    ("at", "direction", "on_match", "expected"),
+    [(0, 1, False, 2), (2, 1, True, 3), (3, 1, True, 7), (7, 1, True, 2), (7, -1, True, 3), (2, -1, True, 7), (5, -1, False, 3)],
+)
+def test_neighbour(at, direction, on_match, expected):
+    assert neighbour([(2, 4), (7, 8)], at, direction, on_match) == expected
+
+
+def test_find_tells_words_from_patterns(sample):
+    from freezetui.session import Options, Session
+
+    tree = Session(Options(source=str(sample("vgg_digits.pth")))).tree
+    assert find("", tree).spans is None
+    assert find("FEATURES 28 w", tree).tensors == 1
+    assert find("**.bias", tree).tensors == 16
+    assert find("features.{", tree).tensors == 0
+    assert "{" in find("features.{", tree).how
