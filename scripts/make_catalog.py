@@ -43,6 +43,20 @@ FAMILIES = {
     "aux_loss": ("fcn_", "deeplabv3_"),
 }
 
+#: Families in which a width decides on shapes alone. Not mobilenet, mnasnet and efficientnet, which add a
+#: residual connection where two widths are equal, and nothing with heads or groups.
+RESIZABLE = (
+    "alexnet",
+    "densenet",
+    "googlenet",
+    "inception_v3",
+    "resnet",
+    "shufflenet_v2",
+    "squeezenet",
+    "vgg",
+    "wide_resnet",
+)
+
 #: Inputs to try, smallest first.
 SHAPES: dict[InputKind, tuple[tuple[int, ...], ...]] = {
     "image": tuple((3, size, size) for size in (64, 96, 128, 160, 192, 224, 256, 299)),
@@ -79,7 +93,7 @@ def entries_of(name: str) -> Iterator[Entry]:
             free=free,
             defaults={a: values[0] for a, values in FREE.items() if a != "num_classes" and takes(name, a)},
             elements=sum(map(math.prod, shapes.values())),
-            grouped=any(1 < m.groups < m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)),
+            resizable=name.startswith(RESIZABLE),
             order=order_of(model),
             buffers=buffers_of(model),
             input=Recipe(kind, smallest(model, kind)),

@@ -129,6 +129,9 @@ def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
         except RuntimeError as error:
             raise ModelError(f"{checkpoint.source}: {' '.join(str(error).split())[:300]}") from error
         missing = _without_ties(lost, state, tensors)
+        for name in state.keys() - tensors.keys():
+            if name.endswith(COUNTER):
+                state[name].zero_()  # as torch's own BatchNorm does with an old file
     if missing or unexpected or shapes:
         raise ModelError(
             f"{checkpoint.source} does not fit {type(model).__name__}: "

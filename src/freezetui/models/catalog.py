@@ -97,7 +97,7 @@ class Entry(msgspec.Struct, frozen=True):
         free: the dimensions that arguments decide.
         defaults: the arguments in `free` that go without saying at this value.
         elements: of all tensors at the default arguments.
-        grouped: whether it has grouped convolutions that are not depthwise.
+        resizable: whether shapes alone tell how to build it in other widths.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Entry(msgspec.Struct, frozen=True):
     free: tuple[Free, ...]
     defaults: dict[str, int]
     elements: int
-    grouped: bool
+    resizable: bool
     order: tuple[str, ...]
     buffers: tuple[str, ...]
     input: Recipe
@@ -134,9 +134,10 @@ def recognize(tensors: Sequence[TensorInfo]) -> Recognition | None:
         exact.sort(key=lambda pair: len(pair[0].name))
         entry, arguments = exact[0]
         return _recognition(entry, arguments, tuple(f"torchvision:{other.name}" for other, _ in exact[1:]))
-    if not candidates:
+    resizable = [entry for entry in candidates if entry.resizable]
+    if not resizable:
         return None
-    entry = min(candidates, key=lambda entry: _distance(entry, shapes))
+    entry = min(resizable, key=lambda entry: _distance(entry, shapes))
     return _recognition(entry, _arguments(entry, shapes) or {}, None)
 
 
@@ -215,10 +216,10 @@ def _solved(entry: Entry, shapes: Shapes) -> dict[str, int] | None:
     return _arguments(entry, shapes) if body_of(shapes, entry.free) == entry.body else None
 
 
-def _distance(entry: Entry, shapes: Shapes) -> tuple[bool, float, int]:
+def _distance(entry: Entry, shapes: Shapes) -> tuple[float, int]:
     """How unlikely a model of other widths was made from this one."""
     elements = sum(map(math.prod, shapes.values()))
-    return entry.grouped, abs(math.log(entry.elements / max(elements, 1))), len(entry.name)
+    return abs(math.log(entry.elements / max(elements, 1))), len(entry.name)
 
 
 def _recognition(entry: Entry, found: dict[str, int], alternatives: tuple[str, ...] | None) -> Recognition:

@@ -1,0 +1,187 @@
+"""Real files into real models: strictly, and bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import DenseNet, ShuffleNetV2, get_model
+
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.tensors import Checkpoint
+from freezetui.errors import ModelError
+from freezetui.models.build import build_model, choose_spec, fill
+from freezetui.models.spec import parse_spec
+from freezetui.models.weights import load_tensors
+
+Save = Callable[..., Checkpoint]
+FILE = Path(__file__).with_name("factories.py")
+
+
+def same_bits(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(
+        left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]) for name in left
+    )
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.safetensors"])
+@pytest.mark.parametrize("model", ["resnet18", "shufflenet_v2_x0_5", "mobilenet_v3_small"])
+def test_a_known_model_is_rebuilt_bit_for_bit(save: Save, model: str, name: str) -> None:
+    trained = get_model(model, weights=None, num_classes=4)
+    for running in trained.buffers():
+        running.add_(3)
+    checkpoint = save(trained, name)
+    random = torch.get_rng_state()
+    phases: list[str] = []
+    built = build_model(choose_spec(checkpoint), {}, checkpoint, progress=phases.append)
+    assert same_bits(built.model.state_dict(), trained.state_dict())
+    assert built.arguments == {"num_classes": 4}
+    assert built.example is not None and built.example.shape == (3, 64, 64)
+    assert phases == ["build", "input", "load"]
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(module.training for module in built.model.modules())
+
+
+def narrow_vgg() -> nn.Module:
+    """Every name of a VGG11, an eighth of its widths, one cell per channel in front of the head."""
+    model = get_model("vgg11", weights=None, num_classes=10)
+    channels, features = 1, []
+    for layer in model.features:
+        if isinstance(layer, nn.Conv2d):
+            layer = nn.Conv2d(channels, layer.out_channels // 8, 3, padding=1)
+            channels = layer.out_channels
+        features.append(layer)
+    model.features = nn.Sequential(*features)
+    model.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+    widths = iter([(channels, 32), (32, 16), (16, 10)])
+    model.classifier = nn.Sequential(
+        *(nn.Linear(*next(widths)) if isinstance(layer, nn.Linear) else layer for layer in model.classifier)
+    )
+    return model
+
+
+NARROW: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "vgg11": (narrow_vgg, 1),
+    "resnet50": (lambda: get_model("resnet50", weights=None, num_classes=7, width_per_group=8), 3),
+    "densenet121": (lambda: DenseNet(8, (6, 12, 24, 16), 16), 3),
+    "shufflenet_v2": (lambda: ShuffleNetV2([4, 8, 4], [8, 16, 32, 64, 128]), 3),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_other_widths_are_built_and_compute_the_same(save: Save, name: str) -> None:
+    factory, channels = NARROW[name]
+    trained = factory().eval()
+    checkpoint = save(trained)
+    built = build_model(choose_spec(checkpoint), {}, checkpoint)
+    assert built.example is not None and built.example.shape == (channels, 64, 64)
+    (images,), _ = built.example.batch(2, 0, "cpu", built.dtype)
+    with torch.no_grad():
+        assert torch.equal(built.model.eval()(images), trained(images))
+
+
+def test_a_width_that_shapes_do_not_tell_is_refused(save: Save) -> None:
+    checkpoint = save(get_model("mobilenet_v2", weights=None, width_mult=0.25))
+    with pytest.raises(ModelError, match="no known architecture"):
+        choose_spec(checkpoint)
+
+
+def test_a_pickled_module_is_not_imported_but_named(save: Save, tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "pickled.pth")
+    with pytest.raises(ModelError) as caught:
+        choose_spec(open_checkpoint(str(tmp_path / "pickled.pth")))
+    assert "--architecture torch.nn.modules.container:Sequential" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "drop", "add", "said"),
+    [
+        ({}, "0.bias", "", "1 missing: 0.bias"),
+        ({}, "", "9.bias", "1 unexpected: 9.bias"),
+        ({"classes": 4}, "", "", "2 of another shape: 2.weight ([3, 8] in the file, [4, 8] in the model)"),
+    ],
+)
+def test_loading_is_strict(save: Save, arguments: dict[str, Any], drop: str, add: str, said: str) -> None:
+    state = {"0.weight": torch.ones(8, 5), "0.bias": torch.ones(8)}
+    state |= {"2.weight": torch.ones(3, 8), "2.bias": torch.ones(3)}
+    state |= {add: torch.ones(1)} if add else {}
+    state.pop(drop, None)
+    with pytest.raises(ModelError) as caught:
+        build_model(parse_spec(f"{FILE}:mlp"), arguments, save(state))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_long_list_of_names_is_cut(save: Save) -> None:
+    checkpoint = save({f"layer{i}.weight": torch.ones(1) for i in range(1000)})
+    with pytest.raises(
+        ModelError, match=r"1000 unexpected: layer0\.weight, layer1\.weight, layer2\.weight, \.\.\."
+    ) as caught:
+        build_model(parse_spec(f"{FILE}:mlp"), {}, checkpoint)
+    assert len(str(caught.value)) < 500
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 4)
+        self.norm = nn.BatchNorm1d(4)
+        self.head = nn.Linear(4, 11, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.norm(self.embed(tokens).transpose(1, 2)).transpose(1, 2))
+
+
+def test_ties_stay_ties_and_may_be_absent(save: Save) -> None:
+    model = Tied()
+    checkpoint = save(model)
+    tensors = load_tensors(checkpoint)
+    assert tensors["head.weight"] is tensors["embed.weight"]
+    state = model.state_dict()
+    without = save({n: t for n, t in state.items() if n not in ("head.weight", "norm.num_batches_tracked")})
+    fresh = Tied()
+    fresh(torch.zeros(2, 3, dtype=torch.int64))
+    fill(fresh, without)
+    assert same_bits(fresh.state_dict(), state)
+    assert fresh.head.weight is fresh.embed.weight
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_runs_in_the_dtype_of_its_file(save: Save, dtype: torch.dtype) -> None:
+    state = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)).to(dtype).state_dict()
+    built = build_model(parse_spec(f"{FILE}:mlp"), {}, save(state))
+    assert built.dtype == dtype and built.example is not None
+    assert same_bits(built.model.state_dict(), state)
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_tensors_of_every_kind_are_torchs_own_bits(tmp_path: Path, legacy: bool) -> None:
+    base = torch.randn(40)
+    state = {
+        "transposed": torch.randn(3, 5).t(),
+        "slice": base[4:10],
+        "overlap": base[8:20].view(3, 4),
+        "expanded": torch.ones(1).expand(1000),
+        "empty": torch.empty(0, 3),
+        "scalar": torch.tensor(3),
+        "half": torch.randn(7).half(),
+        "bfloat": torch.randn(7).bfloat16(),
+        "complex": torch.randn(3, dtype=torch.complex64),
+        "flags": torch.tensor([True, False]),
+    }
+    path = tmp_path / "kinds.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=not legacy)
+    loaded = load_tensors(open_checkpoint(str(path)))
+    assert same_bits(loaded, state)
+    assert loaded["slice"].data_ptr() + 16 == loaded["overlap"].data_ptr()
+
+
+def test_writing_to_a_loaded_tensor_leaves_the_file_alone(save: Save) -> None:
+    checkpoint = save({"a": torch.ones(5000)})
+    before = Path(checkpoint.source).read_bytes()
+    load_tensors(checkpoint)["a"].zero_()
+    assert Path(checkpoint.source).read_bytes() == before

@@ -1,0 +1,85 @@
+"""What builds a model: the three forms, and one clear line for everything else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from freezetui.errors import ModelError
+from freezetui.models.spec import call, parse_spec
+
+FILE = Path(__file__).with_name("factories.py")
+
+
+@pytest.mark.parametrize("text", ["torchvision:vgg16", "package.module:Class.build", f"{FILE}:mlp"])
+def test_a_spec_is_written_as_it_is_read(text: str) -> None:
+    assert str(parse_spec(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "vgg16", "torchvision:", "torchvision:vgg 16", ":mlp", "a b:c", "missing/file.py:mlp"]
+)
+def test_anything_else_is_one_clear_line(text: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        parse_spec(text)
+    assert "\n" not in str(caught.value) and "torchvision:NAME" in caught.value.hint
+
+
+def test_a_factory_in_a_file_gets_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    model = call(parse_spec(f"{FILE}:mlp"), {"width": 4, "classes": 2})
+    assert [tuple(p.shape) for p in model.parameters()] == [(4, 5), (4,), (2, 4), (2,)]
+    assert isinstance(call(parse_spec(f"{FILE}:Nested.mlp"), {}), nn.Sequential)
+    assert isinstance(call(parse_spec(f"{FILE}:ready"), {}), nn.Sequential)
+    assert isinstance(call(parse_spec("torch.nn:Linear"), {"in_features": 2, "out_features": 3}), nn.Linear)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("mpl", {}, "has no mpl. Did you mean mlp?"),
+        ("number", {}, "is a int, not a callable"),
+        ("wrong", {}, "returned a str, not a torch.nn.Module"),
+        ("broken", {}, "raised ValueError: no such width"),
+        ("leaving", {}, "raised SystemExit: not a module"),
+        ("mlp", {"depth": 2}, "mlp(depth=2) raised TypeError"),
+        ("ready", {"depth": 2}, "takes no arguments"),
+    ],
+)
+def test_what_a_persons_code_does_wrong_is_one_line(
+    name: str, arguments: dict[str, int], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        call(parse_spec(f"{FILE}:{name}"), arguments)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert ("Traceback" in capsys.readouterr().err) == ("raised" in said)
+
+
+def test_torchvisions_names_are_suggested_and_weights_refused() -> None:
+    with pytest.raises(ModelError, match=r"no model resnet81. Did you mean resnet18"):
+        call(parse_spec("torchvision:resnet81"), {})
+    with pytest.raises(ModelError, match="weights cannot be given"):
+        call(parse_spec("torchvision:resnet18"), {"weights": "DEFAULT"})
+
+
+def test_a_torchvision_that_does_not_match_torch(tmp_path: Path) -> None:
+    (tmp_path / "torchvision.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from freezetui.errors import ModelError\n"
+        "from freezetui.models.spec import call, parse_spec\n"
+        "print(call(parse_spec('torch.nn:Identity'), {}))\n"
+        "try: call(parse_spec('torchvision:vgg16'), {})\n"
+        "except ModelError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == "Identity()"
+    assert second == (
+        "torchvision does not match torch: operator torchvision::nms does not exist. "
+        "Run: pip install --upgrade --force-reinstall torch torchvision"
+    )
