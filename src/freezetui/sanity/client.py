@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import msgspec
 from freezetui.errors import EngineError
 from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, decode_event, encode
 from freezetui.sanity.report import SanityReport
+from freezetui.sanity.text import plain_lines
 
 # Without the "" entry a file called torch.py in the current folder is never imported by accident.
 _BOOT = (
@@ -112,8 +112,7 @@ class Engine:
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return []
-        kept = [line.rstrip() for line in printable(text).split("\n")]
-        return [line for line in kept if line][-lines:]
+        return plain_lines(text)[-lines:]
 
     def _watch(self) -> None:
         """Keep the timeout, and end what a dead engine has left behind, so that its pipe closes."""
@@ -171,12 +170,6 @@ def run_check(
             if on_progress is not None:
                 on_progress(event)
     raise EngineError("The check was cancelled.")
-
-
-def printable(text: str) -> str:
-    """`text` without escape sequences and control characters, newlines kept."""
-    text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?|\x1b.", "", text)
-    return "".join(c for c in text.replace("\r", "\n") if c == "\n" or c.isprintable())
 
 
 def _kill_group(pid: int) -> None:

@@ -86,11 +86,11 @@ def _info(name: str, parameter: nn.Parameter) -> TensorInfo:
         dtype=str(parameter.dtype).removeprefix("torch."),
         kind="parameter",
         requires_grad=parameter.requires_grad,
-        storage=_storage(parameter),
+        storage=storage_of(parameter),
     )
 
 
-def _storage(parameter: nn.Parameter) -> Storage:
+def storage_of(parameter: nn.Parameter) -> Storage:
     """Where it lies: the address of plain tensors, so that two Parameters on one memory are tied too."""
     if type(parameter) is nn.Parameter and parameter.layout == torch.strided and parameter.data_ptr():
         return Storage(f"{parameter.device}:{parameter.data_ptr()}", 0, parameter.stride())

@@ -1,0 +1,44 @@
+"""Where the check runs."""
+
+from __future__ import annotations
+
+import torch
+
+from freezetui.errors import EngineError
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def choose_device(text: str) -> torch.device:
+    """The device a person named; "auto" is the first of cuda, mps and cpu that is there.
+
+    Raises:
+        EngineError: it is not there.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if text == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        raise EngineError(f"{text!r} names no device.", "Valid: auto, cpu, cuda, cuda:N, mps.") from None
+    count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type, 0)
+    if (device.index or 0) >= count:
+        there = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count())) if cuda else "no CUDA device"
+        raise EngineError(f"There is no device {text} here ({there}).", "Use --device auto or cpu.")
+    return device
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given, so that a clock tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or Python says that memory ran out, on any device."""
+    if isinstance(error, RuntimeError):
+        return any(words in str(error) for words in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
