@@ -198,7 +198,7 @@ class _InOrder(click.Option):
 )
 @click.pass_context
 def plan(
-    ctx: click.Context, path: str, key: str | None, preset: str | None, output: Path | None, **_: Any
+    ctx: click.Context, /, path: str, key: str | None, preset: str | None, output: Path | None, **_: Any
 ) -> None:
     """Write a freeze config without the TUI; --freeze and --train count in the order given."""
     from freezetui.freeze.presets import find_preset
@@ -287,7 +287,7 @@ def _progress(event: Progress) -> None:
 def run() -> None:
     """The entry point: what a person can act on becomes one line on stderr and exit code 2."""
     try:
-        main()
+        main(prog_name="freezetui")
     except FreezeTuiError as error:
         from freezetui.checkpoint.text import printable
 

@@ -16,7 +16,9 @@ from freezetui.errors import EngineError
 from freezetui.plain.report import finding_text, headline, summary
 from freezetui.sanity.client import Engine
 from freezetui.sanity.protocol import CheckRequest, Finished, Progress
-from freezetui.sanity.report import SanityReport
+from freezetui.sanity.report import SanityReport, Verdict
+
+_COLOURS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
 
 
 class CheckPanel(Vertical):
@@ -106,7 +108,7 @@ class CheckPanel(Vertical):
         self.query_one(ProgressBar).display = running
 
     def _finished(self, report: SanityReport, trains: bytes) -> None:
-        self._say(Text.assemble((headline(report), "bold"), f"  {summary(report)}"))
+        self._say(Text.assemble((headline(report), _COLOURS[report.verdict]), f"  {summary(report)}"))
         self._targets = {}
         options = []
         for number, finding in enumerate(report.findings):
@@ -117,7 +119,7 @@ class CheckPanel(Vertical):
         self.post_message(self.Ended(report, trains))
 
     def _failed(self, message: str, hint: str, log: list[str]) -> None:
-        self._say(Text(printable(message), "bold"))
+        self._say(Text(printable(message), "bold red"))
         self._targets = {}
         lines = [printable(hint)] if hint else []
         self._list([Option(Text(line), disabled=True) for line in [*lines, *map(printable, log)]])

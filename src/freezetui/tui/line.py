@@ -37,7 +37,7 @@ class Columns(NamedTuple):
     @classmethod
     def fit(cls, width: int) -> Columns:
         """Columns for a tree this wide: what matters least goes first."""
-        state = 9 if width >= 56 else 3
+        state = 11 if width >= 56 else 3
         shape = 18 if width >= 96 else 14 if width >= 76 else 0
         dtype = 10 if width >= 100 else 0
         bar = _BAR + 1 if width >= 66 else 0
@@ -71,7 +71,9 @@ class Line(NamedTuple):
         """The line's segments, exactly as wide as the columns together."""
         state = self.totals.state
         dim = styles["dim"] if state == "fixed" else styles["plain"]
-        word = f"{SIGNS[state]}{self.mark}{WORDS[state]}"
+        word = (
+            f"{SIGNS[state]} {WORDS[state]:<6} {self.mark}" if columns.state > 3 else SIGNS[state] + self.mark
+        )
         parts = [Segment(_left(word, columns.state), styles[state]), *self._name(columns.name, styles)]
         if columns.shape:
             shape = numbers.shape(self.tensor.shape) if self.tensor else ""

@@ -102,17 +102,18 @@ class TotalsBar(_Bar):
         frozen, trainable, everything = totals.frozen, totals.trainable, totals.parameters
         share = totals.share
         frozen_share = numbers.percent(1 - share if everything.elements else 0)
+        roomy = self.size.width >= 80
         saved = 3 * (everything.bytes - trainable.bytes)
         parts = [
             Text.assemble(
                 ("■ frozen ", "bold"),
                 f"{numbers.count(frozen.elements)} ({frozen_share})",
-                (f" {numbers.plural(frozen.tensors, 'tensor')}", "dim"),
+                (f" {numbers.plural(frozen.tensors, 'tensor')}" if roomy else "", "dim"),
             ),
             Text.assemble(
                 ("○ trainable ", "bold"),
                 f"{numbers.count(trainable.elements)} ({numbers.percent(share)})",
-                (f" {numbers.plural(trainable.tensors, 'tensor')}", "dim"),
+                (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", "dim"),
             ),
             Text.assemble(
                 "gradients ",

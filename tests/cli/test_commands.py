@@ -1,0 +1,215 @@
+"""The commands as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from freezetui import __version__
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
+
+
+def freezetui(
+    *arguments: str | Path, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "freezetui", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def vgg(tmp_path: Path) -> Path:
+    return Path(shutil.copy(SAMPLES / "vgg_digits.pth", tmp_path))
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert result.returncode == 2, result
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1, result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_show_json_has_the_fields_of_the_contract(vgg):
+    result = freezetui("show", vgg, "--json")
+    document = json.loads(result.stdout)
+    assert list(document) == [
+        "source",
+        "format",
+        "architecture",
+        "unwrapped",
+        "warnings",
+        "totals",
+        "tensors",
+    ]
+    assert document["architecture"] == "torchvision:vgg16"
+    assert document["totals"]["parameters"]["tensors"] == len(document["tensors"]) == 32
+    assert list(document["totals"]) == ["parameters", "buffers", "frozen", "trainable"]
+    assert document["tensors"][0] == {
+        "name": "features.0.weight",
+        "shape": [16, 3, 3, 3],
+        "dtype": "float32",
+        "elements": 432,
+        "bytes": 1728,
+        "kind": "parameter",
+        "requires_grad": None,
+        "frozen": False,
+        "tied_to": [],
+    }
+
+
+def test_without_a_terminal_open_prints_what_show_prints(vgg):
+    assert freezetui(vgg).stdout == freezetui("show", vgg).stdout
+    assert "features" in freezetui(vgg).stdout
+
+
+def test_show_depth_and_config(vgg):
+    assert freezetui("plan", vgg, "--freeze", "features").returncode == 0
+    shallow = freezetui("show", vgg, "--depth", "1").stdout
+    assert "features" in shallow
+    assert "weight" not in shallow
+    assert "■ frozen" in shallow
+    other = vgg.with_name("other.freeze.yaml")
+    other.write_text("freezetui: 1\nrules:\n  - freeze: classifier\n")
+    totals = json.loads(freezetui("show", vgg, "--config", other, "--json").stdout)["totals"]
+    assert totals["frozen"]["tensors"] == 6
+
+
+def test_plan_takes_freeze_and_train_in_the_order_given(vgg):
+    result = freezetui(
+        "plan", vgg, "--freeze", "features", "--train", "features.{24..28}", "--freeze", "**.bias"
+    )
+    assert result.returncode == 0
+    shown = json.loads(freezetui("show", vgg, "--json").stdout)["tensors"]
+    trains = {tensor["name"] for tensor in shown if not tensor["frozen"]}
+    assert trains == {f"features.{i}.weight" for i in (24, 26, 28)} | {
+        f"classifier.{i}.weight" for i in (0, 3, 6)
+    }
+    result = freezetui(
+        "plan", vgg, "--train", "features.{24..28}", "--freeze", "features", "-o", vgg.with_name("b.yaml")
+    )
+    assert result.returncode == 0
+    assert "26 tensors" in result.stdout
+
+
+def test_plan_presets(vgg):
+    assert "6 tensors" in freezetui("plan", vgg, "--preset", "head").stdout
+    assert_one_line(freezetui("plan", vgg, "--preset", "haed"), "haed", "last-blocks")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["show", "missing.pth"], ["missing.pth", "does not exist"]),
+        (["missing.pth"], ["missing.pth", "does not exist"]),
+        (["show", "."], ["folder"]),
+        (["plan", "vgg_digits.pth", "--freeze", "classifer"], ["classifer", "classifier"]),
+        (["show", "vgg_digits.pth", "--key", "ema"], ["ema"]),
+        (["show", "vgg_digits.pth", "--config", "none.yaml"], ["none.yaml"]),
+        (["check", "vgg_digits.pth", "--config", "bad.yaml"], ["bad.yaml", "line 2", "Valid"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(vgg, arguments, parts):
+    vgg.with_name("bad.yaml").write_text("freezetui: 1\nrulez: []\n")
+    assert_one_line(freezetui(*arguments, cwd=vgg.parent), *parts)
+
+
+def test_control_characters_never_reach_the_terminal(tmp_path):
+    path = tmp_path / "a\x1b[31mred.pth"
+    path.write_bytes(b"nothing")
+    for arguments in ([path], ["show", path], ["show", tmp_path / "\u202eevil"]):
+        result = freezetui(*arguments)
+        assert result.returncode == 2
+        assert "\x1b" not in result.stderr
+        assert "\u202e" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["check", "x", "--device", "gpu"], ["check", "x", "--input", "3xa"], ["--nope"]]
+)
+def test_bad_usage_is_exit_code_2(arguments):
+    result = freezetui(*arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_help_version_and_completion():
+    assert __version__ in freezetui("--version").stdout
+    assert "freezetui show model.pth" in freezetui("--help").stdout
+    assert "_FREEZETUI_COMPLETE" in freezetui(_FREEZETUI_COMPLETE="bash_source").stdout
+    for command in ("open", "show", "plan", "check"):
+        assert "Usage" in freezetui(command, "--help").stdout
+
+
+def test_a_factory_named_by_the_config_is_not_imported_unasked(vgg):
+    factory = vgg.with_name("factory.py")
+    factory.write_text("open('ran', 'w')\n")
+    config = vgg.with_name("vgg_digits.freeze.yaml")
+    config.write_text(
+        "freezetui: 1\nmodel:\n  architecture: factory.py:build\nrules:\n  - freeze: features\n"
+    )
+    result = freezetui("check", vgg, cwd=vgg.parent)
+    assert_one_line(result, "factory.py:build", "--architecture")
+    assert not vgg.with_name("ran").exists()
+
+
+@pytest.mark.slow
+def test_check_held_as_json_and_the_checkpoint_is_untouched(vgg):
+    before = vgg.read_bytes()
+    freezetui("plan", vgg, "--freeze", "features")
+    result = freezetui("check", vgg, "--json", "--device", "cpu")
+    report = json.loads(result.stdout)
+    assert result.returncode == 0, result
+    assert report["verdict"] == "held"
+    assert report["forward"] is True
+    assert report["frozen"]["held"] == report["frozen"]["tensors"] == 26
+    assert report["trainable"]["moved"] == 6
+    assert "importing torch" in result.stderr
+    assert vgg.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_check_finds_what_moves_a_frozen_weight(tmp_path):
+    """An Embedding with max_norm rewrites its frozen weight in the forward itself."""
+    import torch
+
+    factory = tmp_path / "factory.py"
+    factory.write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Embedding(8, 4, max_norm=0.1), nn.Flatten(), nn.Linear(16, 2))\n"
+    )
+    model = torch.nn.Sequential(torch.nn.Embedding(8, 4), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    path = tmp_path / "model.pt"
+    torch.save(model.state_dict(), path)
+    freezetui("plan", path, "--freeze", "0")
+    result = freezetui("check", path, "--architecture", f"{factory}:build", "--input", "4", "--json")
+    report = json.loads(result.stdout)
+    assert result.returncode == 1, result
+    assert report["frozen"]["moved"] == ["0.weight"]
+    assert any(finding["code"] == "M5" for finding in report["findings"])
+
+
+@pytest.mark.slow
+def test_check_without_an_architecture_is_inconclusive(tmp_path):
+    import torch
+
+    path = tmp_path / "model.pt"
+    torch.save({"a.weight": torch.ones(3, 3), "b.weight": torch.ones(3, 3)}, path)
+    freezetui("plan", path, "--freeze", "a")
+    result = freezetui("check", path)
+    assert result.returncode == 3, result
+    assert "no forward pass" in result.stdout

@@ -1,0 +1,94 @@
+"""The real program in a real pseudo-terminal, from opening to the file on disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+from freezetui.freeze.config import FreezeConfig
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
+
+
+class Terminal:
+    """A child process and the screen that it draws."""
+
+    def __init__(self, *arguments: str, columns: int = 100, lines: int = 30, **environment: str) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self.stream = pyte.ByteStream(self.screen)
+        self.child = pexpect.spawn(
+            sys.executable,
+            ["-m", "freezetui", *arguments],
+            dimensions=(lines, columns),
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+            timeout=60,
+        )
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def wait_for(self, wanted: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while wanted not in self.text:
+            assert time.monotonic() < end, f"no {wanted!r} in\n{self.text}"
+            try:
+                self.stream.feed(self.child.read_nonblocking(65536, timeout=0.2))
+            except pexpect.TIMEOUT:
+                continue
+            except pexpect.EOF:
+                raise AssertionError(f"ended before {wanted!r}\n{self.text}") from None
+
+    def exit_code(self) -> int:
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        return self.child.exitstatus
+
+
+@pytest.mark.slow
+def test_open_freeze_check_save_quit(tmp_path):
+    path = Path(shutil.copy(SAMPLES / "vgg_digits.pth", tmp_path))
+    before = path.read_bytes()
+    terminal = Terminal(str(path), "--device", "cpu")
+    terminal.wait_for("classifier")
+    terminal.child.send("j")
+    terminal.child.send("f")
+    terminal.wait_for("■ frozen 154.69 K (40 %)")
+    terminal.child.send("r")
+    terminal.wait_for("HELD: 26 frozen tensors unchanged, bit for bit", 120)
+    terminal.child.send("s")
+    terminal.wait_for("saved vgg_digits.freeze.yaml")
+    terminal.child.send("q")
+    assert terminal.exit_code() == 0
+
+    config = FreezeConfig.load(tmp_path / "vgg_digits.freeze.yaml")
+    assert [(rule.action, rule.pattern) for rule in config.rules] == [("freeze", "features")]
+    assert config.expect is not None and config.expect.frozen.tensors == 26
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_checkpoint_leaves_one_line_and_exit_code_2(tmp_path):
+    path = tmp_path / "page.pth"
+    path.write_text("<!doctype html><p>Not found")
+    terminal = Terminal(str(path))
+    terminal.child.expect("is a web page.*\r\n")
+    assert terminal.exit_code() == 2
+
+
+def test_no_color_is_honoured_and_small_terminals_work(tmp_path):
+    path = Path(shutil.copy(SAMPLES / "shufflenet_digits.safetensors", tmp_path))
+    terminal = Terminal(str(path), columns=60, lines=15, NO_COLOR="1")
+    terminal.wait_for("conv1")
+    terminal.wait_for("trainable")
+    colours = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values()}
+    greys = {c for c in colours if c == "default" or c[0:2] == c[2:4] == c[4:6]}
+    assert colours == greys
+    terminal.child.send("q")
+    assert terminal.exit_code() == 0
