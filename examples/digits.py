@@ -7,19 +7,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def load_digits(size: int, invert: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def load_digits(size: int, mirror: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Training images, training labels, test images, test labels.
 
     Args:
         size: side of the square images, enlarged from 8; images are float32 of shape (N, 3, size, size).
-        invert: dark on light, and turned by a quarter: the same digits, seen anew.
+        mirror: left and right exchanged: the same digits, seen anew.
     """
     from sklearn import datasets
 
     raw = datasets.load_digits()
     images = torch.tensor(raw.images, dtype=torch.float32)[:, None] / 8 - 1
-    if invert:
-        images = -images.rot90(1, (2, 3))
+    if mirror:
+        images = images.flip(3)
     images = F.interpolate(images, size=(size, size), mode="bilinear").repeat(1, 3, 1, 1)
     labels = torch.tensor(raw.target)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
