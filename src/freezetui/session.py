@@ -174,6 +174,14 @@ class Session:
         )
         return write_choice(self.plan, model, self.config)
 
+    def why_not_write(self, target: Path) -> str:
+        """What a person should know before `target` is written over; "" where nothing is lost."""
+        if target != self.config_path:
+            return "The file is there already." if target.exists() else ""
+        if self.problem is not None:
+            return f"It could not be read: {self.problem.message}"
+        return "It was made for another model." if self.differences else ""
+
     def save(self, path: Path | None = None) -> Path:
         """Write the config atomically; returns where it went.
 
@@ -184,7 +192,7 @@ class Session:
         config = self.written(target)
         config.save(target)
         self.config, self.config_path = config, target
-        self.differences = ()
+        self.differences, self.problem = (), None
         self._saved = self.plan.trains()
         return target
 
@@ -212,7 +220,7 @@ class Session:
 
 
 def moved_path(architecture: str, old: Path, new: Path) -> str:
-    """`path/to/file.py:callable`, given relative to one folder, told relative to another; others as they are."""
+    """`path/to/file.py:callable` relative to folder `old`, told relative to `new`; others as they are."""
     source, _, name = architecture.rpartition(":")
     if not source.endswith(".py") or Path(source).is_absolute():
         return architecture

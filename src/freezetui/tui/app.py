@@ -8,7 +8,6 @@ from pathlib import Path
 
 from textual import on, work
 from textual.app import ComposeResult, SystemCommand
-from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Footer
@@ -45,7 +44,7 @@ class FreezeTuiApp(Finding):
     CSS_PATH = "app.tcss"
     TITLE = "freezetui"
     BINDINGS = [binding for section in SECTIONS.values() for binding in section]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
 
     def __init__(self, options: Options) -> None:
@@ -180,9 +179,8 @@ class FreezeTuiApp(Finding):
         if session is None:
             return False
         target = path or session.config_path
-        taken = path is not None and path != session.config_path and path.exists()
-        if taken or (session.differences and target == session.config_path):
-            why = "It was made for another model." if session.differences else "The file is there already."
+        why = session.why_not_write(target)
+        if why:
             options = [("y", "write over it"), ("n", "go back")]
             if await self.push_screen_wait(Question(f"Write over {target.name}?", why, options)) != "y":
                 return False
@@ -219,9 +217,7 @@ class FreezeTuiApp(Finding):
 
     def action_help(self) -> None:
         """Every key."""
-        moving = [binding for binding in TreeView.BINDINGS if isinstance(binding, Binding)]
-        display = {key: self.get_key_display(Binding(key, "", "")) for key in ("question_mark", "slash")}
-        self.push_screen(Reader("Keys", help_text({"Move": moving, **SECTIONS}, display)))
+        self.push_screen(Reader("Keys", help_text()))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key's action, and what Textual itself offers."""

@@ -21,6 +21,7 @@ WORDS: dict[State, str] = {"frozen": "frozen", "trainable": "train", "mixed": "m
 #: By what the sanity step saw: nothing, as chosen, worth a look, against the choice.
 MARKS = (" ", "✓", "!", "✗")
 _BAR = 8
+_WIDEST_NAME = 72
 
 
 class Columns(NamedTuple):
@@ -43,7 +44,7 @@ class Columns(NamedTuple):
         bar = _BAR + 1 if width >= 66 else 0
         elements = 10
         rest = width - state - shape - dtype - elements - bar - 6
-        return cls(state, max(8, rest), shape, dtype, elements, bar)
+        return cls(state, min(max(8, rest), _WIDEST_NAME), shape, dtype, elements, bar)
 
     def heading(self) -> str:
         """The line above the tree that names the columns."""
@@ -71,9 +72,8 @@ class Line(NamedTuple):
         """The line's segments, exactly as wide as the columns together."""
         state = self.totals.state
         dim = styles["dim"] if state == "fixed" else styles["plain"]
-        word = (
-            f"{SIGNS[state]} {WORDS[state]:<6} {self.mark}" if columns.state > 3 else SIGNS[state] + self.mark
-        )
+        brief = SIGNS[state] + self.mark
+        word = f"{SIGNS[state]} {WORDS[state]:<6} {self.mark}" if columns.state > len(brief) + 1 else brief
         parts = [Segment(_left(word, columns.state), styles[state]), *self._name(columns.name, styles)]
         if columns.shape:
             shape = numbers.shape(self.tensor.shape) if self.tensor else ""

@@ -36,9 +36,13 @@ class HeaderLine(_Bar):
         session = self.session
         name = printable(session.options.source.rstrip("/").rpartition("/")[2])
         left = Text.assemble((f" {name}", "bold"), (f"  {self._format()}", "dim"))
-        right = self._config()
         middle = Text(session.label, "italic")
-        return _three(left, middle, right, self.size.width)
+        width = self.size.width
+        enough = cell_len(left.plain) + cell_len(middle.plain) + 6
+        right = next(
+            (r for r in (self._config(True), self._config(False)) if enough + cell_len(r.plain) < width), None
+        )
+        return _three(left, middle, right or self._config(False), width)
 
     def _format(self) -> str:
         assert self.session is not None
@@ -48,14 +52,15 @@ class HeaderLine(_Bar):
             parts.append(printable(checkpoint.unwrapped))
         return ", ".join(parts)
 
-    def _config(self) -> Text:
+    def _config(self, named: bool) -> Text:
+        """Whether the choice is saved, and where if there is room."""
         assert self.session is not None
-        name = printable(self.session.config_path.name)
+        name = printable(self.session.config_path.name) if named else ""
         if self.session.unsaved:
-            return Text.assemble(("● unsaved ", "bold"), (f"{name} ", "dim"))
+            return Text.assemble(("● unsaved ", "bold"), (f"{name} " if name else "", "dim"))
         if self.session.config is None:
             return Text("no config yet ", "dim")
-        return Text.assemble(("saved ", "dim"), f"{name} ")
+        return Text.assemble(("saved ", "dim"), f"{name} " if name else "")
 
 
 class ColumnHeads(_Bar):

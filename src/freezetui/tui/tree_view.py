@@ -141,6 +141,7 @@ class TreeView(ScrollView, can_focus=True):
         if number == self.cursor:
             over = styles["cursor"]
             segments = [Segment(s.text, (s.style or base) + over) for s in segments]
+            base += over
         return Strip(segments).adjust_cell_length(width, base)
 
     def _styles_now(self) -> dict[str, Style]:

@@ -1,0 +1,42 @@
+"""Write docs/screenshot.svg: the app on a sample, part frozen, checked."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+from freezetui.session import Options
+from freezetui.tui.app import FreezeTuiApp
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+async def shoot(checkpoint: Path) -> str:
+    """The SVG of a real session: freeze all before the last convolutions, check, look."""
+    app = FreezeTuiApp(Options(source=str(checkpoint), device="cpu"))
+    async with app.run_test(size=(132, 34)) as pilot:
+        while app.session is None:
+            await pilot.pause(0.05)
+        app.tree_view.go_to(app.session.tree.find("features.24"))
+        await pilot.press("w", "r")
+        while app.session.report is None:
+            await pilot.pause(0.2)
+        app.tree_view.action_collapse_all()
+        app.tree_view.go_to(app.session.tree.find("features.5.weight"))
+        app.clear_notifications()
+        await pilot.pause(0.5)
+        return app.export_screenshot(title="freezetui vgg_digits.pth")
+
+
+def main() -> None:
+    """Shoot a copy, so that no config beside the sample is picked up."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = "vgg_digits.pth"
+        copy = Path(shutil.copy(ROOT / "sample_ckpts" / name, folder))
+        (ROOT / "docs" / "screenshot.svg").write_text(asyncio.run(shoot(copy)))
+
+
+if __name__ == "__main__":
+    main()

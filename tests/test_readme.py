@@ -1,0 +1,36 @@
+"""The README says what the program does: its key table, its config, its causes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+from freezetui.freeze.config import FreezeConfig
+from freezetui.tui.help import key_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def block(language: str) -> str:
+    return README.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def test_the_key_table_is_made_from_the_bindings():
+    for _, keys, what in key_rows():
+        assert f"| {' '.join(f'`{key}`' for key in keys.split())} | {what} |" in README
+
+
+def test_the_config_shown_is_a_config(tmp_path):
+    path = tmp_path / "vgg16.freeze.yaml"
+    path.write_text(block("yaml"))
+    config = FreezeConfig.load(path)
+    assert [rule.pattern for rule in config.rules] == ["features", "features.{24..28}"]
+    assert config.rules_for("everything")[-1].action == "train"
+
+
+def test_both_commands_are_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    for line in ("make demo", "make test"):
+        assert line in README
+        assert f"\n{line.removeprefix('make ')}: " in makefile

@@ -1,0 +1,201 @@
+"""The sanity step seen through the TUI, with the real engine, and leaving."""
+
+from __future__ import annotations
+
+import pytest
+
+from freezetui.tui.check_panel import CheckPanel
+
+FACTORY = """
+import os, sys, time
+from torch import nn
+print("noise from the model's own code")
+
+def crash():
+    os._exit(7)
+
+def hang():
+    time.sleep(600)
+
+def broken():
+    raise KeyError("no such layer")
+
+def build():
+    return nn.Sequential(nn.Embedding(8, 4, max_norm=0.1), nn.Flatten(), nn.Linear(16, 2))
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A checkpoint whose model is built by a file of the person's own."""
+    import torch
+    from torch import nn
+
+    (tmp_path / "factory.py").write_text(FACTORY)
+    model = nn.Sequential(nn.Embedding(8, 4), nn.Flatten(), nn.Linear(16, 2))
+    torch.save(model.state_dict(), tmp_path / "small.pt")
+    return tmp_path / "small.pt"
+
+
+def headline(driver) -> str:
+    return str(driver.app.query_one("#check-headline").content)
+
+
+@pytest.mark.slow
+async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_edit(opened):
+    async with opened(device="cpu") as driver:
+        driver.go("features")
+        await driver.press("f", "r")
+        await driver.until(lambda: driver.session.report is not None)
+        await driver.pilot.pause()
+        assert "HELD: 26 frozen tensors" in headline(driver)
+        assert "frozen ✓" in driver.screen_text()
+        assert "last check: held" in driver.screen_text()
+        driver.go("features.0")
+        await driver.press("t")
+        assert "✓" not in driver.app.tree_view.line(driver.app.tree_view.node).mark
+        assert "before the last change" in driver.screen_text()
+
+
+@pytest.mark.slow
+async def test_a_finding_leads_to_its_tensor(opened, small):
+    spec = f"{small.with_name('factory.py')}:build"
+    async with opened(small, architecture=spec, input=(4,), device="cpu") as driver:
+        driver.go("0")
+        await driver.press("f", "r")
+        await driver.until(lambda: driver.session.report is not None)
+        await driver.pilot.pause()
+        assert "MOVED: 1 frozen tensor" in headline(driver)
+        assert driver.app.tree_view.marks[0] == 3
+        driver.app.tree_view.cursor = 0
+        driver.app.query_one("#check-findings").focus()
+        await driver.press("home", "enter")
+        assert driver.session.tree.path(driver.app.tree_view.node) == "0.weight"
+        assert "max_norm" in driver.screen_text()
+        await driver.press("escape")
+        assert not driver.app.query_one(CheckPanel).display
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("factory", "said"), [("crash", "exit code 7"), ("broken", "no such layer"), ("hang", "longer than 8 s")]
+)
+async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, factory, said):
+    spec = f"{small.with_name('factory.py')}:{factory}"
+    async with opened(small, architecture=spec, device="cpu", timeout=8.0) as driver:
+        driver.go("2")
+        await driver.press("f")
+        choice = driver.session.plan.trains()
+        await driver.press("r")
+        panel = driver.app.query_one(CheckPanel)
+        await driver.until(lambda: said in headline(driver))
+        await driver.until(lambda: not panel.running)
+        assert driver.session.report is None
+        assert driver.session.plan.trains() == choice
+        await driver.press("s")
+        await driver.until(lambda: not driver.session.unsaved)
+
+
+async def test_escape_cancels_a_check(opened, small):
+    spec = f"{small.with_name('factory.py')}:hang"
+    async with opened(small, architecture=spec, device="cpu") as driver:
+        driver.go("2")
+        await driver.press("f", "r")
+        panel = driver.app.query_one(CheckPanel)
+        await driver.until(lambda: panel.running)
+        await driver.press("r")
+        assert "a check is running" in driver.notices()
+        await driver.press("escape")
+        await driver.until(lambda: not panel.running)
+        assert "cancelled" in headline(driver)
+
+
+async def test_an_unknown_architecture_is_asked_for(opened, small):
+    async with opened(small) as driver:
+        await driver.press("r")
+        assert "No architecture recognised" in driver.screen_text()
+        await driver.press("escape")
+        assert not driver.app.query_one(CheckPanel).display
+        await driver.press("o")
+        await driver.type("pkg.mod:build")
+        await driver.press("enter")
+        assert driver.session.architecture == "pkg.mod:build"
+
+
+async def test_a_factory_named_by_the_config_is_asked_about(opened, small):
+    small.with_name("small.freeze.yaml").write_text(
+        "freezetui: 1\nmodel:\n  architecture: factory.py:build\nrules:\n  - freeze: '0'\n"
+    )
+    async with opened(small) as driver:
+        await driver.press("r")
+        assert "import and run" in driver.screen_text()
+        await driver.press("n")
+        await driver.pilot.pause()
+        assert not driver.app.query_one(CheckPanel).running
+
+
+async def test_quit_asks_only_when_something_is_unsaved(opened, sample):
+    path = sample("vgg_digits.pth")
+    async with opened(path) as driver:
+        driver.go("features")
+        await driver.press("f", "q")
+        assert "Unsaved changes" in driver.screen_text()
+        await driver.press("escape")
+        assert driver.app.is_running
+        await driver.press("q", "s")
+        await driver.until(lambda: driver.app.return_code is not None or not driver.app.is_running, 5)
+    assert path.with_name("vgg_digits.freeze.yaml").exists()
+    async with opened(path) as driver:
+        await driver.press("q")
+        await driver.until(lambda: not driver.app.is_running, 5)
+    assert driver.app.return_value == 0
+
+
+async def test_a_config_for_another_model_says_how_it_differs(opened, sample):
+    path = sample("vgg_digits.pth")
+    path.with_name("vgg_digits.freeze.yaml").write_text(
+        "freezetui: 1\nmodel:\n  fingerprint: sha256:00\nrules:\n  - freeze: features\n  - freeze: fc\n"
+        "expect:\n  frozen: {tensors: 7, elements: 9}\n  trainable: {tensors: 6, elements: 236170}\n"
+    )
+    async with opened(path) as driver:
+        said = driver.notices()
+        assert "names or shapes" in said
+        assert "7 tensors, 9 elements there; 26 tensors, 154,688 elements here" in said
+        assert "fc" in said
+        assert driver.state("features") == "frozen"
+        await driver.press("s")
+        assert "made for another model" in driver.screen_text()
+
+
+async def test_a_broken_config_beside_the_checkpoint_is_kept(opened, sample):
+    path = sample("vgg_digits.pth")
+    config = path.with_name("vgg_digits.freeze.yaml")
+    config.write_text("freezetui: 1\nrulez: []\n")
+    async with opened(path) as driver:
+        assert "rulez" in driver.notices()
+        driver.go("features")
+        await driver.press("f", "s")
+        assert "could not be read" in driver.screen_text()
+        await driver.press("n")
+        await driver.pilot.pause()
+        assert driver.session.unsaved
+        assert config.read_text() == "freezetui: 1\nrulez: []\n"
+
+
+async def test_a_checkpoint_that_cannot_be_opened_ends_the_app_with_2(opened, tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"PK\x03\x04 cut short")
+    async with opened(path) as driver:
+        assert driver.app.failure is not None
+    assert driver.app.return_value == 2
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 50), (30, 8)])
+async def test_every_key_works_at_every_size(opened, size):
+    async with opened("tiny_transformer.pth", size=size) as driver:
+        keys = "j k l h space f t a i b w u e E c C z n N d escape question_mark escape p escape slash escape"
+        await driver.press(*keys.split(), "ctrl+r", "pagedown", "end", "home", "enter")
+        assert driver.app.is_running
+        await driver.pilot.resize_terminal(100, 30)
+        await driver.pilot.pause()
+        assert "tiny_transformer" in driver.screen_text()
