@@ -1,0 +1,75 @@
+"""examples/train_digits.py as a person runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from freezetui import FreezeConfig
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.freeze.rules import resolve
+from freezetui.freeze.tree import ParamTree
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "examples" / "vgg_digits.freeze.yaml"
+
+
+def train_digits(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "examples" / "train_digits.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """A config for the sample, with these rules."""
+
+    def config(rules: str) -> Path:
+        path = tmp_path / "mine.freeze.yaml"
+        path.write_text(
+            f"freezetui: 1\nmodel: {{checkpoint: '{ROOT / 'sample_ckpts' / 'vgg_digits.pth'}'}}\n{rules}\n"
+        )
+        return path
+
+    return config
+
+
+def test_the_shipped_config_resolves() -> None:
+    config = FreezeConfig.load(SHIPPED)
+    checkpoint = open_checkpoint(str(SHIPPED.parent / config.model.checkpoint))
+    tree = ParamTree(checkpoint.tensors)
+    trains = resolve(config.rules, tree, config.default)
+    assert {tensor.name for tensor, train in zip(tree.tensors, trains, strict=True) if train} == {
+        f"classifier.{layer}.{kind}" for layer in (0, 3, 6) for kind in ("weight", "bias")
+    }
+    assert [stage.name for stage in config.stages] == ["classifier", "everything"]
+
+
+@pytest.mark.slow
+def test_each_stage_learns_and_the_first_proves_its_freeze() -> None:
+    done = train_digits(SHIPPED)
+    assert done.returncode == 0, done.stderr
+    before, classifier, everything = map(float, re.findall(r"([\d.]+)%", done.stdout))
+    assert before + 20 < classifier < everything - 10
+    assert everything > 85
+    first, second = done.stdout.split("\nstage ")[1:]
+    assert "all 26 frozen tensors held, bit for bit" in first
+    assert "frozen 0 tensors" in second
+
+
+@pytest.mark.slow
+def test_without_stages_it_trains_by_the_rules_then_everything(write) -> None:
+    done = train_digits(write("rules: [{freeze: 'features.{0..12}'}]"), "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    assert "all 12 frozen tensors held" in done.stdout
+    assert "stage everything: frozen 0 tensors" in done.stdout
+
+
+def test_a_config_that_does_not_fit_is_one_line(write) -> None:
+    done = train_digits(write("rules: [{freeze: featurs}]"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(r"train_digits: .*featurs.*features", done.stderr)
