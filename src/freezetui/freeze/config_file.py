@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +17,7 @@ from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.errors import ConfigError
+from freezetui.freeze.atomic import write_text
 from freezetui.freeze.config import VERSION, Count, Expect, FreezeConfig, ModelSection, Stage
 from freezetui.freeze.rules import Rule
 
@@ -61,10 +60,19 @@ def write_config(path: Path, config: FreezeConfig) -> None:
         if old is not None and not isinstance(old, CommentedMap):
             raise ConfigError(f"{path} is no freeze config.", "Choose another name to save to.")
         text = _dump(_merged(old, plain))
+        if not _says(text, plain):  # a comment stood where it can no longer stand
+            text = _dump(plain)
     try:
-        _replace(path, text)
+        write_text(path, text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}.", "Choose another place to save to.") from None
+
+
+def _says(text: str, plain: dict[str, Any]) -> bool:
+    try:
+        return bool(_builtin(YAML(typ="rt").load(text)) == plain)
+    except YAMLError:
+        return False
 
 
 def _text(path: Path) -> str:
@@ -238,7 +246,7 @@ def _merged(old: Any, new: Any) -> Any:
         for key, value in new.items():
             old[key] = _merged(old.get(key), value)
         return old
-    if isinstance(old, CommentedSeq) and isinstance(new, list):
+    if isinstance(old, CommentedSeq) and isinstance(new, list) and new:
         for index, value in enumerate(new[: len(old)]):
             if old[index] != value:
                 old[index] = value
@@ -269,26 +277,3 @@ def _flowing(document: Any) -> Any:
                 section[leaf] = flow = CommentedMap(value) if isinstance(value, dict) else CommentedSeq(value)
                 flow.fa.set_flow_style()
     return document
-
-
-def _replace(path: Path, text: str) -> None:
-    path = path.resolve()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)  # noqa: PTH101
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -79,7 +79,7 @@ def escape(segment: str) -> str:
 def literal(name: str) -> str:
     """The pattern that names just this dotted name, and everything below it."""
     if not name:
-        return "re:"
+        return "{}"  # the empty text is no pattern, an empty alternative is one
     text = ".".join(escape(segment) for segment in name.split("."))
     return "\\" + text if text.startswith("re:") else text
 

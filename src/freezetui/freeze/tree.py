@@ -152,8 +152,10 @@ class ParamTree:
 
     def find(self, path: str) -> int:
         """The node with this dotted name, or -1; a tensor wins over a module of the same name."""
+        if not path:
+            return next((node for node in self.named(0, "") if self.leaf[node]), 0)
         nodes = [0]
-        for segment in path.split(".") if path else ():
+        for segment in path.split("."):
             nodes = [child for node in nodes for child in self.named(node, segment)]
         return max(nodes, key=lambda node: self.leaf[node], default=-1)
 
@@ -201,7 +203,8 @@ def _ties(tensors: Sequence[TensorInfo]) -> tuple[dict[int, tuple[int, ...]], ar
     seen: dict[object, list[int]] = {}
     for index in stored:
         tensor = tensors[index]
-        seen.setdefault((tensor.storage, tensor.shape, tensor.dtype), []).append(index)
+        key = (tensor.storage, tensor.shape, tensor.dtype, tensor.kind == "buffer")
+        seen.setdefault(key, []).append(index)
     for members in seen.values():
         if len(members) > 1:
             for before, index in pairwise(members):

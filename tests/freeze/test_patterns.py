@@ -1,0 +1,122 @@
+"""The pattern language against a naive reference."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezetui.checkpoint.tensors import TensorInfo
+from freezetui.errors import PatternError
+from freezetui.freeze.patterns import Pattern, literal
+from freezetui.freeze.rules import Rule, matched, resolve
+from freezetui.freeze.tree import ParamTree
+
+from .conftest import names, trees
+
+simple = st.sampled_from(["a", "b", "0", "1", "10", "weight", "*", "**", "w*", "*t", "layers"])
+
+
+def naive(pattern: list[str], name: list[str]) -> bool:
+    """Whether the pattern names a prefix of `name`; `**` stands for any number of segments."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return naive(pattern[1:], name) or (bool(name) and naive(pattern, name[1:]))
+    return bool(name) and fnmatchcase(name[0], pattern[0]) and naive(pattern[1:], name[1:])
+
+
+def covered(tree: ParamTree, pattern: str) -> set[str]:
+    return {t.name for start, stop in Pattern(pattern).spans(tree) for t in tree.tensors[start:stop]}
+
+
+@given(trees, st.lists(simple, min_size=1, max_size=4))
+def test_wildcards_as_in_the_reference(tree, pattern):
+    expected = {t.name for t in tree.tensors if naive(pattern, t.name.split("."))}
+    assert covered(tree, ".".join(pattern)) == expected
+    assert {t.name for t in tree.tensors if Pattern(".".join(pattern)).matches(t.name)} == expected
+
+
+@given(trees, names)
+def test_a_literal_names_itself_and_what_is_below(tree, name):
+    expected = {t.name for t in tree.tensors if t.name == name or t.name.startswith(name + ".")}
+    assert covered(tree, literal(name)) == expected
+
+
+def tree_of(*names: str) -> ParamTree:
+    return ParamTree([TensorInfo(name, (2,), "float32", "parameter") for name in names])
+
+
+VGG = tree_of(
+    *(f"features.{i}.{p}" for i in (0, 2, 24, 26, 28) for p in ("weight", "bias")), "classifier.0.weight"
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "tensors"),
+    [
+        ("features", 10),
+        ("features.{24..28}", 6),
+        ("features.{0,2}.weight", 2),
+        ("features.{0..2}.{weight,bias}", 4),
+        ("{features.0,classifier}", 3),
+        ("{features.0,1..3}", 2),
+        ("features.2*", 8),
+        ("**.bias", 5),
+        ("**", 11),
+        ("*.0", 3),
+        ("re:features\\.2[0-9]\\..*", 6),
+        ("re:features", 0),
+        ("feature", 0),
+        ("features.\\*", 0),
+    ],
+)
+def test_examples(pattern, tensors):
+    assert len(covered(VGG, pattern)) == tensors
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "re:(", "{a", "a}", "{a{b}}", "{5..1}", "{0..99999999}", "{a.b,c}" * 12]
+)
+def test_malformed_patterns_say_so_in_one_line(pattern):
+    with pytest.raises(PatternError) as caught:
+        Pattern(pattern)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "closest"),
+    [
+        ("feature", "features"),
+        ("classifer.0", "classifier"),
+        ("features.29", "features.2"),
+        ("0.bias", "features.0.bias"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_names_the_closest(pattern, closest):
+    with pytest.raises(PatternError) as caught:
+        matched(pattern, VGG)
+    assert re.search(rf"{re.escape(closest)}\b", caught.value.hint)
+
+
+def test_a_pattern_that_hits_only_buffers_is_an_error():
+    tree = ParamTree(
+        [TensorInfo("bn.running_mean", (2,), "float32", "buffer"), TensorInfo("w", (2,), "float32")]
+    )
+    with pytest.raises(PatternError, match="cannot train"):
+        resolve([Rule("freeze", "bn")], tree)
+
+
+@given(trees, st.lists(st.tuples(st.sampled_from(["freeze", "train"]), st.integers(0, 99)), max_size=6))
+def test_the_last_rule_that_matches_wins(tree, drawn):
+    able = [t for t in tree.tensors if not t.fixed]
+    rules = [Rule(action, "re:" + re.escape(able[i % len(able)].name)) for action, i in drawn] if able else []
+    trains = resolve(rules, tree)
+    for index, tensor in enumerate(tree.tensors):
+        group = tree.tie_groups.get(index, (index,))
+        known = {"re:" + re.escape(tree.tensors[i].name) for i in group}
+        said = [rule.action for rule in rules if rule.pattern in known]
+        assert bool(trains[index]) == (not said or said[-1] == "train"), tensor

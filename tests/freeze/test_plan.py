@@ -1,0 +1,99 @@
+"""FreezePlan: edits, undo, totals."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezetui.freeze.plan import FIXED, FROZEN, TRAINABLE, FreezePlan
+
+from .conftest import trees
+
+edits = st.lists(
+    st.tuples(
+        st.sampled_from(["freeze", "train", "toggle", "invert", "replace"]),
+        st.integers(0, 99),
+        st.integers(0, 99),
+    ),
+    max_size=12,
+)
+
+
+def perform(plan: FreezePlan, edit: tuple[str, int, int]) -> None:
+    what, a, b = edit
+    size = len(plan.tree.tensors)
+    start, stop = sorted((a % (size + 1), b % (size + 1)))
+    if what == "replace":
+        new = bytearray(plan.trains())
+        new[start:stop] = bytes(stop - start)
+        for index, group in plan.tree.tie_groups.items():
+            new[index] = new[group[0]]
+        plan.replace(new)
+    elif what == "toggle":
+        plan.toggle([(start, stop)])
+    elif what == "invert":
+        plan.invert([(start, stop)])
+    else:
+        plan.set([(start, stop)], what == "train")
+
+
+@given(trees, edits)
+def test_undo_after_any_run_gives_back_the_start_and_redo_the_end(tree, run):
+    plan = FreezePlan(tree)
+    start = bytes(plan.states)
+    for edit in run:
+        perform(plan, edit)
+    end = bytes(plan.states)
+    while plan.can_undo:
+        plan.undo()
+    assert bytes(plan.states) == start
+    assert plan.undo() is None
+    while plan.can_redo:
+        plan.redo()
+    assert bytes(plan.states) == end
+
+
+@given(trees, edits)
+def test_what_cannot_train_never_changes_and_ties_agree(tree, run):
+    plan = FreezePlan(tree)
+    for edit in run:
+        version = plan.version
+        before = bytes(plan.states)
+        perform(plan, edit)
+        assert (plan.version > version) == (bytes(plan.states) != before)
+        for index, tensor in enumerate(tree.tensors):
+            assert (plan.states[index] == FIXED) == bool(tensor.fixed)
+            states = {plan.states[i] for i in tree.tie_groups.get(index, (index,))}
+            assert not {FROZEN, TRAINABLE} <= states
+
+
+@given(trees, edits, st.data())
+def test_totals_are_what_counting_one_by_one_gives(tree, run, data):
+    plan = FreezePlan(tree)
+    for edit in run:
+        perform(plan, edit)
+    start = data.draw(st.integers(0, len(tree.tensors)))
+    stop = data.draw(st.integers(start, len(tree.tensors)))
+    totals = plan.totals(start, stop)
+    for value, tally in ((FROZEN, totals.frozen), (TRAINABLE, totals.trainable)):
+        distinct = {}
+        for index in range(start, stop):
+            tensor = tree.tensors[index]
+            if plan.states[index] == value:
+                distinct.setdefault((tensor.storage, tensor.shape, tensor.dtype), tensor)
+        assert tally.tensors == len(distinct)
+        assert tally.elements == sum(t.elements for t in distinct.values())
+        assert tally.bytes == sum(t.bytes for t in distinct.values())
+    states = {plan.states[i] for i in range(start, stop)} - {FIXED}
+    words = {frozenset(): "fixed", frozenset([FROZEN]): "frozen", frozenset([TRAINABLE]): "trainable"}
+    assert totals.state == words.get(frozenset(states), "mixed")
+
+
+@given(trees)
+def test_toggling_twice_a_uniform_range_changes_nothing(tree):
+    plan = FreezePlan(tree)
+    everything = [(0, len(tree.tensors))]
+    plan.toggle(everything)
+    assert plan.totals_over(everything).trainable.tensors == 0
+    plan.toggle(everything)
+    assert bytes(plan.states) == bytes(FreezePlan(tree).states)
