@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
 from freezetui.freeze.config import FreezeConfig
 from freezetui.tui.help import key_rows
 

@@ -198,7 +198,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
     with pytest.raises(ConfigError, match="No space left"):
         FreezeConfig().save(path)
     assert path.read_text() == WRITTEN
-    assert os.listdir(tmp_path) == ["a.freeze.yaml"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.freeze.yaml"]
 
 
 def test_a_save_keeps_permissions_and_follows_a_link(tmp_path):

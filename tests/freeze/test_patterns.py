@@ -79,7 +79,7 @@ def test_examples(pattern, tensors):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["", "re:(", "{a", "a}", "{a{b}}", "{5..1}", "{0..99999999}", "{a.b,c}" * 12]
+    "pattern", ["", "re:(", "{a", "a}", "{a{b}}", "{5..1}", "{a.b,c}" * 12]
 )
 def test_malformed_patterns_say_so_in_one_line(pattern):
     with pytest.raises(PatternError) as caught:
