@@ -71,6 +71,17 @@ def test_a_range_never_spans_a_sibling_that_is_not_meant():
     assert choose_rules(tree, bytes([0, 1, 0, 1, 1, 1]))[1] == (Rule("freeze", "layers.{0,2}"),)
 
 
+def test_ranges_have_no_largest_number():
+    tree = ParamTree([TensorInfo(f"blocks.{i}.w", (1,), "float32") for i in range(0, 60_000, 3)])
+    trains = bytes(len(tree.tensors) - 1) + b"\1"
+    default, rules = choose_rules(tree, b"\1" + trains[1:])
+    assert (default, rules) == ("freeze", (Rule("train", "blocks.{0,59997}"),))
+    half = bytes(10_000) + b"\1" * 10_000
+    default, rules = choose_rules(tree, half)
+    assert resolve(rules, tree, default) == half
+    assert rules == (Rule("freeze", "blocks.{0..29997}"),)
+
+
 def test_a_hundred_thousand_tensors_are_covered_in_seconds():
     import time
 

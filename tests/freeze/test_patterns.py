@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from itertools import pairwise, product
 
 import pytest
 from hypothesis import given
@@ -46,6 +47,44 @@ def test_a_literal_names_itself_and_what_is_below(tree, name):
     assert covered(tree, literal(name)) == expected
 
 
+alternatives = st.sampled_from(["a", "b", "0", "", "a*", "b.0", "**", ".", "0..2", "9..11"])
+braced = st.lists(
+    st.one_of(
+        st.sampled_from(["a", "b", "0", "1", ".", "."]), st.lists(alternatives, min_size=1, max_size=3)
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(trees, braced)
+def test_braces_stand_for_their_alternatives_written_out(tree, parts):
+    pattern = "".join(part if isinstance(part, str) else "{" + ",".join(part) + "}" for part in parts)
+    numbers = {"0..2": "0,1,2", "9..11": "9,10,11"}
+    options = [
+        [part] if isinstance(part, str) else ",".join(numbers.get(a, a) for a in part).split(",")
+        for part in parts
+    ]
+    written_out = {"".join(chosen) for chosen in product(*options)}
+    expected = {
+        t.name
+        for t in tree.tensors
+        if any(naive(plain.split("."), t.name.split(".")) for plain in written_out)
+    }
+    assert covered(tree, pattern) == expected
+    assert {t.name for t in tree.tensors if Pattern(pattern).matches(t.name)} == expected
+    spans = Pattern(pattern).spans(tree)
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(spans))
+
+
+@given(st.integers(0, 10**5), st.integers(0, 10**5), st.lists(st.integers(0, 2 * 10**5)))
+def test_a_range_holds_its_whole_numbers_and_no_others(low, count, others):
+    high = low + count
+    pattern = Pattern(f"{{{low}..{high}}}")
+    for number in (low - 1, low, (low + high) // 2, high, high + 1, *others):
+        assert pattern.matches(str(number)) == (low <= number <= high)
+
+
 def tree_of(*names: str) -> ParamTree:
     return ParamTree([TensorInfo(name, (2,), "float32", "parameter") for name in names])
 
@@ -78,9 +117,7 @@ def test_examples(pattern, tensors):
     assert len(covered(VGG, pattern)) == tensors
 
 
-@pytest.mark.parametrize(
-    "pattern", ["", "re:(", "{a", "a}", "{a{b}}", "{5..1}", "{a.b,c}" * 12]
-)
+@pytest.mark.parametrize("pattern", ["", "re:(", "{a", "a}", "{a{b}}", "{5..1}", "{a.b,c}" * 12])
 def test_malformed_patterns_say_so_in_one_line(pattern):
     with pytest.raises(PatternError) as caught:
         Pattern(pattern)

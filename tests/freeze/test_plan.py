@@ -89,6 +89,17 @@ def test_totals_are_what_counting_one_by_one_gives(tree, run, data):
     assert totals.state == words.get(frozenset(states), "mixed")
 
 
+@given(trees, st.binary(min_size=14, max_size=14))
+def test_tied_tensors_train_where_a_choice_names_one_of_them(tree, drawn):
+    trains = bytes(byte & 1 for byte in drawn[: len(tree.tensors)])
+    plan = FreezePlan(tree)
+    plan.replace(trains)
+    assert plan.states == FreezePlan(tree, trains).states
+    for index, tensor in enumerate(tree.tensors):
+        group = tree.tie_groups.get(index, (index,))
+        assert plan.states[index] == (FIXED if tensor.fixed else max(trains[i] for i in group))
+
+
 @given(trees)
 def test_toggling_twice_a_uniform_range_changes_nothing(tree):
     plan = FreezePlan(tree)

@@ -17,7 +17,6 @@ from freezetui.freeze.tree import ParamTree
 
 _ANY_DEPTH = "**"
 _SPECIAL = "\\*{},."
-_MOST_NUMBERS = 10_000
 _MOST_BRANCHES = 1_000
 
 _Segment = str | re.Pattern[str]
@@ -67,8 +66,7 @@ class Pattern:
         if self._regex is not None:
             fullmatch = self._regex.fullmatch
             return runs(i for i, tensor in enumerate(tree.tensors) if fullmatch(tensor.name))
-        found = {tree.span(node) for branch in self._branches for node in _walk(branch, tree)}
-        return sorted(found)
+        return _joined(tree.span(node) for branch in self._branches for node in _walk(branch, tree))
 
 
 def escape(segment: str) -> str:
@@ -112,6 +110,17 @@ def runs(indices: Iterable[int]) -> list[tuple[int, int]]:
             start = index
         stop = index + 1
     return [*found, (start, stop)] if start >= 0 else found
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, those that overlap or touch as one."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        else:
+            joined.append((start, stop))
+    return joined
 
 
 def _branch_regex(branch: Sequence[_Segment]) -> str:
@@ -173,12 +182,12 @@ def _braces(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _expand_dotted_braces(text: str) -> list[str]:
-    """Alternatives that hold a dot span several segments, so they become patterns of their own."""
+    """Alternatives that may span several segments become patterns of their own."""
     pieces: list[list[str]] = []
     start = 0
     for opened, closed in _braces(text):
         alternatives = _split(text[opened + 1 : closed - 1], ",")
-        if any("." in a and _numbers(a) is None for a in alternatives):
+        if any(_numbers(a) is None and ("." in a or a == _ANY_DEPTH) for a in alternatives):
             options = [a if _numbers(a) is None else "{" + a + "}" for a in alternatives]
         else:
             options = [text[opened:closed]]
@@ -197,11 +206,20 @@ def _bounded(branches: Iterator[tuple[str, ...]], text: str) -> Iterator[tuple[s
         yield branch
 
 
-def _numbers(alternative: str) -> range | None:
-    low, dots, high = alternative.partition("..")
-    if not dots or not (low.isascii() and low.isdigit() and high.isascii() and high.isdigit()):
-        return None
-    return range(int(low), int(high) + 1) if len(low) < 10 and len(high) < 10 else range(0)
+def _numbers(alternative: str) -> tuple[int, int] | None:
+    """The first and the last of `0..11`; None for any other text."""
+    found = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", alternative)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _number_regexes(low: int, high: int) -> Iterator[str]:
+    """The whole numbers `low .. high` as few regular expressions: 8..120 is 8, 9, 1?, 2? ... 11?, 120."""
+    while low <= high:
+        block = 1  # how many numbers share all digits but the last ones
+        while low and low % (10 * block) == 0 and low + 10 * block - 1 <= high:
+            block *= 10
+        yield f"{low // block}" + "[0-9]" * (len(str(block)) - 1)
+        low += block
 
 
 def _segments(branch: str, text: str) -> tuple[_Segment, ...]:
@@ -241,11 +259,10 @@ def _alternatives(inside: str, text: str) -> str:
         if numbers is None:
             segment = _segment(alternative, text)
             options.append(re.escape(segment) if isinstance(segment, str) else segment.pattern)
-        elif not 0 < len(numbers) <= _MOST_NUMBERS:
+        elif numbers[0] > numbers[1]:
             raise PatternError(
-                f"pattern {text!r}: {{{alternative}}} must count upwards, at most {_MOST_NUMBERS} numbers.",
-                "For example {0..11}.",
+                f"pattern {text!r}: {{{alternative}}} must count upwards.", "For example {0..11}."
             )
         else:
-            options += map(str, numbers)
+            options += _number_regexes(*numbers)
     return f"(?:{'|'.join(options)})"

@@ -66,7 +66,8 @@ class FreezePlan:
 
     Args:
         tree: what the bytes stand for.
-        trains: per tensor, 1 to train and 0 to freeze; None trains everything that can.
+        trains: per tensor, 1 to train and 0 to freeze; None trains everything that can. Where tied
+            tensors differ, they train.
 
     Attributes:
         version: grows with every change, undo and redo included.
@@ -77,10 +78,9 @@ class FreezePlan:
         self.version = 0
         self._undo: list[_Diff] = []
         self._redo: list[_Diff] = []
-        self.states = bytearray([TRAINABLE]) * len(tree.tensors) if trains is None else bytearray(trains)
-        for index, tensor in enumerate(tree.tensors):
-            if tensor.kind == "buffer" or tensor.fixed:
-                self.states[index] = FIXED
+        self.states = bytearray(FIXED if tensor.fixed else TRAINABLE for tensor in tree.tensors)
+        if trains is not None:
+            self.states = self._with(trains)
 
     @property
     def can_undo(self) -> bool:
@@ -106,8 +106,7 @@ class FreezePlan:
         new = bytearray(self.states)
         for start, stop in spans:
             new[start:stop] = self.states[start:stop].translate(_INVERT)
-            for index in self.tree.tied_in(start, stop):
-                self._tie(new, index)
+            self._tie(new, self.tree.tied_in(start, stop))
         return self._commit(new)
 
     def toggle(self, spans: Sequence[tuple[int, int]]) -> int:
@@ -115,11 +114,11 @@ class FreezePlan:
         return self.set(spans, trainable=self.totals_over(spans).state != "trainable")
 
     def replace(self, trains: bytes | bytearray) -> int:
-        """Make the whole choice anew, as one edit; returns how many tensors changed."""
-        new = bytearray(
-            old if old == FIXED else value for old, value in zip(self.states, trains, strict=True)
-        )
-        return self._commit(new)
+        """Make the whole choice anew, as one edit; returns how many tensors changed.
+
+        Where tied tensors differ in `trains`, they train.
+        """
+        return self._commit(self._with(trains))
 
     def undo(self) -> tuple[int, int] | None:
         """Take the last edit back; returns the range that changed, None when there was nothing."""
@@ -164,14 +163,21 @@ class FreezePlan:
         new = bytearray(self.states)
         for start, stop in spans:
             new[start:stop] = new[start:stop].translate(table)
-            for index in self.tree.tied_in(start, stop):
-                self._tie(new, index)
+            self._tie(new, self.tree.tied_in(start, stop))
         return self._commit(new)
 
-    def _tie(self, states: bytearray, index: int) -> None:
-        """Give every tensor tied to `index` its state."""
-        for member in self.tree.tie_groups[index]:
-            if FIXED not in (states[index], states[member]):
+    def _with(self, trains: bytes | bytearray) -> bytearray:
+        """The states that `trains` asks for."""
+        new = bytearray(
+            old if old == FIXED else value for old, value in zip(self.states, trains, strict=True)
+        )
+        self._tie(new, [index for index in self.tree.tie_groups if new[index] == TRAINABLE])
+        return new
+
+    def _tie(self, states: bytearray, indices: Iterable[int]) -> None:
+        """Give whatever is tied to one of `indices` its state."""
+        for index in indices:
+            for member in self.tree.tie_groups[index]:
                 states[member] = states[index]
 
     def _commit(self, new: bytearray) -> int:
