@@ -2,111 +2,140 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any, BinaryIO, NamedTuple
+import sys
+from mmap import mmap
+from typing import Any, NamedTuple
 
-from freezetui.checkpoint.tensors import ITEMSIZE
-from freezetui.checkpoint.unpickle import LegacyUnpickler, Unpickler
-from freezetui.checkpoint.zipdir import Member, ZipDirectory
+from freezetui.checkpoint.unpickle import Unpickled, read_pickle
+from freezetui.checkpoint.zipdir import STORED, Member, Stream, ZipDirectory
 from freezetui.errors import CheckpointError
 
-#: The first pickle of a file that torch before 1.6 wrote: the number 0x1950a86a20f9469cfc6c.
-LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_MOST_PICKLE = 2**30
+_MOST_UNPACKED = 2**28
+_PREAMBLE = 3
 
-_MOST_PICKLE = 4 * 2**30
 
-
-class Unpacked(NamedTuple):
-    """The object that an archive holds, inert, and the foreign globals that its pickle names."""
+class Archive(NamedTuple):
+    """The object that an archive holds, made of stand-ins, and the foreign globals that its pickle names."""
 
     value: Any
     foreign: tuple[str, ...]
 
 
-def read_zip(file: BinaryIO, size: int, source: str) -> Unpacked:
+def read_zip(file: Stream, size: int, source: str) -> Archive:
     """The object in a zip archive's `data.pkl`.
 
     Raises:
         CheckpointError: no such archive, or a damaged one.
     """
-    directory = ZipDirectory(file, size, source)
-    member = _data_pickle(directory, source)
-    unpickler = Unpickler(io.BytesIO(directory.read(member)), source)
-    return Unpacked(unpickler.next(), tuple(unpickler.foreign))
-
-
-def read_legacy(file: BinaryIO, source: str) -> Unpacked:
-    """The object in a file that torch before 1.6 wrote: magic, version, system, then the object.
-
-    Raises:
-        CheckpointError: a damaged one.
-    """
-    file.seek(0)
-    unpickler = LegacyUnpickler(file, source)
-    _skip_preamble(unpickler)
-    return Unpacked(unpickler.next(), tuple(unpickler.foreign))
-
-
-def legacy_storages(file: BinaryIO, size: int, source: str) -> dict[str, tuple[int, int]]:
-    """Where each storage of a legacy file lies: key -> (offset, bytes).
-
-    Behind the object stand the keys in order, then per storage an int64 count of elements and the data.
-
-    Raises:
-        CheckpointError: a damaged file.
-    """
-    file.seek(0)
-    unpickler = LegacyUnpickler(file, source)
-    _skip_preamble(unpickler)
-    unpickler.next()
-    itemsizes = {str(s[2]): ITEMSIZE.get(str(s[1]), 0) for s in unpickler.storages if len(s) > 2}
-    keys = unpickler.next()
-    places: dict[str, tuple[int, int]] = {}
-    position = file.tell()
-    for key in keys if isinstance(keys, list) else ():
-        file.seek(position)
-        nbytes = int.from_bytes(file.read(8), "little") * itemsizes.get(str(key), 0)
-        places[str(key)] = (position + 8, nbytes)
-        position += 8 + nbytes
-        if position > size:
-            raise CheckpointError(f"{source} breaks off before its last tensor.", "Fetch the file again.")
-    return places
+    unpickled = read_pickle(_pickle_bytes(ZipDirectory(file, size, source), source), source)
+    return Archive(unpickled.value, unpickled.foreign)
 
 
 def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:
     """The members that hold storages, by key: `archive/data/0` -> "0".
 
     Raises:
-        CheckpointError: the storages were written on a big-endian machine.
+        CheckpointError: the storages were written on a machine of the other byte order.
     """
     prefix = _data_pickle(directory, source).name.removesuffix("data.pkl")
     found: dict[str, Member] = {}
     for member in directory.members():
         if member.name.startswith(prefix + "data/"):
             found[member.name[len(prefix) + 5 :]] = member
-        elif member.name == prefix + "byteorder" and directory.read(member).strip() == b"big":
-            raise CheckpointError(
-                f"{source} was written on a big-endian machine.", "Save it again on this one."
-            )
+        elif member.name == prefix + "byteorder" and member.size < 16:
+            _check_order(directory.read(member) != b"big", source)
     return found
+
+
+def read_legacy(data: mmap, source: str) -> Archive:
+    """The object in a file that torch before 1.6 wrote.
+
+    Raises:
+        CheckpointError: a damaged file, or one that breaks off.
+    """
+    pickles = _legacy_pickles(data, source)
+    unpickled = pickles[_PREAMBLE]
+    bytes_due = sum(8 + itemsize * elements for itemsize, elements in unpickled.storages.values())
+    if pickles[-1].end + bytes_due > len(data):
+        raise _cut_short(source)
+    return Archive(unpickled.value, unpickled.foreign)
+
+
+def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:
+    """Where each storage of a legacy file lies: key -> (offset, bytes).
+
+    Behind the keys stand, for each in turn, an int64 count of elements and the elements.
+
+    Raises:
+        CheckpointError: a damaged file, or one written on a machine of the other byte order.
+    """
+    pickles = _legacy_pickles(data, source)
+    system, storages, keys = pickles[2].value, pickles[_PREAMBLE].storages, pickles[-1].value
+    if isinstance(system, dict):
+        _check_order(system.get("little_endian") is not False, source)
+    places: dict[str, tuple[int, int]] = {}
+    at = pickles[-1].end
+    for key in keys if isinstance(keys, list) else ():
+        if type(key) is not str or key not in storages:
+            raise CheckpointError(f"{source} holds a storage that no tensor uses.", "Save the file again.")
+        nbytes = int.from_bytes(data[at : at + 8], "little") * storages[key][0]
+        places[key] = at + 8, nbytes
+        at += 8 + nbytes
+        if at > len(data):
+            raise _cut_short(source)
+    return places
+
+
+def _legacy_pickles(data: mmap, source: str) -> list[Unpickled]:
+    """Magic number, protocol version, system info, the object, the storage keys; the storages come behind."""
+    pickles: list[Unpickled] = []
+    for index in range(_PREAMBLE + 2):
+        start = pickles[-1].end if pickles else 0
+        pickles.append(read_pickle(data, source, start, legacy=index == _PREAMBLE))
+    return pickles
+
+
+def _pickle_bytes(directory: ZipDirectory, source: str) -> bytes:
+    member = _data_pickle(directory, source)
+    if member.size > (_MOST_PICKLE if member.method == STORED else _MOST_UNPACKED):
+        raise CheckpointError(f"{source} claims a pickle of {member.size:,} bytes.", "It may be hostile.")
+    return directory.read(member)
 
 
 def _data_pickle(directory: ZipDirectory, source: str) -> Member:
     """torch writes `data.pkl` first, so that the search ends at once."""
+    names: list[str] = []
     for member in directory.members():
         if member.name.rpartition("/")[2] == "data.pkl" and member.name.count("/") <= 1:
-            if member.size > _MOST_PICKLE:
-                raise CheckpointError(
-                    f"{source} claims a pickle of {member.size:,} bytes.", "It may be hostile."
-                )
             return member
-    raise CheckpointError(
-        f"{source} is a zip archive, but not one that torch.save wrote: it has no data.pkl.",
-        "Unpack it, and pass the checkpoint inside.",
+        if len(names) < 100:
+            names.append(member.name)
+    what, hint = _other_zip(names)
+    raise CheckpointError(f"{source} is a zip archive, but {what}.", hint)
+
+
+def _other_zip(names: list[str]) -> tuple[str, str]:
+    if any("/data/weights/" in name or name.endswith("/archive_format") for name in names):
+        return "one that torch.export wrote (.pt2)", "Save model.state_dict() with torch.save."
+    if any(name.endswith(".npy") for name in names):
+        return "one of NumPy arrays (.npz)", "Convert it to a PyTorch state_dict first."
+    if any(name.endswith(".weights.h5") for name in names):
+        return "one that Keras wrote", "Convert it to a PyTorch state_dict first."
+    return "not one that torch.save wrote: it has no data.pkl", "Unpack it, and pass the checkpoint inside."
+
+
+def _check_order(little: bool, source: str) -> None:
+    if little != (sys.byteorder == "little"):
+        order = "little" if little else "big"
+        raise CheckpointError(
+            f"{source} was written on a {order}-endian machine; this one is {sys.byteorder}-endian.",
+            "Load it there and save it as safetensors.",
+        )
+
+
+def _cut_short(source: str) -> CheckpointError:
+    return CheckpointError(
+        f"{source} breaks off before its last tensor.",
+        "The download or the copy was cut short; fetch it again.",
     )
-
-
-def _skip_preamble(unpickler: Unpickler) -> None:
-    """Read past magic number, protocol version and system info."""
-    for _ in range(3):
-        unpickler.next()

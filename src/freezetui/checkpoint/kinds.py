@@ -5,46 +5,51 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import msgspec
-
-from freezetui.checkpoint.tensors import Kind, TensorInfo, can_require_grad
+from freezetui.checkpoint.tensors import Kind, can_require_grad
 
 _STATISTICS = frozenset(("running_mean", "running_var", "num_batches_tracked"))
 _BUFFERS = re.compile(
-    r"inv_freq|(original_)?inv_freq|position_ids|token_type_ids|relative_position_index|attn_mask|masked_bias|"
-    r"causal_mask|mask|(weight|bias)_[uv]|_[uv]|rel_pos_index|anchors?|anchor_grid|pixel_(mean|std)|"
-    r"(cos|sin)_cached|freqs_c(is|os)|window|filters?_bank|mel_basis"
+    r"(original_)?inv_freq|(cos|sin)_cached|freqs_c(is|os)|position_ids|token_type_ids|(\w+_)?mask|masked_bias|"
+    r"relative_position_index|rel_pos_index|anchors?|anchor_grid|pixel_(mean|std)|(\w*_)?u|window|"
+    r"filters?_bank|mel_basis"
 )
 _PARAMETERS = re.compile(
-    r".*(weight|bias)(_\w+)?|gamma|beta|in_proj_\w+|.*embed\w*|cls_token|scale|logit_scale"
+    r".*(weight|bias)(_(ih|hh)_l\d+(_reverse)?|_orig|_g|_hr_l\d+(_reverse)?)?|gamma|beta|(logit_)?scale|cls_token"
 )
 
 
-def told_apart(tensors: Iterable[TensorInfo]) -> tuple[TensorInfo, ...]:
-    """The same tensors, `kind` settled by name and dtype where it is unknown; `guessed` where it may err."""
-    return tuple(
-        tensor if tensor.kind != "unknown" else _settled(tensor, tensor.name.rpartition(".")[2])
-        for tensor in tensors
-    )
+class KindGuesser:
+    """Settles kinds by name and dtype; what it remembers serves 100,000 names that end alike.
+
+    Args:
+        names: all names of the state_dict.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = names
+        self._known: dict[tuple[str, str], tuple[Kind, bool] | None] = {}
+        self._spectral: frozenset[str] | None = None
+
+    def kind(self, name: str, dtype: str) -> tuple[Kind, bool]:
+        """The kind of a tensor, and whether it is a guess that could be wrong."""
+        last = name.rpartition(".")[2]
+        key = (last, dtype)
+        if key not in self._known:
+            self._known[key] = None if last.endswith("_v") else _by_name(last, dtype)
+        known = self._known[key]
+        return known if known is not None else self._of_factor(name, dtype)
+
+    def _of_factor(self, name: str, dtype: str) -> tuple[Kind, bool]:
+        """`weight_v` is a buffer of spectral_norm, beside `weight_u`, but a parameter of weight_norm."""
+        if self._spectral is None:
+            self._spectral = frozenset(other for other in self._names if other.endswith("_u"))
+        beside = f"{name[:-1]}u" in self._spectral
+        return ("buffer", True) if beside or not can_require_grad(dtype) else ("parameter", True)
 
 
-def _settled(tensor: TensorInfo, last: str) -> TensorInfo:
-    if last in ("weight", "bias") and can_require_grad(tensor.dtype):
-        return _as(tensor, "parameter", False)
+def _by_name(last: str, dtype: str) -> tuple[Kind, bool]:
     if last in _STATISTICS:
-        return _as(tensor, "buffer", False)
-    if not can_require_grad(tensor.dtype) or _BUFFERS.fullmatch(last):
-        return _as(tensor, "buffer", True)
-    return _as(tensor, "parameter", _PARAMETERS.fullmatch(last) is None)
-
-
-def _as(tensor: TensorInfo, kind: Kind, guessed: bool) -> TensorInfo:
-    return TensorInfo(
-        tensor.name, tensor.shape, tensor.dtype, kind, tensor.requires_grad, tensor.storage, guessed
-    )
-
-
-def renamed(tensors: Iterable[TensorInfo], prefix: str) -> list[TensorInfo]:
-    """The tensors without `prefix`, which every name must carry."""
-    cut = len(prefix)
-    return [msgspec.structs.replace(tensor, name=tensor.name[cut:]) for tensor in tensors]
+        return "buffer", False
+    if not can_require_grad(dtype) or _BUFFERS.fullmatch(last):
+        return "buffer", True
+    return "parameter", _PARAMETERS.fullmatch(last) is None

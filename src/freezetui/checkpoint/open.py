@@ -1,22 +1,24 @@
-"""open_checkpoint: looks at the bytes, never at the extension, and calls the reader."""
+"""open_checkpoint: looks at the bytes and calls the reader."""
 
 from __future__ import annotations
 
-import stat
+import gc
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
+import msgspec
+
+from freezetui.checkpoint.sniff import Opened, container, opened
 from freezetui.checkpoint.tensors import Checkpoint
-from freezetui.checkpoint.text import printable
 from freezetui.errors import CheckpointError
-
-_HEAD = 4096
-_SAVE_AGAIN = "Open the file that torch.save or safetensors wrote."
 
 
 def open_checkpoint(source: str | Path, *, key: str | None = None) -> Checkpoint:
-    """Read a checkpoint's header: zip and legacy `.pth`, pickled nn.Module, single-file safetensors.
+    """Read a checkpoint's header.
 
+    Known are zip and legacy `.pth` with state_dicts or pickled nn.Modules, TorchScript and safetensors.
     Nothing that the file names is imported or run, and the file is never written.
 
     Args:
@@ -26,115 +28,43 @@ def open_checkpoint(source: str | Path, *, key: str | None = None) -> Checkpoint
     Raises:
         CheckpointError: it is no checkpoint; the message says what it seems to be, the hint what to do.
     """
-    path = Path(source)
-    shown = printable(str(source))
-    size = _regular_size(path, shown)
-    try:
-        with path.open("rb") as file:
-            return _read(file, size, shown, key)
-    except OSError as error:
-        raise CheckpointError(
-            f"{shown} cannot be read: {error.strerror}.", "Check its permissions."
-        ) from None
+    with opened(str(source)) as file, _collector_paused():
+        checkpoint = _read(file, key)
+    return msgspec.structs.replace(checkpoint, source=str(source), size=file.size)
 
 
-def _read(file: BinaryIO, size: int, source: str, key: str | None) -> Checkpoint:
-    from freezetui.checkpoint.archives import LEGACY_MAGIC
-
-    head = file.read(_HEAD)
-    if _looks_like_safetensors(head):
-        from freezetui.checkpoint.layout import lay_out_safetensors
+def _read(opened: Opened, key: str | None) -> Checkpoint:
+    """The readers are imported when they are needed: the face opens one file."""
+    file, size, head, name = opened
+    kind = container(head)
+    if kind == "safetensors":
         from freezetui.checkpoint.safetensors import read_safetensors
 
-        return lay_out_safetensors(read_safetensors(file, size, source), key)
-    from freezetui.checkpoint.archives import read_legacy, read_zip
-    from freezetui.checkpoint.layout import lay_out
+        return read_safetensors(file, size, name, key)
+    if kind == "zip":
+        from freezetui.checkpoint.archives import read_zip
+        from freezetui.checkpoint.layout import lay_out
 
-    if head.startswith(b"PK\x03\x04"):
-        return lay_out(read_zip(file, size, source), source, "zip", size, key)
-    if head.startswith(LEGACY_MAGIC):
-        return lay_out(read_legacy(file, source), source, "legacy", size, key)
-    what, hint = _seems(head)
-    raise CheckpointError(f"{source} {what}.", hint)
+        return lay_out(read_zip(file, size, name), name, "zip", key)
+    if kind == "legacy":
+        from freezetui.checkpoint.archives import read_legacy
+        from freezetui.checkpoint.layout import lay_out
+
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return lay_out(read_legacy(data, name), name, "legacy pickle", key)
+    from freezetui.checkpoint.refusals import seems
+
+    what, hint = seems(head)
+    raise CheckpointError(f"{name} {what}.", hint)
 
 
-def _regular_size(path: Path, source: str) -> int:
-    """The size of a regular file; anything else is never opened, since a FIFO would block for ever."""
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Half a million new objects, none of them garbage, would set off the collector a hundred times."""
+    was_on = gc.isenabled()
+    gc.disable()
     try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise CheckpointError(f"{source} does not exist.", "Check the path.") from None
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else str(error)
-        raise CheckpointError(f"{source} cannot be read: {problem}.", "Check the path.") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise CheckpointError(f"{source} is a folder.", "Pass the checkpoint file inside it.")
-    if not stat.S_ISREG(status.st_mode):
-        raise CheckpointError(f"{source} is no regular file.", "Copy its contents into a file first.")
-    if status.st_size == 0:
-        raise CheckpointError(f"{source} is empty.", "The save or the download failed; fetch the file again.")
-    return status.st_size
-
-
-def _looks_like_safetensors(head: bytes) -> bool:
-    # JSON text may also have a brace there, but a length is never eight printable characters.
-    return head[8:9] == b"{" and not head[:8].decode("latin-1").isprintable()
-
-
-#: First bytes, what they mean, what to do.
-_KNOWN: tuple[tuple[bytes, str, str], ...] = (
-    (
-        b"version https://git-lfs",
-        "is a git-lfs pointer, not the file itself",
-        "Run `git lfs pull` in its repository.",
-    ),
-    (b"PK\x05\x06", "is an empty zip archive", _SAVE_AGAIN),
-    (b"GGUF", "is a GGUF file, whose quantized weights cannot train", "Open the model it was made from."),
-    (b"\x1f\x8b", "is compressed with gzip", "Unpack it first: gunzip."),
-    (b"\x28\xb5\x2f\xfd", "is compressed with zstd", "Unpack it first: unzstd."),
-    (b"BZh", "is compressed with bzip2", "Unpack it first: bunzip2."),
-    (b"\xfd7zXZ", "is compressed with xz", "Unpack it first: unxz."),
-    (b"7z\xbc\xaf", "is a 7-Zip archive", "Unpack it first."),
-    (b"Rar!", "is a RAR archive", "Unpack it first."),
-    (b"\x89HDF", "is an HDF5 file, probably of Keras", "Convert it to a PyTorch state_dict first."),
-    (b"\x93NUMPY", "is a NumPy array", _SAVE_AGAIN),
-    (b"%PDF", "is a PDF", _SAVE_AGAIN),
-    (b"\x89PNG", "is a picture", _SAVE_AGAIN),
-    (b"\x7fELF", "is a program", _SAVE_AGAIN),
-    (b"salted__", "is encrypted", "Decrypt it first."),
-)
-
-
-def _seems(head: bytes) -> tuple[str, str]:
-    """What a file that is no checkpoint seems to be, and what to do."""
-    for start, what, hint in _KNOWN:
-        if head.startswith(start):
-            return what, hint
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "is a web page", "The link led to a page, not to the file; use the download link."
-    if b"weight_map" in head and text.startswith(b"{"):
-        return "is the index of a sharded checkpoint", "Open one of the shards that it names."
-    if text.startswith((b"{", b"[")):
-        return "is JSON text", _SAVE_AGAIN
-    if head[257:262] == b"ustar":
-        return (
-            "is a tar archive",
-            "Unpack it first; a checkpoint of torch 0.1.1 must be saved anew with a newer torch.",
-        )
-    if head[4:8] == b"TFL3":
-        return "is a TensorFlow Lite model", "Convert it to a PyTorch state_dict first."
-    if head[:1] == b"\x08" and (
-        b"pytorch" in head or b"onnx" in head.lower() or head[2:3] in (b"\x12", b"\x3a")
-    ):
-        return "is an ONNX model", "Open the PyTorch checkpoint that it was exported from."
-    if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
-        return "is a plain Python pickle, not one that torch.save wrote", "Save it with torch.save."
-    if len(head) >= 8 and not any(head[8:64]):
-        return "holds only zeros at its start", "The download or the copy failed; fetch the file again."
-    if text and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in text[:256]):
-        return "is a text file", _SAVE_AGAIN
-    return (
-        "is no checkpoint in a format that is known here",
-        "Known: .pth, .pt and .bin of torch, .safetensors.",
-    )
+        yield
+    finally:
+        if was_on:
+            gc.enable()

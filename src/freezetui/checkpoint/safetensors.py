@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from math import prod
-from typing import Annotated, BinaryIO
+from operator import attrgetter
+from typing import Annotated
 
 import msgspec
 
+from freezetui.checkpoint.kinds import KindGuesser
+from freezetui.checkpoint.order import natural_order
+from freezetui.checkpoint.prefixes import common_prefix
 from freezetui.checkpoint.tensors import ITEMSIZE, Checkpoint, TensorInfo
 from freezetui.checkpoint.text import printable
+from freezetui.checkpoint.zipdir import Stream
 from freezetui.errors import CheckpointError
 
 #: What the safetensors library allows for a header.
@@ -37,25 +41,26 @@ DTYPES = {
     "C64": "complex64",
 }
 
-_Size = Annotated[int, msgspec.Meta(ge=0)]
-_FIRST = re.compile(
-    r"stem|conv_?stem|conv1|patch_embed\w*|\w*embed\w*|wte|wpe|cls_token|class_token|conv_proj"
-)
-_LAST = re.compile(r"classifier\w*|fc|heads?|lm_head|score|logits|aux_classifier|roi_heads")
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Shape = Annotated[tuple[_Size, ...], msgspec.Meta(max_length=1000)]
+_METADATA = "__metadata__"
 
 
 class Entry(msgspec.Struct, gc=False):
-    """One tensor of the header; `data_offsets` count from the end of the header, in bytes."""
+    """One tensor of the header; `data_offsets` count from the end of the header, in bytes.
+
+    The defaults let `__metadata__` pass, which stands among the tensors.
+    """
 
     dtype: str = ""
-    shape: tuple[_Size, ...] = ()
+    shape: _Shape = ()
     data_offsets: tuple[_Size, _Size] = (0, 0)
 
 
 _DECODER = msgspec.json.Decoder(dict[str, Entry])
 
 
-def read_header(file: BinaryIO, size: int, source: str) -> tuple[dict[str, Entry], int]:
+def read_header(file: Stream, size: int, source: str) -> tuple[dict[str, Entry], int]:
     """The header's entries by name, and where the data begins.
 
     Raises:
@@ -71,36 +76,54 @@ def read_header(file: BinaryIO, size: int, source: str) -> tuple[dict[str, Entry
     if 8 + length > size:
         raise _cut_short(source)
     try:
-        entries = _DECODER.decode(file.read(length))
+        entries = _decoded(file.read(length))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = printable(str(error).splitlines()[0][:120])
         raise CheckpointError(
             f"{source} has a damaged safetensors header ({problem}).", "Fetch the file again."
         ) from None
-    entries.pop("__metadata__", None)
     _check(entries, size - 8 - length, source)
     return entries, 8 + length
 
 
-def read_safetensors(file: BinaryIO, size: int, source: str) -> Checkpoint:
-    """A single safetensors file as a Checkpoint; names and kinds are settled by `layout`.
-
-    The file's own order means nothing (it is sorted by dtype), so names stand in natural order,
-    embeddings and stems before their siblings and heads behind them.
+def read_safetensors(file: Stream, size: int, source: str, key: str | None) -> Checkpoint:
+    """A single safetensors file as a Checkpoint, in natural order: the file's own is sorted by dtype.
 
     Raises:
-        CheckpointError: as `read_header`.
+        CheckpointError: as `read_header`; or a key was asked for, and safetensors has no nested dicts.
     """
+    if key is not None:
+        raise CheckpointError(f"{source} is safetensors, which has no keys.", "Leave --key out.")
     entries, _ = read_header(file, size, source)
-    tensors = [TensorInfo(name, entry.shape, DTYPES[entry.dtype]) for name, entry in entries.items()]
-    tensors.sort(key=_NaturalOrder())
-    return Checkpoint(source=source, format="safetensors", tensors=tuple(tensors), size=size)
+    names = natural_order(entries)
+    prefix = common_prefix(names)
+    cut = len(prefix)
+    kind_of = KindGuesser(name[cut:] for name in names).kind
+    tensors: list[TensorInfo] = []
+    for name in names:
+        entry, short = entries[name], name[cut:]
+        dtype = DTYPES[entry.dtype]
+        kind, guessed = kind_of(short, dtype)
+        tensors.append(TensorInfo(short, entry.shape, dtype, kind, None, None, guessed))
+    return Checkpoint(source=source, format="safetensors", tensors=tuple(tensors), prefix=prefix)
+
+
+def _decoded(header: bytes) -> dict[str, Entry]:
+    try:
+        entries = _DECODER.decode(header)
+    except msgspec.ValidationError:  # perhaps a field of __metadata__ that happens to be called "shape"
+        raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
+        raw.pop(_METADATA, None)
+        return {name: msgspec.json.decode(entry, type=Entry) for name, entry in raw.items()}
+    entries.pop(_METADATA, None)
+    return entries
 
 
 def _check(entries: dict[str, Entry], room: int, source: str) -> None:
     """Each tensor's bytes fit its shape, and together they fill the file without holes."""
     end = 0
-    for entry in sorted(entries.values(), key=lambda entry: entry.data_offsets):
+    # The library writes them in order, where sorting costs next to nothing.
+    for entry in sorted(entries.values(), key=attrgetter("data_offsets")):
         dtype = DTYPES.get(entry.dtype)
         if dtype is None:
             raise CheckpointError(
@@ -128,22 +151,3 @@ def _cut_short(source: str) -> CheckpointError:
         f"{source} is a safetensors file that breaks off.",
         "The download or the copy was cut short; fetch the file again.",
     )
-
-
-class _NaturalOrder:
-    """Sorts `layers.2` before `layers.10`; remembers segments, since most names share theirs."""
-
-    def __init__(self) -> None:
-        self._keys: dict[str, tuple[int, int, str]] = {}
-
-    def __call__(self, tensor: TensorInfo) -> list[tuple[int, int, str]]:
-        keys = self._keys
-        return [keys.get(s) or keys.setdefault(s, _segment_key(s)) for s in tensor.name.split(".")]
-
-
-def _segment_key(segment: str) -> tuple[int, int, str]:
-    if segment.isascii() and segment.isdigit() and len(segment) < 19:
-        return 1, int(segment), segment
-    rank = 0 if _FIRST.fullmatch(segment) else 2 if _LAST.fullmatch(segment) else 1
-    letters, digits = re.fullmatch(r"(?s)(.*?)([0-9]{0,18})", segment).groups()  # type: ignore[union-attr]
-    return rank, -1, letters + (digits.rjust(18, "0") if digits else "")

@@ -2,70 +2,134 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
-from freezetui.checkpoint.tensors import Kind, Storage, TensorInfo
-from freezetui.checkpoint.unpickle import STORAGES, Opaque, Parameter, Subclass, Tensor, TypedTensor
+from freezetui.checkpoint.kinds import KindGuesser
+from freezetui.checkpoint.standins import (
+    STORAGES,
+    MetaTensor,
+    Opaque,
+    Parameter,
+    QuantizedTensor,
+    SparseTensor,
+    Subclass,
+    Tensor,
+    TypedTensor,
+)
+from freezetui.checkpoint.tensors import ITEMSIZE, Kind, Storage, TensorInfo
 
-_REBUILT = (Tensor, TypedTensor, Parameter, Subclass)
-_STORED_DTYPES = frozenset(STORAGES.values())
-_Strides = dict[tuple[int, ...], tuple[int, ...]]
+REBUILT = frozenset((Tensor, TypedTensor, QuantizedTensor, SparseTensor, MetaTensor, Parameter, Subclass))
+_DTYPES = frozenset(STORAGES.values())
+#: torch counts elements in an int64.
+_MOST_ELEMENTS = 2**63 - 1
+_MOST_DIMENSIONS = 1000
+_MOST_WRAPPERS = 8
 
-
-def is_tensor(value: Any) -> bool:
-    """Whether the unpickler rebuilt a tensor here."""
-    return isinstance(value, _REBUILT)
+_Shape = tuple[int, ...]
 
 
 class TensorReader:
-    """Turns rebuilt tensors into TensorInfo."""
+    """Turns rebuilt tensors into TensorInfo.
 
-    def __init__(self) -> None:
-        self._strides: _Strides = {}
+    Args:
+        kinds: settles what is a buffer where the file does not say.
+    """
 
-    def info(self, name: str, value: Any, kind: Kind = "unknown", guessed: bool = False) -> TensorInfo | None:
-        """The tensor's header; None where the pickle says nothing sensible about it."""
+    def __init__(self, kinds: KindGuesser) -> None:
+        self._kinds = kinds
+        self._strides: dict[_Shape, _Shape | None] = {}
+
+    def info(self, name: str, value: Any, kind: Kind = "unknown", live: bool = False) -> TensorInfo | None:
+        """The tensor's header; None where the pickle says nothing sensible about it.
+
+        Args:
+            live: it belongs to a pickled module, so that its own flag means something. A state_dict's tensors
+                are detached: theirs is always False.
+        """
         requires_grad: bool | None = None
         if type(value) is not Tensor:
             value, requires_grad = _unwrap(value)
-            if requires_grad is not None:
-                kind, guessed = "parameter", False
-        if type(value) is Tensor:
-            dtype = _storage_dtype(value.storage)
-        elif type(value) is TypedTensor:
-            dtype = _dtype_name(value.dtype)
-        else:
+        head = self._head(value)
+        if head is None:
             return None
-        shape, offset = value.size, value.offset
-        if dtype is None or type(offset) is not int or offset < 0 or not _is_shape(shape):
-            return None
-        stride: tuple[int, ...] | None = value.stride
-        if stride == self._contiguous(shape):
-            stride = None
-        elif not _is_shape(stride):
-            return None
-        storage = Storage(str(value.storage[2]), offset, stride)
+        shape, dtype, storage = head
+        if requires_grad is not None:
+            kind = "parameter" if kind == "unknown" else kind
+        elif live:
+            requires_grad = getattr(value, "requires_grad", None) is True
+            if requires_grad and kind == "unknown":
+                kind = "parameter"
+        guessed = False
+        if kind == "unknown":
+            kind, guessed = self._kinds.kind(name, dtype)
         return TensorInfo(name, shape, dtype, kind, requires_grad, storage, guessed)
 
-    def _contiguous(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        known = self._strides.get(shape)
-        if known is None:
-            strides, step = [], 1
+    def nbytes(self, value: Any) -> int:
+        """The bytes of a tensor's elements; 0 where the pickle says nothing sensible about it."""
+        head = self._head(value if type(value) is Tensor else _unwrap(value)[0])
+        return prod(head[0]) * ITEMSIZE.get(head[1], 0) if head else 0
+
+    def _head(self, value: Any) -> tuple[_Shape, str, Storage | None] | None:
+        """Shape, dtype and storage."""
+        kind = type(value)
+        if kind is Tensor or kind is QuantizedTensor:
+            dtype = _storage_dtype(value.storage)
+        elif kind is TypedTensor:
+            dtype = _dtype_name(value.dtype) if _storage_dtype(value.storage) else None
+        elif kind is MetaTensor:
+            dtype = _dtype_name(value.dtype)
+            return (value.size, dtype, None) if dtype and self._is_shape(value.size) else None
+        elif kind is SparseTensor:
+            return self._sparse_head(value.data)
+        else:
+            return None
+        shape, stride, offset = value.size, value.stride, value.offset
+        if dtype is None or type(offset) is not int or not 0 <= offset <= _MOST_ELEMENTS:
+            return None
+        contiguous = self._contiguous(shape) if _are_sizes(shape) else None
+        if contiguous is None:
+            return None
+        if stride == contiguous:
+            stride = None
+        elif not _are_sizes(stride) or len(stride) != len(shape):
+            return None
+        pid = value.storage
+        if len(pid) > 5 and type(pid[5]) is tuple:  # torch before 0.4: (key, offset, elements) of a view
+            offset += pid[5][1] if len(pid[5]) > 1 and type(pid[5][1]) is int else 0
+        return shape, dtype, Storage(pid[2], offset, stride)
+
+    def _sparse_head(self, data: Any) -> tuple[_Shape, str, None] | None:
+        """From (indices..., values, size[, is_coalesced]): the size, and the dtype of the values."""
+        if type(data) is not tuple or len(data) < 3:
+            return None
+        last = len(data) - 2 if type(data[-1]) is bool else len(data) - 1
+        head = self._head(data[last - 1]) if type(data[last - 1]) is Tensor else None
+        return (data[last], head[1], None) if head and self._is_shape(data[last]) else None
+
+    def _is_shape(self, value: Any) -> bool:
+        return _are_sizes(value) and self._contiguous(value) is not None
+
+    def _contiguous(self, shape: _Shape) -> _Shape | None:
+        """The strides of a contiguous tensor of this shape; None for more elements than torch can count."""
+        if shape not in self._strides:
+            strides: list[int] = []
+            step = 1
             for size in reversed(shape):
                 strides.append(step)
                 step *= max(size, 1)
-            known = self._strides[shape] = tuple(reversed(strides))
-        return known
+            self._strides[shape] = tuple(reversed(strides)) if step <= _MOST_ELEMENTS else None
+        return self._strides[shape]
 
 
 def _unwrap(value: Any) -> tuple[Any, bool | None]:
     """Off with Parameter and subclass; the flag is a Parameter's own, None without one."""
     requires_grad: bool | None = None
-    for _ in range(8):
-        if isinstance(value, Parameter):
-            requires_grad = bool(value.requires_grad)
+    for _ in range(_MOST_WRAPPERS):
+        if type(value) is Parameter:
+            requires_grad = value.requires_grad is True
             value = value.data
-        elif isinstance(value, Subclass) and value.rebuild in _REBUILT and isinstance(value.args, tuple):
+        elif type(value) is Subclass and value.rebuild in REBUILT and type(value.args) is tuple:
             try:
                 value = value.rebuild(*value.args)
             except TypeError:
@@ -75,18 +139,24 @@ def _unwrap(value: Any) -> tuple[Any, bool | None]:
     return value, requires_grad
 
 
-def _storage_dtype(storage: Any) -> str | None:
-    if type(storage) is tuple and len(storage) >= 5 and storage[1] in _STORED_DTYPES:
-        return str(storage[1])
+def _storage_dtype(pid: Any) -> str | None:
+    """The dtype in a storage's persistent id: ("storage", dtype, key, device, elements, ...)."""
+    if type(pid) is tuple and len(pid) >= 5 and type(pid[1]) is str and type(pid[2]) is str:
+        return pid[1] if pid[1] in _DTYPES else None
     return None
 
 
 def _dtype_name(dtype: Any) -> str | None:
-    """A dtype is pickled as the global torch.float8_e4m3fn, which the unpickler made a class."""
-    if isinstance(dtype, type) and issubclass(dtype, Opaque):
+    """A dtype is pickled as a global such as torch.float8_e4m3fn, for which a class stands in."""
+    if isinstance(dtype, type) and issubclass(dtype, Opaque) and dtype.__module__ == "torch":
         return dtype.__name__
     return None
 
 
-def _is_shape(value: Any) -> bool:
-    return type(value) is tuple and all(type(size) is int and size >= 0 for size in value)
+def _are_sizes(value: Any) -> bool:
+    if type(value) is not tuple or len(value) > _MOST_DIMENSIONS:
+        return False
+    for size in value:  # a loop, not all(): this runs for every tensor  # noqa: SIM110
+        if type(size) is not int or not 0 <= size <= _MOST_ELEMENTS:
+            return False
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 from freezetui.errors import CheckpointError
 
@@ -15,9 +15,17 @@ _LOCATOR64 = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _MOST_COMMENT = 65_535
-_STORED, _DEFLATED = 0, 8
+STORED, _DEFLATED = 0, 8
 # Deflate cannot shrink below 1/1032, so what claims more is no honest archive.
 _MOST_RATIO = 1032
+_MOST_DIRECTORY = 2**30
+
+
+class Stream(Protocol):
+    """An open file, or a map of one."""
+
+    def seek(self, offset: int, /) -> object: ...
+    def read(self, size: int, /) -> bytes: ...
 
 
 class Member(NamedTuple):
@@ -35,7 +43,7 @@ class ZipDirectory:
     """The members of a zip archive.
 
     Args:
-        file: seekable; its position is moved.
+        file: its position is moved.
         size: of the file, in bytes.
         source: for messages.
 
@@ -43,26 +51,33 @@ class ZipDirectory:
         CheckpointError: the directory at the end is missing or broken, as after a download that broke off.
     """
 
-    def __init__(self, file: BinaryIO, size: int, source: str) -> None:
+    def __init__(self, file: Stream, size: int, source: str) -> None:
         self._file, self._size, self._source = file, size, source
-        self.count, self._length, self._start = self._end()
-        if self._start + self._length > size:
+        self._count, length, start = self._end()
+        if length > _MOST_DIRECTORY:
             raise self._broken()
+        self._entries = self._read(start, length)
 
     def members(self) -> Iterator[Member]:
         """The members in the directory's order."""
-        position = self._start
-        for _ in range(self.count):
-            fixed = self._read(position, _ENTRY.size)
-            sign, _, _, flags, method, _, _, _, packed, size, *lengths, _, _, _, header = _ENTRY.unpack(fixed)
+        entries, at = self._entries, 0
+        for _ in range(self._count):
+            if at + _ENTRY.size > len(entries):
+                raise self._broken()
+            sign, _, _, flags, method, _, _, _, packed, size, *lengths, _, _, _, header = _ENTRY.unpack_from(
+                entries, at
+            )
             if sign != b"PK\1\2":
                 raise self._broken()
-            name_length, extra_length, comment_length = lengths
-            tail = self._read(position + _ENTRY.size, name_length + extra_length)
-            size, packed, header = _wide(tail[name_length:], size, packed, header)
-            name = tail[:name_length].decode("utf-8", "replace")
-            yield Member(name, flags, method, packed, size, header)
-            position += _ENTRY.size + name_length + extra_length + comment_length
+            start = at + _ENTRY.size
+            middle = start + lengths[0]
+            at = middle + lengths[1] + lengths[2]
+            if 0xFFFFFFFF in (packed, size, header):
+                extra = entries[middle : middle + lengths[1]]
+                size, packed, header = _wide(extra, size, packed, header)
+            yield Member(
+                entries[start:middle].decode("utf-8", "replace"), flags, method, packed, size, header
+            )
 
     def offset(self, member: Member) -> int:
         """Where the bytes of a stored member begin.
@@ -74,7 +89,10 @@ class ZipDirectory:
             raise CheckpointError(f"{self._source} is an encrypted zip.", "Decrypt it first.")
         fields = _LOCAL.unpack(self._read(member.header, _LOCAL.size))
         start = member.header + _LOCAL.size + fields[-2] + fields[-1]
-        if fields[0] != b"PK\3\4" or start + member.packed > self._size:
+        fits = start + member.packed <= self._size and (
+            member.method != STORED or member.packed == member.size
+        )
+        if fields[0] != b"PK\3\4" or not fits:
             raise self._broken()
         return int(start)
 
@@ -85,7 +103,7 @@ class ZipDirectory:
             CheckpointError: it is broken, encrypted or packed in an unknown way.
         """
         packed = self._read(self.offset(member), member.packed)
-        if member.method == _STORED:
+        if member.method == STORED:
             return packed
         if member.method != _DEFLATED or member.size > _MOST_RATIO * member.packed + 64:
             raise self._broken()
@@ -120,7 +138,7 @@ class ZipDirectory:
         return fields[-3], fields[-2], fields[-1]
 
     def _read(self, offset: int, length: int) -> bytes:
-        if offset + length > self._size:
+        if offset < 0 or offset + length > self._size:
             raise self._broken()
         self._file.seek(offset)
         data = self._file.read(length)

@@ -1,0 +1,77 @@
+"""What a file is by its first bytes, never by its extension."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from freezetui.checkpoint.text import printable
+from freezetui.errors import CheckpointError
+
+_HEAD = 4096
+#: The number 0x1950a86a20f9469cfc6c, the first pickle of a file that torch before 1.6 wrote.
+_LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+class Opened(NamedTuple):
+    """A regular file.
+
+    Attributes:
+        file: at its start.
+        size: in bytes.
+        head: its first 4096 bytes.
+        name: its path with control characters escaped, for messages.
+    """
+
+    file: BinaryIO
+    size: int
+    head: bytes
+    name: str
+
+
+@contextmanager
+def opened(source: str) -> Iterator[Opened]:
+    """A file open for reading; what reading it raises becomes a CheckpointError."""
+    name = printable(source)
+    path = Path(source)
+    size = _regular_size(path, name)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+            file.seek(0)
+            yield Opened(file, size, head, name)
+    except OSError as error:
+        raise CheckpointError(f"{name} cannot be read: {error.strerror}.", "Check its permissions.") from None
+
+
+def container(head: bytes) -> Literal["zip", "legacy", "safetensors", ""]:
+    """Which of the known formats starts like this; "" for none."""
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:
+        return "legacy"
+    # A length in 64 bits, then JSON. JSON text may have a brace there too, but no zeros.
+    if head[8:9] == b"{" and not head[:8].decode("latin-1").isprintable():
+        return "safetensors"
+    return ""
+
+
+def _regular_size(path: Path, name: str) -> int:
+    """The size of a regular file; anything else is never opened, since a FIFO would block for ever."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise CheckpointError(f"{name} does not exist.", "Check the path.") from None
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        raise CheckpointError(f"{name} cannot be read: {problem}.", "Check the path.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise CheckpointError(f"{name} is a folder.", "Pass the checkpoint file inside it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{name} is no regular file.", "Copy its contents into a file first.")
+    if status.st_size == 0:
+        raise CheckpointError(f"{name} is empty.", "The save or the download failed; fetch the file again.")
+    return status.st_size

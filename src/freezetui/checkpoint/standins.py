@@ -1,0 +1,168 @@
+"""What stands in for the globals that a pickle names: they record their arguments, and do nothing.
+
+Each has a `__setstate__` of its own. Without one, a pickle could set attributes on these very classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+#: torch's storage classes by name, and the dtype that each holds.
+STORAGES = {
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "UntypedStorage": "uint8",
+}
+
+
+class Rebuilt(msgspec.Struct):
+    """The arguments of one of torch's rebuild functions, unchecked.
+
+    C all the way, since a file may hold 100,000. They stay known to the garbage collector: without it a
+    chain of 100,000, one inside the other, would overflow the stack when it is freed.
+    """
+
+    def __setstate__(self, state: Any) -> None:
+        """Attributes set on a tensor tell nothing about its shape."""
+
+
+class Tensor(Rebuilt):
+    """torch._utils._rebuild_tensor_v2, and _rebuild_tensor, which has the first four only."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    requires_grad: Any = False
+    hooks: Any = None
+    metadata: Any = None
+
+
+class TypedTensor(Rebuilt):
+    """torch._utils._rebuild_tensor_v3: the storage is untyped, the dtype stands apart."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    requires_grad: Any
+    hooks: Any
+    dtype: Any
+    metadata: Any = None
+
+
+class QuantizedTensor(Rebuilt):
+    """torch._utils._rebuild_qtensor."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    quantizer: Any
+    requires_grad: Any = False
+    hooks: Any = None
+
+
+class SparseTensor(Rebuilt):
+    """torch._utils._rebuild_sparse_tensor; `data` is (indices..., values, size[, is_coalesced])."""
+
+    layout: Any
+    data: Any
+
+
+class MetaTensor(Rebuilt):
+    """torch._utils._rebuild_meta_tensor_no_storage."""
+
+    dtype: Any
+    size: Any
+    stride: Any
+    requires_grad: Any
+
+
+class Parameter(Rebuilt):
+    """torch._utils._rebuild_parameter and _rebuild_parameter_with_state."""
+
+    data: Any
+    requires_grad: Any
+    hooks: Any = None
+    state: Any = None
+
+
+class Subclass(Rebuilt):
+    """torch._tensor._rebuild_from_type_v2: a tensor with attributes of its own."""
+
+    rebuild: Any
+    type: Any
+    args: Any
+    state: Any = None
+
+
+class Mapping(dict[Any, Any]):
+    """Stands for OrderedDict, defaultdict and their like; `state` keeps attributes such as `_metadata`."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, *args: Any) -> None:
+        if args and isinstance(args[0], list | dict):
+            self.update(args[0])
+            # Moved, not copied: else a pickle could copy one long list a million times.
+            args[0].clear()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class Opaque:
+    """Stands for an instance of a class that the pickle names, or for what a function it names returns."""
+
+    state: Any = None
+
+    args: tuple[Any, ...]
+    items: list[Any]
+
+    def __new__(cls, *args: Any, **_: Any) -> Opaque:
+        self = super().__new__(cls)
+        self.args, self.items = args, []
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items.append((key, value))
+
+    def append(self, item: Any) -> None:
+        """What the pickle appends."""
+        self.items.append(item)
+
+
+#: The globals that a state_dict is made of.
+KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): Mapping,
+    ("collections", "defaultdict"): Mapping,
+    ("torch", "Size"): ().__add__,
+    ("torch._utils", "_rebuild_tensor"): Tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): Tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): TypedTensor,
+    ("torch._utils", "_rebuild_qtensor"): QuantizedTensor,
+    ("torch._utils", "_rebuild_sparse_tensor"): SparseTensor,
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): MetaTensor,
+    ("torch._utils", "_rebuild_parameter"): Parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): Parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): Subclass,
+}
