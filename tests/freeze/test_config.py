@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,26 +27,22 @@ from freezetui.freeze.rules import Rule, resolve
 
 from .conftest import agree, choices, tensors
 
-# What YAML cannot carry at all: lone surrogates, and the control characters outside its character set.
-text = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufeff\ufffe\uffff")
-)
-patterns = st.one_of(
-    text,
-    st.sampled_from(
-        ["**.bias", "{a,b}.c", "&x", "!y", "# z", "1", "1.5", "true", "no", "null", "~", "- a", "a: b"]
-    ),
-)
-rules = st.lists(st.builds(Rule, st.sampled_from(["freeze", "train"]), patterns), max_size=5).map(tuple)
+odd = "**.bias|{a,b}.c|&x|!y|# z|1|1.5|true|no|null|~|- a|a: b|1_0|0o7|0x1|1e3|.inf|2020-01-01|<<|=|---|..."
+text = st.one_of(st.text(st.characters(codec="utf-8"), max_size=12), st.sampled_from(odd.split("|")))
+rules = st.lists(st.builds(Rule, st.sampled_from(["freeze", "train"]), text), max_size=5).map(tuple)
 counts = st.builds(Count, st.integers(0, 10**6), st.integers(0, 10**13))
-values = st.one_of(st.integers(-(10**9), 10**9), st.booleans(), text, st.lists(st.integers(0, 9), max_size=3))
+values = st.recursive(
+    st.one_of(st.integers(-(10**9), 10**9), st.booleans(), st.none(), st.floats(allow_nan=False), text),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=2),
+    max_leaves=5,
+)
 configs = st.builds(
     FreezeConfig,
     model=st.builds(
         ModelSection,
         checkpoint=text,
         architecture=text,
-        arguments=st.dictionaries(st.from_regex(r"[a-z]{1,6}", fullmatch=True), values, max_size=3),
+        arguments=st.dictionaries(text, values, max_size=3),
         input=st.lists(st.integers(1, 999), max_size=4).map(tuple),
         fingerprint=text,
     ),
@@ -113,25 +110,119 @@ WRITTEN = """\
 # my model
 freezetui: 1
 default: train   # as ever
+model:
+    input: [3,8, 8]   # grey
 rules:
   # the lower layers stay
-  - freeze: features  # all of them
-  - train: features.{24..28}
+- freeze:    'features'  # all of them
+- train: features.{24..28}
+
+# About norms.
 norm_statistics: freeze
+# the end
 """
 
 
-def test_comments_survive_a_re_save(tmp_path):
+@pytest.fixture
+def by_hand(tmp_path):
     path = tmp_path / "a.freeze.yaml"
     path.write_text(WRITTEN)
-    config = FreezeConfig.load(path)
+    return path
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_an_unchanged_config_leaves_the_file_as_it_is(tmp_path, newline):
+    path = tmp_path / "a.freeze.yaml"
+    content = WRITTEN.replace("\n", newline).encode("utf-8-sig")
+    path.write_bytes(content)
+    FreezeConfig.load(path).save(path)
+    assert path.read_bytes() == content
+
+
+FIRST, LAST, NEW = Rule("freeze", "features"), Rule("train", "features.{24..28}"), Rule("train", "**.bias")
+
+
+@pytest.mark.parametrize(
+    ("changed", "was", "becomes"),
+    [
+        (
+            {"rules": (FIRST, LAST, NEW)},
+            "\n\n# About",
+            "\n- train: '**.bias'\n\n# About",
+        ),
+        ({"rules": (NEW, FIRST, LAST)}, "  # the lower", "- train: '**.bias'\n  # the lower"),
+        ({"rules": (LAST,)}, "- freeze:    'features'  # all of them\n", ""),
+        ({"rules": (FIRST,)}, "- train: features.{24..28}\n", ""),
+        ({"rules": (FIRST, Rule("train", "head"))}, "features.{24..28}", "head"),
+        ({"rules": (Rule("train", "head"), LAST)}, "freeze:    'features'", "train: head"),
+        ({"default": "freeze"}, "default: train ", "default: freeze "),
+        ({"norm_statistics": "update"}, "norm_statistics: freeze", "norm_statistics: update"),
+        ({"model": ModelSection(input=(1, 8, 8))}, "[3,8, 8]", "[1, 8, 8]"),
+        (
+            {"model": ModelSection(input=(3, 8, 8), architecture="a:b")},
+            "model:\n",
+            "model:\n    architecture: a:b\n",
+        ),
+        (
+            {"stages": (Stage("all", rules=(NEW,)),)},
+            "freeze\n# the end",
+            "freeze\nstages:\n  - name: all\n    rules:\n      - train: '**.bias'\n# the end",
+        ),
+    ],
+    ids=str,
+)
+def test_a_change_touches_its_own_lines_only(by_hand, changed, was, becomes):
+    config = msgspec.structs.replace(FreezeConfig.load(by_hand), **changed)
+    config.save(by_hand)
+    assert WRITTEN.count(was) == 1
+    assert by_hand.read_text() == WRITTEN.replace(was, becomes)
+    assert FreezeConfig.load(by_hand) == config
+
+
+@given(config=configs)
+def test_comments_on_their_own_lines_survive_whatever_changes(folder, config):
+    path = folder / "c.yaml"
+    path.write_text(WRITTEN)
     config.save(path)
-    assert path.read_text() == WRITTEN
-    longer = FreezeConfig(default="freeze", rules=(*config.rules, Rule("freeze", "**.bias")))
-    longer.save(path)
-    for comment in ("# my model", "# as ever", "# the lower layers stay", "# all of them"):
-        assert comment in path.read_text()
-    assert FreezeConfig.load(path) == longer
+    assert FreezeConfig.load(path) == config
+    survived = path.read_text()
+    assert all(comment in survived for comment in ("# my model", "# the lower", "# About", "# the end"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.yaml", "services:\n  web: {}\n"),
+        ("a.yaml", "freezetui: 2\nrules: []\n"),
+        ("a.yaml", "a: [\n"),
+        ("a.json", '{"hidden_size": 768}'),
+    ],
+)
+def test_a_save_never_writes_over_what_is_no_config(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=name):
+        FreezeConfig().save(path)
+    assert path.read_text() == content
+
+
+@given(content=st.text(st.sampled_from("freztui: 1\n-[]{}*&!|>#'\"\\\t,?%@~\ud800\x00é"), max_size=40))
+def test_any_text_is_a_config_or_a_clear_error(folder, content):
+    for name in ("d.yaml", "d.json"):
+        path = folder / name
+        path.write_bytes(b"freezetui: 1\n" * name.endswith("yaml") + content.encode("utf-8", "surrogatepass"))
+        try:
+            FreezeConfig.load(path)
+        except ConfigError as error:
+            assert name in str(error)
+            assert "\n" not in str(error)
+
+
+def test_a_lone_surrogate_can_be_saved(folder):
+    config = FreezeConfig(rules=(Rule("freeze", "a\ud800b"),))
+    for name in ("e.yaml", "e.json"):
+        config.save(folder / name)
+        assert FreezeConfig.load(folder / name) == config
 
 
 @pytest.mark.parametrize(
@@ -149,8 +240,12 @@ def test_comments_survive_a_re_save(tmp_path):
         ("freezetui: 1\ndefault: train\ndefault: freeze\n", 3, "once"),
         ("freezetui: 1\nexpect:\n  frozen: {tensors: x, elements: 1}\n", 3, "int"),
         ("freezetui: 1\nstages:\n  - {name: a, epoch: 2}\n", 3, "Valid keys: name, epochs"),
-        ("freezetui: 1\nmodel: &a {checkpoint: x}\nexpect: *a\n", 3, "alias"),
+        ("freezetui: 1\nmodel: &a {checkpoint: x}\nexpect: 1\n", 2, "anchor"),
+        ("freezetui: 1\n\ndefault: *a\n", 3, "alias"),
         ("freezetui: 1\nrules: [\n", 3, "expected"),
+        ("freezetui: 1\nmodel:\n  arguments:\n    since: 2020-01-01\n", 4, "quotes"),
+        ("freezetui: 1\nmodel:\n  arguments:\n    blocks: {1: 2}\n", 4, "quotes"),
+        ("freezetui: 1\nrules:\n  - freeze: !x y\n", 3, "quotes"),
     ],
 )
 def test_errors_name_file_line_and_valid_choices(tmp_path, written, line, says):

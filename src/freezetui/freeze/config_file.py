@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 from pathlib import Path
@@ -13,12 +12,12 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.errors import ConfigError
 from freezetui.freeze.atomic import write_text
 from freezetui.freeze.config import VERSION, Count, Expect, FreezeConfig, ModelSection, Stage
+from freezetui.freeze.config_text import rewritten, same, written
 from freezetui.freeze.rules import Rule
 
 _C = TypeVar("_C", bound=FreezeConfig)
@@ -41,9 +40,7 @@ def read_config(path: Path, cls: type[_C]) -> _C:
     Raises:
         ConfigError: names the file, the line and the valid choices.
     """
-    text = _text(path)
-    document = _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
-    return _Reader(path, document).config(cls)
+    return _Reader(path, _parse(path, _text(path))).config(cls)
 
 
 def write_config(path: Path, config: FreezeConfig) -> None:
@@ -52,27 +49,48 @@ def write_config(path: Path, config: FreezeConfig) -> None:
     Raises:
         ConfigError: the file cannot be written, or what is there is no config.
     """
-    plain = _plain(config)
-    if path.suffix == ".json":
-        text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
-    else:
-        old = _parse_yaml(path, _text(path)) if path.exists() else None
-        if old is not None and not isinstance(old, CommentedMap):
-            raise ConfigError(f"{path} is no freeze config.", "Choose another name to save to.")
-        text = _dump(_merged(old, plain))
-        if not _says(text, plain):  # a comment stood where it can no longer stand
-            text = _dump(plain)
+    before = _text(path) if path.exists() else ""
+    text = _changed(path, before, config) if before.strip() else _anew(path, _plain(config))
+    if text == before:
+        return
     try:
         write_text(path, text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}.", "Choose another place to save to.") from None
 
 
-def _says(text: str, plain: dict[str, Any]) -> bool:
+def _anew(path: Path, plain: dict[str, Any]) -> str:
+    if path.suffix != ".json":
+        return written(plain)
+    text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate as \\ud800
+
+
+def _changed(path: Path, before: str, config: FreezeConfig) -> str:
+    """What a file that says `before` shall say now; the same to the letter where nothing changed.
+
+    Raises:
+        ConfigError: what is there is no config, or of an unknown version.
+    """
+    reader = _Reader(path, _parse(path, before))
+    reader.check_version()
+    plain = _plain(config)
     try:
-        return bool(_builtin(YAML(typ="rt").load(text)) == plain)
-    except YAMLError:
-        return False
+        old = _plain(reader.config(FreezeConfig))
+    except ConfigError:
+        return _anew(path, plain)
+    if same(old, plain):
+        return before
+    if path.suffix != ".json":
+        with contextlib.suppress(ConfigError, YAMLError):
+            text = rewritten(before, old, plain)
+            if same(_plain(_Reader(path, _parse(path, text)).config(FreezeConfig)), plain):
+                return text
+    return _anew(path, plain)
+
+
+def _parse(path: Path, text: str) -> Any:
+    return _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
 
 
 def _text(path: Path) -> str:
@@ -82,7 +100,7 @@ def _text(path: Path) -> str:
             raise ConfigError(f"{path} is no file.", hint)
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path} is too large for a freeze config.", hint)
-        return path.read_text("utf-8")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}.", hint) from None
     except UnicodeDecodeError:
@@ -91,10 +109,13 @@ def _text(path: Path) -> str:
 
 def _parse_yaml(path: Path, text: str) -> Any:
     try:
-        for event in YAML(typ="rt").parse(text) if "*" in text else ():
-            if isinstance(event, AliasEvent):
+        for event in YAML(typ="rt").parse(text) if re.search(r"[*&!]", text) else ():
+            if getattr(event, "anchor", None) or getattr(
+                event, "tag", None
+            ):  # an alias has its anchor's name
                 where = f"{path}, line {event.start_mark.line + 1}"
-                raise ConfigError(f"{where}: a YAML alias.", "Patterns that begin with * need quotes.")
+                hint = "Text that begins with *, & or ! needs quotes."
+                raise ConfigError(f"{where}: a YAML alias, anchor or tag.", hint)
         return YAML(typ="rt").load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -104,7 +125,8 @@ def _parse_yaml(path: Path, text: str) -> Any:
             f"{path}{where}: {problem}.", "Patterns that begin with * or { need quotes; keys stand once."
         ) from None
     except (ValueError, RecursionError, NotImplementedError) as error:
-        raise ConfigError(f"{path}: {str(error).splitlines()[0]}.", "Write plain YAML.") from None
+        problem = str(error).partition("\n")[0] or "no plain YAML"
+        raise ConfigError(f"{path}: {problem}.", "Write plain YAML.") from None
 
 
 def _parse_json(path: Path, text: str) -> Any:
@@ -131,7 +153,7 @@ class _Reader:
         self.path = path
         self.document = document
 
-    def config(self, cls: type[_C]) -> _C:
+    def check_version(self) -> None:
         if not isinstance(self.document, dict) or _FORMAT_KEY not in self.document:
             raise ConfigError(
                 f"{self.path} is no freeze config: it lacks 'freezetui: {VERSION}'.",
@@ -142,7 +164,10 @@ class _Reader:
             raise self.error(
                 "$", _FORMAT_KEY, f"format version {version!r} is not known", f"Valid: {VERSION}."
             )
-        plain = _builtin(self.document)
+
+    def config(self, cls: type[_C]) -> _C:
+        self.check_version()
+        plain = self._builtin(self.document)
         del plain[_FORMAT_KEY]
         self._rules(plain, "$")
         stages = plain.get("stages")
@@ -189,26 +214,35 @@ class _Reader:
         hint = f"Valid: {_CHOICES[key]}." if key in _CHOICES else "See the README's section on the config."
         return self.error(parent or "$", key, f"{place.removeprefix('$.')}: {problem}", hint)
 
+    def _builtin(self, value: Any, above: Any = None, key: str | int = 0) -> Any:
+        """Plain Python values, as JSON has them, in place of those that remember how they were written."""
+        if isinstance(value, dict):
+            odd = next((key for key in value if not isinstance(key, str)), None)
+            if odd is not None:
+                raise self._complaint(value, odd, f"the key {odd!r} is no text", "Put it into quotes.")
+            return {str(key): self._builtin(item, value, key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._builtin(item, value, index) for index, item in enumerate(value)]
+        if isinstance(value, ScalarBoolean):
+            return bool(value)
+        plain = next((t for t in (bool, int, float, str) if isinstance(value, t)), None)
+        if plain is None and value is not None:
+            raise self._complaint(
+                above, key, f"the value of {key!r} is of no plain type", "Put it into quotes."
+            )
+        return plain(value) if plain else None
+
     def error(self, where: str, key: str | int, problem: str, hint: str) -> ConfigError:
         """A complaint about `key` of the section at `where` (a path as msgspec writes it)."""
         node = self.document
         with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
             for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
                 node = node[name] if name else node[int(index)]
+        return self._complaint(node, key, problem, hint)
+
+    def _complaint(self, node: Any, key: Any, problem: str, hint: str) -> ConfigError:
         line = _line_of(node, key)
         return ConfigError(f"{self.path}{f', line {line}' if line else ''}: {problem}.", hint)
-
-
-def _builtin(value: Any) -> Any:
-    """Plain Python values in place of those that remember how they were written."""
-    if isinstance(value, dict):
-        return {_builtin(key): _builtin(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_builtin(item) for item in value]
-    if isinstance(value, ScalarBoolean):
-        return bool(value)
-    plain = next((t for t in (bool, int, float, str) if isinstance(value, t)), None)
-    return plain(value) if plain else value
 
 
 def _line_of(node: Any, key: str | int) -> int | None:
@@ -220,60 +254,19 @@ def _line_of(node: Any, key: str | int) -> int | None:
 
 def _plain(config: FreezeConfig) -> dict[str, Any]:
     """The config as it is written, keys in the documented order."""
-    plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **msgspec.to_builtins(config)}
+    plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **json.loads(json.dumps(msgspec.to_builtins(config)))}
     plain.setdefault("default", config.default)
     plain["rules"] = [_written(rule) for rule in config.rules]
     plain.setdefault("norm_statistics", config.norm_statistics)
-    for stage, written in zip(config.stages, plain.get("stages", ()), strict=True):
+    for stage, section in zip(config.stages, plain.get("stages", ()), strict=True):
         if stage.rules:
-            written["rules"] = [_written(rule) for rule in stage.rules]
+            section["rules"] = [_written(rule) for rule in stage.rules]
     return {
         key: plain[key]
         for key in (_FORMAT_KEY, *FreezeConfig.__struct_fields__)
-        if plain.get(key) is not None
+        if plain.get(key) not in (None, {})
     }
 
 
 def _written(rule: Rule) -> dict[str, str]:
     return {rule.action: rule.pattern}
-
-
-def _merged(old: Any, new: Any) -> Any:
-    """`new` in the shape of `old`, so that what did not change keeps its comments."""
-    if isinstance(old, CommentedMap) and isinstance(new, dict):
-        for key in [key for key in old if key not in new]:
-            del old[key]
-        for key, value in new.items():
-            old[key] = _merged(old.get(key), value)
-        return old
-    if isinstance(old, CommentedSeq) and isinstance(new, list) and new:
-        for index, value in enumerate(new[: len(old)]):
-            if old[index] != value:
-                old[index] = value
-        del old[len(new) :]
-        old.extend(new[len(old) :])
-        return old
-    return old if old == new and type(old) is not bool else new
-
-
-def _dump(document: Any) -> str:
-    yaml = YAML(typ="rt")
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.allow_unicode = True
-    stream = io.StringIO()
-    yaml.dump(_flowing(document), stream)
-    return stream.getvalue()
-
-
-def _flowing(document: Any) -> Any:
-    """Small leaves on one line: `{tensors: 20, elements: 7635264}` and shapes."""
-    sections = [(document, "model", ("arguments", "input")), (document, "expect", ("frozen", "trainable"))]
-    for parent, key, leaves in sections:
-        section = parent.get(key) or {}
-        for leaf in leaves:
-            value = section.get(leaf)
-            if value and not isinstance(value, CommentedMap | CommentedSeq):
-                section[leaf] = flow = CommentedMap(value) if isinstance(value, dict) else CommentedSeq(value)
-                flow.fa.set_flow_style()
-    return document
