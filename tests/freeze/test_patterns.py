@@ -132,6 +132,9 @@ def test_malformed_patterns_say_so_in_one_line(pattern):
         ("classifer.0", "classifier"),
         ("features.29", "features.2"),
         ("0.bias", "features.0.bias"),
+        ("features.0.bias.x", "features.0.bias"),
+        ("features..0", "features.0"),
+        ("re:features", "features"),
     ],
 )
 def test_a_pattern_that_matches_nothing_names_the_closest(pattern, closest):

@@ -110,9 +110,7 @@ def _text(path: Path) -> str:
 def _parse_yaml(path: Path, text: str) -> Any:
     try:
         for event in YAML(typ="rt").parse(text) if re.search(r"[*&!]", text) else ():
-            if getattr(event, "anchor", None) or getattr(
-                event, "tag", None
-            ):  # an alias has its anchor's name
+            if getattr(event, "anchor", None) or getattr(event, "tag", None):
                 where = f"{path}, line {event.start_mark.line + 1}"
                 hint = "Text that begins with *, & or ! needs quotes."
                 raise ConfigError(f"{where}: a YAML alias, anchor or tag.", hint)

@@ -70,6 +70,7 @@ def matched(pattern: str, tree: ParamTree) -> list[tuple[int, int]]:
 def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:
     """The names in `tree` that someone who wrote `pattern` may have meant, best first."""
     segments = [s for s in pattern.removeprefix("re:").split(".") if s]
+    near: list[str] = []
     node, prefix = 0, ""
     for segment in segments:
         names = list(dict.fromkeys(tree.names[child] for child in tree.children(node)))
@@ -78,8 +79,8 @@ def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:
             break
         node = next(child for child in tree.children(node) if tree.names[child] == segment)
         prefix += segment + "."
-    else:
-        return []
+    if prefix and not near:
+        return [prefix[:-1]]
     deeper = _ending_with(segments, tree) if not prefix else []
     return (deeper + [prefix + name for name in near])[:most]
 
