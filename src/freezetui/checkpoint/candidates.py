@@ -55,29 +55,33 @@ def find_candidates(root: Any) -> list[Candidate]:
     """Every dict that holds tensors under text keys, and every module, breadth first; optimizers left out."""
     found: list[Candidate] = []
     level: list[tuple[str, Any, tuple[tuple[Any, Any], ...]]] = [("", root, ())]
-    seen: set[int] = set()
+    weighed: dict[int, tuple[int, bool]] = {}
     for _ in range(_DEEPEST):
         below: list[tuple[str, Any, tuple[tuple[Any, Any], ...]]] = []
         for key, value, above in level:
-            if id(value) in seen:
-                continue
-            seen.add(id(value))
-            if is_module(value):
-                found.append(Candidate(key, value, _MANY, False, above))
-                continue
-            if isinstance(value, dict) and "param_groups" not in value:
-                tensors = [
-                    item for name, item in value.items() if type(item) in REBUILT and type(name) is str
+            is_new = id(value) not in weighed
+            if is_new:
+                weighed[id(value)] = _weigh(value)
+            tensors, scalars = weighed[id(value)]
+            if tensors:
+                found.append(Candidate(key, value, tensors, scalars, above))
+            if is_new:
+                below += [
+                    (f"{key}.{name}" if key else str(name), item, (*above, (value, name)))
+                    for name, item in _children(value)
                 ]
-                if tensors:
-                    scalars = all(type(item) is Tensor and item.size == () for item in tensors)
-                    found.append(Candidate(key, value, len(tensors), scalars, above))
-            below += [
-                (f"{key}.{name}" if key else str(name), item, (*above, (value, name)))
-                for name, item in _children(value)
-            ]
         level = below
     return found
+
+
+def _weigh(value: Any) -> tuple[int, bool]:
+    """How many tensors a container holds itself, and whether they are all scalars."""
+    if is_module(value):
+        return _MANY, False
+    if not isinstance(value, dict) or "param_groups" in value:
+        return 0, False
+    tensors = [item for name, item in value.items() if type(item) in REBUILT and type(name) is str]
+    return len(tensors), all(type(item) is Tensor and item.size == () for item in tensors)
 
 
 def choose(candidates: list[Candidate], key: str | None, source: str) -> Candidate:

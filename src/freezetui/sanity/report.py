@@ -74,7 +74,8 @@ class Cost(msgspec.Struct, frozen=True):
     """This plan against the control run, which trains everything.
 
     Attributes:
-        step_seconds: median seconds of one step under this plan; control_step_seconds: with everything trainable.
+        step_seconds: median seconds of one step under this plan.
+        control_step_seconds: the same with everything trainable.
         memory_bytes: gradients, optimizer state and activations kept for backward, in bytes, under this
             plan (on CUDA the allocator's peak); control_memory_bytes: with everything trainable.
         overhead_seconds: seconds spent on digests and their comparison in this plan's run.
