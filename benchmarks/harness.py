@@ -54,6 +54,8 @@ class Terminal:
 
     def __init__(self, command: Sequence[str]) -> None:
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        # An installed program has its bytecode; one that may not write any compiles itself at every start.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.output, self.seen = b"", 0.0
         self.started = time.perf_counter()
         self.pid, self.fd = pty.fork()

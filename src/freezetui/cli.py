@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from freezetui import __version__
+from freezetui.cli_options import (
+    InOrder,
+    config_option,
+    json_option,
+    key_option,
+    model_options,
+    path_argument,
+)
 from freezetui.errors import FreezeTuiError
 
 if TYPE_CHECKING:
@@ -61,97 +69,24 @@ def main() -> None:
     """
 
 
-_path = click.argument("path", type=click.Path(path_type=str))
-_key = click.option("--key", metavar="KEY", help="Which nested dict holds the state_dict.")
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The freeze config; NAME.freeze.yaml by default.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON document and nothing else.")
-
-
-def _pair(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """`--arg name=value`, the value read as JSON where it is JSON."""
-    import json
-
-    arguments: dict[str, Any] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"{value!r} is not name=value.")
-        try:
-            arguments[name] = json.loads(text)
-        except ValueError:
-            arguments[name] = text
-    return arguments
-
-
-def _shape(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
-    parts = (value or "").lower().replace("x", ",").split(",")
-    if value and not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise click.BadParameter(f"{value!r} is no shape; for example 3,224,224.")
-    return tuple(map(int, parts)) if value else ()
-
-
-def _device(_: click.Context, __: click.Parameter, value: str) -> str:
-    import re
-
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-        raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.")
-    return value
-
-
-def _model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the sanity step."""
-    for option in reversed(
-        (
-            click.option(
-                "--architecture",
-                metavar="SPEC",
-                default="",
-                help="torchvision:NAME, package.module:callable or path/to/file.py:callable.",
-            ),
-            click.option(
-                "--arg",
-                "arguments",
-                multiple=True,
-                metavar="NAME=VALUE",
-                callback=_pair,
-                help="For the architecture.",
-            ),
-            click.option("--input", metavar="SHAPE", callback=_shape, help="One example, e.g. 3,224,224."),
-            click.option(
-                "--device",
-                default="auto",
-                show_default=True,
-                callback=_device,
-                help="auto, cpu, cuda[:n] or mps.",
-            ),
-            click.option("--steps", type=click.IntRange(1, 1000), default=3, show_default=True),
-            click.option(
-                "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Ends a check that hangs."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
 @main.command(name="open")
-@_path
-@_key
-@_config
-@_model_options
+@path_argument
+@key_option
+@config_option
+@model_options
 def open_command(path: str, **options: Any) -> None:
     """Open a checkpoint in the terminal; without a terminal, print what `show` prints."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         _show(_options(path, **options), depth=None, as_json=False)
         return
-    from freezetui.tui.app import FreezeTuiApp
+    from freezetui.session import open_in_thread
 
-    app = FreezeTuiApp(_options(path, **options))
+    opening = open_in_thread(_options(path, **options))
+    from freezetui.tui.app import FreezeTuiApp  # a tenth of a second, in which most files are read
+
+    if opening.done():
+        opening.result()
+    app = FreezeTuiApp(_options(path, **options), opening)
     code = app.run()
     if app.failure is not None:
         raise app.failure
@@ -159,37 +94,21 @@ def open_command(path: str, **options: Any) -> None:
 
 
 @main.command()
-@_path
-@_key
-@_config
-@_json
+@path_argument
+@key_option
+@config_option
+@json_option
 @click.option("--depth", type=click.IntRange(0), metavar="N", help="Only N levels of the tree.")
 def show(path: str, as_json: bool, depth: int | None, **options: Any) -> None:
     """Print the tree with counts and states."""
     _show(_options(path, **options), depth, as_json)
 
 
-class _InOrder(click.Option):
-    """An option whose values are kept in `ctx.meta["rules"]` in the order of the command line."""
-
-    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        super().add_to_parser(parser, ctx)
-        for name in self.opts:
-            option = parser._long_opt[name]
-            process = option.process
-
-            def remember(value: str, state: Any, _process: Any = process, _name: str = name) -> None:
-                ctx.meta.setdefault("rules", []).append((_name.removeprefix("--"), value))
-                _process(value, state)
-
-            option.process = remember
-
-
 @main.command()
-@_path
-@_key
-@click.option("--freeze", cls=_InOrder, multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
-@click.option("--train", cls=_InOrder, multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
+@path_argument
+@key_option
+@click.option("--freeze", cls=InOrder, multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
+@click.option("--train", cls=InOrder, multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
 @click.option(
     "--preset", metavar="NAME", help="Start from head, last-blocks:N, norms, biases, everything, nothing."
 )
@@ -214,11 +133,11 @@ def plan(
 
 
 @main.command()
-@_path
-@_key
-@_config
-@_model_options
-@_json
+@path_argument
+@key_option
+@config_option
+@model_options
+@json_option
 def check(path: str, as_json: bool, **options: Any) -> None:
     """Run the sanity step: a few real training steps, then compare every tensor bit for bit."""
     from freezetui.sanity.client import run_check
@@ -286,6 +205,8 @@ def _progress(event: Progress) -> None:
 
 def run() -> None:
     """The entry point: what a person can act on becomes one line on stderr and exit code 2."""
+    # What is imported and read lives to the end; looking through it for garbage is a fifth of the start.
+    gc.disable()
     try:
         main(prog_name="freezetui")
     except FreezeTuiError as error:

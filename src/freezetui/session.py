@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -217,6 +219,21 @@ class Session:
         self.report, self._checked = report, trains
         if report.input and not self.input:
             self.input = report.input
+
+
+def open_in_thread(options: Options) -> Future[Session]:
+    """The session, read while the caller does something else; the future holds what `Session` raises."""
+    future: Future[Session] = Future()
+
+    def read() -> None:
+        try:
+            future.set_result(Session(options))
+        except BaseException as error:
+            future.set_exception(error)
+
+    # A daemon, so that whoever leaves does not wait for it.
+    Thread(target=read, daemon=True).start()
+    return future
 
 
 def moved_path(architecture: str, old: Path, new: Path) -> str:

@@ -87,7 +87,7 @@ async def test_the_mouse_toggles_on_the_state_and_opens_on_the_arrow(opened):
         await driver.pilot.click("#tree", offset=(2, 1))
         assert driver.state("features") == "frozen"
         lines = len(driver.app.rows)
-        await driver.pilot.click("#tree", offset=(11, 1))
+        await driver.pilot.click("#tree", offset=(13, 1))
         await driver.pilot.pause()
         assert len(driver.app.rows) < lines
 

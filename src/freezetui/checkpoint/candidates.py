@@ -40,13 +40,15 @@ class Candidate(NamedTuple):
         key: leads to it, dotted; "" for the top level.
         value: the dict, or the module's stand-in.
         tensors: how many it holds itself.
-        scalars: it holds nothing else, as a dict of metrics does.
+        pure: a dict of nothing but tensors under text keys.
+        scalars: all its tensors are scalars, as in a dict of metrics.
         above: the containers on the way to it, each with the key taken there.
     """
 
     key: str
     value: Any
     tensors: int
+    pure: bool
     scalars: bool
     above: tuple[tuple[Any, Any], ...]
 
@@ -55,17 +57,17 @@ def find_candidates(root: Any) -> list[Candidate]:
     """Every dict that holds tensors under text keys, and every module, breadth first; optimizers left out."""
     found: list[Candidate] = []
     level: list[tuple[str, Any, tuple[tuple[Any, Any], ...]]] = [("", root, ())]
-    weighed: dict[int, tuple[int, bool]] = {}
+    weighed: dict[int, tuple[int, bool, bool]] = {}
     for _ in range(_DEEPEST):
         below: list[tuple[str, Any, tuple[tuple[Any, Any], ...]]] = []
         for key, value, above in level:
             is_new = id(value) not in weighed
             if is_new:
                 weighed[id(value)] = _weigh(value)
-            tensors, scalars = weighed[id(value)]
+            tensors, pure, scalars = weighed[id(value)]
             if tensors:
-                found.append(Candidate(key, value, tensors, scalars, above))
-            if is_new:
+                found.append(Candidate(key, value, tensors, pure, scalars, above))
+            if is_new and not pure:
                 below += [
                     (f"{key}.{name}" if key else str(name), item, (*above, (value, name)))
                     for name, item in _children(value)
@@ -74,14 +76,19 @@ def find_candidates(root: Any) -> list[Candidate]:
     return found
 
 
-def _weigh(value: Any) -> tuple[int, bool]:
-    """How many tensors a container holds itself, and whether they are all scalars."""
+def _weigh(value: Any) -> tuple[int, bool, bool]:
+    """How many tensors a container holds itself, whether nothing else, and whether they are all scalars."""
     if is_module(value):
-        return _MANY, False
+        return _MANY, False, False
     if not isinstance(value, dict) or "param_groups" in value:
-        return 0, False
-    tensors = [item for name, item in value.items() if type(item) in REBUILT and type(name) is str]
-    return len(tensors), all(type(item) is Tensor and item.size == () for item in tensors)
+        return 0, False, False
+    pure = {*map(type, value)} == {str} and {*map(type, value.values())} <= REBUILT
+    tensors = (
+        [*value.values()]
+        if pure
+        else [item for name, item in value.items() if type(item) in REBUILT and type(name) is str]
+    )
+    return len(tensors), pure, all(type(item) is Tensor and item.size == () for item in tensors)
 
 
 def choose(candidates: list[Candidate], key: str | None, source: str) -> Candidate:

@@ -27,17 +27,18 @@ class KindGuesser:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = names
-        self._known: dict[tuple[str, str], tuple[Kind, bool] | None] = {}
+        self._known: dict[tuple[str, str], tuple[Kind, bool]] = {}
         self._spectral: frozenset[str] | None = None
 
     def kind(self, name: str, dtype: str) -> tuple[Kind, bool]:
         """The kind of a tensor, and whether it is a guess that could be wrong."""
-        last = name.rpartition(".")[2]
-        key = (last, dtype)
-        if key not in self._known:
-            self._known[key] = None if last.endswith("_v") else _by_name(last, dtype)
-        known = self._known[key]
-        return known if known is not None else self._of_factor(name, dtype)
+        key = (name[name.rfind(".") + 1 :], dtype)
+        known = self._known.get(key)
+        if known is None:
+            if key[0].endswith("_v"):
+                return self._of_factor(name, dtype)
+            known = self._known[key] = _by_name(*key)
+        return known
 
     def _of_factor(self, name: str, dtype: str) -> tuple[Kind, bool]:
         """`weight_v` is a buffer of spectral_norm, beside `weight_u`, but a parameter of weight_norm."""

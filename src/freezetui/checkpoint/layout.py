@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import repeat
+from typing import Any
 
 from freezetui.checkpoint.archives import Archive
 from freezetui.checkpoint.candidates import Candidate, choose, find_candidates, labels, worthwhile
 from freezetui.checkpoint.kinds import KindGuesser
-from freezetui.checkpoint.modules import Named, is_script, module_tensors
+from freezetui.checkpoint.modules import is_script, module_tensors
 from freezetui.checkpoint.passed import Summary
 from freezetui.checkpoint.prefixes import common_prefix
 from freezetui.checkpoint.standins import Mapping
-from freezetui.checkpoint.tensors import Checkpoint, TensorInfo
+from freezetui.checkpoint.tensors import Checkpoint, Kind
 from freezetui.checkpoint.text import printable
 from freezetui.checkpoint.values import REBUILT, TensorReader
 from freezetui.errors import CheckpointError
@@ -34,9 +36,13 @@ def lay_out(archive: Archive, source: str, container: str, key: str | None) -> C
         raise CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
     chosen = choose(candidates, key, source)
     types: dict[str, str] = {}
-    named = _named(chosen, types, source)
-    prefix = common_prefix([name for name, _, _ in named])
-    tensors = _tensors(named, len(prefix), live=not isinstance(chosen.value, dict))
+    names, values, kinds = _columns(chosen, types, source)
+    prefix = common_prefix(names)
+    if prefix:
+        names = [name[len(prefix) :] for name in names]
+    info = TensorReader(KindGuesser(names)).info
+    live = repeat(not isinstance(chosen.value, dict))
+    tensors = tuple(filter(None, map(info, names, values, kinds, live)))
     return Checkpoint(
         source=source,
         format=_label(chosen, container),
@@ -48,23 +54,25 @@ def lay_out(archive: Archive, source: str, container: str, key: str | None) -> C
         module_types={_stripped(path, prefix): name for path, name in types.items() if _below(path, prefix)},
         module_paths=_module_paths(chosen, prefix),
         foreign=archive.foreign,
-        warnings=tuple(_warnings(candidates, chosen, len(named) - len(tensors))),
+        warnings=tuple(_warnings(candidates, chosen, len(names) - len(tensors))),
     )
 
 
-def _named(chosen: Candidate, types: dict[str, str], source: str) -> list[Named]:
-    if isinstance(chosen.value, dict):
-        items = chosen.value.items()
-        return [
-            (name, item, "unknown") for name, item in items if type(item) in REBUILT and type(name) is str
-        ]
-    return list(module_tensors(chosen.value, types, source))
-
-
-def _tensors(named: list[Named], cut: int, live: bool) -> tuple[TensorInfo, ...]:
-    info = TensorReader(KindGuesser(name[cut:] for name, _, _ in named)).info
-    found = [info(name[cut:], value, kind, live) for name, value, kind in named]
-    return tuple([tensor for tensor in found if tensor is not None])
+def _columns(
+    chosen: Candidate, types: dict[str, str], source: str
+) -> tuple[list[str], Iterable[Any], Iterable[Kind]]:
+    """Names, stand-ins and kinds of the tensors; no tuple for each, since there may be 100,000."""
+    held = chosen.value
+    if not isinstance(held, dict):
+        named = list(module_tensors(held, types, source))
+        return (
+            [name for name, _, _ in named],
+            [value for _, value, _ in named],
+            [kind for _, _, kind in named],
+        )
+    if not chosen.pure:
+        held = {name: item for name, item in held.items() if type(item) in REBUILT and type(name) is str}
+    return list(held), held.values(), repeat("unknown")
 
 
 def _label(chosen: Candidate, container: str) -> str:

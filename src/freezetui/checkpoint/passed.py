@@ -33,7 +33,7 @@ class Summary:
             items = container.items() if isinstance(container, dict) else enumerate(container)
             entries += [(prefix + _label(key), value) for key, value in items if key is not taken]
             prefix += f"{taken}."
-        if isinstance(chosen.value, dict):
+        if isinstance(chosen.value, dict) and not chosen.pure:
             items = chosen.value.items()
             entries += [
                 (prefix + _label(k), v) for k, v in items if type(v) not in REBUILT or type(k) is not str

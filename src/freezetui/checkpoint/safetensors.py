@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import prod
 from operator import attrgetter
-from typing import Annotated
 
 import msgspec
 
@@ -41,8 +40,7 @@ DTYPES = {
     "C64": "complex64",
 }
 
-_Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-_Shape = Annotated[tuple[_Size, ...], msgspec.Meta(max_length=1000)]
+_MOST_DIMENSIONS, _MOST_SIZE = 1000, 2**63 - 1
 _METADATA = "__metadata__"
 
 
@@ -53,8 +51,8 @@ class Entry(msgspec.Struct, gc=False):
     """
 
     dtype: str = ""
-    shape: _Shape = ()
-    data_offsets: tuple[_Size, _Size] = (0, 0)
+    shape: tuple[int, ...] = ()
+    data_offsets: tuple[int, int] = (0, 0)
 
 
 _DECODER = msgspec.json.Decoder(dict[str, Entry])
@@ -122,20 +120,12 @@ def _decoded(header: bytes) -> dict[str, Entry]:
 def _check(entries: dict[str, Entry], room: int, source: str) -> None:
     """Each tensor's bytes fit its shape, and together they fill the file without holes."""
     end = 0
+    nbytes = _Sizes(source)
     # The library writes them in order, where sorting costs next to nothing.
     for entry in sorted(entries.values(), key=attrgetter("data_offsets")):
-        dtype = DTYPES.get(entry.dtype)
-        if dtype is None:
-            raise CheckpointError(
-                f"{source} holds the dtype {printable(entry.dtype[:40])!r}, which is not known here.",
-                "Convert the file to a dtype that trains.",
-            )
         start, stop = entry.data_offsets
-        if start != end or stop - start != prod(entry.shape) * ITEMSIZE[dtype]:
-            raise CheckpointError(
-                f"{source} has a safetensors header that does not fit its data.",
-                "The file is damaged; fetch it again.",
-            )
+        if start != end or stop - start != nbytes[entry.dtype, entry.shape]:
+            raise _damaged(source)
         end = stop
     if end > room:
         raise _cut_short(source)
@@ -144,6 +134,33 @@ def _check(entries: dict[str, Entry], room: int, source: str) -> None:
             f"{source} has {room - end:,} bytes that belong to no tensor.",
             "The file is damaged; fetch it again.",
         )
+
+
+class _Sizes(dict[tuple[str, tuple[int, ...]], int]):
+    """The bytes of a tensor by dtype and shape; 100,000 tensors have few of them."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self._source = source
+
+    def __missing__(self, key: tuple[str, tuple[int, ...]]) -> int:
+        dtype, shape = key
+        if dtype not in DTYPES:
+            raise CheckpointError(
+                f"{self._source} holds the dtype {printable(dtype[:40])!r}, which is not known here.",
+                "Convert the file to a dtype that trains.",
+            )
+        if len(shape) > _MOST_DIMENSIONS or not all(0 <= size <= _MOST_SIZE for size in shape):
+            raise _damaged(self._source)
+        self[key] = prod(shape) * ITEMSIZE[DTYPES[dtype]]
+        return self[key]
+
+
+def _damaged(source: str) -> CheckpointError:
+    return CheckpointError(
+        f"{source} has a safetensors header that does not fit its data.",
+        "The file is damaged; fetch it again.",
+    )
 
 
 def _cut_short(source: str) -> CheckpointError:

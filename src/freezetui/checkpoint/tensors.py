@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -38,6 +39,7 @@ ITEMSIZE: dict[str, int] = {
 }
 
 
+@cache
 def can_require_grad(dtype: str) -> bool:
     """Whether torch lets a tensor of this dtype require grad: floating point and complex ones only."""
     return dtype.startswith(("float", "bfloat", "complex"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from math import prod
+from operator import mul
 from typing import Any
 
 from freezetui.checkpoint.kinds import KindGuesser
@@ -38,7 +40,7 @@ class TensorReader:
 
     def __init__(self, kinds: KindGuesser) -> None:
         self._kinds = kinds
-        self._strides: dict[_Shape, _Shape | None] = {}
+        self._shapes: dict[_Shape, tuple[_Shape, _Shape]] = {}
 
     def info(self, name: str, value: Any, kind: Kind = "unknown", live: bool = False) -> TensorInfo | None:
         """The tensor's header; None where the pickle says nothing sensible about it.
@@ -78,18 +80,16 @@ class TensorReader:
         elif kind is TypedTensor:
             dtype = _dtype_name(value.dtype) if _storage_dtype(value.storage) else None
         elif kind is MetaTensor:
-            dtype = _dtype_name(value.dtype)
-            return (value.size, dtype, None) if dtype and self._is_shape(value.size) else None
+            dtype, known = _dtype_name(value.dtype), self._known(value.size)
+            return (known[0], dtype, None) if dtype and known else None
         elif kind is SparseTensor:
             return self._sparse_head(value.data)
         else:
             return None
-        shape, stride, offset = value.size, value.stride, value.offset
-        if dtype is None or type(offset) is not int or not 0 <= offset <= _MOST_ELEMENTS:
+        known, stride, offset = self._known(value.size), value.stride, value.offset
+        if dtype is None or known is None or type(offset) is not int or not 0 <= offset <= _MOST_ELEMENTS:
             return None
-        contiguous = self._contiguous(shape) if _are_sizes(shape) else None
-        if contiguous is None:
-            return None
+        shape, contiguous = known
         if stride == contiguous:
             stride = None
         elif not _are_sizes(stride) or len(stride) != len(shape):
@@ -105,21 +105,32 @@ class TensorReader:
             return None
         last = len(data) - 2 if type(data[-1]) is bool else len(data) - 1
         head = self._head(data[last - 1]) if type(data[last - 1]) is Tensor else None
-        return (data[last], head[1], None) if head and self._is_shape(data[last]) else None
+        known = self._known(data[last])
+        return (known[0], head[1], None) if head and known else None
 
-    def _is_shape(self, value: Any) -> bool:
-        return _are_sizes(value) and self._contiguous(value) is not None
+    def _known(self, shape: Any) -> tuple[_Shape, _Shape] | None:
+        """The shape and a contiguous tensor's strides; None for no shape, or more elements than torch counts.
 
-    def _contiguous(self, shape: _Shape) -> _Shape | None:
-        """The strides of a contiguous tensor of this shape; None for more elements than torch can count."""
-        if shape not in self._strides:
-            strides: list[int] = []
-            step = 1
-            for size in reversed(shape):
-                strides.append(step)
-                step *= max(size, 1)
-            self._strides[shape] = tuple(reversed(strides)) if step <= _MOST_ELEMENTS else None
-        return self._strides[shape]
+        100,000 tensors have few shapes: each is looked at once, and kept once.
+        """
+        try:
+            return self._shapes[shape]
+        except KeyError:
+            if not _is_shape(shape):
+                return None
+            known = self._shapes[shape] = shape, _contiguous(shape)
+            return known
+        except TypeError:  # not hashable
+            return None
+
+
+def _is_shape(value: Any) -> bool:
+    return _are_sizes(value) and prod(size or 1 for size in value) <= _MOST_ELEMENTS
+
+
+def _contiguous(shape: _Shape) -> _Shape:
+    steps = accumulate((max(size, 1) for size in reversed(shape[1:])), mul, initial=1)
+    return tuple(steps)[::-1] if shape else ()
 
 
 def _unwrap(value: Any) -> tuple[Any, bool | None]:

@@ -24,8 +24,11 @@ _MOST_DIRECTORY = 2**30
 class Stream(Protocol):
     """An open file, or a map of one."""
 
-    def seek(self, offset: int, /) -> object: ...
-    def read(self, size: int, /) -> bytes: ...
+    def seek(self, offset: int, /) -> object:
+        """Go to a byte."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, fewer at the end."""
 
 
 class Member(NamedTuple):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from freezetui.freeze.tree import ParamTree
 
 _LEAST_REPEATS = 3
+_SHAPE, _DTYPE = attrgetter("shape"), attrgetter("dtype")
 
 
 def has_parameters(tree: ParamTree, node: int) -> bool:
@@ -38,21 +40,26 @@ def in_every_block(tree: ParamTree, node: int) -> list[int]:
 def repeats(tree: ParamTree, parent: int) -> Iterator[tuple[int, int]]:
     """Runs of at least three numbered children with the same names and shapes inside, as node ranges."""
     run: list[int] = []
+    inside: object = None
     for child in [*tree.children(parent), -1]:
-        if run and (child < 0 or not _same_inside(tree, run[-1], child)):
+        block = _inside(tree, child) if child >= 0 and tree.names[child].isdigit() else None
+        if run and (block is None or block != inside or not _follows(tree, run[-1], child)):
             if len(run) >= _LEAST_REPEATS:
                 yield run[0], tree.end[run[-1]]
             run = []
-        if child >= 0 and tree.names[child].isdigit() and not tree.leaf[child]:
+        if block is not None:
             run.append(child)
+        inside = block
 
 
-def _same_inside(tree: ParamTree, a: int, b: int) -> bool:
-    """Whether two modules are consecutive blocks that hold the same names, shapes and dtypes."""
-    a_end, b_end = tree.end[a], tree.end[b]
-    if a_end - a != b_end - b or not tree.names[b].isdigit() or int(tree.names[b]) != int(tree.names[a]) + 1:
-        return False
-    if tree.names[a + 1 : a_end] != tree.names[b + 1 : b_end] or tree.depths[a:a_end] != tree.depths[b:b_end]:
-        return False
-    pairs = zip(tree.tensors[slice(*tree.span(a))], tree.tensors[slice(*tree.span(b))], strict=True)
-    return all(x.shape == y.shape and x.dtype == y.dtype for x, y in pairs)
+def _follows(tree: ParamTree, a: int, b: int) -> bool:
+    return int(tree.names[b]) == int(tree.names[a]) + 1
+
+
+def _inside(tree: ParamTree, module: int) -> object:
+    """The names, shapes and dtypes inside a module, to be compared; None for a tensor."""
+    if tree.leaf[module]:
+        return None
+    nodes = slice(module + 1, tree.end[module])
+    tensors = tree.tensors[slice(*tree.span(module))]
+    return tree.names[nodes], tree.depths[nodes], list(map(_SHAPE, tensors)), list(map(_DTYPE, tensors))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -139,6 +138,8 @@ def expect_of(totals: Totals) -> Expect:
 def fingerprint(tensors: Iterable[TensorInfo]) -> str:
     """ "sha256:..." over the sorted names and shapes of the parameters; buffers do not count."""
     lines = sorted(f"{t.name}\t{'x'.join(map(str, t.shape))}" for t in tensors if not t.fixed)
+    import hashlib  # here, since OpenSSL takes its time and most who open a file save later
+
     return "sha256:" + hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -78,7 +78,7 @@ class FreezePlan:
         self.version = 0
         self._undo: list[_Diff] = []
         self._redo: list[_Diff] = []
-        self.states = bytearray(FIXED if tensor.fixed else TRAINABLE for tensor in tree.tensors)
+        self.states = bytearray([FIXED if tensor.fixed else TRAINABLE for tensor in tree.tensors])
         if trains is not None:
             self.states = self._with(trains)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from math import prod
-from operator import itemgetter, mul
+from operator import attrgetter, itemgetter, mul
 
 from freezetui.checkpoint.tensors import ITEMSIZE, TensorInfo
+from freezetui.freeze.preorder import preorder
 
 
 class ParamTree:
@@ -58,61 +59,20 @@ class ParamTree:
     def __init__(self, tensors: Sequence[TensorInfo], root: str = "model") -> None:
         self._child_maps: dict[int, dict[str, list[int]]] = {}
         self.tensors = list(tensors)
-        if not self._flatten(root):
+        laid_out = preorder([tensor.name for tensor in tensors], root)
+        if laid_out is None:
             self.tensors = _gathered(tensors)
-            self._flatten(root)
-        elements = [prod(tensor.shape) for tensor in self.tensors]
-        sizes = [ITEMSIZE.get(tensor.dtype, 0) for tensor in self.tensors]
-        self.elements_before = list(accumulate(elements, initial=0))
-        self.bytes_before = list(accumulate(map(mul, elements, sizes), initial=0))
-        self.tie_groups, self.ties = _ties(self.tensors)
+            laid_out = preorder([tensor.name for tensor in self.tensors], root)
+            assert laid_out is not None
+        self.names, self.depths, self.parents, self.first, self.end, self.leaf, self.position = laid_out
+        elements = list(map(prod, map(attrgetter("shape"), self.tensors)))
+        sizes = map(ITEMSIZE.get, map(attrgetter("dtype"), self.tensors), repeat(0))
+        nbytes = list(map(mul, elements, sizes))
+        self.elements_before = _sums(elements)
+        self.bytes_before = _sums(nbytes)
+        self.tie_groups, self.ties = _ties(self.tensors, elements)
         self._tied = sorted(self.tie_groups)
         self._aliases = [i for i in self._tied if self.ties[i] >= 0]
-
-    def _flatten(self, root: str) -> bool:
-        """Fill the arrays in one pass; False where the tensors of some module do not stand together.
-
-        Each tensor closes the modules that its name leaves and opens those it enters. Plain lists and
-        one loop, since 100,000 tensors pass here before the first paint.
-        """
-        names, depths, parents, first = [root], [0], [-1], [0]
-        end, position = [0], []
-        opened = [("", 0)]  # the modules around the current tensor: path with its dot, node
-        entered: set[tuple[int, str]] = set()
-        for count, tensor in enumerate(self.tensors):
-            path, dot, last = tensor.name.rpartition(".")
-            path += dot
-            while not path.startswith(opened[-1][0]):
-                end[opened.pop()[1]] = len(names)
-            above, node = opened[-1]
-            if path != above:
-                for segment in path[len(above) : -1].split("."):
-                    if (node, segment) in entered:
-                        return False
-                    entered.add((node, segment))
-                    names.append(segment)
-                    depths.append(len(opened))
-                    parents.append(node)
-                    first.append(count)
-                    node = len(end)
-                    end.append(0)
-                    above += segment + "."
-                    opened.append((above, node))
-            position.append(len(names))
-            names.append(last)
-            depths.append(len(opened))
-            parents.append(node)
-            first.append(count)
-            end.append(len(names))
-        for _, node in opened:
-            end[node] = len(names)
-        first.append(len(self.tensors))
-        self.names, self.depths, self.parents = names, array("I", depths), array("i", parents)
-        self.first, self.end, self.position = array("I", first), array("I", end), array("I", position)
-        self.leaf = bytearray(len(names))
-        for node in position:
-            self.leaf[node] = 1
-        return True
 
     def __len__(self) -> int:
         """How many nodes there are, the root included."""
@@ -179,6 +139,14 @@ class ParamTree:
         return _within(self._tied, start, stop)
 
 
+def _sums(values: Sequence[int]) -> Sequence[int]:
+    """The sum before each value, and of all; a list only where a view claims more than 64 bits hold."""
+    try:
+        return array("q", accumulate(values, initial=0))
+    except OverflowError:
+        return list(accumulate(values, initial=0))
+
+
 def _within(ordered: list[int], start: int, stop: int) -> list[int]:
     return ordered[bisect_left(ordered, start) : bisect_left(ordered, stop)]
 
@@ -193,11 +161,13 @@ def _gathered(tensors: Sequence[TensorInfo]) -> list[TensorInfo]:
     return [tensor for _, tensor in sorted(zip(keys, tensors, strict=True), key=itemgetter(0))]
 
 
-def _ties(tensors: Sequence[TensorInfo]) -> tuple[dict[int, tuple[int, ...]], array[int]]:
+def _ties(
+    tensors: Sequence[TensorInfo], elements: Sequence[int]
+) -> tuple[dict[int, tuple[int, ...]], array[int]]:
     """Groups of tied tensors by each member's index, and per tensor the previous member or -1."""
     previous = array("i", [-1]) * len(tensors)
     groups: dict[int, tuple[int, ...]] = {}
-    stored = [i for i, t in enumerate(tensors) if t.storage is not None and t.elements]
+    stored = [i for i, t in enumerate(tensors) if t.storage is not None and elements[i]]
     if len({tensors[i].storage.key for i in stored}) == len(stored):  # type: ignore[union-attr]
         return groups, previous
     seen: dict[object, list[int]] = {}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import Iterable
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +18,7 @@ from textual.widgets import Footer
 
 from freezetui.checkpoint.text import printable
 from freezetui.errors import FreezeTuiError
-from freezetui.session import Options, Session
+from freezetui.session import Options, Session, open_in_thread
 from freezetui.tui.bindings import SECTIONS
 from freezetui.tui.changes import changes_text
 from freezetui.tui.check_panel import CheckPanel
@@ -37,6 +41,10 @@ on the bare tensors, without a forward pass."""
 class FreezeTuiApp(Finding):
     """Choose what trains, prove it, save it.
 
+    Args:
+        options: what the command line said.
+        opening: the session where somebody is reading it already.
+
     Attributes:
         failure: why the checkpoint could not be opened; the app has ended with 2 then.
     """
@@ -47,8 +55,9 @@ class FreezeTuiApp(Finding):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, opening: Future[Session] | None = None) -> None:
         super().__init__(options)
+        self._opening = opening or open_in_thread(options)
         self.failure: FreezeTuiError | None = None
         self._asked_for_architecture = False
 
@@ -67,24 +76,30 @@ class FreezeTuiApp(Finding):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Read the header in a thread."""
-        self.query_one(CheckPanel).display = False
-        self.query_one(FilterBar).display = False
+        """Show what is open; most files are by now, and stand in the first frame."""
         self.tree_view.focus()
-        self._open()
+        if self._opening.done():
+            self._opened()
+        else:
+            self._await_opening()
 
-    @work(thread=True, exclusive=True, exit_on_error=False)
-    def _open(self) -> None:
-        try:
-            session = Session(self.options)
-            rows = Rows(session.tree)
-        except FreezeTuiError as error:
+    @work
+    async def _await_opening(self) -> None:
+        with suppress(FreezeTuiError):  # shown by what follows
+            await asyncio.wrap_future(self._opening)
+        self._opened()
+
+    def _opened(self) -> None:
+        error = self._opening.exception()
+        if isinstance(error, FreezeTuiError):
             self.failure = error
-            self.call_from_thread(self.exit, 2)
+            self.exit(2)
             return
-        self.call_from_thread(self._opened, session, rows)
-
-    def _opened(self, session: Session, rows: Rows) -> None:
+        session = self._opening.result()
+        rows = Rows(session.tree)
+        # All this lives as long as the program: the collector need not look through it ever again.
+        gc.freeze()
+        gc.enable()
         self.session, self.rows = session, rows
         for bar in (self.query_one(HeaderLine), self.query_one(ColumnHeads), self.query_one(TotalsBar)):
             bar.show(session)
@@ -122,7 +137,7 @@ class FreezeTuiApp(Finding):
         if not session.asked and not await self._may_import(session):
             return
         trains = session.plan.trains()
-        panel.start(session.request(), trains, self.options.timeout)
+        await panel.start(session.request(), trains, self.options.timeout)
 
     async def _may_import(self, session: Session) -> bool:
         body = f"{session.config_path.name} asks to import and run {session.architecture}."

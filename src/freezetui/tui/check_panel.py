@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.text import Text
 from textual import work
-from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
@@ -53,15 +52,12 @@ class CheckPanel(Vertical):
         """Whether an engine runs now."""
         return self._engine is not None
 
-    def compose(self) -> ComposeResult:
-        """A headline, a progress bar, the findings."""
-        with Horizontal(id="check-line"):
-            yield Static(id="check-headline", markup=False)
-            yield ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
-        yield OptionList(id="check-findings")
-
-    def start(self, request: CheckRequest, trains: bytes, timeout: float | None) -> None:
+    async def start(self, request: CheckRequest, trains: bytes, timeout: float | None) -> None:
         """Run a check of the choice `trains`."""
+        if not self.children:  # made when it is first used: the tree is painted the sooner
+            headline = Static(id="check-headline", markup=False)
+            progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
+            await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
         self.display = True
         self.query_one(OptionList).display = False
         self._say("starting the engine", running=True)

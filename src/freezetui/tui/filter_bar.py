@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
@@ -84,14 +83,14 @@ class FilterBar(Horizontal):
         super().__init__(id=id)
         self._tree: ParamTree | None = None
 
-    def compose(self) -> ComposeResult:
-        """A sign, the input, the count."""
-        yield Static("/", id="filter-sign")
-        yield Input(id="filter-input", compact=True)
-        yield Static(id="filter-count", markup=False)
-
-    def start(self, tree: ParamTree) -> None:
+    async def start(self, tree: ParamTree) -> None:
         """Show the bar and type into it."""
+        if not self.children:  # made when it is first used: the tree is painted the sooner
+            await self.mount(
+                Static("/", id="filter-sign"),
+                Input(id="filter-input", compact=True),
+                Static(id="filter-count", markup=False),
+            )
         self._tree = tree
         self.display = True
         self.query_one(Input).focus()
@@ -99,6 +98,8 @@ class FilterBar(Horizontal):
 
     def stop(self) -> None:
         """Hide the bar and forget the text."""
+        if not self.children:
+            return
         with self.prevent(Input.Changed):
             self.query_one(Input).value = ""
         self.display = False

@@ -21,10 +21,10 @@ class Finding(Choosing):
         super().__init__(options)
         self._matches: Sequence[Span] = ()
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Type a filter."""
         if self.session:
-            self.query_one(FilterBar).start(self.session.tree)
+            await self.query_one(FilterBar).start(self.session.tree)
 
     @on(FilterBar.Changed)
     def _filtered(self, event: FilterBar.Changed) -> None:

@@ -1,0 +1,103 @@
+"""The options that commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+path_argument = click.argument("path", type=click.Path(path_type=str))
+key_option = click.option("--key", metavar="KEY", help="Which nested dict holds the state_dict.")
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The freeze config; NAME.freeze.yaml by default.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document and nothing else.")
+
+
+def _pair(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """`--arg name=value`, the value read as JSON where it is JSON."""
+    import json
+
+    arguments: dict[str, Any] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{value!r} is not name=value.")
+        try:
+            arguments[name] = json.loads(text)
+        except ValueError:
+            arguments[name] = text
+    return arguments
+
+
+def _shape(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
+    parts = (value or "").lower().replace("x", ",").split(",")
+    if value and not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{value!r} is no shape; for example 3,224,224.")
+    return tuple(map(int, parts)) if value else ()
+
+
+def _device(_: click.Context, __: click.Parameter, value: str) -> str:
+    import re
+
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.")
+    return value
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of the sanity step."""
+    for option in reversed(
+        (
+            click.option(
+                "--architecture",
+                metavar="SPEC",
+                default="",
+                help="torchvision:NAME, package.module:callable or path/to/file.py:callable.",
+            ),
+            click.option(
+                "--arg",
+                "arguments",
+                multiple=True,
+                metavar="NAME=VALUE",
+                callback=_pair,
+                help="For the architecture.",
+            ),
+            click.option("--input", metavar="SHAPE", callback=_shape, help="One example, e.g. 3,224,224."),
+            click.option(
+                "--device",
+                default="auto",
+                show_default=True,
+                callback=_device,
+                help="auto, cpu, cuda[:n] or mps.",
+            ),
+            click.option("--steps", type=click.IntRange(1, 1000), default=3, show_default=True),
+            click.option(
+                "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Ends a check that hangs."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+class InOrder(click.Option):
+    """An option whose values are kept in `ctx.meta["rules"]` in the order of the command line."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Click forgets the order between options; its parser sees it."""
+        super().add_to_parser(parser, ctx)
+        for name in self.opts:
+            option = parser._long_opt[name]
+            process = option.process
+
+            def remember(value: str, state: Any, _process: Any = process, _name: str = name) -> None:
+                ctx.meta.setdefault("rules", []).append((_name.removeprefix("--"), value))
+                _process(value, state)
+
+            option.process = remember
