@@ -122,8 +122,8 @@ class ZipDirectory:
         """How many members there are, and the length and the start of their directory."""
         low = max(0, self._size - _END.size - _MOST_COMMENT)
         tail = self._read(low, self._size - low)
-        at = tail.rfind(b"PK\5\6")
-        if at < 0 or at + _END.size > len(tail):
+        at = _last_end(tail)
+        if at < 0:
             raise CheckpointError(
                 f"{self._source} is a zip archive that breaks off: its end is missing.",
                 "The download or the copy was cut short; fetch the file again.",
@@ -151,6 +151,14 @@ class ZipDirectory:
 
     def _broken(self) -> CheckpointError:
         return CheckpointError(f"{self._source} is a damaged zip archive.", "Fetch or save the file again.")
+
+
+def _last_end(tail: bytes) -> int:
+    """Where the end record begins: its comment reaches to the end of the file, and may hold its sign too."""
+    at = tail.rfind(b"PK\5\6")
+    while at >= 0 and at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") != len(tail):
+        at = tail.rfind(b"PK\5\6", 0, at)
+    return at
 
 
 def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:

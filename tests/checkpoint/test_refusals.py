@@ -1,0 +1,113 @@
+"""What is no checkpoint is told in one line, with what to do."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.errors import CheckpointError
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 553433881\n"
+
+STARTS = {
+    "lfs": (LFS, "git-lfs pointer", "git lfs pull"),
+    "html": (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "web page", "download link"),
+    "xml": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "web page", "download link"),
+    "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0", "ONNX model", "exported from"),
+    "gguf": (b"GGUF\x03\0\0\0", "GGUF", "Open the model"),
+    "gzip": (gzip.compress(b"weights"), "gzip", "gunzip"),
+    "zstd": (b"\x28\xb5\x2f\xfd rest", "zstd", "unzstd"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5", "Convert"),
+    "index": (
+        b'{"metadata": {}, "weight_map": {"a": "model-1.safetensors"}}',
+        "index of a sharded",
+        "shards",
+    ),
+    "json": (b'{"architectures": ["Bert"]}', "JSON", "torch.save"),
+    "text": (b"these are not weights\n", "text file", "torch.save"),
+    "zeros": (bytes(4096), "only zeros", "fetch the file again"),
+    "pickle": (pickle.dumps({"a": [1, 2]}), "plain Python pickle", "torch.save"),
+    "empty zip": (b"PK\x05\x06" + bytes(18), "empty zip", "torch.save"),
+    "bytes": (b"\xde\xad\xbe\xef" * 8, "no checkpoint", "Known"),
+    "short": (b"\x80", "no checkpoint", "Known"),
+}
+
+
+def refused(path: Path | str, **options: str) -> CheckpointError:
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(path, **options)
+    error = caught.value
+    assert error.hint
+    assert str(error).isprintable()  # one line, and nothing that a terminal would obey
+    return error
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_files_of_other_kinds(tmp_path: Path, kind: str) -> None:
+    content, message, hint = STARTS[kind]
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    error = refused(path)
+    assert str(path) in error.message
+    assert message in error.message
+    assert hint in error.hint
+
+
+def test_archives_of_other_kinds(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    assert "no data.pkl" in refused(path).message
+    np.savez(path.with_suffix(".npz"), a=np.ones(2))
+    assert "NumPy" in refused(path.with_suffix(".npz")).message
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(path, "x.zip")
+    assert "tar" in refused(tmp_path / "x.tar").message
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    assert "does not exist" in refused(tmp_path / "nowhere.pth").message
+    assert "is a folder" in refused(tmp_path).message
+    (tmp_path / "empty.pth").touch()
+    assert "is empty" in refused(tmp_path / "empty.pth").message
+    os.mkfifo(tmp_path / "pipe")
+    assert "no regular file" in refused(tmp_path / "pipe").message
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "cannot be read" in refused(tmp_path / "loop").message
+    assert "cannot be read" in refused("a\0b").message
+
+
+def test_names_of_files_are_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[31m\u202egpj.pth"
+    path.write_bytes(LFS)
+    assert "\\x1b[31m\\u202egpj" in refused(path).message
+
+
+def test_files_without_a_state_dict(write: Callable[..., Path]) -> None:
+    assert "no state_dict" in refused(write({"epoch": 3, "loss": 0.5})).message
+    assert "1 tensor" in refused(write(torch.ones(3))).message
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], momentum=0.9)
+    assert "no state_dict" in refused(write({"optimizer": optimizer.state_dict()})).message
+
+
+def test_a_key_that_leads_nowhere_names_those_that_lead(write: Callable[..., Path], tmp_path: Path) -> None:
+    path = write({"model": {"a": torch.ones(2)}, "ema": {"a": torch.ones(2)}})
+    error = refused(path, key="emma")
+    assert "'emma'" in error.message
+    assert "model" in error.hint
+    assert "ema" in error.hint
+    assert open_checkpoint(path, key="ema").key == "ema"
+    save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
+    assert "no keys" in refused(tmp_path / "x.safetensors", key="ema").message
