@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -181,17 +182,25 @@ class Session:
         if target != self.config_path:
             return "The file is there already." if target.exists() else ""
         if self.problem is not None:
-            return f"It could not be read: {self.problem.message}"
+            return f"{self.problem.message} It is kept as {set_aside_name(target).name}."
         return "It was made for another model." if self.differences else ""
+
+    def unreadable(self, target: Path) -> bool:
+        """Whether `target` is the config that could not be read."""
+        return self.problem is not None and target == self.config_path
 
     def save(self, path: Path | None = None) -> Path:
         """Write the config atomically; returns where it went.
+
+        A file there that could not be read is set aside first, as `set_aside_name` says.
 
         Raises:
             ConfigError: it cannot be written there.
         """
         target = path or self.config_path
         config = self.written(target)
+        if self.unreadable(target) and target.exists():
+            target.rename(set_aside_name(target))
         config.save(target)
         self.config, self.config_path = config, target
         self.differences, self.problem = (), None
@@ -234,6 +243,12 @@ def open_in_thread(options: Options) -> Future[Session]:
     # A daemon, so that whoever leaves does not wait for it.
     Thread(target=read, daemon=True).start()
     return future
+
+
+def set_aside_name(path: Path) -> Path:
+    """Where a file that is in the way goes: `NAME.bak`, or the first of `NAME.bak2`, ... that is free."""
+    names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def moved_path(architecture: str, old: Path, new: Path) -> str:

@@ -180,6 +180,10 @@ async def test_a_broken_config_beside_the_checkpoint_is_kept(opened, sample):
         await driver.pilot.pause()
         assert driver.session.unsaved
         assert config.read_text() == "freezetui: 1\nrulez: []\n"
+        await driver.press("s", "y")
+        await driver.until(lambda: not driver.session.unsaved)
+    assert "freeze: features" in config.read_text()
+    assert config.with_name("vgg_digits.freeze.yaml.bak").read_text() == "freezetui: 1\nrulez: []\n"
 
 
 async def test_a_checkpoint_that_cannot_be_opened_ends_the_app_with_2(opened, tmp_path):

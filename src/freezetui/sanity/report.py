@@ -74,7 +74,7 @@ class Cost(msgspec.Struct, frozen=True):
     """This plan against the control run, which trains everything.
 
     Attributes:
-        step_seconds: median seconds of one step under this plan.
+        step_seconds: seconds of the fastest step under this plan.
         control_step_seconds: the same with everything trainable.
         memory_bytes: gradients, optimizer state and activations kept for backward, in bytes, under this
             plan (on CUDA the allocator's peak); control_memory_bytes: with everything trainable.

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from statistics import median
 from time import perf_counter
 
 import torch
@@ -36,7 +35,7 @@ class Run:
         gradients: parameter -> largest absolute gradient seen; absent where none ever arrived.
         losses: one per step; none without a forward.
         held: paths of the norm layers that were to stay in eval.
-        step_seconds: median of a step, the first left out where there are more.
+        step_seconds: of the fastest step; whatever else the machine does only makes steps slower.
         memory_bytes: gradients, optimizer state and what is kept for backward; on CUDA the peak.
         overhead_seconds: spent on digests.
     """
@@ -116,7 +115,7 @@ def run(subject: Subject, config: FreezeConfig, steps: int, progress: Callable[[
         gradients={name: loop.gradients[id(p)] for name, p in parameters if id(p) in loop.gradients},
         losses=tuple(losses),
         held=held,
-        step_seconds=median(seconds[1:] or seconds),
+        step_seconds=min(seconds),
         memory_bytes=memory,
         overhead_seconds=reading + rereading,
     )

@@ -62,7 +62,7 @@ def load_subject(
     built = build_model(spec, request.arguments, checkpoint, request.input, progress)
     model, example = built.model.to(device), built.example
     if example is None:
-        reason = f"no input was found that the model takes ({built.tried[-1]})"
+        reason = f"no input was found that the model takes ({built.tried[0]})"
         return Subject(model, None, device, request.seed, built.architecture, reason=reason)
 
     def batch(step: int) -> Batch:

@@ -196,8 +196,10 @@ class FreezeTuiApp(Finding):
         target = path or session.config_path
         why = session.why_not_write(target)
         if why:
-            options = [("y", "write over it"), ("n", "go back")]
-            if await self.push_screen_wait(Question(f"Write over {target.name}?", why, options)) != "y":
+            broken = session.unreadable(target)
+            title = f"{target.name} could not be read" if broken else f"Write over {target.name}?"
+            options = [("y", "write a new one" if broken else "write over it"), ("n", "go back")]
+            if await self.push_screen_wait(Question(title, why, options)) != "y":
                 return False
         try:
             session.save(target)

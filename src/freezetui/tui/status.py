@@ -30,27 +30,27 @@ class HeaderLine(_Bar):
     """File, format and size; architecture; config and whether it is saved."""
 
     def render(self) -> Text:
-        """The header, the middle left out first where it is narrow."""
+        """The header; where it is narrow the config's name goes first, then the format, then the middle."""
         if self.session is None:
             return Text(" opening …", "dim")
-        session = self.session
-        name = printable(session.options.source.rstrip("/").rpartition("/")[2])
-        left = Text.assemble((f" {name}", "bold"), (f"  {self._format()}", "dim"))
-        middle = Text(session.label, "italic")
-        width = self.size.width
-        enough = cell_len(left.plain) + cell_len(middle.plain) + 6
-        right = next(
-            (r for r in (self._config(True), self._config(False)) if enough + cell_len(r.plain) < width), None
-        )
-        return _three(left, middle, right or self._config(False), width)
+        middle, width = Text(self.session.label, "italic"), self.size.width
+        choices = [(self._file(True), self._config(True)), (self._file(True), self._config(False))]
+        choices.append((self._file(False), self._config(False)))
+        for left, right in choices:
+            if cell_len(left.plain) + cell_len(middle.plain) + cell_len(right.plain) + 6 <= width:
+                return _three(left, middle, right, width)
+        left, right = choices[1]
+        return _three(left, Text(), right, width)
 
-    def _format(self) -> str:
+    def _file(self, described: bool) -> Text:
+        """The file's name, and what it is if there is room."""
         assert self.session is not None
         checkpoint = self.session.checkpoint
+        name = printable(self.session.options.source.rstrip("/").rpartition("/")[2])
         parts = [checkpoint.format, numbers.size(checkpoint.size)]
         if checkpoint.unwrapped:
             parts.append(printable(checkpoint.unwrapped))
-        return ", ".join(parts)
+        return Text.assemble((f" {name}", "bold"), (f"  {', '.join(parts)}" if described else "", "dim"))
 
     def _config(self, named: bool) -> Text:
         """Whether the choice is saved, and where if there is room."""
@@ -141,10 +141,8 @@ class TotalsBar(_Bar):
 
 
 def _three(left: Text, middle: Text, right: Text, width: int) -> Text:
-    """Left, middle and right in one line; the middle goes first, then the left is cut."""
+    """Left, middle and right in one line; the left is cut where there is no room."""
     room = width - cell_len(right.plain) - 2
-    if cell_len(left.plain) + cell_len(middle.plain) + 3 > room:
-        middle = Text()
     left.truncate(max(0, room), overflow="ellipsis")
     gap = room - cell_len(left.plain) - cell_len(middle.plain)
     before = gap // 2
