@@ -118,7 +118,9 @@ def _limits(subject: Subject, plan: Run, unproven: tuple[str, ...]) -> list[Find
                 "N1",
                 (),
                 f"no forward pass: {subject.reason}; only an optimizer step on the tensors was checked",
-                "name what builds the model with --architecture, or one example's shape with --input",
+                "pass one example's shape, such as --input 3,224,224"
+                if subject.architecture
+                else "name what builds the model with --architecture",
             )
         )
     if not plan.trainable:
