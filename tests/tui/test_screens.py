@@ -1,6 +1,6 @@
 """What stands on the screen, to the letter, at the sizes people have.
 
-After a change that is meant: `FREEZETUI_NEW_SCREENS=1 pytest tests/tui/test_screens.py`, and look at the diff.
+After a change that is meant, run this file with FREEZETUI_NEW_SCREENS=1 and look at the diff.
 """
 
 from __future__ import annotations
