@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from freezetui.cli_options import (
     json_option,
     key_option,
     model_options,
-    path_argument,
+    paths_argument,
 )
 from freezetui.errors import FreezeTuiError
 
@@ -31,6 +33,7 @@ Examples:
   freezetui show model.pth --depth 2           print the tree
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    prove that what is frozen stays put
+  freezetui hf://organisation/model            a folder or a URL: only headers are fetched
 \b
 Exit codes: 0 fine or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
@@ -70,23 +73,23 @@ def main() -> None:
 
 
 @main.command(name="open")
-@path_argument
+@paths_argument
 @key_option
 @config_option
 @model_options
-def open_command(path: str, **options: Any) -> None:
+def open_command(paths: tuple[str, ...], **options: Any) -> None:
     """Open a checkpoint in the terminal; without a terminal, print what `show` prints."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _show(_options(path, **options), depth=None, as_json=False)
+        _show(_options(paths, **options), depth=None, as_json=False)
         return
     from freezetui.session import open_in_thread
 
-    opening = open_in_thread(_options(path, **options))
+    opening = open_in_thread(_options(paths, **options))
     from freezetui.tui.app import FreezeTuiApp  # a tenth of a second, in which most files are read
 
     if opening.done():
         opening.result()
-    app = FreezeTuiApp(_options(path, **options), opening)
+    app = FreezeTuiApp(_options(paths, **options), opening)
     code = app.run()
     if app.failure is not None:
         raise app.failure
@@ -94,18 +97,18 @@ def open_command(path: str, **options: Any) -> None:
 
 
 @main.command()
-@path_argument
+@paths_argument
 @key_option
 @config_option
 @json_option
 @click.option("--depth", type=click.IntRange(0), metavar="N", help="Only N levels of the tree.")
-def show(path: str, as_json: bool, depth: int | None, **options: Any) -> None:
+def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: Any) -> None:
     """Print the tree with counts and states."""
-    _show(_options(path, **options), depth, as_json)
+    _show(_options(paths, **options), depth, as_json)
 
 
 @main.command()
-@path_argument
+@paths_argument
 @key_option
 @click.option("--freeze", cls=InOrder, multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
 @click.option("--train", cls=InOrder, multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
@@ -117,7 +120,13 @@ def show(path: str, as_json: bool, depth: int | None, **options: Any) -> None:
 )
 @click.pass_context
 def plan(
-    ctx: click.Context, /, path: str, key: str | None, preset: str | None, output: Path | None, **_: Any
+    ctx: click.Context,
+    /,
+    paths: tuple[str, ...],
+    key: str | None,
+    preset: str | None,
+    output: Path | None,
+    **_: Any,
 ) -> None:
     """Write a freeze config without the TUI; --freeze and --train count in the order given."""
     from freezetui.freeze.presets import find_preset
@@ -125,7 +134,7 @@ def plan(
     from freezetui.plain.show import totals_lines
 
     chosen = find_preset(preset) if preset else None
-    session = _session(_options(path, key=key, config=output if output and output.exists() else None))
+    session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
     rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta.get("rules", ()))
     session.choose(chosen, rules)
     click.echo(f"{session.save(output)}", err=True)
@@ -133,16 +142,16 @@ def plan(
 
 
 @main.command()
-@path_argument
+@paths_argument
 @key_option
 @config_option
 @model_options
 @json_option
-def check(path: str, as_json: bool, **options: Any) -> None:
+def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Run the sanity step: a few real training steps, then compare every tensor bit for bit."""
     from freezetui.sanity.client import run_check
 
-    session = _session(_options(path, **options))
+    session = _session(_options(paths, **options))
     if not session.asked and not _may_import(session):
         raise FreezeTuiError(
             f"{session.config_path} asks to import and run {session.architecture}.",
@@ -162,16 +171,17 @@ def check(path: str, as_json: bool, **options: Any) -> None:
     sys.exit(report.exit_code)
 
 
-def _options(path: str, **options: Any) -> Options:
+def _options(paths: tuple[str, ...], **options: Any) -> Options:
     from freezetui.session import Options
 
-    return Options(source=path, **options)
+    return Options(source=paths[0], more=paths[1:], **options)
 
 
 def _session(options: Options) -> Session:
     from freezetui.session import Session
 
-    session = Session(options)
+    with _progress_line() as progress:
+        session = Session(options, progress)
     if session.problem is not None:
         raise session.problem
     return session
@@ -197,6 +207,16 @@ def _may_import(session: Session) -> bool:
         return False
     question = f"{session.config_path.name} asks to import and run {session.architecture}. Do it?"
     return click.confirm(question, err=True)
+
+
+@contextmanager
+def _progress_line() -> Iterator[Callable[[str], None]]:
+    """Something that shows how far the reading is, on one line of the terminal, and takes it away again."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    yield lambda text: click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+    click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _progress(event: Progress) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-path_argument = click.argument("path", type=click.Path(path_type=str))
+paths_argument = click.argument(
+    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str)
+)
 key_option = click.option("--key", metavar="KEY", help="Which nested dict holds the state_dict.")
 config_option = click.option(
     "--config",

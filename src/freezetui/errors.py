@@ -26,6 +26,10 @@ class CheckpointError(FreezeTuiError):
     """A file that cannot be read as a checkpoint."""
 
 
+class MissingFileError(CheckpointError):
+    """A file that is not there."""
+
+
 class PatternError(FreezeTuiError):
     """A pattern that is malformed, or that matches no parameter."""
 

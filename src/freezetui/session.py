@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import msgspec
 
 from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.places import is_url, shown_url
 from freezetui.errors import ConfigError
 from freezetui.freeze.choice import read_choice, write_choice
-from freezetui.freeze.config import FreezeConfig, ModelSection, default_path
+from freezetui.freeze.config import SUFFIX, FreezeConfig, ModelSection, default_path
 from freezetui.freeze.cover import added_rules
 from freezetui.freeze.plan import FreezePlan, Totals
 from freezetui.freeze.presets import Preset
@@ -29,7 +31,8 @@ class Options(msgspec.Struct, frozen=True):
     """What the command line said.
 
     Attributes:
-        source: the checkpoint.
+        source: the checkpoint: a path or a URL of a file or a folder.
+        more: further files that are opened as one with it.
         key: which nested dict holds the state_dict; None chooses.
         config: the config to open with and to save to; None means `NAME.freeze.yaml` beside it.
         architecture: what builds the model; "" leaves it to the config or to recognition.
@@ -39,6 +42,7 @@ class Options(msgspec.Struct, frozen=True):
     """
 
     source: str
+    more: tuple[str, ...] = ()
     key: str | None = None
     config: Path | None = None
     architecture: str = ""
@@ -51,6 +55,9 @@ class Options(msgspec.Struct, frozen=True):
 
 class Session:
     """The open checkpoint and everything chosen about it.
+
+    Args:
+        progress: told in a few words how far the opening is, where it takes more than one file.
 
     Attributes:
         options: what the command line said.
@@ -69,13 +76,14 @@ class Session:
         ConfigError: the config cannot be read.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, progress: Callable[[str], None] = lambda text: None) -> None:
         self.options = options
-        self.checkpoint = open_checkpoint(options.source, key=options.key)
+        sources = [options.source, *options.more]
+        self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
+        self.config_path = options.config or default_path(options.source)
         self.recognition = recognize(self.checkpoint.tensors)
         tensors = in_module_order(self.checkpoint, self.recognition)
-        self.tree = ParamTree(tensors, root=Path(options.source).stem or options.source)
-        self.config_path = options.config or default_path(options.source)
+        self.tree = ParamTree(tensors, root=self.config_path.name.removesuffix(SUFFIX))
         self.config: FreezeConfig | None = None
         self.differences: tuple[str, ...] = ()
         self.problem: ConfigError | None = None
@@ -113,6 +121,9 @@ class Session:
         elif self.recognition is not None:
             self.architecture = self.recognition.architecture
             self.arguments = {**self.recognition.arguments, **self.arguments}
+        elif self.checkpoint.architecture:
+            self.architecture = self.checkpoint.architecture
+            self.arguments = {**self.checkpoint.arguments, **self.arguments}
         self.input = options.input or saved.input
 
     def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
@@ -134,6 +145,8 @@ class Session:
         recognition = self.recognition
         if recognition is not None and recognition.architecture == self.architecture:
             return recognition.label
+        if self.checkpoint.label and self.architecture == self.checkpoint.architecture:
+            return self.checkpoint.label
         return self.architecture or "architecture not recognised"
 
     @property
@@ -168,9 +181,8 @@ class Session:
     def written(self, path: Path | None = None) -> FreezeConfig:
         """The config that saving to `path` would write."""
         folder = (path or self.config_path).resolve().parent
-        source = Path(self.options.source).resolve()
         model = ModelSection(
-            checkpoint=Path(os.path.relpath(source, folder)).as_posix(),
+            checkpoint=_told(self.options.source, folder),
             architecture=moved_path(self.architecture, Path(), folder),
             arguments=self.arguments if self.architecture else {},
             input=self.input,
@@ -212,6 +224,7 @@ class Session:
         config = self.written()
         return CheckRequest(
             checkpoint=self.options.source,
+            more=self.options.more,
             key=self.options.key,
             architecture=self.architecture,
             arguments=self.arguments,
@@ -230,19 +243,36 @@ class Session:
             self.input = report.input
 
 
-def open_in_thread(options: Options) -> Future[Session]:
-    """The session, read while the caller does something else; the future holds what `Session` raises."""
-    future: Future[Session] = Future()
+class Opening(Future[Session]):
+    """A session that is being read; it holds what `Session` raises.
+
+    Attributes:
+        progress: how far it is, in a few words; "" where that is no question.
+    """
+
+    progress = ""
+
+
+def open_in_thread(options: Options) -> Opening:
+    """The session, read while the caller does something else."""
+    opening = Opening()
 
     def read() -> None:
         try:
-            future.set_result(Session(options))
+            opening.set_result(Session(options, lambda text: setattr(opening, "progress", text)))
         except BaseException as error:
-            future.set_exception(error)
+            opening.set_exception(error)
 
     # A daemon, so that whoever leaves does not wait for it.
     Thread(target=read, daemon=True).start()
-    return future
+    return opening
+
+
+def _told(source: str, folder: Path) -> str:
+    """The checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
+    if is_url(source):
+        return shown_url(source)
+    return Path(os.path.relpath(Path(source).resolve(), folder)).as_posix()
 
 
 def set_aside_name(path: Path) -> Path:

@@ -48,8 +48,12 @@ def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:
     return found
 
 
-def read_legacy(data: mmap, source: str) -> Archive:
+def read_legacy(data: bytes | mmap, size: int, source: str) -> Archive:
     """The object in a file that torch before 1.6 wrote.
+
+    Args:
+        data: the file, or its beginning as far as the storages.
+        size: of the whole file, in bytes.
 
     Raises:
         CheckpointError: a damaged file, or one that breaks off.
@@ -57,7 +61,7 @@ def read_legacy(data: mmap, source: str) -> Archive:
     pickles = _legacy_pickles(data, source)
     unpickled = pickles[_PREAMBLE]
     bytes_due = sum(8 + itemsize * elements for itemsize, elements in unpickled.storages.values())
-    if pickles[-1].end + bytes_due > len(data):
+    if pickles[-1].end + bytes_due > size:
         raise _cut_short(source)
     return Archive(unpickled.value, unpickled.foreign)
 
@@ -87,7 +91,7 @@ def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:
     return places
 
 
-def _legacy_pickles(data: mmap, source: str) -> list[Unpickled]:
+def _legacy_pickles(data: bytes | mmap, source: str) -> list[Unpickled]:
     """Magic number, protocol version, system info, the object, the storage keys; the storages come behind."""
     pickles: list[Unpickled] = []
     for index in range(_PREAMBLE + 2):

@@ -1,61 +1,50 @@
-"""open_checkpoint: looks at the bytes and calls the reader."""
+"""open_checkpoint: a path or a URL, a file or a folder -> Checkpoint."""
 
 from __future__ import annotations
 
 import gc
-import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from freezetui.checkpoint.sniff import Opened, container, opened
+from freezetui.checkpoint.folder import read_folder, read_place
+from freezetui.checkpoint.places import place_of
 from freezetui.checkpoint.tensors import Checkpoint
-from freezetui.errors import CheckpointError
 
 
-def open_checkpoint(source: str | Path, *, key: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    source: str | Path | Sequence[str | Path],
+    *,
+    key: str | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Checkpoint:
     """Read a checkpoint's header.
 
-    Known are zip and legacy `.pth` with state_dicts or pickled nn.Modules, TorchScript and safetensors.
-    Nothing that the file names is imported or run, and the file is never written.
+    Nothing that the file names is imported or run, no file is written, and of a URL only the ranges that
+    the header takes are fetched.
 
     Args:
-        source: a path.
+        source: a path or a URL of a file, an index of shards or a folder; or several files as one.
         key: the dotted key of the dict that holds the state_dict; None chooses.
+        progress: called with a few words, from this thread, while there is more than one file to read.
 
     Raises:
         CheckpointError: it is no checkpoint; the message says what it seems to be, the hint what to do.
     """
-    with opened(str(source)) as file, _collector_paused():
-        checkpoint = _read(file, key)
-    return msgspec.structs.replace(checkpoint, source=str(source), size=file.size)
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    places = [place_of(each) for each in sources]
+    with _collector_paused():
+        if len(places) > 1:
+            from freezetui.checkpoint.shards import read_several
 
-
-def _read(opened: Opened, key: str | None) -> Checkpoint:
-    """The readers are imported when they are needed: the face opens one file."""
-    file, size, head, name = opened
-    kind = container(head)
-    if kind == "safetensors":
-        from freezetui.checkpoint.safetensors import read_safetensors
-
-        return read_safetensors(file, size, name, key)
-    if kind == "zip":
-        from freezetui.checkpoint.archives import read_zip
-        from freezetui.checkpoint.layout import lay_out
-
-        return lay_out(read_zip(file, size, name), name, "zip", key)
-    if kind == "legacy":
-        from freezetui.checkpoint.archives import read_legacy
-        from freezetui.checkpoint.layout import lay_out
-
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return lay_out(read_legacy(data, name), name, "legacy pickle", key)
-    from freezetui.checkpoint.refusals import seems
-
-    what, hint = seems(head)
-    raise CheckpointError(f"{name} {what}.", hint)
+            checkpoint = read_several(places, key, progress)
+        elif places[0].is_folder():
+            checkpoint = read_folder(places[0], key, progress)
+        else:
+            checkpoint = read_place(places[0], key, progress)
+    return msgspec.structs.replace(checkpoint, source=", ".join(map(str, sources)))
 
 
 @contextmanager

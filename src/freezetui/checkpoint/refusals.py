@@ -36,8 +36,6 @@ def seems(head: bytes) -> tuple[str, str]:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "is a web page", "The link led to a page, not to the file; use the download link."
-    if b"weight_map" in head and text.startswith(b"{"):
-        return "is the index of a sharded checkpoint", "Open one of the shards that it names."
     if text.startswith((b"{", b"[")):
         return "is JSON text", _SAVE_AGAIN
     if head[257:262] == b"ustar":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from operator import attrgetter
 
@@ -93,6 +94,12 @@ def read_safetensors(file: Stream, size: int, source: str, key: str | None) -> C
     if key is not None:
         raise CheckpointError(f"{source} is safetensors, which has no keys.", "Leave --key out.")
     entries, _ = read_header(file, size, source)
+    tensors, prefix = tensors_of(entries)
+    return Checkpoint(source=source, format="safetensors", tensors=tensors, prefix=prefix)
+
+
+def tensors_of(entries: Mapping[str, Entry]) -> tuple[tuple[TensorInfo, ...], str]:
+    """The tensors of a header, or of several, in natural order, and the prefix taken off their names."""
     names = natural_order(entries)
     prefix = common_prefix(names)
     cut = len(prefix)
@@ -103,7 +110,7 @@ def read_safetensors(file: Stream, size: int, source: str, key: str | None) -> C
         dtype = DTYPES[entry.dtype]
         kind, guessed = kind_of(short, dtype)
         tensors.append(TensorInfo(short, entry.shape, dtype, kind, None, None, guessed))
-    return Checkpoint(source=source, format="safetensors", tensors=tuple(tensors), prefix=prefix)
+    return tuple(tensors), prefix
 
 
 def _decoded(header: bytes) -> dict[str, Entry]:

@@ -6,10 +6,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from freezetui.checkpoint.text import printable
-from freezetui.errors import CheckpointError
+from freezetui.checkpoint.zipdir import Stream
+from freezetui.errors import CheckpointError, MissingFileError
 
 _HEAD = 4096
 #: The number 0x1950a86a20f9469cfc6c, the first pickle of a file that torch before 1.6 wrote.
@@ -17,16 +18,16 @@ _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 class Opened(NamedTuple):
-    """A regular file.
+    """A file open for reading.
 
     Attributes:
-        file: at its start.
+        file: at its start; a file of this machine has a `fileno`.
         size: in bytes.
         head: its first 4096 bytes.
         name: its path with control characters escaped, for messages.
     """
 
-    file: BinaryIO
+    file: Stream
     size: int
     head: bytes
     name: str
@@ -59,12 +60,18 @@ def container(head: bytes) -> Literal["zip", "legacy", "safetensors", ""]:
     return ""
 
 
+def is_index(head: bytes, name: str) -> bool:
+    """Whether a file that starts like this, or is called like this, is the index of a sharded checkpoint."""
+    is_json = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    return is_json and (b'"weight_map"' in head or name.endswith(".index.json"))
+
+
 def _regular_size(path: Path, name: str) -> int:
     """The size of a regular file; anything else is never opened, since a FIFO would block for ever."""
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise CheckpointError(f"{name} does not exist.", "Check the path.") from None
+        raise MissingFileError(f"{name} does not exist.", "Check the path.") from None
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) else str(error)
         raise CheckpointError(f"{name} cannot be read: {problem}.", "Check the path.") from None

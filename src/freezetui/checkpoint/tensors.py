@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -115,6 +115,18 @@ class Passed(msgspec.Struct, frozen=True):
     what: str
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One of the files that a checkpoint consists of.
+
+    Attributes:
+        source: its path or URL.
+        size: in bytes.
+    """
+
+    source: str
+    size: int
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """A checkpoint's header.
 
@@ -131,7 +143,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
         module_paths: every module path that `_metadata` names, parameterless ones too; may be empty.
         foreign: "module.name" of each global a pickle names that is neither torch's nor a plain container.
         warnings: one line each.
-        size: bytes of the whole file.
+        size: bytes of all its files.
+        parts: the files; one, or the shards in order. A storage's key then begins with the part's number.
+        label: the model for people, as a `config.json` beside the file names it; "" without one.
+        architecture: what builds it; "" where that is not known. arguments: keyword arguments for it.
     """
 
     source: str
@@ -146,6 +161,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
     foreign: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     size: int = 0
+    parts: tuple[Part, ...] = ()
+    label: str = ""
+    architecture: str = ""
+    arguments: dict[str, Any] = {}
 
     @property
     def unwrapped(self) -> str:

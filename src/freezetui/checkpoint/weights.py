@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
+from typing import NamedTuple
 
 from freezetui.checkpoint.archives import legacy_storages, zip_storages
+from freezetui.checkpoint.places import is_url
 from freezetui.checkpoint.safetensors import read_header
 from freezetui.checkpoint.sniff import container, opened
-from freezetui.checkpoint.tensors import Checkpoint, TensorInfo
+from freezetui.checkpoint.tensors import Checkpoint, Part, TensorInfo
 from freezetui.checkpoint.text import printable
 from freezetui.checkpoint.zipdir import STORED, Member, ZipDirectory
 from freezetui.errors import CheckpointError
 
-_Place = tuple[int, int]
+#: Where bytes lie in a file: offset and length.
+Span = tuple[int, int]
+
+
+class Mapped(NamedTuple):
+    """One file of a checkpoint.
+
+    Attributes:
+        view: all its bytes, in a copy-on-write map.
+        places: where each storage lies, by its key; safetensors: each tensor, by its name in the file.
+        directory: of a zip archive.
+    """
+
+    view: memoryview
+    places: Mapping[str, Span | Member]
+    directory: ZipDirectory | None
+
+    def bytes(self, key: str) -> memoryview | None:
+        """The bytes under a key; None where the file does not hold them."""
+        place = self.places.get(key)
+        if isinstance(place, Member):
+            assert self.directory is not None
+            if place.method != STORED:
+                return memoryview(bytearray(self.directory.read(place)))
+            place = self.directory.offset(place), place.size
+        return None if place is None else self.view[place[0] : place[0] + place[1]]
 
 
 class Weights:
     """Where each storage of an open checkpoint lies."""
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        view: memoryview,
-        places: Mapping[str, _Place | Member],
-        directory: ZipDirectory | None,
-    ) -> None:
-        self._checkpoint, self._view = checkpoint, view
-        self._places, self._directory = places, directory
+    def __init__(self, checkpoint: Checkpoint, files: Sequence[Mapped]) -> None:
+        self._checkpoint, self._files = checkpoint, files
+        self._holders = {name: file for file in files for name in file.places} if len(files) > 1 else {}
 
     def storage(self, tensor: TensorInfo) -> memoryview:
         """The raw bytes of the tensor's whole storage; for safetensors, of the tensor itself.
@@ -39,20 +61,24 @@ class Weights:
         Raises:
             CheckpointError: the file does not hold them.
         """
-        key = tensor.storage.key if tensor.storage else self._checkpoint.prefix + tensor.name
-        place = self._places.get(key)
-        if isinstance(place, Member):
-            assert self._directory is not None
-            if place.method != STORED:
-                return memoryview(bytearray(self._directory.read(place)))
-            place = self._directory.offset(place), place.size
-        if place is None:
+        key, file = self._holder(tensor)
+        raw = file.bytes(key) if file is not None else None
+        if raw is None:
             raise CheckpointError(
                 f"{printable(self._checkpoint.source)} lacks the data of {printable(tensor.name)}.",
                 "Fetch or save the file again.",
             )
-        start, length = place
-        return self._view[start : start + length]
+        return raw
+
+    def _holder(self, tensor: TensorInfo) -> tuple[str, Mapped | None]:
+        """The key of a tensor's storage and the file that holds it."""
+        if tensor.storage is None:
+            key = self._checkpoint.prefix + tensor.name
+            return key, self._holders.get(key) if self._holders else self._files[0]
+        if len(self._files) == 1:
+            return tensor.storage.key, self._files[0]
+        number, _, key = tensor.storage.key.partition("/")
+        return key, self._files[int(number)]
 
 
 @contextmanager
@@ -60,26 +86,29 @@ def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
     """The bytes of an open checkpoint's tensors.
 
     Raises:
-        CheckpointError: the file is damaged, has changed since its header was read, or was written on a
-            machine of the other byte order.
+        CheckpointError: a file is damaged, has changed since its header was read, was written on a
+            machine of the other byte order, or does not lie on this machine.
     """
-    with opened(checkpoint.source) as (file, size, head, name):
-        if size != checkpoint.size:
+    yield Weights(checkpoint, [_mapped(part) for part in checkpoint.parts])
+
+
+def _mapped(part: Part) -> Mapped:
+    if is_url(part.source):
+        raise CheckpointError(
+            f"{printable(part.source)} is not on this machine: for the sanity step all weights are needed.",
+            "Download it, and check the copy.",
+        )
+    with opened(part.source) as (file, size, head, name):
+        if size != part.size:
             raise CheckpointError(f"{name} has changed since it was opened.", "Open it again.")
+        assert isinstance(file, BufferedReader)
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    kind = container(head)
-    directory = ZipDirectory(data, size, name) if kind == "zip" else None
-    places: Mapping[str, _Place | Member]
-    if directory is not None:
-        places = zip_storages(directory, name)
-    elif kind == "legacy":
-        places = legacy_storages(data, name)
-    else:
-        places = _tensor_places(data, size, name)
-    yield Weights(checkpoint, memoryview(data), places, directory)
-
-
-def _tensor_places(data: mmap.mmap, size: int, source: str) -> dict[str, _Place]:
-    entries, start = read_header(data, size, source)
-    ranges = ((name, entry.data_offsets) for name, entry in entries.items())
-    return {name: (start + low, high - low) for name, (low, high) in ranges}
+    view, kind = memoryview(data), container(head)
+    if kind == "zip":
+        directory = ZipDirectory(data, size, name)
+        return Mapped(view, zip_storages(directory, name), directory)
+    if kind == "legacy":
+        return Mapped(view, legacy_storages(data, name), None)
+    entries, start = read_header(data, size, name)
+    ranges = ((tensor, entry.data_offsets) for tensor, entry in entries.items())
+    return Mapped(view, {tensor: (start + low, high - low) for tensor, (low, high) in ranges}, None)

@@ -8,12 +8,15 @@ from typing import Any, Literal
 
 import msgspec
 
+from freezetui.checkpoint.places import is_url, name_of
 from freezetui.checkpoint.tensors import TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import Tally, Totals
 from freezetui.freeze.rules import Action, Rule
 
 VERSION = 1
+#: What the name of a checkpoint behind a URL may end with.
+_ENDINGS = frozenset([".pth", ".pt", ".pt2", ".bin", ".ckpt", ".safetensors", ".gguf", ".tar"])
 SUFFIX = ".freeze.yaml"
 
 
@@ -144,6 +147,17 @@ def fingerprint(tensors: Iterable[TensorInfo]) -> str:
 
 
 def default_path(checkpoint: str | Path) -> Path:
-    """Where the config of a checkpoint lies: `vgg16.pth` -> `vgg16.freeze.yaml` beside it."""
-    path = Path(checkpoint)
-    return path.with_name((path.stem or path.name) + SUFFIX)
+    """Where the config of a checkpoint lies: `vgg16.pth` -> `vgg16.freeze.yaml` beside it.
+
+    A folder's lies beside the folder, that of a URL in the working folder.
+    """
+    name, path = name_of(checkpoint).removesuffix(".index.json"), Path(checkpoint)
+    if is_url(str(checkpoint)):
+        path = Path(name)
+        is_folder = path.suffix not in _ENDINGS
+    else:
+        is_folder = path.is_dir()
+    if path.name in ("", ".."):
+        path = path.resolve()
+    # A folder's name may hold a dot that ends nothing: Llama-3.1-8B.
+    return path.with_name((name if is_folder else Path(name).stem or name) + SUFFIX)

@@ -43,7 +43,7 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
     """
     started = perf_counter()
     device = choose_device(request.device)
-    checkpoint = open_checkpoint(request.checkpoint, key=request.key)
+    checkpoint = open_checkpoint([request.checkpoint, *request.more], key=request.key)
     subject = load_subject(
         request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
     )

@@ -15,7 +15,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One sanity step to run.
 
     Attributes:
-        checkpoint: path or URL; only ever read.
+        checkpoint: path or URL; only ever read. more: further files that are opened as one with it.
         key: which nested dict holds the state_dict; None chooses.
         architecture: what builds the model, e.g. "torchvision:vgg16"; "" recognises it from names and shapes.
         arguments: keyword arguments for it.
@@ -27,6 +27,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     checkpoint: str
+    more: tuple[str, ...] = ()
     key: str | None = None
     architecture: str = ""
     arguments: dict[str, Any] = {}

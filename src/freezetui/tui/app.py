@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterable
-from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from textual.widgets import Footer
 
 from freezetui.checkpoint.text import printable
 from freezetui.errors import FreezeTuiError
-from freezetui.session import Options, Session, open_in_thread
+from freezetui.session import Opening, Options, Session, open_in_thread
 from freezetui.tui.bindings import SECTIONS
 from freezetui.tui.changes import changes_text
 from freezetui.tui.check_panel import CheckPanel
@@ -55,7 +53,7 @@ class FreezeTuiApp(Finding):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (160, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
 
-    def __init__(self, options: Options, opening: Future[Session] | None = None) -> None:
+    def __init__(self, options: Options, opening: Opening | None = None) -> None:
         super().__init__(options)
         self._opening = opening or open_in_thread(options)
         self.failure: FreezeTuiError | None = None
@@ -85,8 +83,9 @@ class FreezeTuiApp(Finding):
 
     @work
     async def _await_opening(self) -> None:
-        with suppress(FreezeTuiError):  # shown by what follows
-            await asyncio.wrap_future(self._opening)
+        reading = asyncio.wrap_future(self._opening)
+        while not (await asyncio.wait([reading], timeout=0.1))[0]:
+            self.query_one(HeaderLine).progress = self._opening.progress
         self._opened()
 
     def _opened(self) -> None:

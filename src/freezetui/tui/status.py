@@ -7,6 +7,7 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from freezetui.checkpoint.places import name_of
 from freezetui.checkpoint.text import printable
 from freezetui.plain import numbers
 from freezetui.session import Session
@@ -29,10 +30,12 @@ class _Bar(Widget):
 class HeaderLine(_Bar):
     """File, format and size; architecture; config and whether it is saved."""
 
+    progress = reactive("")
+
     def render(self) -> Text:
         """The header; where it is narrow the config's name goes first, then the format, then the middle."""
         if self.session is None:
-            return Text(" opening …", "dim")
+            return Text.assemble((" opening …", "dim"), f"  {self.progress}", ("  q quits", "dim"))
         middle, width = Text(self.session.label, "italic"), self.size.width
         choices = [(self._file(True), self._config(True)), (self._file(True), self._config(False))]
         choices.append((self._file(False), self._config(False)))
@@ -46,7 +49,7 @@ class HeaderLine(_Bar):
         """The file's name, and what it is if there is room."""
         assert self.session is not None
         checkpoint = self.session.checkpoint
-        name = printable(self.session.options.source.rstrip("/").rpartition("/")[2])
+        name = printable(name_of(self.session.options.source))
         parts = [checkpoint.format, numbers.size(checkpoint.size)]
         if checkpoint.unwrapped:
             parts.append(printable(checkpoint.unwrapped))
