@@ -26,6 +26,9 @@ from freezetui.models.catalog import in_module_order, recognize
 from freezetui.sanity.protocol import CheckRequest
 from freezetui.sanity.report import SanityReport
 
+#: Builders whose names a config may tell without a question: no code but these libraries' own is run.
+_LIBRARIES = ("torchvision:", "transformers:")
+
 
 class Options(msgspec.Struct, frozen=True):
     """What the command line said.
@@ -117,7 +120,9 @@ class Session:
         elif saved.architecture:
             self.architecture = moved_path(saved.architecture, self.config_path.parent, Path())
             self.arguments = {**saved.arguments, **self.arguments}
-            self.asked = self.architecture.startswith("torchvision:")
+            told = self.checkpoint.architecture, self.checkpoint.arguments
+            is_known = self.architecture.startswith(_LIBRARIES)
+            self.asked = is_known or (self.architecture, saved.arguments) == told
         elif self.recognition is not None:
             self.architecture = self.recognition.architecture
             self.arguments = {**self.recognition.arguments, **self.arguments}

@@ -32,8 +32,13 @@ STARTS = {
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5", "Convert"),
     "index": (
         b'{"metadata": {}, "weight_map": {"a": "model-1.safetensors"}}',
-        "index of a sharded",
-        "shards",
+        "None of the 1 shards",
+        "Fetch them",
+    ),
+    "damaged index": (
+        b'{"metadata": {}, "weight_map": {"a": 1}}',
+        "no index of shards: its weight_map is damaged",
+        "Fetch",
     ),
     "json": (b'{"architectures": ["Bert"]}', "JSON", "torch.save"),
     "text": (b"these are not weights\n", "text file", "torch.save"),
@@ -79,7 +84,7 @@ def test_archives_of_other_kinds(tmp_path: Path) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "nowhere.pth").message
-    assert "is a folder" in refused(tmp_path).message
+    assert "is a folder without a checkpoint" in refused(tmp_path).message
     (tmp_path / "empty.pth").touch()
     assert "is empty" in refused(tmp_path / "empty.pth").message
     os.mkfifo(tmp_path / "pipe")

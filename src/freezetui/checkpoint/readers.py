@@ -8,7 +8,7 @@ from freezetui.checkpoint.sniff import Opened, container
 from freezetui.checkpoint.tensors import Checkpoint
 from freezetui.errors import CheckpointError
 
-_FIRST_GUESS = 1 << 16
+_FIRST_GUESS = 1 << 12
 
 
 def read_file(opened: Opened, key: str | None) -> Checkpoint:

@@ -22,7 +22,9 @@ _LEAST = 4096
 _TRIES = 3
 #: Answers that asking again does not change.
 _FINAL = frozenset(range(400, 500)) - {408, 429}
-_CONNECT_SECONDS, _READ_SECONDS = 10, 30
+CONNECT_SECONDS, READ_SECONDS = 10, 30
+#: Before the second try; the third waits twice as long.
+PAUSE_SECONDS = 0.5
 
 T = TypeVar("T")
 
@@ -180,7 +182,7 @@ def _settings(scheme: str) -> dict[str, Any]:
         return {}
     import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
     return {"client_kwargs": {"timeout": timeout}}
 
 
@@ -194,8 +196,6 @@ def _patiently(source: str, ask: Callable[[], T]) -> T:
     for attempt in range(1, _TRIES + 1):
         try:
             return ask()
-        except FileNotFoundError:
-            raise MissingFileError(f"{name} does not exist.", "Check the address.") from None
         except PermissionError:
             raise _denied(name) from None
         except ImportError as error:
@@ -207,19 +207,23 @@ def _patiently(source: str, ask: Callable[[], T]) -> T:
                 f"{name} cannot be read: {_one_line(error)}.", "Check the address."
             ) from None
         except Exception as error:  # each backend has a family of errors of its own
-            status = _http_status(error)
+            # fsspec says of whatever a web server answers that there is no such file; the cause says more.
+            cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
+            status = _http_status(cause or error)
+            if status in (404, 410) or (cause is None and isinstance(error, FileNotFoundError)):
+                raise MissingFileError(f"{name} does not exist.", "Check the address.") from None
             if status in (401, 403):
                 raise _denied(name) from None
             if attempt == _TRIES or status in _FINAL:
                 raise CheckpointError(
-                    f"{name} cannot be read: {_one_line(error) or 'no answer in time'}.",
+                    f"{name} cannot be read: {_one_line(cause or error)}.",
                     "Check the address and the network, and try again.",
                 ) from None
-            time.sleep(0.5 * attempt)
+            time.sleep(PAUSE_SECONDS * attempt)
     raise AssertionError
 
 
-def _http_status(error: Exception) -> int:
+def _http_status(error: BaseException) -> int:
     """aiohttp's errors carry it, those of requests and httpx carry the response; 0 for none."""
     status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", 0)
     return status if isinstance(status, int) else 0

@@ -14,7 +14,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-_MOST_COMMENT = 65_535
+_LIKELY_COMMENT, _MOST_COMMENT = 1000, 65_535
 STORED, _DEFLATED = 0, 8
 # Deflate cannot shrink below 1/1032, so what claims more is no honest archive.
 _MOST_RATIO = 1032
@@ -120,9 +120,13 @@ class ZipDirectory:
 
     def _end(self) -> tuple[int, int, int]:
         """How many members there are, and the length and the start of their directory."""
-        low = max(0, self._size - _END.size - _MOST_COMMENT)
-        tail = self._read(low, self._size - low)
-        at = _last_end(tail)
+        # Hardly any archive has a comment, and behind a URL every byte is fetched.
+        for comment in (_LIKELY_COMMENT, _MOST_COMMENT):
+            low = max(0, self._size - _END.size - comment)
+            tail = self._read(low, self._size - low)
+            at = _last_end(tail)
+            if at >= 0:
+                break
         if at < 0:
             raise CheckpointError(
                 f"{self._source} is a zip archive that breaks off: its end is missing.",

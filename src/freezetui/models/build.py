@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from freezetui.checkpoint.tensors import Checkpoint
 from freezetui.errors import ModelError
 from freezetui.models.catalog import COUNTER, Recognition, recognize
+from freezetui.models.hub import is_pretrained, pretrained_model
 from freezetui.models.inputs import Example, find_input
 from freezetui.models.resize import resize
 from freezetui.models.spec import Spec, call, parse_spec
@@ -85,7 +86,10 @@ def build_model(
     recognition = _recognized(spec, checkpoint)
     arguments = {**(recognition.arguments if recognition else {}), **arguments}
     with Uninitialised(), torch.random.fork_rng(devices=()):
-        model = call(spec, arguments)
+        if is_pretrained(spec):
+            model = pretrained_model(spec, arguments, checkpoint)
+        else:
+            model = call(spec, arguments)
     if recognition is not None and not recognition.exact:
         resize(model, {tensor.name: tensor.shape for tensor in checkpoint.tensors})
     lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())

@@ -72,7 +72,7 @@ def call(spec: Spec, arguments: Mapping[str, Any]) -> nn.Module:
         return factory
     if not callable(factory):
         raise ModelError(f"{spec} is a {type(factory).__name__}, not a callable that makes a model.", FORMS)
-    model = _guarded(f"{spec}({_written(arguments)})", lambda: factory(**arguments))
+    model = guarded(f"{spec}({_written(arguments)})", lambda: factory(**arguments))
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"{spec} returned a {type(model).__name__}, not a torch.nn.Module.",
@@ -83,7 +83,7 @@ def call(spec: Spec, arguments: Mapping[str, Any]) -> nn.Module:
 
 def _factory(spec: Spec) -> Any:
     """The named attribute of the person's module or file."""
-    module = _guarded(f"Importing {spec.source}", lambda: _import(spec))
+    module = guarded(f"Importing {spec.source}", lambda: _import(spec))
     found: Any = module
     for part in spec.name.split("."):
         if not hasattr(found, part):
@@ -136,7 +136,7 @@ def _torchvision_models() -> Any:
         ) from None
 
 
-def _guarded(what: str, run: Callable[[], Any]) -> Any:
+def guarded(what: str, run: Callable[[], Any]) -> Any:
     """Run foreign code; what it raises becomes one line, its traceback goes to stderr."""
     try:
         return run()
