@@ -26,7 +26,7 @@ STARTS = {
     "html": (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "web page", "download link"),
     "xml": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "web page", "download link"),
     "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0", "ONNX model", "exported from"),
-    "gguf": (b"GGUF\x03\0\0\0", "GGUF", "Open the model"),
+    "gguf": (b"GGUF\x03\0\0\0", "GGUF", "cut short"),
     "gzip": (gzip.compress(b"weights"), "gzip", "gunzip"),
     "zstd": (b"\x28\xb5\x2f\xfd rest", "zstd", "unzstd"),
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5", "Convert"),

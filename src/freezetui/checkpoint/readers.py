@@ -31,6 +31,10 @@ def read_file(opened: Opened, key: str | None) -> Checkpoint:
         from freezetui.checkpoint.layout import lay_out
 
         return lay_out(read_zip(file, size, name), name, "zip", key)
+    if kind == "gguf":
+        from freezetui.checkpoint.gguf import read_gguf
+
+        return read_gguf(file, size, name, key)
     if kind == "legacy":
         return _read_legacy(opened, key)
     from freezetui.checkpoint.refusals import seems

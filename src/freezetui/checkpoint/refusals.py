@@ -12,7 +12,6 @@ _KNOWN: tuple[tuple[bytes, str, str], ...] = (
         "Run `git lfs pull` in its repository.",
     ),
     (b"PK\x05\x06", "is an empty zip archive", _SAVE_AGAIN),
-    (b"GGUF", "is a GGUF file, whose quantized weights cannot train", "Open the model it was made from."),
     (b"\x1f\x8b", "is compressed with gzip", "Unpack it first: gunzip."),
     (b"\x28\xb5\x2f\xfd", "is compressed with zstd", "Unpack it first: unzstd."),
     (b"BZh", "is compressed with bzip2", "Unpack it first: bunzip2."),

@@ -48,12 +48,14 @@ def opened(source: str) -> Iterator[Opened]:
         raise CheckpointError(f"{name} cannot be read: {error.strerror}.", "Check its permissions.") from None
 
 
-def container(head: bytes) -> Literal["zip", "legacy", "safetensors", ""]:
+def container(head: bytes) -> Literal["zip", "legacy", "safetensors", "gguf", ""]:
     """Which of the known formats starts like this; "" for none."""
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:
         return "legacy"
+    if head.startswith(b"GGUF"):
+        return "gguf"
     # A length in 64 bits, then JSON. JSON text may have a brace there too, but no zeros.
     if head[8:9] == b"{" and not head[:8].decode("latin-1").isprintable():
         return "safetensors"

@@ -9,6 +9,7 @@ from io import BufferedReader
 from typing import NamedTuple
 
 from freezetui.checkpoint.archives import legacy_storages, zip_storages
+from freezetui.checkpoint.gguf import read_entries
 from freezetui.checkpoint.places import is_url
 from freezetui.checkpoint.safetensors import read_header
 from freezetui.checkpoint.sniff import container, opened
@@ -109,6 +110,10 @@ def _mapped(part: Part) -> Mapped:
         return Mapped(view, zip_storages(directory, name), directory)
     if kind == "legacy":
         return Mapped(view, legacy_storages(data, name), None)
+    if kind == "gguf":
+        return Mapped(
+            view, {n: (e.start, e.nbytes) for n, e in read_entries(data, size, name)[0].items()}, None
+        )
     entries, start = read_header(data, size, name)
     ranges = ((tensor, entry.data_offsets) for tensor, entry in entries.items())
     return Mapped(view, {tensor: (start + low, high - low) for tensor, (low, high) in ranges}, None)
