@@ -129,6 +129,7 @@ def plan(
     **_: Any,
 ) -> None:
     """Write a freeze config without the TUI; --freeze and --train count in the order given."""
+    from freezetui.checkpoint.text import printable
     from freezetui.freeze.presets import find_preset
     from freezetui.freeze.rules import Rule
     from freezetui.plain.show import totals_lines
@@ -137,7 +138,7 @@ def plan(
     session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
     rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta.get("rules", ()))
     session.choose(chosen, rules)
-    click.echo(f"{session.save(output)}", err=True)
+    click.echo(printable(str(session.save(output))), err=True)
     click.echo("\n".join(totals_lines(session.plan)))
 
 
@@ -161,9 +162,9 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
         click.echo(f"{session.config_path.name}: {line}", err=True)
     report = run_check(session.request(), _progress, session.options.timeout)
     if as_json:
-        import msgspec
+        from freezetui.plain.json_text import json_text
 
-        click.echo(msgspec.json.encode(report).decode())
+        click.echo(json_text(report))
     else:
         from freezetui.plain.report import report_lines
 
@@ -194,10 +195,10 @@ def _show(options: Options, depth: int | None, as_json: bool) -> None:
     for line in session.differences:
         click.echo(f"{session.config_path.name}: {line}", err=True)
     if as_json:
-        import msgspec
+        from freezetui.plain.json_text import json_text
 
         document = show_json(session.checkpoint, session.plan, session.architecture)
-        click.echo(msgspec.json.encode(document).decode())
+        click.echo(json_text(document))
     else:
         click.echo("\n".join(show_lines(session.checkpoint, session.plan, session.label, depth)))
 

@@ -10,8 +10,9 @@ from freezetui.checkpoint.unpickle import Unpickled, read_pickle
 from freezetui.checkpoint.zipdir import STORED, Member, Stream, ZipDirectory
 from freezetui.errors import CheckpointError
 
-_MOST_PICKLE = 2**30
-_MOST_UNPACKED = 2**28
+_MOST_PICKLE = 2**29
+#: A packed pickle may be so much larger than its packed bytes, and so large in any case.
+_MOST_RATIO, _ALWAYS_UNPACKED = 64, 2**24
 _PREAMBLE = 3
 
 
@@ -102,7 +103,10 @@ def _legacy_pickles(data: bytes | mmap, source: str) -> list[Unpickled]:
 
 def _pickle_bytes(directory: ZipDirectory, source: str) -> bytes:
     member = _data_pickle(directory, source)
-    if member.size > (_MOST_PICKLE if member.method == STORED else _MOST_UNPACKED):
+    most = _MOST_PICKLE
+    if member.method != STORED:
+        most = min(most, max(_ALWAYS_UNPACKED, _MOST_RATIO * member.packed))
+    if member.size > most:
         raise CheckpointError(f"{source} claims a pickle of {member.size:,} bytes.", "It may be hostile.")
     return directory.read(member)
 

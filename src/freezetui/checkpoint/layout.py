@@ -8,6 +8,7 @@ from typing import Any
 
 from freezetui.checkpoint.archives import Archive
 from freezetui.checkpoint.candidates import Candidate, choose, find_candidates, labels, worthwhile
+from freezetui.checkpoint.globals import danger
 from freezetui.checkpoint.kinds import KindGuesser
 from freezetui.checkpoint.modules import is_script, module_tensors
 from freezetui.checkpoint.passed import Summary
@@ -54,7 +55,7 @@ def lay_out(archive: Archive, source: str, container: str, key: str | None) -> C
         module_types={_stripped(path, prefix): name for path, name in types.items() if _below(path, prefix)},
         module_paths=_module_paths(chosen, prefix),
         foreign=archive.foreign,
-        warnings=tuple(_warnings(candidates, chosen, len(names) - len(tensors))),
+        warnings=tuple(_warnings(archive, candidates, chosen, len(names) - len(tensors))),
     )
 
 
@@ -101,7 +102,10 @@ def _stripped(path: str, prefix: str) -> str:
     return path[len(prefix) :] if prefix else path
 
 
-def _warnings(candidates: list[Candidate], chosen: Candidate, unread: int) -> Iterable[str]:
+def _warnings(archive: Archive, candidates: list[Candidate], chosen: Candidate, unread: int) -> Iterable[str]:
+    bad = danger(archive.foreign)
+    if bad:
+        yield bad
     others = [candidate for candidate in worthwhile(candidates) if candidate is not chosen]
     if others:
         here = chosen.key or "the top level"

@@ -33,6 +33,15 @@ _HARMLESS = (
 _RUN = re.compile(rb"(?s)(?:" + b"|".join(_TENSOR + _HARMLESS) + rb"){1,4000}")
 
 _STOP, _PUT_LINE, _LONG_PUT = b".pr"
+_INTEGERS = frozenset(b"\x8a\x8bIL")
+#: Integers beyond 64 bits: a model holds few (the state of a generator), and 60,000 of them can be chosen so
+#: that they collide in a dict, which then takes 20 seconds to fill.
+_MOST_WIDE = 1000
+_WIDE_BYTES, _WIDE_DIGITS = 8, 20
+#: Containers that take no byte but their opcode, and 64 to 216 bytes of memory. Honest files hold something.
+_EMPTY = (b"}", b"]", b"\x8f", b"\x91")
+_PIECE = 1 << 24
+_MOST_EMPTY, _BYTES_FOR_EACH = 1_000_000, 16
 _LINES = {**dict.fromkeys(b"IFLSVPpg", 1), **dict.fromkeys(b"ci", 2)}
 #: Opcode -> the width of the length that follows it.
 _COUNTED = {
@@ -48,8 +57,21 @@ def pickle_end(data: bytes | mmap, start: int = 0) -> int:
     Raises:
         EOFError: it breaks off.
         pickle.UnpicklingError: an unknown opcode, or a memo index that no pickle of this length can reach.
+        MemoryError: it holds more containers, or more huge integers, than a file of its length has reason to.
     """
+    end = _walked(data, start)
+    # Counts those inside strings too, which is why there may be one for every sixteen bytes.
+    if (
+        sum(_count(data, opcode, start, end) for opcode in _EMPTY)
+        > _MOST_EMPTY + (end - start) // _BYTES_FOR_EACH
+    ):
+        raise MemoryError
+    return end
+
+
+def _walked(data: bytes | mmap, start: int) -> int:
     at, size = start, len(data)
+    wide = 0
     while at < size:
         run = _RUN.match(data, at)
         if run:
@@ -60,9 +82,12 @@ def pickle_end(data: bytes | mmap, start: int = 0) -> int:
             return at + 1
         if opcode in _COUNTED:
             width = _COUNTED[opcode]
-            at += 1 + width + int.from_bytes(data[at + 1 : at + 1 + width], "little")
+            length = int.from_bytes(data[at + 1 : at + 1 + width], "little")
+            wide += opcode in _INTEGERS and length > _WIDE_BYTES
+            at += 1 + width + length
         elif opcode in _LINES:
             end = _line_end(data, at + 1, _LINES[opcode])
+            wide += opcode in _INTEGERS and end - at > _WIDE_DIGITS
             if opcode == _PUT_LINE:
                 _check(int(data[at + 1 : min(end, at + 24)]), at - start)
             at = end
@@ -73,7 +98,16 @@ def pickle_end(data: bytes | mmap, start: int = 0) -> int:
             break
         else:
             raise pickle.UnpicklingError(f"unknown opcode {opcode:#04x}")
+        if wide > _MOST_WIDE:
+            raise MemoryError
     raise EOFError
+
+
+def _count(data: bytes | mmap, opcode: bytes, start: int, end: int) -> int:
+    """A map counts nothing itself; a piece of it, copied, does."""
+    if isinstance(data, bytes):
+        return data.count(opcode, start, end)
+    return sum(data[at : min(at + _PIECE, end)].count(opcode) for at in range(start, end, _PIECE))
 
 
 def _line_end(data: bytes | mmap, at: int, lines: int) -> int:

@@ -30,6 +30,9 @@ STORAGES = {
 }
 
 
+_MOST_ARGUMENTS = 1000
+
+
 class Rebuilt(msgspec.Struct):
     """The arguments of one of torch's rebuild functions, unchecked.
 
@@ -136,6 +139,9 @@ class Opaque:
     items: list[Any]
 
     def __new__(cls, *args: Any, **_: Any) -> Opaque:
+        # Every call copies its arguments: a long tuple in the memo would be copied again and again.
+        if len(args) > _MOST_ARGUMENTS:
+            raise MemoryError
         self = super().__new__(cls)
         self.args, self.items = args, []
         return self

@@ -141,7 +141,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         module_types: module path -> qualified class name where the file knows it (pickled nn.Module,
             TorchScript); the root is "".
         module_paths: every module path that `_metadata` names, parameterless ones too; may be empty.
-        foreign: "module.name" of each global a pickle names that is neither torch's nor a plain container.
+        foreign: "module.name" of each global a pickle names that neither torch nor plain data needs.
         warnings: one line each.
         size: bytes of all its files.
         parts: the files; one, or the shards in order. A storage's key then begins with the part's number.

@@ -7,34 +7,18 @@ import pickle
 from mmap import mmap
 from typing import Any, BinaryIO, NamedTuple, cast
 
+from freezetui.checkpoint.globals import is_foreign
 from freezetui.checkpoint.opcodes import pickle_end
 from freezetui.checkpoint.standins import KNOWN, STORAGES, Opaque
 from freezetui.checkpoint.tensors import ITEMSIZE
 from freezetui.checkpoint.text import printable
 from freezetui.errors import CheckpointError
 
-_MOST_PICKLE = 2**30
+_MOST_PICKLE = 2**29
 _MOST_GLOBALS = 20_000
 _MOST_FOREIGN = 100
 #: With a buffer around it the C unpickler reads ahead; without, every opcode is a call of `read`.
 _BUFFER = 1 << 16
-
-_CONTAINERS = frozenset(
-    f"{module}.{name}"
-    for module, names in {
-        "builtins": "set frozenset dict list tuple int float complex str bytes bytearray bool slice range",
-        "collections": "OrderedDict defaultdict Counter deque",
-        "_codecs": "encode",
-        "copyreg": "_reconstructor",
-        "numpy": "dtype ndarray",
-        "numpy.core.multiarray": "_reconstruct scalar",
-        "numpy._core.multiarray": "_reconstruct scalar",
-        "numpy.core.numeric": "_frombuffer",
-        "numpy._core.numeric": "_frombuffer",
-    }.items()
-    for name in names.split()
-)
-_PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
 class Unpickled(NamedTuple):
@@ -43,7 +27,7 @@ class Unpickled(NamedTuple):
     Attributes:
         value: the object, made of stand-ins.
         end: where in the data the pickle ends.
-        foreign: "module.name" of each global that belongs neither to torch nor to plain containers.
+        foreign: "module.name" of each global that `is_foreign`.
         storages: legacy only: storage key -> (bytes of one element, elements).
     """
 
@@ -109,18 +93,12 @@ class _Unpickler(pickle.Unpickler):
     def _stand_in(self, module: str, name: str) -> Any:
         if module.partition(".")[0] == "torch" and name in STORAGES:
             return STORAGES[name]
-        if _is_foreign(module, name) and len(self.foreign) < _MOST_FOREIGN:
+        if is_foreign(module, name) and len(self.foreign) < _MOST_FOREIGN:
             self.foreign.append(printable(f"{module}.{name}"[:200]))
         known = KNOWN.get((module, name))
         if known is not None:
             return known
         return type(name.rpartition(".")[2] or "_", (Opaque,), {"__module__": module, "__slots__": ()})
-
-
-def _is_foreign(module: str, name: str) -> bool:
-    if module.partition(".")[0] in ("torch", "__torch__"):
-        return False
-    return f"{_PYTHON_2.get(module, module)}.{name}" not in _CONTAINERS
 
 
 class _LegacyUnpickler(_Unpickler):

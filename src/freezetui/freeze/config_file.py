@@ -62,7 +62,7 @@ def write_config(path: Path, config: FreezeConfig) -> None:
 def _anew(path: Path, plain: dict[str, Any]) -> str:
     if path.suffix != ".json":
         return written(plain)
-    text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(plain, indent=2).replace("\x7f", "\\u007f") + "\n"
     return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate as \\ud800
 
 

@@ -16,6 +16,8 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 _ON_ONE_LINE = ("arguments", "input", "frozen", "trainable")
 
+_UNPRINTABLE = re.compile(r"[^\n -~]")
+
 _Edit = tuple[int, int, str]  # from and to, in characters of the old text, and what stands there instead
 
 
@@ -26,7 +28,7 @@ def written(plain: Any) -> str:
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
     yaml.dump(_shaped(plain), stream)
-    return stream.getvalue()
+    return _UNPRINTABLE.sub(_escape, stream.getvalue())
 
 
 def rewritten(text: str, old: dict[str, Any], new: dict[str, Any]) -> str:
@@ -47,6 +49,14 @@ def rewritten(text: str, old: dict[str, Any], new: dict[str, Any]) -> str:
 def same(one: Any, other: Any) -> bool:
     """Whether two plain values are equal; 1, 1.0 and True are not."""
     return dumps(one, sort_keys=True) == dumps(other, sort_keys=True)
+
+
+def _escape(character: re.Match[str]) -> str:
+    """What ruamel.yaml writes as it is: direction marks and the like. All of it stands in double quotes."""
+    if character[0].isprintable():
+        return character[0]
+    code = ord(character[0])
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _shaped(plain: Any) -> Any:

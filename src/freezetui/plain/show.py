@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from freezetui.checkpoint.globals import marked
 from freezetui.checkpoint.tensors import Checkpoint
 from freezetui.checkpoint.text import printable
 from freezetui.freeze.blocks import repeats
@@ -64,7 +65,7 @@ def show_lines(
     for passed in checkpoint.passed_over:
         yield printable(f"passed over {passed.key}: {passed.what}")
     if checkpoint.foreign:
-        yield printable(f"torch.load would import: {', '.join(checkpoint.foreign)}")
+        yield printable(f"torch.load would import: {', '.join(marked(checkpoint.foreign))}")
     for warning in checkpoint.warnings:
         yield printable(f"warning: {warning}")
     yield ""

@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from freezetui.checkpoint.globals import marked
 from freezetui.checkpoint.tensors import TensorInfo
 from freezetui.checkpoint.text import printable
 from freezetui.plain import numbers
@@ -130,6 +131,6 @@ def _about_file(session: Session) -> list[Text]:
     lines += [Text(printable(f"passed over {p.key}: {p.what}"), "dim") for p in checkpoint.passed_over[:12]]
     lines += [Text(printable(f"! {warning}")) for warning in checkpoint.warnings[:12]]
     if checkpoint.foreign:
-        names = ", ".join(checkpoint.foreign[:8])
+        names = ", ".join(marked(checkpoint.foreign)[:8])
         lines.append(Text(printable(f"! torch.load would import: {names}")))
     return lines if len(lines) > 1 else []
