@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import struct
 import subprocess
 import sys
@@ -80,6 +81,12 @@ def test_names_are_kept_but_shown_harmless(write: Callable[..., Path]) -> None:
     assert tensor.name == "a\x1b]0;owned\x07\u202e"
 
 
+def wide(number: int) -> bytes:
+    """An integer whose hash is that of all the others."""
+    value = (2**61 - 1) * (number + 1000)
+    return b"\x8a\x0a" + value.to_bytes(10, "little")
+
+
 BOMBS = {
     "a memo index of 2**31": b"\x80\x02}r\xff\xff\xff\x7f.",
     "a memo index in text": b"\x80\x02}p999999999999\n.",
@@ -97,6 +104,20 @@ BOMBS = {
     "a persistent id of another kind": b"\x80\x02K\x01Q.",
     "attributes of the dict class": b"\x80\x02ccollections\nOrderedDict\n}X\x01\0\0\0aK\x01sb.",
     "extension registry": b"\x80\x02\x82\x01.",
+    "integers that collide in a dict": b"\x80\x02}("
+    + b"".join(wide(i) + b"N" for i in range(60_000))
+    + b"u.",
+    "integers that collide in a set": b"\x80\x04\x8f(" + b"".join(map(wide, range(60_000))) + b"\x90.",
+    "integers in text that collide": b"\x80\x02}("
+    + b"".join(b"I%d\nN" % ((2**61 - 1) * i) for i in range(100, 60_000))
+    + b"u.",
+    "a long tuple passed again and again": b"\x80\x02ca\nb\nq\0("
+    + b"N" * 100_000
+    + b"tq\1]("
+    + b"h\0h\1R" * 100_000
+    + b"e.",
+    "4,000,000 empty sets": b"\x80\x04](" + b"\x8f" * 4_000_000 + b"e.",
+    "4,000,000 empty dicts": b"\x80\x02](" + b"}" * 4_000_000 + b"e.",
 }
 
 
@@ -146,6 +167,58 @@ def test_zips_that_other_tools_packed_anew(write: Callable[..., Path], tmp_path:
     assert found.tensors == expected.tensors
 
 
+def test_a_packed_pickle_may_not_be_much_larger_than_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02](" + b"N" * 2**25 + b"e.")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match="claims a pickle of 33,554,438 bytes"):
+        open_checkpoint(path)
+
+
+def test_members_with_odd_names_wrong_checksums_and_the_same_place(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Nothing is unpacked to disk, and torch itself loads members whose checksum is wrong."""
+    original = write({"a": torch.ones(2)})
+    expected = open_checkpoint(original).tensors
+    content = bytearray(original.read_bytes())
+    for sign, crc in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+        content[content.find(sign) + crc] ^= 0xFF
+    path = tmp_path / "crc.pth"
+    path.write_bytes(content)
+    assert open_checkpoint(path).tensors == expected
+    assert torch.load(path)["a"].equal(torch.ones(2))
+    with zipfile.ZipFile(original) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    path = tmp_path / "names.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("/etc/owned", "../../owned", "file/../../owned", "C:\\owned", "a\x1b[31m"):
+            archive.writestr(name, "x")
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert open_checkpoint(path).tensors == expected
+    assert not (tmp_path.parent / "owned").exists()
+    content = bytearray(path.read_bytes())
+    entries = [m.start() for m in re.finditer(b"PK\x01\x02", content)]
+    for at in entries:  # every member claims the place of the first
+        content[at + 42 : at + 46] = bytes(4)
+    path.write_bytes(content)
+    assert tried(path) is None
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("name", ["file/data.pkl", "file/Data.PKL", "other/data.pkl", "data.pkl"])
+def test_two_pickles_could_be_two_models(write: Callable[..., Path], name: str) -> None:
+    path = write({"a": torch.ones(2)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, pickle.dumps({"epoch": 1}, 2))
+    if name == "file/data.pkl":
+        assert list(torch.load(path)) == ["epoch"]  # not what a reader that stops at the first one sees
+    with pytest.raises(CheckpointError, match=r"more than one data.pkl"):
+        open_checkpoint(path)
+
+
 def test_an_encrypted_zip(write: Callable[..., Path]) -> None:
     path = write({"a": torch.ones(2)})
     content = bytearray(path.read_bytes())
@@ -183,6 +256,17 @@ HEADERS = {
     "not a dict": header(b"[1, 2, 3]      "),
     "NaN": header(b'{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}}', bytes(4)),
     "deep": header(b'{"a":' + b"[" * 100_000),
+    "deep metadata": header(b'{"__metadata__":' + b"[" * 100_000),
+    "a name twice": header(
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},'
+        b' "a": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}',
+        bytes(4),
+    ),
+    "a name twice, hidden by escapes": header(
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},'
+        b' "\\u0061": {"\\u0064type": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}',
+        bytes(4),
+    ),
     "no json": header(b"{" + b"\xff" * 20),
 }
 

@@ -115,12 +115,29 @@ def _data_pickle(directory: ZipDirectory, source: str) -> Member:
     """torch writes `data.pkl` first, so that the search ends at once."""
     names: list[str] = []
     for member in directory.members():
-        if member.name.rpartition("/")[2] == "data.pkl" and member.name.count("/") <= 1:
+        if _is_pickle(member.name):
+            _check_alone(directory, source)
             return member
         if len(names) < 100:
             names.append(member.name)
     what, hint = _other_zip(names)
     raise CheckpointError(f"{source} is a zip archive, but {what}.", hint)
+
+
+def _is_pickle(name: str) -> bool:
+    return name.rpartition("/")[2] == "data.pkl" and name.count("/") <= 1
+
+
+def _check_alone(directory: ZipDirectory, source: str) -> None:
+    """Of two, torch takes whichever its search hits, and its search does not mind capitals."""
+    if (
+        directory.mentions(b"data.pkl") > 1
+        and sum(_is_pickle(m.name.lower()) for m in directory.members()) > 1
+    ):
+        raise CheckpointError(
+            f"{source} holds more than one data.pkl, so that others may read another model.",
+            "It may be hostile.",
+        )
 
 
 def _other_zip(names: list[str]) -> tuple[str, str]:

@@ -82,6 +82,10 @@ class ZipDirectory:
                 entries[start:middle].decode("utf-8", "replace"), flags, method, packed, size, header
             )
 
+    def mentions(self, text: bytes) -> int:
+        """How often a text in small letters stands in the directory, capitals or not."""
+        return self._entries.lower().count(text)
+
     def offset(self, member: Member) -> int:
         """Where the bytes of a stored member begin.
 

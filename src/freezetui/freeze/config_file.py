@@ -62,8 +62,8 @@ def write_config(path: Path, config: FreezeConfig) -> None:
 def _anew(path: Path, plain: dict[str, Any]) -> str:
     if path.suffix != ".json":
         return written(plain)
-    text = json.dumps(plain, indent=2).replace("\x7f", "\\u007f") + "\n"
-    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate as \\ud800
+    # Only ASCII: a name may hold what steers a terminal, or half a character that no file can.
+    return json.dumps(plain, indent=2).replace("\x7f", "\\u007f") + "\n"
 
 
 def _changed(path: Path, before: str, config: FreezeConfig) -> str:
