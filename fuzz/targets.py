@@ -16,6 +16,8 @@ from freezetui.errors import CheckpointError
 
 #: No input of a few kilobytes may take longer.
 MOST_SECONDS = 5
+#: Of the tensors of the safetensors seed.
+SEED_BYTES = 92
 
 
 def _text(value: str) -> bytes:
@@ -34,7 +36,7 @@ PIECES: tuple[bytes, ...] = (
     *(_text(value) for value in ("storage", "0", "cpu", "weight", "a.b", "model", "_metadata", "\ud800\x1b")),
     *(_named("torch", name) for name in ("FloatStorage", "LongStorage", "Size", "float8_e4m3fn", "device")),
     *(_named("torch._utils", f"_rebuild_{name}") for name in ("tensor_v2", "tensor_v3", "parameter")),
-    *(_named("torch._utils", f"_rebuild_{name}") for name in ("qtensor", "sparse_tensor", "meta_tensor_no_storage")),
+    *(_named("torch._utils", f"_rebuild_{n}") for n in ("qtensor", "sparse_tensor", "wrapper_subclass")),
     _named("torch._tensor", "_rebuild_from_type_v2"),
     _named("torch.nn.modules.linear", "Linear"),
     _named("collections", "OrderedDict"),
@@ -68,9 +70,9 @@ def built(data: bytes, folder: Path) -> Path:
 
 
 def header(data: bytes, folder: Path) -> Path:
-    """The bytes are the header of a safetensors file with a kilobyte of data."""
+    """The bytes are the header of a safetensors file with as much data as the seed's."""
     path = folder / "model.safetensors"
-    path.write_bytes(len(data).to_bytes(8, "little") + data + bytes(1024))
+    path.write_bytes(len(data).to_bytes(8, "little") + data + bytes(SEED_BYTES))
     return path
 
 
@@ -138,7 +140,8 @@ def seeds() -> dict[str, list[bytes]]:
             name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
             found["pickled"].append(archive.read(name))
     safe = save(dict(model.state_dict()))
-    found["built"] = [bytes(range(len(PIECES))), bytes([3, 0] + [len(PIECES) - 2] * 3)]
+    state = (b"}", b"(", _text("weight"), PIECES[-2], b"u")
+    found["built"] = [bytes(range(len(PIECES))), bytes(map(PIECES.index, state))]
     found["whole"].append(safe)
     found["header"].append(safe[8 : 8 + int.from_bytes(safe[:8], "little")])
     found["index"].append(

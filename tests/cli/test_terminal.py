@@ -2,54 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
-import time
 from pathlib import Path
 
-import pexpect
-import pyte
 import pytest
+from pseudo_terminal import Terminal
 
 from freezetui.freeze.config import FreezeConfig
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
-
-
-class Terminal:
-    """A child process and the screen that it draws."""
-
-    def __init__(self, *arguments: str, columns: int = 100, lines: int = 30, **environment: str) -> None:
-        self.screen = pyte.Screen(columns, lines)
-        self.stream = pyte.ByteStream(self.screen)
-        self.child = pexpect.spawn(
-            sys.executable,
-            ["-m", "freezetui", *arguments],
-            dimensions=(lines, columns),
-            env={**os.environ, "TERM": "xterm-256color", **environment},
-            timeout=60,
-        )
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.screen.display)
-
-    def wait_for(self, wanted: str, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while wanted not in self.text:
-            assert time.monotonic() < end, f"no {wanted!r} in\n{self.text}"
-            try:
-                self.stream.feed(self.child.read_nonblocking(65536, timeout=0.2))
-            except pexpect.TIMEOUT:
-                continue
-            except pexpect.EOF:
-                raise AssertionError(f"ended before {wanted!r}\n{self.text}") from None
-
-    def exit_code(self) -> int:
-        self.child.expect(pexpect.EOF)
-        self.child.close()
-        return self.child.exitstatus
 
 
 @pytest.mark.slow

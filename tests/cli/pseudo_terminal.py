@@ -1,0 +1,48 @@
+"""freezetui in a pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import pexpect
+import pyte
+
+
+class Terminal:
+    """A child process and the screen that it draws; `written` is every byte that it wrote."""
+
+    def __init__(self, *arguments: str, columns: int = 100, lines: int = 30, **environment: str) -> None:
+        self.screen = pyte.Screen(columns, lines)
+        self.stream = pyte.ByteStream(self.screen)
+        self.written = b""
+        self.child = pexpect.spawn(
+            sys.executable,
+            ["-m", "freezetui", *arguments],
+            dimensions=(lines, columns),
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+            timeout=60,
+        )
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.screen.display)
+
+    def wait_for(self, wanted: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while wanted not in self.text:
+            assert time.monotonic() < end, f"no {wanted!r} in\n{self.text}"
+            try:
+                new = self.child.read_nonblocking(65536, timeout=0.2)
+                self.written += new
+                self.stream.feed(new)
+            except pexpect.TIMEOUT:
+                continue
+            except pexpect.EOF:
+                raise AssertionError(f"ended before {wanted!r}\n{self.text}") from None
+
+    def exit_code(self) -> int:
+        self.child.expect(pexpect.EOF)
+        self.child.close()
+        return self.child.exitstatus
