@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
-
 from freezetui.checkpoint.sniff import Opened, container
 from freezetui.checkpoint.tensors import Checkpoint
 from freezetui.errors import CheckpointError
 
-_FIRST_GUESS = 1 << 12
+#: How much of a legacy file is read at first: where every byte is fetched, and on this machine.
+_FIRST_FETCH, _FIRST_READ, _MOST_READ = 1 << 12, 1 << 20, 1 << 30
 
 
 def read_file(opened: Opened, key: str | None) -> Checkpoint:
@@ -48,17 +47,15 @@ def _read_legacy(opened: Opened, key: str | None) -> Checkpoint:
     from freezetui.checkpoint.layout import lay_out
 
     file, size, _, name = opened
-    if hasattr(file, "fileno"):
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return lay_out(read_legacy(data, size, name), name, "legacy pickle", key)
-    # Where every byte is fetched, as many as the pickles take: only reading them tells.
-    length = _FIRST_GUESS
+    # Not mapped: a file that shrinks under a map ends the process. The pickles stand first, and only reading
+    # them tells how long they are.
+    length = _FIRST_FETCH if not hasattr(file, "fileno") else _FIRST_READ
     while True:
         file.seek(0)
         try:
-            archive = read_legacy(file.read(length), size, name)
+            archive = read_legacy(file.read(min(length, size)), size, name)
         except CheckpointError:
-            if length >= size:
+            if length >= min(size, _MOST_READ):
                 raise
             length *= 2
             continue

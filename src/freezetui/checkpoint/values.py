@@ -114,13 +114,14 @@ class TensorReader:
         100,000 tensors have few shapes: each is looked at once, and kept once.
         """
         try:
+            sum(shape)  # tuples in tuples, whose hash could take for ever, cannot be added up
             return self._shapes[shape]
         except KeyError:
             if not _is_shape(shape):
                 return None
             known = self._shapes[shape] = shape, _contiguous(shape)
             return known
-        except TypeError:  # not hashable
+        except TypeError:  # no numbers, or not hashable
             return None
 
 
@@ -140,7 +141,7 @@ def _unwrap(value: Any) -> tuple[Any, bool | None]:
         if type(value) is Parameter:
             requires_grad = value.requires_grad is True
             value = value.data
-        elif type(value) is Subclass and value.rebuild in REBUILT and type(value.args) is tuple:
+        elif type(value) is Subclass and _is_rebuilt(value.rebuild) and type(value.args) is tuple:
             try:
                 value = value.rebuild(*value.args)
             except TypeError:
@@ -148,6 +149,11 @@ def _unwrap(value: Any) -> tuple[Any, bool | None]:
         else:
             break
     return value, requires_grad
+
+
+def _is_rebuilt(rebuild: Any) -> bool:
+    """Whether it is one of our classes; anything else may not be hashable, or take for ever to hash."""
+    return isinstance(rebuild, type) and rebuild in REBUILT
 
 
 def _storage_dtype(pid: Any) -> str | None:
