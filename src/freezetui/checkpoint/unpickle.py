@@ -8,6 +8,7 @@ from mmap import mmap
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from freezetui.checkpoint.globals import is_foreign
+from freezetui.checkpoint.meter import Metered
 from freezetui.checkpoint.opcodes import pickle_end
 from freezetui.checkpoint.standins import KNOWN, STORAGES, Opaque
 from freezetui.checkpoint.tensors import ITEMSIZE
@@ -51,7 +52,7 @@ def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = 
         end = pickle_end(data, start)
         if end - start > _MOST_PICKLE:
             raise MemoryError
-        stream = cast(BinaryIO, io.BufferedReader(io.BytesIO(data[start:end]), _BUFFER))
+        stream = cast(BinaryIO, io.BufferedReader(Metered(data[start:end]), _BUFFER))
         unpickler = _LegacyUnpickler(stream) if legacy else _Unpickler(stream)
         value = unpickler.load()
     except EOFError:
@@ -60,7 +61,8 @@ def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = 
         ) from None
     except (MemoryError, RecursionError):
         raise CheckpointError(
-            f"{source} needs more memory to read than there is.", "It may be hostile."
+            f"{source} needs more memory or time to read than a file of its size has reason to.",
+            "It may be hostile.",
         ) from None
     except Exception as error:  # the pickle machine raises whatever a damaged stream leads to
         problem = printable(f"{type(error).__name__}: {error}"[:120])
