@@ -1,4 +1,4 @@
-"""Fuzz one target with atheris until the time is up or something is found: see README.md beside it."""
+"""Fuzz one target with atheris until the time is up or something is found: see docs/hostile.md."""
 
 from __future__ import annotations
 

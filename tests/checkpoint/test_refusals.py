@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
 import pickle
+import socket
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -29,6 +32,9 @@ STARTS = {
     "gguf": (b"GGUF\x03\0\0\0", "GGUF", "cut short"),
     "gzip": (gzip.compress(b"weights"), "gzip", "gunzip"),
     "zstd": (b"\x28\xb5\x2f\xfd rest", "zstd", "unzstd"),
+    "bzip2": (bz2.compress(b"weights"), "bzip2", "bunzip2"),
+    "xz": (lzma.compress(b"weights"), "xz", "unxz"),
+    "openssl": (b"Salted__" + bytes(range(200, 240)), "encrypted", "Decrypt"),
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5", "Convert"),
     "index": (
         b'{"metadata": {}, "weight_map": {"a": "model-1.safetensors"}}',
@@ -92,6 +98,18 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert "cannot be read" in refused(tmp_path / "loop").message
     assert "cannot be read" in refused("a\0b").message
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(tmp_path / "socket"))  # the whole path may be longer than a name may be
+    assert "no regular file" in refused(tmp_path / "socket").message
+    for device in ("/dev/zero", "/dev/null"):
+        assert "no regular file" in refused(device).message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read(write: Callable[..., Path]) -> None:
+    path = write({"a": torch.ones(2)})
+    path.chmod(0)
+    assert "Permission denied" in refused(path).message
 
 
 def test_names_of_files_are_escaped(tmp_path: Path) -> None:
