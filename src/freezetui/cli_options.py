@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 paths_argument = click.argument(
-    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str)
+    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str, readable=False)
 )
 key_option = click.option("--key", metavar="KEY", help="Which nested dict holds the state_dict.")
 config_option = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="The freeze config; NAME.freeze.yaml by default.",
 )
