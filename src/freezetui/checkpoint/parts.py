@@ -117,8 +117,7 @@ class PartsReader:
         name = value.type.__name__ if isinstance(value.type, type) else "tensor subclass"
         # Without parts its own attributes hold the data in some other way: what torch counts is said then.
         nbytes = sum(map(_nbytes, heads)) if heads else prod(known[0]) * ITEMSIZE.get(dtype, 0)
-        largest = max(heads, key=_nbytes)[1] if heads else dtype
-        fixed = "" if can_require_grad(largest) else f"quantized, its values are {largest}"
+        fixed = _quantized(max(heads, key=_nbytes)) if heads else ""
         return known[0], dtype, None, Stored(printable(name[:60]), nbytes, fixed)
 
     def _heads(self, values: Any) -> list[Head]:
@@ -148,6 +147,13 @@ def _attributes(state: Any) -> Iterator[Any]:
     for part in state if type(state) is tuple else (state,):
         if isinstance(part, dict):
             yield from part.values()
+
+
+def _quantized(head: Head) -> str:
+    """Why what a subclass holds most of takes no gradient; "" where it does."""
+    if head[3] is not None and head[3].fixed:
+        return head[3].fixed
+    return "" if can_require_grad(head[1]) else f"quantized, its values are {head[1]}"
 
 
 def _nbytes(head: Head) -> int:

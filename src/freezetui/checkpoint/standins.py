@@ -106,9 +106,14 @@ class NestedTensor(Rebuilt):
 
 
 class JaggedTensor(Rebuilt):
-    """torch.nested._internal.nested_tensor._rebuild_njt: a dict with the `values` and their `offsets`."""
+    """torch.nested._internal.nested_tensor._rebuild_njt: a dict with the `values`, `offsets` and flag."""
 
     arguments: Any
+
+    @property
+    def requires_grad(self) -> Any:
+        """As stored; None where the dict does not say."""
+        return self.arguments.get("requires_grad") if isinstance(self.arguments, dict) else None
 
 
 class DeviceTensor(Rebuilt):
