@@ -309,3 +309,26 @@ def test_parametrizations(write: Write, norm: str) -> None:
     assert [(t.name, t.shape) for t in tensors] == [(n, tuple(v.shape)) for n, v in expected.items()]
     learned = {name for name, _ in model.named_parameters()}
     assert {t.name for t in tensors if t.kind == "parameter"} >= learned
+
+
+@pytest.mark.parametrize("container", ["zip", "legacy"])
+def test_quantized_modules_show_the_weights_that_they_pack(write: Write, container: str) -> None:
+    packs = torch.ao.nn.quantized
+    model = nn.Sequential(packs.Linear(3, 4), packs.Conv2d(1, 2, 3), packs.Embedding(5, 3), nn.Linear(2, 2))
+    weights = {"qint8": {(4, 3), (2, 1, 3, 3)}, "quint8": {(5, 3)}}
+    for saved in (model, model.state_dict()):
+        checkpoint = open_checkpoint(write(saved, container))
+        shown = {dtype: {t.shape for t in checkpoint.tensors if t.dtype == dtype} for dtype in weights}
+        assert shown == weights
+        assert all(t.fixed for t in checkpoint.tensors if t.dtype in weights)
+        assert [t.name for t in checkpoint.tensors[-2:]] == ["3.weight", "3.bias"]
+        assert {entry.what for entry in checkpoint.passed_over} <= {"torch.qint8", "torch.quint8"}
+    linear = {"0._packed_params._packed_params.0": (4, 3), "0._packed_params._packed_params.1": (4,)}
+    assert {t.name: t.shape for t in checkpoint.tensors if "0._packed" in t.name} == linear
+
+
+def test_a_quantized_lstm(write: Write) -> None:
+    with pytest.warns(Warning):
+        model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.LSTM(3, 2)), {nn.LSTM})
+    tensors = open_checkpoint(write(model)).tensors
+    assert sorted(t.shape for t in tensors if t.dtype == "qint8") == [(8, 2), (8, 3)]

@@ -11,6 +11,7 @@ from freezetui.checkpoint.archives import Archive
 from freezetui.checkpoint.candidates import Candidate, choose, find_candidates, labels, worthwhile
 from freezetui.checkpoint.kinds import KindGuesser
 from freezetui.checkpoint.modules import is_script, module_tensors
+from freezetui.checkpoint.packed import is_packed, packed_tensors
 from freezetui.checkpoint.passed import Summary
 from freezetui.checkpoint.prefixes import common_prefix
 from freezetui.checkpoint.standins import Mapping
@@ -75,8 +76,19 @@ def _columns(
             [kind for _, _, kind in named],
         )
     if not chosen.pure:
-        held = {name: item for name, item in held.items() if type(item) in REBUILT and type(name) is str}
+        held = dict(_entries(held))
     return list(held), held.values(), repeat("unknown")
+
+
+def _entries(held: dict[Any, Any]) -> Iterable[tuple[str, Any]]:
+    """The tensors of a dict that holds other things too, those of quantized modules unpacked."""
+    for name, item in held.items():
+        if type(name) is not str:
+            continue
+        if type(item) in REBUILT:
+            yield name, item
+        elif is_packed(name, item):
+            yield from packed_tensors(name, item)
 
 
 def _label(chosen: Candidate, container: str) -> str:
