@@ -18,6 +18,7 @@ from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.tensors import TensorInfo
 from freezetui.errors import ModelError
+from freezetui.freeze.tree import ParamTree
 from freezetui.models.weights import load_tensors
 
 Write = Callable[..., Path]
@@ -159,6 +160,45 @@ def test_a_wrapper_shows_its_own_shape_and_the_bytes_inside(write: Write, depth:
         assert tensor.fixed.startswith("Quantized: quantized, its values are")
         assert any(name.endswith(".Quantized") for name in checkpoint.foreign)
         assert tensor.requires_grad is (False if saved is model else None)
+
+
+@pytest.mark.parametrize("way", ["Int8WeightOnlyConfig", "Float8WeightOnlyConfig", "IntxWeightOnlyConfig"])
+def test_torchao(write: Write, way: str) -> None:
+    from torchao import quantization
+
+    model = nn.Sequential(nn.Linear(128, 64).bfloat16())
+    quantization.quantize_(model, getattr(quantization, way)())
+    path = write(model.state_dict())
+    torchs = torch.load(path, weights_only=False)
+    weight, bias = open_checkpoint(path).tensors
+    inner = [getattr(torchs["0.weight"], name) for name in torchs["0.weight"].__tensor_flatten__()[0]]
+    assert (weight.name, weight.shape, weight.dtype) == ("0.weight", (64, 128), "bfloat16")
+    assert (weight.elements, weight.bytes) == (64 * 128, bytes_of(*inner))
+    assert bool(weight.fixed) is not inner[0].is_floating_point()
+    assert (bias.shape, bias.bytes) == ((64,), 128)
+
+
+def test_what_is_one_tensor_is_tied(write: Write) -> None:
+    """As `is` and shared inner storages are after torch.load."""
+    one, two = (Quantized(torch.ones(2, 3, dtype=torch.int8), torch.ones(1)) for _ in "ab")
+    coo = torch.eye(2, 3).to_sparse()
+    nested = torch.nested.nested_tensor([torch.ones(2, 3)], layout=torch.jagged)
+    saved = {
+        "a": one,
+        "b": one,
+        "c": one.detach(),
+        "d": two,
+        "inner": one.packed,
+        "coo": coo,
+        "coo2": coo.detach(),
+        "coo3": coo.clone(),
+        "values": coo._values(),
+        "n": nested,
+        "n2": nested,
+    }
+    tree = ParamTree(open_checkpoint(write(saved)).tensors)
+    groups = {tuple(tree.tensors[i].name for i in group) for group in tree.tie_groups.values()}
+    assert groups == {("a", "b", "c"), ("coo", "coo2"), ("n", "n2")}
 
 
 @pytest.fixture

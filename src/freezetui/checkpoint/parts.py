@@ -22,6 +22,8 @@ PARTS = frozenset((SparseTensor, NestedTensor, JaggedTensor, MetaTensor, DeviceT
 #: Tensors inside tensors inside tensors: bounds for files that were made to have no end.
 _DEEPEST = 8
 _MOST_PARTS = 2_000_000
+_MOST_PLACES = 8
+_LONGEST_KEY = 200
 
 _Shape = tuple[int, ...]
 #: Shape, dtype, storage, and how the tensor is kept where that is not one block.
@@ -73,7 +75,8 @@ class PartsReader:
         heads, known = self._heads(data[:last]), self._known(data[last])
         if len(heads) != last or not heads or known is None:
             return None
-        return known[0], heads[-1][1], None, Stored(_layout(value.layout), sum(map(_nbytes, heads)))
+        stored = Stored(_layout(value.layout), sum(map(_nbytes, heads)))
+        return known[0], heads[-1][1], _identity(stored, heads), stored
 
     def _nested(self, value: NestedTensor) -> Head | None:
         return self._of_values(value.values)
@@ -83,7 +86,10 @@ class PartsReader:
 
     def _of_values(self, values: Any) -> Head | None:
         heads = self._heads([values])
-        return (heads[0][0], heads[0][1], None, Stored("nested", _nbytes(heads[0]))) if heads else None
+        if not heads:
+            return None
+        stored = Stored("nested", _nbytes(heads[0]))
+        return heads[0][0], heads[0][1], _identity(stored, heads), stored
 
     def _meta(self, value: MetaTensor) -> Head | None:
         dtype, known = self._dtype(value.dtype), self._known(value.size)
@@ -118,7 +124,8 @@ class PartsReader:
         # Without parts its own attributes hold the data in some other way: what torch counts is said then.
         nbytes = sum(map(_nbytes, heads)) if heads else prod(known[0]) * ITEMSIZE.get(dtype, 0)
         fixed = _quantized(max(heads, key=_nbytes)) if heads else ""
-        return known[0], dtype, None, Stored(printable(name[:60]), nbytes, fixed)
+        stored = Stored(printable(name[:60]), nbytes, fixed)
+        return known[0], dtype, _identity(stored, heads), stored
 
     def _heads(self, values: Any) -> list[Head]:
         """The heads of those values that are tensors."""
@@ -140,6 +147,13 @@ class PartsReader:
         DeviceTensor: _device,
         WrapperTensor: _wrapper,
     }
+
+
+def _identity(stored: Stored, heads: list[Head]) -> Storage | None:
+    """What two tensors share that are one: a key made of the places of their parts, which no storage has."""
+    storages = [head[2] for head in heads[:_MOST_PLACES] if head[2] is not None]
+    places = [f"{place.key}@{place.offset}" for place in storages if len(place.key) <= _LONGEST_KEY]
+    return Storage(f"{stored.what}:{'+'.join(places)}") if places else None
 
 
 def _attributes(state: Any) -> Iterator[Any]:

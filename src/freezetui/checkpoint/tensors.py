@@ -123,7 +123,8 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
         dtype: torch's name without `torch.`, e.g. "bfloat16".
         kind: "parameter" or "buffer" where that is known, else "unknown".
         requires_grad: as stored; None where the file stores none (a plain state_dict never does).
-        storage: where its bytes lie; None where the format keeps none.
+        storage: where its bytes lie; None where the format keeps none. Where `stored` names
+            parts, it says only which tensors are one.
         guessed: True where `kind` was inferred from the name or the dtype and could be wrong.
         stored: how it is kept where that is not one block with strides.
     """

@@ -9,7 +9,7 @@ from freezetui.checkpoint.tensors import Checkpoint, Storage, TensorInfo
 from freezetui.checkpoint.weights import open_weights
 from freezetui.errors import ModelError
 
-QUANTIZED = (torch.qint8, torch.quint8, torch.qint32, torch.quint4x2, torch.quint2x4)
+QUANTIZED = (torch.qint8, torch.quint8, torch.qint32)
 
 
 def load_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -27,7 +27,7 @@ def load_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     with open_weights(checkpoint) as weights:
         for info in checkpoint.tensors:
-            if info.stored is not None and info.storage is None:
+            if info.stored is not None:
                 raise _unmappable(info.name, info.stored.what)
             storage = info.storage or Storage(info.name)
             place, known = (storage.key, info.dtype), (storage, info.shape, info.dtype)
