@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
 
+from freezetui.checkpoint.kinds import KindGuesser
 from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.standins import Opaque, Subclass, Unread, WrapperTensor
+from freezetui.checkpoint.standins import Tensor as Rebuilt
 from freezetui.checkpoint.tensors import TensorInfo
+from freezetui.checkpoint.values import REBUILT, TensorReader
 from freezetui.errors import ModelError
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.weights import load_tensors
@@ -372,3 +377,40 @@ def test_a_quantized_lstm(write: Write) -> None:
         model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.LSTM(3, 2)), {nn.LSTM})
     tensors = open_checkpoint(write(model)).tensors
     assert sorted(t.shape for t in tensors if t.dtype == "qint8") == [(8, 2), (8, 3)]
+
+
+def test_nonsense_in_place_of_any_argument_is_no_error() -> None:
+    """Each stand-in with arguments of every sort, some of them other stand-ins, or themselves."""
+    dtype = type("float32", (Opaque,), {"__module__": "torch"})
+    plain = Rebuilt(("storage", "float32", "0", "cpu", 4), 0, (4,), (1,))
+    loop = Subclass(WrapperTensor, dtype, (dtype, dtype, (4,), (1,), 0, None, None, False), {})
+    loop.state["itself"] = loop
+    pool: list[Any] = [plain, loop, dtype, (4,), (), None, True, -1, 2**70, "x", {"values": plain}, [plain]]
+    pool += [(plain, plain, (4,)), {"_is_param": True}, Unread, Opaque(), 1.5, {}, (1, 2**62, 2**62), ((),)]
+    basic, choose = len(pool), random.Random(0)
+    kinds = sorted(REBUILT, key=lambda kind: kind.__name__)
+    read = 0
+    for _ in range(4000):
+        try:
+            value = choose.choice(kinds)(*(choose.choice(pool) for _ in range(choose.randrange(1, 9))))
+        except TypeError:  # too few arguments, or too many
+            continue
+        reader = TensorReader(KindGuesser(()))
+        info = reader.info("w", value, live=choose.random() < 0.5)
+        assert info.bytes >= 0 and info.elements >= 0 and isinstance(info.fixed, str)
+        assert info.dtype != "unknown" or info.stored is not None
+        assert reader.nbytes(value) == (info.bytes if info.dtype != "unknown" else 0)
+        pool = [*pool[:basic], *pool[basic:][-20:], value]
+        read += 1
+    assert read > 1000
+
+
+def test_wrappers_that_share_themselves_come_to_an_end() -> None:
+    dtype = type("float32", (Opaque,), {"__module__": "torch"})
+    value: Any = Rebuilt(("storage", "float32", "0", "cpu", 4), 0, (4,), (1,))
+    for _ in range(7):
+        arguments = (dtype, dtype, (4,), (1,), 0, None, None, False)
+        value = Subclass(WrapperTensor, dtype, arguments, {str(i): value for i in range(50)})
+    reader = TensorReader(KindGuesser(()))
+    assert reader.info("w", value).shape == (4,)  # 50**7 tensors, were each looked at
+    assert reader.info("w", value).dtype == "unknown"  # what one file may cost is used up

@@ -154,7 +154,7 @@ def _unwrap(value: Any) -> tuple[Any, bool | None]:
             value = value.data
         elif type(value) is LazyParameter:
             return value, value.requires_grad is True
-        elif type(value) is Subclass and value.rebuild in REBUILT and type(value.args) is tuple:
+        elif type(value) is Subclass and _rebuilds(value.rebuild) and type(value.args) is tuple:
             state = value.state
             try:
                 value = value.rebuild(*value.args)
@@ -167,6 +167,12 @@ def _unwrap(value: Any) -> tuple[Any, bool | None]:
         else:
             break
     return value, requires_grad
+
+
+def _rebuilds(function: Any) -> bool:
+    return (
+        isinstance(function, type) and function in REBUILT
+    )  # what else a pickle puts there may have no hash
 
 
 def _is_parameter(state: Any) -> bool:
