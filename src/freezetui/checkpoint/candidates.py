@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ _KEYS = (
     "generator",
 )
 _RANKS = {key: rank for rank, key in enumerate(_KEYS)}
-_NO_MODEL = ("optim", "scheduler", "scaler", "sampler", "rng")
+_NO_MODEL = ("optim", "scheduler", "scaler", "sampler", "rng", "hyper_parameters")
+_COPY = re.compile(r"(^|[^a-z])ema([^a-z]|$)", re.IGNORECASE)
 _DEEPEST = 4
 _LONGEST_LIST = 64
 _CONTAINERS = (dict, list, tuple, Opaque)
@@ -126,9 +128,13 @@ def labels(candidates: list[Candidate]) -> list[str]:
     return [candidate.key or "(the top level)" for candidate in worthwhile(candidates)]
 
 
-def _rank(candidate: Candidate) -> tuple[int, int, int]:
-    last = candidate.key.rpartition(".")[2]
-    return (1 if candidate.key else 0, _RANKS.get(last, len(_KEYS)), -candidate.tensors)
+def _rank(candidate: Candidate) -> tuple[int, int, int, int]:
+    """What is wanted most is least: the top level, a familiar key, near the top, many tensors."""
+    taken = [str(key) for _, key in candidate.above]
+    last = taken[-1] if taken else ""
+    if any(_COPY.search(key) for key in taken[:-1]):  # what an EMA holds is no model, whatever its key
+        last = "ema"
+    return (len(taken) > 0, _RANKS.get(last, len(_KEYS)), len(taken), -candidate.tensors)
 
 
 def _children(value: Any) -> list[tuple[Any, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import NamedTuple
 
-from freezetui.checkpoint.tensors import Checkpoint, TensorInfo
+from freezetui.checkpoint.tensors import ITEMSIZE, Checkpoint, Stored, TensorInfo
 from freezetui.checkpoint.text import printable
 from freezetui.checkpoint.zipdir import Stream
 from freezetui.errors import CheckpointError
@@ -83,11 +83,17 @@ def read_gguf(file: Stream, size: int, source: str, key: str | None) -> Checkpoi
     return Checkpoint(
         source=source,
         format="GGUF",
-        tensors=tuple(
-            TensorInfo(name, entry.shape, entry.dtype, "parameter") for name, entry in entries.items()
-        ),
+        tensors=tuple(_info(name, entry) for name, entry in entries.items()),
         label=f"{architecture} (llama.cpp's names)" if architecture else "",
     )
+
+
+def _info(name: str, entry: Entry) -> TensorInfo:
+    """Of a quantized tensor elements share bytes, block by block."""
+    stored = None
+    if entry.dtype not in ITEMSIZE:
+        stored = Stored(entry.dtype, entry.nbytes, "quantized, which cannot require grad")
+    return TensorInfo(name, entry.shape, entry.dtype, "parameter", stored=stored)
 
 
 def read_entries(file: Stream, size: int, source: str) -> tuple[dict[str, Entry], str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 from freezetui.checkpoint.archives import Archive
@@ -11,13 +12,17 @@ from freezetui.checkpoint.candidates import Candidate, choose, find_candidates, 
 from freezetui.checkpoint.globals import danger
 from freezetui.checkpoint.kinds import KindGuesser
 from freezetui.checkpoint.modules import is_script, module_tensors
+from freezetui.checkpoint.packed import is_packed, packed_tensors
 from freezetui.checkpoint.passed import Summary
 from freezetui.checkpoint.prefixes import common_prefix
 from freezetui.checkpoint.standins import Mapping
-from freezetui.checkpoint.tensors import Checkpoint, Kind
+from freezetui.checkpoint.tensors import ITEMSIZE, UNKNOWN, Checkpoint, Kind, TensorInfo
 from freezetui.checkpoint.text import printable
 from freezetui.checkpoint.values import REBUILT, TensorReader
 from freezetui.errors import CheckpointError
+
+#: Names in one warning.
+_MOST_SHOWN = 8
 
 
 def lay_out(archive: Archive, source: str, container: str, key: str | None) -> Checkpoint:
@@ -43,7 +48,7 @@ def lay_out(archive: Archive, source: str, container: str, key: str | None) -> C
         names = [name[len(prefix) :] for name in names]
     info = TensorReader(KindGuesser(names)).info
     live = repeat(not isinstance(chosen.value, dict))
-    tensors = tuple(filter(None, map(info, names, values, kinds, live)))
+    tensors = tuple(map(info, names, values, kinds, live))
     return Checkpoint(
         source=source,
         format=_label(chosen, container),
@@ -55,7 +60,7 @@ def lay_out(archive: Archive, source: str, container: str, key: str | None) -> C
         module_types={_stripped(path, prefix): name for path, name in types.items() if _below(path, prefix)},
         module_paths=_module_paths(chosen, prefix),
         foreign=archive.foreign,
-        warnings=tuple(_warnings(archive, candidates, chosen, len(names) - len(tensors))),
+        warnings=tuple(_warnings(archive, candidates, chosen, tensors)),
     )
 
 
@@ -72,8 +77,19 @@ def _columns(
             [kind for _, _, kind in named],
         )
     if not chosen.pure:
-        held = {name: item for name, item in held.items() if type(item) in REBUILT and type(name) is str}
+        held = dict(_entries(held))
     return list(held), held.values(), repeat("unknown")
+
+
+def _entries(held: dict[Any, Any]) -> Iterable[tuple[str, Any]]:
+    """The tensors of a dict that holds other things too, those of quantized modules unpacked."""
+    for name, item in held.items():
+        if type(name) is not str:
+            continue
+        if type(item) in REBUILT:
+            yield name, item
+        elif is_packed(name, item):
+            yield from packed_tensors(name, item)
 
 
 def _label(chosen: Candidate, container: str) -> str:
@@ -102,15 +118,31 @@ def _stripped(path: str, prefix: str) -> str:
     return path[len(prefix) :] if prefix else path
 
 
-def _warnings(archive: Archive, candidates: list[Candidate], chosen: Candidate, unread: int) -> Iterable[str]:
+def _warnings(
+    archive: Archive, candidates: list[Candidate], chosen: Candidate, tensors: Sequence[TensorInfo]
+) -> Iterable[str]:
     bad = danger(archive.foreign)
     if bad:
         yield bad
     others = [candidate for candidate in worthwhile(candidates) if candidate is not chosen]
     if others:
         here = chosen.key or "the top level"
-        more = f" and {len(others) - 8:,} more" if len(others) > 8 else ""
-        names = ", ".join(labels(others)[:8])
+        more = f" and {len(others) - _MOST_SHOWN:,} more" if len(others) > _MOST_SHOWN else ""
+        names = ", ".join(labels(others)[:_MOST_SHOWN])
         yield printable(f"several state_dicts: this is {here}; --key chooses {names}{more}")
-    if unread:
-        yield f"{unread:,} tensors are of a kind that is not read here and were left out"
+    dtypes = {*map(attrgetter("dtype"), tensors)}
+    if UNKNOWN in dtypes:
+        unread = [t.name for t in tensors if t.dtype == UNKNOWN and t.stored and t.stored.what == UNKNOWN]
+        yield from _listed("of a kind that is not read here: only their names are known", unread)
+    for dtype in sorted(dtypes.difference(ITEMSIZE, (UNKNOWN,)))[:_MOST_SHOWN]:
+        unsized = [tensor.name for tensor in tensors if tensor.dtype == dtype]
+        yield from _listed(
+            f"of the dtype {dtype}, which is not known here: their bytes do not count", unsized
+        )
+
+
+def _listed(what: str, names: list[str]) -> Iterable[str]:
+    if names:
+        more = f" and {len(names) - _MOST_SHOWN:,} more" if len(names) > _MOST_SHOWN else ""
+        count = f"{len(names):,} {'tensor' if len(names) == 1 else 'tensors'}"
+        yield printable(f"{count} {what} ({', '.join(name[:100] for name in names[:_MOST_SHOWN])}{more})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from freezetui.checkpoint.packed import is_packed, packed_tensors
 from freezetui.checkpoint.standins import Opaque
 from freezetui.checkpoint.tensors import Kind
 from freezetui.checkpoint.values import REBUILT
@@ -70,7 +71,16 @@ def _parts(module: Opaque) -> tuple[list[Named], list[tuple[str, Any]]]:
     transient = _names(state.get("_non_persistent_buffers_set"))
     parameters = _tensors(state.get("_parameters"), "parameter")
     buffers = [named for named in _tensors(state.get("_buffers"), "buffer") if named[0] not in transient]
-    return parameters + buffers, _items(state.get("_modules"))
+    children = _items(state.get("_modules"))
+    # Quantized ones are no modules in the file, but a tuple, or an attribute of their parent.
+    packed = [item for item in state.items() if type(item[0]) is str and is_packed(*item)]
+    packed += [(name, child) for name, child in children if _is_tuple(child)]
+    buffers += [(name, item, "buffer") for each in packed for name, item in packed_tensors(*each)]
+    return parameters + buffers, children
+
+
+def _is_tuple(child: Any) -> bool:
+    return isinstance(child, Opaque) and type(child.state) is tuple
 
 
 def _tensors(value: Any, kind: Kind) -> list[Named]:

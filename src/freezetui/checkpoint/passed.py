@@ -7,6 +7,7 @@ from typing import Any
 
 from freezetui.checkpoint.candidates import Candidate
 from freezetui.checkpoint.kinds import KindGuesser
+from freezetui.checkpoint.packed import is_packed
 from freezetui.checkpoint.standins import Opaque
 from freezetui.checkpoint.tensors import Passed
 from freezetui.checkpoint.text import printable
@@ -36,7 +37,9 @@ class Summary:
         if isinstance(chosen.value, dict) and not chosen.pure:
             items = chosen.value.items()
             entries += [
-                (prefix + _label(k), v) for k, v in items if type(v) not in REBUILT or type(k) is not str
+                (prefix + _label(k), v)
+                for k, v in items
+                if type(k) is not str or (type(v) not in REBUILT and not is_packed(k, v))
             ]
         passed = [Passed(key, self.what(value)) for key, value in entries[:_MOST_ENTRIES]]
         if len(entries) > _MOST_ENTRIES:
@@ -47,6 +50,8 @@ class Summary:
         """A value in a few words: its tensors and their bytes where it holds any."""
         if value is None or isinstance(value, bool | float) or (type(value) is int and abs(value) < 10**30):
             return str(value)
+        if isinstance(value, type) and issubclass(value, Opaque):  # a dtype, a class
+            return printable(f"{value.__module__}.{value.__name__}"[:200])
         if isinstance(value, str):
             return printable(repr(value[:_LONGEST]))
         if type(value) not in REBUILT and not isinstance(

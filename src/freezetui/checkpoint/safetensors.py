@@ -12,7 +12,7 @@ import msgspec
 from freezetui.checkpoint.kinds import KindGuesser
 from freezetui.checkpoint.order import natural_order
 from freezetui.checkpoint.prefixes import common_prefix
-from freezetui.checkpoint.tensors import ITEMSIZE, Checkpoint, TensorInfo
+from freezetui.checkpoint.tensors import ITEMSIZE, Checkpoint, Stored, TensorInfo
 from freezetui.checkpoint.text import printable
 from freezetui.checkpoint.zipdir import Stream
 from freezetui.errors import CheckpointError
@@ -30,6 +30,9 @@ DTYPES = {
     "U32": "uint32",
     "I64": "int64",
     "U64": "uint64",
+    "F4": "float4_e2m1fn_x2",
+    "F6_E2M3": "float6_e2m3",
+    "F6_E3M2": "float6_e3m2",
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
     "F8_E4M3FNUZ": "float8_e4m3fnuz",
@@ -41,6 +44,9 @@ DTYPES = {
     "F64": "float64",
     "C64": "complex64",
 }
+
+#: Bits of one element where that is no whole byte; shapes count elements, of whole bytes together.
+_NARROW = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
 _MOST_DIMENSIONS, _MOST_SIZE = 1000, 2**63 - 1
 _METADATA = "__metadata__"
@@ -110,8 +116,18 @@ def tensors_of(entries: Mapping[str, Entry]) -> tuple[tuple[TensorInfo, ...], st
         entry, short = entries[name], name[cut:]
         dtype = DTYPES[entry.dtype]
         kind, guessed = kind_of(short, dtype)
-        tensors.append(TensorInfo(short, entry.shape, dtype, kind, None, None, guessed))
+        shape, stored = (entry.shape, None) if entry.dtype not in _NARROW else _narrow(entry)
+        tensors.append(TensorInfo(short, shape, dtype, kind, None, None, guessed, stored))
     return tuple(tensors), prefix
+
+
+def _narrow(entry: Entry) -> tuple[tuple[int, ...], Stored | None]:
+    """The shape of an F4 tensor as torch tells it, two values to an element; what torch lacks, as it is."""
+    *rows, last = entry.shape or (1,)
+    if entry.dtype == "F4" and last % 2 == 0:
+        return (*rows, last // 2), None
+    low, high = entry.data_offsets
+    return entry.shape, Stored(entry.dtype, high - low, f"packed {_NARROW[entry.dtype]}-bit, torch lacks it")
 
 
 def _decoded(header: bytes) -> dict[str, Entry]:
@@ -170,7 +186,10 @@ class _Sizes(dict[tuple[str, tuple[int, ...]], int]):
             )
         if len(shape) > _MOST_DIMENSIONS or not all(0 <= size <= _MOST_SIZE for size in shape):
             raise _damaged(self._source)
-        self[key] = prod(shape) * ITEMSIZE[DTYPES[dtype]]
+        bits = prod(shape) * (_NARROW.get(dtype) or 8 * ITEMSIZE[DTYPES[dtype]])
+        if bits % 8:
+            raise _damaged(self._source)
+        self[key] = bits // 8
         return self[key]
 
 

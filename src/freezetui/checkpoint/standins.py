@@ -26,6 +26,8 @@ STORAGES = {
     "QInt8Storage": "qint8",
     "QUInt8Storage": "quint8",
     "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
     "UntypedStorage": "uint8",
 }
 
@@ -97,6 +99,61 @@ class MetaTensor(Rebuilt):
     requires_grad: Any
 
 
+class NestedTensor(Rebuilt):
+    """torch._utils._rebuild_nested_tensor: the components one after the other in `values`."""
+
+    values: Any
+    sizes: Any
+    strides: Any
+    offsets: Any
+
+
+class JaggedTensor(Rebuilt):
+    """torch.nested._internal.nested_tensor._rebuild_njt: a dict with the `values`, `offsets` and flag."""
+
+    arguments: Any
+
+    @property
+    def requires_grad(self) -> Any:
+        """As stored; None where the dict does not say."""
+        return self.arguments.get("requires_grad") if isinstance(self.arguments, dict) else None
+
+
+class DeviceTensor(Rebuilt):
+    """Moved to its device after loading: `data` is a CPU tensor, or a NumPy array (XLA, older torch)."""
+
+    data: Any
+    dtype: Any
+    device: Any
+    requires_grad: Any
+
+
+class WrapperTensor(Rebuilt):
+    """torch._utils._rebuild_wrapper_subclass (DTensor, torchao): the tensors inside are in `state`."""
+
+    type: Any
+    dtype: Any
+    size: Any
+    stride: Any
+    offset: Any
+    layout: Any
+    device: Any
+    requires_grad: Any
+    state: Any = None
+
+
+class LazyParameter(Rebuilt):
+    """torch.nn.parameter.UninitializedParameter: no shape before the first forward."""
+
+    requires_grad: Any = True
+
+
+class LazyBuffer(Rebuilt):
+    """torch.nn.parameter.UninitializedBuffer."""
+
+    requires_grad: Any = False
+
+
 class Parameter(Rebuilt):
     """torch._utils._rebuild_parameter and _rebuild_parameter_with_state."""
 
@@ -107,12 +164,24 @@ class Parameter(Rebuilt):
 
 
 class Subclass(Rebuilt):
-    """torch._tensor._rebuild_from_type_v2: a tensor with attributes of its own."""
+    """torch._tensor._rebuild_from_type_v2, and _rebuild_from_type before it: a tensor with attributes."""
 
     rebuild: Any
     type: Any
     args: Any
     state: Any = None
+
+
+class Unread:
+    """What any other `_rebuild...` function returns: a tensor of which nothing is known but its name."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **__: Any) -> Unread:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Nothing of it is understood."""
 
 
 class Mapping(dict[Any, Any]):
@@ -170,5 +239,19 @@ KNOWN: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): MetaTensor,
     ("torch._utils", "_rebuild_parameter"): Parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): Parameter,
+    ("torch._utils", "_rebuild_nested_tensor"): NestedTensor,
+    ("torch.nested._internal.nested_tensor", "_rebuild_njt"): JaggedTensor,
+    ("torch._utils", "_rebuild_wrapper_subclass"): WrapperTensor,
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): DeviceTensor,
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): DeviceTensor,
+    ("torch._utils", "_rebuild_xla_tensor"): DeviceTensor,
+    ("torch._tensor", "_rebuild_from_type"): Subclass,
     ("torch._tensor", "_rebuild_from_type_v2"): Subclass,
+    ("torch.nn.parameter", "UninitializedParameter"): LazyParameter,
+    ("torch.nn.parameter", "UninitializedBuffer"): LazyBuffer,
 }
+
+
+def rebuilds_a_tensor(name: str) -> bool:
+    """Whether a global that is not among the known ones is, by its name, a function that rebuilds tensors."""
+    return name.startswith("_rebuild") and ("tensor" in name or "param" in name)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
+from itertools import repeat
+from operator import attrgetter, mul
 from typing import Any, Literal
 
 import msgspec
 
 Kind = Literal["parameter", "buffer", "unknown"]
 
-#: Bytes of one element, by the name torch gives the dtype (`torch.` left out).
+#: Bytes of one element, by the name torch gives the dtype (`torch.` left out): torch's own `itemsize`.
+#: It is 1 for the narrow integers too, which torch keeps one to a byte.
 ITEMSIZE: dict[str, int] = {
     "bool": 1,
     "uint8": 1,
@@ -30,19 +34,50 @@ ITEMSIZE: dict[str, int] = {
     "bfloat16": 2,
     "float32": 4,
     "float64": 8,
+    "float4_e2m1fn_x2": 1,
     "complex32": 4,
+    "bcomplex32": 4,
     "complex64": 8,
     "complex128": 16,
     "qint8": 1,
     "quint8": 1,
     "qint32": 4,
-}
+    "quint4x2": 1,
+    "quint2x4": 1,
+    "bits1x8": 1,
+    "bits2x4": 1,
+    "bits4x2": 1,
+    "bits8": 1,
+    "bits16": 2,
+} | {f"{sign}int{bits}": 1 for sign in ("", "u") for bits in range(1, 8)}
+
+#: Values that one element of a packed dtype holds: for these, torch's shape counts bytes.
+PACKED = {"float4_e2m1fn_x2": 2, "bits1x8": 8, "bits2x4": 4, "bits4x2": 2}
+#: Elements in a byte of the dtypes whose shape counts elements; each row (last dimension) begins a new byte.
+ROW_PACKED = {"quint4x2": 2, "quint2x4": 4}
+#: The dtype of a tensor of which the file does not say one that is known here.
+UNKNOWN = "unknown"
 
 
 @cache
 def can_require_grad(dtype: str) -> bool:
     """Whether torch lets a tensor of this dtype require grad: floating point and complex ones only."""
-    return dtype.startswith(("float", "bfloat", "complex"))
+    return dtype.startswith(("float", "bfloat", "complex", "bcomplex"))
+
+
+@cache
+def _why_no_grad(dtype: str) -> str:
+    """What a dtype that takes no gradient is, in a few words."""
+    if dtype in ROW_PACKED:
+        return f"quantized, {ROW_PACKED[dtype]} elements packed in a byte"
+    if dtype.startswith("q"):
+        return "quantized"
+    if dtype.startswith("bits"):
+        return "raw bits"
+    narrow = dtype.removeprefix("u").removeprefix("int")
+    if narrow in ("1", "2", "3", "4", "5", "6", "7"):
+        return f"{narrow}-bit integers"
+    return {"bool": "truth values", UNKNOWN: "a dtype not known here"}.get(dtype, "integers")
 
 
 class Storage(msgspec.Struct, frozen=True, gc=False):
@@ -62,17 +97,36 @@ class Storage(msgspec.Struct, frozen=True, gc=False):
     stride: tuple[int, ...] | None = None
 
 
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """How a tensor is kept that is not one block of elements with strides.
+
+    Attributes:
+        what: for people: "sparse_csr", "nested", "meta", "Int8Tensor", "quint4x2".
+        bytes: of all its parts in the file: a sparse tensor's indices and values, a subclass's inner tensors,
+            the packed rows; of a nested tensor its values, of a meta tensor what it would take. Without the
+            scales and zero points of torch's own quantized tensors, which torch does not count either.
+        fixed: why it cannot require grad, in a few words; "" where only the dtype decides.
+    """
+
+    what: str
+    bytes: int
+    fixed: str = ""
+
+
 class TensorInfo(msgspec.Struct, frozen=True, gc=False):
     """One named tensor of a checkpoint, as its header tells it.
 
     Attributes:
         name: dotted, after unwrapping; the key that the model's state_dict uses.
-        shape: one int per dimension; () for a scalar.
+        shape: one int per dimension; () for a scalar. As torch tells it: of a sparse or distributed tensor
+            the whole; of a nested one that of its `values()`; (0,) where the file does not say.
         dtype: torch's name without `torch.`, e.g. "bfloat16".
         kind: "parameter" or "buffer" where that is known, else "unknown".
         requires_grad: as stored; None where the file stores none (a plain state_dict never does).
-        storage: where its bytes lie; None where the format keeps none.
+        storage: where its bytes lie; None where the format keeps none. Where `stored` names
+            parts, it says only which tensors are one.
         guessed: True where `kind` was inferred from the name or the dtype and could be wrong.
+        stored: how it is kept where that is not one block with strides.
     """
 
     name: str
@@ -82,25 +136,41 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
     requires_grad: bool | None = None
     storage: Storage | None = None
     guessed: bool = False
+    stored: Stored | None = None
 
     @property
     def elements(self) -> int:
-        """How many elements the shape holds; 1 for a scalar."""
-        return math.prod(self.shape)
+        """How many values it holds; 1 for a scalar, two for each element of float4_e2m1fn_x2."""
+        return math.prod(self.shape) * PACKED.get(self.dtype, 1)
 
     @property
     def bytes(self) -> int:
-        """Size of the tensor's own elements, in bytes."""
+        """Size of the tensor's own elements, in bytes; of its parts where it has any (see `Stored`)."""
+        if self.stored is not None:
+            return self.stored.bytes
         return math.prod(self.shape) * ITEMSIZE.get(self.dtype, 0)
 
     @property
     def fixed(self) -> str:
         """Why this tensor cannot be toggled, in a few words; empty where it can."""
+        if self.stored is not None and self.stored.fixed:
+            return f"{self.stored.what}: {self.stored.fixed}"
         if self.kind == "buffer":
             return "buffer: no gradient ever reaches it"
         if not can_require_grad(self.dtype):
-            return f"{self.dtype}: only floating point and complex tensors can require grad"
+            return f"{self.dtype}: {_why_no_grad(self.dtype)}, which cannot require grad"
         return ""
+
+
+def counts(tensors: Sequence[TensorInfo]) -> tuple[list[int], list[int]]:
+    """The elements and the bytes of each; in C as far as it goes, since there may be a million."""
+    dtypes = list(map(attrgetter("dtype"), tensors))
+    elements = list(map(math.prod, map(attrgetter("shape"), tensors)))
+    nbytes = list(map(mul, elements, map(ITEMSIZE.get, dtypes, repeat(0))))
+    odd = any(map(attrgetter("stored"), tensors)) or not PACKED.keys().isdisjoint(dtypes)
+    if odd:
+        return [tensor.elements for tensor in tensors], [tensor.bytes for tensor in tensors]
+    return elements, nbytes
 
 
 class Passed(msgspec.Struct, frozen=True):

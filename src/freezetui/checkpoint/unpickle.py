@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from freezetui.checkpoint.globals import is_foreign
 from freezetui.checkpoint.meter import Metered
 from freezetui.checkpoint.opcodes import pickle_end
-from freezetui.checkpoint.standins import KNOWN, STORAGES, Opaque
+from freezetui.checkpoint.standins import KNOWN, STORAGES, Opaque, Unread, rebuilds_a_tensor
 from freezetui.checkpoint.tensors import ITEMSIZE
 from freezetui.checkpoint.text import printable
 from freezetui.errors import CheckpointError
@@ -100,6 +100,8 @@ class _Unpickler(pickle.Unpickler):
         known = KNOWN.get((module, name))
         if known is not None:
             return known
+        if rebuilds_a_tensor(name):
+            return Unread
         return type(name.rpartition(".")[2] or "_", (Opaque,), {"__module__": module, "__slots__": ()})
 
 

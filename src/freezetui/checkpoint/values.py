@@ -8,25 +8,39 @@ from operator import mul
 from typing import Any
 
 from freezetui.checkpoint.kinds import KindGuesser
+from freezetui.checkpoint.parts import PARTS, Head, PartsReader, unpacked
 from freezetui.checkpoint.standins import (
     STORAGES,
-    MetaTensor,
+    LazyBuffer,
+    LazyParameter,
     Opaque,
     Parameter,
     QuantizedTensor,
-    SparseTensor,
     Subclass,
     Tensor,
     TypedTensor,
+    Unread,
+    WrapperTensor,
 )
-from freezetui.checkpoint.tensors import ITEMSIZE, Kind, Storage, TensorInfo
+from freezetui.checkpoint.tensors import ITEMSIZE, UNKNOWN, Kind, Storage, Stored, TensorInfo
 
-REBUILT = frozenset((Tensor, TypedTensor, QuantizedTensor, SparseTensor, MetaTensor, Parameter, Subclass))
+REBUILT = PARTS | {
+    Tensor,
+    TypedTensor,
+    QuantizedTensor,
+    LazyParameter,
+    LazyBuffer,
+    Parameter,
+    Subclass,
+    Unread,
+}
 _DTYPES = frozenset(STORAGES.values())
 #: torch counts elements in an int64.
 _MOST_ELEMENTS = 2**63 - 1
 _MOST_DIMENSIONS = 1000
 _MOST_WRAPPERS = 8
+_UNREAD = Stored("unknown", 0, "a kind of tensor that is not read here")
+_LAZY = Stored("uninitialized", 0, "it has no shape before the first forward")
 
 _Shape = tuple[int, ...]
 
@@ -41,9 +55,10 @@ class TensorReader:
     def __init__(self, kinds: KindGuesser) -> None:
         self._kinds = kinds
         self._shapes: dict[_Shape, tuple[_Shape, _Shape]] = {}
+        self._parts = PartsReader(self._head_of, self._known, _dtype_name)
 
-    def info(self, name: str, value: Any, kind: Kind = "unknown", live: bool = False) -> TensorInfo | None:
-        """The tensor's header; None where the pickle says nothing sensible about it.
+    def info(self, name: str, value: Any, kind: Kind = "unknown", live: bool = False) -> TensorInfo:
+        """The tensor's header; one of unknown dtype where the pickle says nothing sensible about it.
 
         Args:
             live: it belongs to a pickled module, so that its own flag means something. A state_dict's tensors
@@ -54,8 +69,8 @@ class TensorReader:
             value, requires_grad = _unwrap(value)
         head = self._head(value)
         if head is None:
-            return None
-        shape, dtype, storage = head
+            return TensorInfo(name, (0,), UNKNOWN, kind, requires_grad, None, False, _UNREAD)
+        shape, dtype, storage, stored = head
         if requires_grad is not None:
             kind = "parameter" if kind == "unknown" else kind
         elif live:
@@ -65,25 +80,30 @@ class TensorReader:
         guessed = False
         if kind == "unknown":
             kind, guessed = self._kinds.kind(name, dtype)
-        return TensorInfo(name, shape, dtype, kind, requires_grad, storage, guessed)
+        return TensorInfo(name, shape, dtype, kind, requires_grad, storage, guessed, stored)
 
     def nbytes(self, value: Any) -> int:
-        """The bytes of a tensor's elements; 0 where the pickle says nothing sensible about it."""
-        head = self._head(value if type(value) is Tensor else _unwrap(value)[0])
-        return prod(head[0]) * ITEMSIZE.get(head[1], 0) if head else 0
+        """The bytes of a tensor's elements or parts; 0 where the pickle says nothing sensible about it."""
+        head = self._head_of(value)
+        if head is None:
+            return 0
+        return head[3].bytes if head[3] is not None else prod(head[0]) * ITEMSIZE.get(head[1], 0)
 
-    def _head(self, value: Any) -> tuple[_Shape, str, Storage | None] | None:
-        """Shape, dtype and storage."""
+    def _head_of(self, value: Any) -> Head | None:
+        """`_head`, whatever stands around the tensor."""
+        return self._head(value if type(value) is Tensor else _unwrap(value)[0])
+
+    def _head(self, value: Any) -> Head | None:
+        """Shape, dtype, storage, and how it is kept where that is not one block."""
         kind = type(value)
         if kind is Tensor or kind is QuantizedTensor:
             dtype = _storage_dtype(value.storage)
         elif kind is TypedTensor:
             dtype = _dtype_name(value.dtype) if _storage_dtype(value.storage) else None
-        elif kind is MetaTensor:
-            dtype, known = _dtype_name(value.dtype), self._known(value.size)
-            return (known[0], dtype, None) if dtype and known else None
-        elif kind is SparseTensor:
-            return self._sparse_head(value.data)
+        elif kind in PARTS:
+            return self._parts.head(value)
+        elif kind is LazyParameter or kind is LazyBuffer:
+            return (0,), UNKNOWN, None, _LAZY
         else:
             return None
         known, stride, offset = self._known(value.size), value.stride, value.offset
@@ -97,16 +117,8 @@ class TensorReader:
         pid = value.storage
         if len(pid) > 5 and type(pid[5]) is tuple:  # torch before 0.4: (key, offset, elements) of a view
             offset += pid[5][1] if len(pid[5]) > 1 and type(pid[5][1]) is int else 0
-        return shape, dtype, Storage(pid[2], offset, stride)
-
-    def _sparse_head(self, data: Any) -> tuple[_Shape, str, None] | None:
-        """From (indices..., values, size[, is_coalesced]): the size, and the dtype of the values."""
-        if type(data) is not tuple or len(data) < 3:
-            return None
-        last = len(data) - 2 if type(data[-1]) is bool else len(data) - 1
-        head = self._head(data[last - 1]) if type(data[last - 1]) is Tensor else None
-        known = self._known(data[last])
-        return (known[0], head[1], None) if head and known else None
+        stored = unpacked(dtype, shape) if kind is QuantizedTensor else None
+        return shape, dtype, Storage(pid[2], offset, stride), stored
 
     def _known(self, shape: Any) -> tuple[_Shape, _Shape] | None:
         """The shape and a contiguous tensor's strides; None for no shape, or more elements than torch counts.
@@ -135,17 +147,24 @@ def _contiguous(shape: _Shape) -> _Shape:
 
 
 def _unwrap(value: Any) -> tuple[Any, bool | None]:
-    """Off with Parameter and subclass; the flag is a Parameter's own, None without one."""
+    """Off with Parameter and subclass; the flag is a parameter's own, None where it is none."""
     requires_grad: bool | None = None
     for _ in range(_MOST_WRAPPERS):
         if type(value) is Parameter:
             requires_grad = value.requires_grad is True
             value = value.data
+        elif type(value) is LazyParameter:
+            return value, value.requires_grad is True
         elif type(value) is Subclass and _is_rebuilt(value.rebuild) and type(value.args) is tuple:
+            state = value.state
             try:
                 value = value.rebuild(*value.args)
             except TypeError:
                 return None, None
+            if type(value) is WrapperTensor:
+                value.state = state
+            if _is_parameter(state):
+                requires_grad = getattr(value, "requires_grad", None) is True
         else:
             break
     return value, requires_grad
@@ -154,6 +173,13 @@ def _unwrap(value: Any) -> tuple[Any, bool | None]:
 def _is_rebuilt(rebuild: Any) -> bool:
     """Whether it is one of our classes; anything else may not be hashable, or take for ever to hash."""
     return isinstance(rebuild, type) and rebuild in REBUILT
+
+
+def _is_parameter(state: Any) -> bool:
+    """Whether nn.Parameter was called with the subclass: it stays of its class, and keeps a mark."""
+    if type(state) is tuple and state:  # (attributes, slots)
+        state = state[0]
+    return isinstance(state, dict) and state.get("_is_param") is True
 
 
 def _storage_dtype(pid: Any) -> str | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise, repeat
-from math import prod
-from operator import attrgetter, itemgetter, mul
+from itertools import accumulate, pairwise
+from operator import itemgetter
 
-from freezetui.checkpoint.tensors import ITEMSIZE, TensorInfo
+from freezetui.checkpoint.tensors import TensorInfo, counts
 from freezetui.freeze.preorder import preorder
 
 
@@ -65,9 +64,7 @@ class ParamTree:
             laid_out = preorder([tensor.name for tensor in self.tensors], root)
             assert laid_out is not None
         self.names, self.depths, self.parents, self.first, self.end, self.leaf, self.position = laid_out
-        elements = list(map(prod, map(attrgetter("shape"), self.tensors)))
-        sizes = map(ITEMSIZE.get, map(attrgetter("dtype"), self.tensors), repeat(0))
-        nbytes = list(map(mul, elements, sizes))
+        elements, nbytes = counts(self.tensors)
         self.elements_before = _sums(elements)
         self.bytes_before = _sums(nbytes)
         self.tie_groups, self.ties = _ties(self.tensors, elements)

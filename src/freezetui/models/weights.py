@@ -27,6 +27,8 @@ def load_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     with open_weights(checkpoint) as weights:
         for info in checkpoint.tensors:
+            if info.stored is not None:
+                raise _unmappable(info.name, info.stored.what)
             storage = info.storage or Storage(info.name)
             place, known = (storage.key, info.dtype), (storage, info.shape, info.dtype)
             if known not in views:
@@ -35,6 +37,13 @@ def load_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
                 views[known] = _strided(storages[place], info, storage)
             tensors[info.name] = views[known]
     return tensors
+
+
+def _unmappable(name: str, what: str) -> ModelError:
+    return ModelError(
+        f"{name} is no block of numbers that can be mapped into memory, but a tensor of the kind {what}.",
+        "Save it as a dense tensor to check this file.",
+    )
 
 
 def _flat(info: TensorInfo, raw: memoryview) -> Tensor:
