@@ -303,7 +303,9 @@ def test_lazy_modules(write: Write) -> None:
             lazy = tensor.fixed == "uninitialized: it has no shape before the first forward"
             assert lazy and tensor.shape == (0,) and tensor.bytes == 0
             assert tensor.name not in flags or tensor.requires_grad is True
-        assert not checkpoint.warnings
+        # A lazy module is pickled with its hooks, which getattr fetches: attacks use it as well.
+        hooks = ["this file would import __builtin__.getattr"] if saved is model else []
+        assert [warning[: len(hooks[0])] for warning in checkpoint.warnings] == hooks
 
 
 def same_as_module(path: Path, model: nn.Module) -> None:
