@@ -7,7 +7,7 @@ from mmap import mmap
 from typing import Any, NamedTuple
 
 from freezetui.checkpoint.unpickle import Unpickled, read_pickle
-from freezetui.checkpoint.zipdir import STORED, Member, Stream, ZipDirectory
+from freezetui.checkpoint.zipdir import STORED, Member, ZipDirectory
 from freezetui.errors import CheckpointError
 
 _MOST_PICKLE = 2**29
@@ -23,28 +23,31 @@ class Archive(NamedTuple):
     foreign: tuple[str, ...]
 
 
-def read_zip(file: Stream, size: int, source: str) -> Archive:
+def read_zip(directory: ZipDirectory, source: str) -> Archive:
     """The object in a zip archive's `data.pkl`.
 
     Raises:
         CheckpointError: no such archive, or a damaged one.
     """
-    unpickled = read_pickle(_pickle_bytes(ZipDirectory(file, size, source), source), source)
+    unpickled = read_pickle(_pickle_bytes(directory, source), source)
     return Archive(unpickled.value, unpickled.foreign)
 
 
 def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:
-    """The members that hold storages, by key: `archive/data/0` -> "0".
+    """The members that hold storages, by key: `archive/data/0` -> "0"; of torch.export `weight_0`.
 
     Raises:
         CheckpointError: the storages were written on a machine of the other byte order.
     """
-    prefix = _data_pickle(directory, source).name.removesuffix("data.pkl")
+    if has_pickle(directory):
+        top, folder = _data_pickle(directory, source).name.removesuffix("data.pkl"), "data/"
+    else:
+        top, folder = next(directory.members()).name.partition("/")[0] + "/", "data/weights/"
     found: dict[str, Member] = {}
     for member in directory.members():
-        if member.name.startswith(prefix + "data/"):
-            found[member.name[len(prefix) + 5 :]] = member
-        elif member.name == prefix + "byteorder" and member.size < 16:
+        if member.name.startswith(top + folder):
+            found[member.name[len(top + folder) :]] = member
+        elif member.name == top + "byteorder" and member.size < 16:
             _check_order(directory.read(member) != b"big", source)
     return found
 
@@ -111,16 +114,18 @@ def _pickle_bytes(directory: ZipDirectory, source: str) -> bytes:
     return directory.read(member)
 
 
+def has_pickle(directory: ZipDirectory) -> bool:
+    """Whether torch.save or torch.jit.save wrote an archive."""
+    return any(_is_pickle(member.name) for member in directory.members())
+
+
 def _data_pickle(directory: ZipDirectory, source: str) -> Member:
     """torch writes `data.pkl` first, so that the search ends at once."""
-    names: list[str] = []
     for member in directory.members():
         if _is_pickle(member.name):
             _check_alone(directory, source)
             return member
-        if len(names) < 100:
-            names.append(member.name)
-    what, hint = _other_zip(names)
+    what, hint = _other_zip([member.name for _, member in zip(range(100), directory.members(), strict=False)])
     raise CheckpointError(f"{source} is a zip archive, but {what}.", hint)
 
 
@@ -141,8 +146,8 @@ def _check_alone(directory: ZipDirectory, source: str) -> None:
 
 
 def _other_zip(names: list[str]) -> tuple[str, str]:
-    if any("/data/weights/" in name or name.endswith("/archive_format") for name in names):
-        return "one that torch.export wrote (.pt2)", "Save model.state_dict() with torch.save."
+    if any(name.endswith("/archive_format") for name in names):
+        return "one of torch.export without weights", "Save the exported program again."
     if any(name.endswith(".npy") for name in names):
         return "one of NumPy arrays (.npz)", "Convert it to a PyTorch state_dict first."
     if any(name.endswith(".weights.h5") for name in names):

@@ -65,6 +65,12 @@ def read_folder(folder: Place, key: str | None, progress: Callable[[str], None])
     """
     names = folder.files()
     name = printable(folder.source)
+    if ".metadata" in names:
+        from freezetui.checkpoint.dcp import read_dcp
+
+        checkpoint = read_dcp(folder, key)
+        if checkpoint is not None:
+            return checkpoint
     for preference in _PREFERENCES:
         found = [each for each in names if preference.fullmatch(each)]
         if len(found) == 1:

@@ -26,10 +26,7 @@ def read_file(opened: Opened, key: str | None) -> Checkpoint:
 
         return read_safetensors(file, size, name, key)
     if kind == "zip":
-        from freezetui.checkpoint.archives import read_zip
-        from freezetui.checkpoint.layout import lay_out
-
-        return lay_out(read_zip(file, size, name), name, "zip", key)
+        return _read_zip(opened, key)
     if kind == "gguf":
         from freezetui.checkpoint.gguf import read_gguf
 
@@ -40,6 +37,22 @@ def read_file(opened: Opened, key: str | None) -> Checkpoint:
 
     what, hint = seems(head)
     raise CheckpointError(f"{name} {what}.", hint)
+
+
+def _read_zip(opened: Opened, key: str | None) -> Checkpoint:
+    from freezetui.checkpoint.archives import has_pickle, read_zip
+    from freezetui.checkpoint.layout import lay_out
+    from freezetui.checkpoint.zipdir import ZipDirectory
+
+    file, size, _, name = opened
+    directory = ZipDirectory(file, size, name)
+    if not has_pickle(directory):
+        from freezetui.checkpoint.pt2 import contents, read_pt2
+
+        found = contents(directory)
+        if found.weights or found.old:
+            return read_pt2(file, directory, found, name, key)
+    return lay_out(read_zip(directory, name), name, "zip", key)
 
 
 def _read_legacy(opened: Opened, key: str | None) -> Checkpoint:

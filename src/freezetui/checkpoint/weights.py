@@ -99,6 +99,11 @@ def _mapped(part: Part) -> Mapped:
             f"{printable(part.source)} is not on this machine: for the sanity step all weights are needed.",
             "Download it, and check the copy.",
         )
+    if part.source.endswith(".metadata"):
+        raise CheckpointError(
+            f"{printable(part.source)} is of a distributed checkpoint, whose weights lie in pieces.",
+            "Join them: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pth",
+        )
     with opened(part.source) as (file, size, head, name):
         if size != part.size:
             raise CheckpointError(f"{name} has changed since it was opened.", "Open it again.")

@@ -1,0 +1,101 @@
+"""Folders of torch.distributed.checkpoint: `.metadata` is a pickle with every tensor's shape and dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from freezetui.checkpoint.archives import Archive
+from freezetui.checkpoint.layout import lay_out
+from freezetui.checkpoint.places import Place
+from freezetui.checkpoint.standins import Opaque, TypedTensor
+from freezetui.checkpoint.tensors import Checkpoint, Part
+from freezetui.checkpoint.unpickle import read_pickle
+from freezetui.errors import CheckpointError
+
+METADATA = ".metadata"
+_MODULE = "torch.distributed.checkpoint"
+_MOST_METADATA = 2**29
+
+
+def read_dcp(folder: Place, key: str | None) -> Checkpoint | None:
+    """The Checkpoint in a folder; None where its `.metadata` is something else.
+
+    Raises:
+        CheckpointError: `.metadata` is damaged, or holds no state_dict.
+    """
+    place = folder.inside(METADATA)
+    with place.opened() as opened:
+        if opened.size > _MOST_METADATA:
+            raise CheckpointError(f"{opened.name} is too large for metadata.", "It may be hostile.")
+        unpickled = read_pickle(opened.file.read(opened.size), opened.name)
+        state = _state(unpickled.value, "Metadata")
+        if not isinstance(state, dict):
+            return None
+        root = _nested(state.get("state_dict_metadata"), state.get("planner_data"))
+        # pathlib stands in it where the writer was given a path, and is of no consequence.
+        foreign = tuple(name for name in unpickled.foreign if not name.startswith("pathlib."))
+        checkpoint = lay_out(Archive(root, foreign), opened.name, "distributed", key)
+    size = opened.size + sum(_lengths(state.get("storage_data")))
+    return msgspec.structs.replace(checkpoint, size=size, parts=(Part(place.source, opened.size),))
+
+
+def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
+    """The dict that was saved, as far as the metadata tells: tensors without data, all else as it stands."""
+    root: dict[Any, Any] = {}
+    paths = paths if isinstance(paths, dict) else {}
+    for name, value in entries.items() if isinstance(entries, dict) else ():
+        path = paths.get(name)
+        steps = path if type(path) is tuple and path and all(type(s) in (str, int) for s in path) else (name,)
+        level = root
+        for step in steps[:-1]:
+            level = level.setdefault(step, {})
+            if not isinstance(level, dict):
+                level = root.setdefault(f"{name} (under a tensor)", {})
+        level[steps[-1]] = _tensor(name, value) or value
+    return root
+
+
+def _tensor(name: Any, value: Any) -> TypedTensor | None:
+    """A stand-in for a tensor as torch.save would have written it; None for what is no tensor."""
+    state = _state(value, "TensorStorageMetadata")
+    if not isinstance(state, dict) or type(name) is not str:
+        return None
+    properties, size = _state(state.get("properties"), "TensorProperties"), state.get("size")
+    if type(properties) is tuple and properties:
+        dtype, requires_grad = properties[0], len(properties) > 2 and properties[2] is True
+    elif isinstance(properties, dict):
+        dtype, requires_grad = properties.get("dtype"), properties.get("requires_grad") is True
+    else:
+        return None
+    storage = ("storage", "uint8", name, "cpu", 0)
+    return TypedTensor(storage, 0, size, _contiguous(size), requires_grad, None, dtype)
+
+
+def _contiguous(size: Any) -> Any:
+    """The strides of a whole tensor; nothing sensible for what is no shape, which the reader refuses then."""
+    if type(size) is not tuple or not all(type(each) is int and 0 <= each < 2**63 for each in size):
+        return None
+    strides, step = [], 1
+    for each in reversed(size):
+        strides.append(step)
+        step *= max(each, 1)
+    return tuple(reversed(strides))
+
+
+def _lengths(entries: Any) -> Iterator[int]:
+    """The bytes of each piece in the `.distcp` files."""
+    for value in entries.values() if isinstance(entries, dict) else ():
+        state = _state(value, "_StorageInfo")
+        length = state.get("length") if isinstance(state, dict) else None
+        if type(length) is int and 0 <= length < 2**63:
+            yield length
+
+
+def _state(value: Any, name: str) -> Any:
+    """The attributes of an instance of one of the module's classes; None for anything else."""
+    kind = type(value)
+    is_known = isinstance(value, Opaque) and kind.__module__.startswith(_MODULE) and kind.__name__ == name
+    return value.state if is_known else None
