@@ -6,6 +6,8 @@ import sys
 from mmap import mmap
 from typing import Any, NamedTuple
 
+from freezetui.checkpoint.modules import is_script
+from freezetui.checkpoint.script import Declared, declared
 from freezetui.checkpoint.unpickle import Unpickled, read_pickle
 from freezetui.checkpoint.zipdir import STORED, Member, ZipDirectory
 from freezetui.errors import CheckpointError
@@ -17,10 +19,17 @@ _PREAMBLE = 3
 
 
 class Archive(NamedTuple):
-    """The object that an archive holds, made of stand-ins, and the foreign globals that its pickle names."""
+    """What an archive holds.
+
+    Attributes:
+        value: the object, made of stand-ins.
+        foreign: the foreign globals that its pickle names.
+        declared: of TorchScript, what its code declares of each class.
+    """
 
     value: Any
     foreign: tuple[str, ...]
+    declared: Declared = {}
 
 
 def read_zip(directory: ZipDirectory, source: str) -> Archive:
@@ -30,7 +39,8 @@ def read_zip(directory: ZipDirectory, source: str) -> Archive:
         CheckpointError: no such archive, or a damaged one.
     """
     unpickled = read_pickle(_pickle_bytes(directory, source), source)
-    return Archive(unpickled.value, unpickled.foreign)
+    code = declared(directory) if is_script(unpickled.value) else {}
+    return Archive(unpickled.value, unpickled.foreign, code)
 
 
 def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:

@@ -15,6 +15,7 @@ from freezetui.checkpoint.modules import is_script, module_tensors
 from freezetui.checkpoint.packed import is_packed, packed_tensors
 from freezetui.checkpoint.passed import Summary
 from freezetui.checkpoint.prefixes import common_prefix
+from freezetui.checkpoint.script import Declared
 from freezetui.checkpoint.standins import Mapping
 from freezetui.checkpoint.tensors import ITEMSIZE, UNKNOWN, Checkpoint, Kind, TensorInfo
 from freezetui.checkpoint.text import printable
@@ -42,7 +43,7 @@ def lay_out(archive: Archive, source: str, container: str, key: str | None) -> C
         raise CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
     chosen = choose(candidates, key, source)
     types: dict[str, str] = {}
-    names, values, kinds = _columns(chosen, types, source)
+    names, values, kinds = _columns(chosen, types, archive.declared, source)
     prefix = common_prefix(names)
     if prefix:
         names = [name[len(prefix) :] for name in names]
@@ -65,12 +66,12 @@ def lay_out(archive: Archive, source: str, container: str, key: str | None) -> C
 
 
 def _columns(
-    chosen: Candidate, types: dict[str, str], source: str
+    chosen: Candidate, types: dict[str, str], code: Declared, source: str
 ) -> tuple[list[str], Iterable[Any], Iterable[Kind]]:
     """Names, stand-ins and kinds of the tensors; no tuple for each, since there may be 100,000."""
     held = chosen.value
     if not isinstance(held, dict):
-        named = list(module_tensors(held, types, source))
+        named = list(module_tensors(held, types, code, source))
         return (
             [name for name, _, _ in named],
             [value for _, value, _ in named],

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from freezetui.checkpoint.packed import is_packed, packed_tensors
+from freezetui.checkpoint.script import Declared
 from freezetui.checkpoint.standins import Opaque
 from freezetui.checkpoint.tensors import Kind
 from freezetui.checkpoint.values import REBUILT
@@ -35,11 +36,12 @@ def is_script(value: Any) -> bool:
     return isinstance(value, Opaque) and type(value).__module__.startswith(_SCRIPT)
 
 
-def module_tensors(root: Opaque, types: dict[str, str], source: str) -> Iterator[Named]:
+def module_tensors(root: Opaque, types: dict[str, str], code: Declared, source: str) -> Iterator[Named]:
     """The persistent tensors of a module, in state_dict's order.
 
     Args:
         types: filled with class names by module path.
+        code: of TorchScript, what each class declares.
 
     Raises:
         CheckpointError: the modules are nested without end.
@@ -51,7 +53,7 @@ def module_tensors(root: Opaque, types: dict[str, str], source: str) -> Iterator
         if not is_module(module):
             continue
         types[prefix[:-1]] = f"{type(module).__module__}.{type(module).__name__}"
-        tensors, children = _parts(module)
+        tensors, children = _script_parts(module, code) if is_script(module) else _parts(module)
         for name, value, kind in tensors:
             spent += len(prefix) + len(name) + _ALLOWANCE
             yield prefix + name, value, kind
@@ -61,13 +63,20 @@ def module_tensors(root: Opaque, types: dict[str, str], source: str) -> Iterator
         stack.extend((f"{prefix}{name}.", depth + 1, child) for name, child in reversed(children))
 
 
+def _script_parts(module: Opaque, code: Declared) -> tuple[list[Named], list[tuple[str, Any]]]:
+    """TorchScript keeps all attributes in one dict; which are parameters and which buffers its code says."""
+    state = module.state
+    children = [(name, value) for name, value in _items(state) if is_script(value)]
+    lists = code.get(f"{type(module).__module__}.{type(module).__name__}")
+    if lists is None:
+        return _tensors(state, "unknown"), children
+    parameters, buffers = ({name: state.get(name) for name in names} for names in lists)
+    return _tensors(parameters, "parameter") + _tensors(buffers, "buffer"), children
+
+
 def _parts(module: Opaque) -> tuple[list[Named], list[tuple[str, Any]]]:
     """The tensors and the submodules that a module holds directly."""
     state = module.state
-    if is_script(module):
-        # TorchScript keeps all attributes in one dict, and does not say which tensors are buffers.
-        tensors = _tensors(state, "unknown")
-        return tensors, [(name, value) for name, value in _items(state) if is_script(value)]
     transient = _names(state.get("_non_persistent_buffers_set"))
     parameters = _tensors(state.get("_parameters"), "parameter")
     buffers = [named for named in _tensors(state.get("_buffers"), "buffer") if named[0] not in transient]
