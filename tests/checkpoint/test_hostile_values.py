@@ -97,3 +97,43 @@ def test_a_file_that_shrinks_while_it_is_read(
             assert str(error).isprintable()
         else:
             assert found.tensors == expected  # it had read all it needed before
+
+
+NO_PROTOCOL = {"doubling": DOUBLING[2:], "deep": DEEP[2:]}
+KEYS = {
+    "SETITEM": b"}hdNs",
+    "SETITEMS": b"}(hdNu",
+    "DICT": b"(hdNd",
+    "a set": b"\x8f(hd\x90",
+    "a frozenset": b"(hd\x91",
+    "an OrderedDict": b"ccollections\nOrderedDict\n)RhdNs",
+    "an OrderedDict of pairs": b"ccollections\nOrderedDict\n](hdN\x86e\x85R",
+    "an OrderedDict of lists": b"ccollections\nOrderedDict\n](](hdNee\x85R",
+    "a set that is called": b"c__builtin__\nset\n](hde\x85R",
+    "attributes": b"ca\nb\n)R}hdNsb",
+    "a framed one": b"\x95\x10\0\0\0\0\0\0\0}(hdNuNNNNNNNNNNNN000000000000",
+}
+
+
+@pytest.mark.parametrize("depth", NO_PROTOCOL)
+@pytest.mark.parametrize("place", KEYS)
+def test_keys_that_hash_for_ever_are_never_hashed(tmp_path: Path, place: str, depth: str) -> None:
+    path = zipped(b"\x80\x04" + NO_PROTOCOL[depth] + KEYS[place] + b".", tmp_path / "odd.pth")
+    code = (
+        "import sys; from freezetui.checkpoint.open import *; from freezetui.errors import *\n"
+        "try: open_checkpoint(sys.argv[1])\n"
+        "except CheckpointError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "odd.pth" in done.stdout
+
+
+def test_keys_that_real_files_have_are_kept(write: Callable[..., Path]) -> None:
+    saved = {"model": {"a": torch.ones(2)}, ("a", 1): 1, (("x", 2), 0.5): 2, 7: 3, None: 4, "set": {1, 2}}
+    for protocol in (1, 2, 4):
+        path = write(saved)
+        torch.save(saved, path, pickle_protocol=protocol)
+        checkpoint = open_checkpoint(path)
+        assert [tensor.name for tensor in checkpoint.tensors] == ["a"]
+        assert len(checkpoint.passed_over) == 5

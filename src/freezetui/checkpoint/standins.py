@@ -33,6 +33,8 @@ STORAGES = {
 
 
 _MOST_ARGUMENTS = 1000
+#: A key may be a tuple: of so many parts, so deep; sixteen to the third power take no time to hash.
+_MOST_IN_KEY, _DEEPEST_KEY = 16, 3
 
 
 class Rebuilt(msgspec.Struct):
@@ -184,14 +186,40 @@ class Unread:
         """Nothing of it is understood."""
 
 
-class Mapping(dict[Any, Any]):
+class Checked(dict[Any, Any]):
+    """A dict that looks at a key before it hashes it.
+
+    A tuple that holds itself doubled sixty times hashes for ever, one that is a million deep overflows the
+    stack, and neither can be interrupted.
+    """
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any, _set: Any = dict.__setitem__) -> None:
+        """Raises ValueError where the key is a tuple of more than a few plain values."""
+        if key.__class__ is tuple and not _is_small(key):
+            raise ValueError("a key that is no plain value")
+        _set(self, key, value)
+
+
+def _is_small(key: tuple[Any, ...], depth: int = 0) -> bool:
+    return (
+        len(key) <= _MOST_IN_KEY
+        and depth < _DEEPEST_KEY
+        and all(type(part) is not tuple or _is_small(part, depth + 1) for part in key)
+    )
+
+
+class Mapping(Checked):
     """Stands for OrderedDict, defaultdict and their like; `state` keeps attributes such as `_metadata`."""
 
     __slots__ = ("state",)
 
     def __init__(self, *args: Any) -> None:
         if args and isinstance(args[0], list | dict):
-            self.update(args[0])
+            items = args[0].items() if isinstance(args[0], dict) else args[0]
+            for key, value in items:
+                self[key] = value
             # Moved, not copied: else a pickle could copy one long list a million times.
             args[0].clear()
 

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from freezetui.checkpoint.globals import is_foreign
 from freezetui.checkpoint.meter import Metered
-from freezetui.checkpoint.opcodes import pickle_end
-from freezetui.checkpoint.standins import KNOWN, STORAGES, Opaque, Unread, rebuilds_a_tensor
+from freezetui.checkpoint.opcodes import SAFE_DICT, made_safe, walk
+from freezetui.checkpoint.standins import KNOWN, STORAGES, Checked, Opaque, Unread, rebuilds_a_tensor
 from freezetui.checkpoint.tensors import ITEMSIZE
 from freezetui.checkpoint.text import printable
 from freezetui.errors import CheckpointError
@@ -49,10 +49,10 @@ def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = 
         CheckpointError: the pickle is damaged, breaks off, or claims more memory than there is.
     """
     try:
-        end = pickle_end(data, start)
-        if end - start > _MOST_PICKLE:
+        walked = walk(data, start)
+        if walked.end - start > _MOST_PICKLE:
             raise MemoryError
-        stream = cast(BinaryIO, io.BufferedReader(Metered(data[start:end]), _BUFFER))
+        stream = cast(BinaryIO, io.BufferedReader(Metered(made_safe(data, start, walked)), _BUFFER))
         unpickler = _LegacyUnpickler(stream) if legacy else _Unpickler(stream)
         value = unpickler.load()
     except EOFError:
@@ -69,7 +69,7 @@ def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = 
         raise CheckpointError(
             f"{source} holds a damaged pickle ({problem}).", "Fetch or save the file again."
         ) from None
-    return Unpickled(value, end, tuple(unpickler.foreign), unpickler.storages)
+    return Unpickled(value, walked.end, tuple(unpickler.foreign), unpickler.storages)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -93,6 +93,8 @@ class _Unpickler(pickle.Unpickler):
         return known
 
     def _stand_in(self, module: str, name: str) -> Any:
+        if (module, name) == SAFE_DICT:
+            return Checked
         if module.partition(".")[0] == "torch" and name in STORAGES:
             return STORAGES[name]
         if is_foreign(module, name) and len(self.foreign) < _MOST_FOREIGN:
