@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import repeat
 from math import prod
 from operator import attrgetter
 
@@ -110,15 +111,20 @@ def tensors_of(entries: Mapping[str, Entry]) -> tuple[tuple[TensorInfo, ...], st
     names = natural_order(entries)
     prefix = common_prefix(names)
     cut = len(prefix)
-    kind_of = KindGuesser(name[cut:] for name in names).kind
-    tensors: list[TensorInfo] = []
-    for name in names:
-        entry, short = entries[name], name[cut:]
-        dtype = DTYPES[entry.dtype]
-        kind, guessed = kind_of(short, dtype)
-        shape, stored = (entry.shape, None) if entry.dtype not in _NARROW else _narrow(entry)
-        tensors.append(TensorInfo(short, shape, dtype, kind, None, None, guessed, stored))
-    return tuple(tensors), prefix
+    shorts = [name[cut:] for name in names] if cut else names
+    held = list(map(entries.__getitem__, names))
+    theirs = list(map(attrgetter("dtype"), held))
+    dtypes = list(map(DTYPES.__getitem__, theirs))
+    kinds, guesses = zip(*map(KindGuesser(shorts).kind, shorts, dtypes), strict=True) if names else ((), ())
+    # A million tensors have few shapes: each is kept once.
+    each = list(map(attrgetter("shape"), held))
+    shapes = map(dict[tuple[int, ...], tuple[int, ...]]().setdefault, each, each)
+    columns = shorts, shapes, dtypes, kinds, repeat(None), repeat(None), guesses
+    if _NARROW.keys().isdisjoint(theirs):
+        return tuple(map(TensorInfo, *columns)), prefix
+    narrow = [_narrow(entry) if entry.dtype in _NARROW else (entry.shape, None) for entry in held]
+    parts = [shape for shape, _ in narrow], [stored for _, stored in narrow]
+    return tuple(map(TensorInfo, shorts, parts[0], *columns[2:], parts[1])), prefix
 
 
 def _narrow(entry: Entry) -> tuple[tuple[int, ...], Stored | None]:
