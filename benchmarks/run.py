@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import growth
 import keys
 import startup
 from harness import Row
@@ -14,6 +15,7 @@ from make_inputs import CACHE, MANY_SAFETENSORS
 
 HERE = Path(__file__).resolve().parent
 PARTS = ("startup", "keys", "sanity")
+ON_DEMAND = ("growth",)
 
 
 def main() -> None:
@@ -21,10 +23,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each case (default: 5)")
     parser.add_argument("--peers", metavar="PATH", help="where sft and safe-view are, instead of PATH")
-    parser.add_argument("--only", choices=PARTS, action="append", help="a part of the table")
+    parser.add_argument("--only", choices=PARTS + ON_DEMAND, action="append", help="a part of the table")
     parser.add_argument("--device", default="cpu", help="of the sanity step (default: cpu)")
     options = parser.parse_args()
     parts = options.only or PARTS
+    if "growth" in parts:
+        growth.measure()
+        return
     if not MANY_SAFETENSORS.exists():
         print(f"writing {CACHE}", file=sys.stderr)
         subprocess.run([sys.executable, HERE / "make_inputs.py"], check=True)

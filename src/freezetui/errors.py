@@ -26,6 +26,10 @@ class CheckpointError(FreezeTuiError):
     """A file that cannot be read as a checkpoint."""
 
 
+class CutShortError(CheckpointError):
+    """A file that ends in the middle of what it holds."""
+
+
 class MissingFileError(CheckpointError):
     """A file that is not there."""
 

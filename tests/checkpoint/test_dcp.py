@@ -84,6 +84,22 @@ def test_other_files_called_metadata(tmp_path: Path) -> None:
     assert [tensor.name for tensor in open_checkpoint(tmp_path).tensors] == ["a"]
 
 
+def test_a_damaged_one_hides_nothing_else(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / ".metadata").write_bytes(b"nothing")
+    assert [tensor.name for tensor in open_checkpoint(tmp_path).tensors] == ["a"]
+
+
+def test_over_a_network(tmp_path: Path) -> None:
+    import fsspec
+
+    save(dict(trained()[0].state_dict()), tmp_path)
+    files = fsspec.filesystem("memory")
+    files.put(str(tmp_path), "/dcp", recursive=True)
+    assert open_checkpoint("memory://dcp").tensors == open_checkpoint(tmp_path).tensors
+    files.rm("/dcp", recursive=True)
+
+
 def test_damaged(tmp_path: Path) -> None:
     save(dict(trained()[0].state_dict()), tmp_path)
     content = (tmp_path / ".metadata").read_bytes()

@@ -90,6 +90,41 @@ def test_every_bit(program: ExportedProgram, tmp_path: Path) -> None:
     assert loaded["tied.weight"] is loaded["head.weight"]
 
 
+def test_the_old_layout_says_how_to_check_it(program: ExportedProgram, tmp_path: Path) -> None:
+    path = saved(program, tmp_path / "net.pt2", "old")
+    with pytest.raises(CheckpointError, match=r"before 2.7"):
+        load_tensors(open_checkpoint(path))
+
+
+def test_objects_among_the_constants(program: ExportedProgram, tmp_path: Path) -> None:
+    path = saved(program, tmp_path / "net.pt2", "new")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = (name for name in members if name.endswith("constants_config.json"))
+    custom = b'{"config": {"x": {"path_name": "custom_obj_0", "is_param": false, "use_pickle": true'
+    members[name] = custom + b', "tensor_meta": null}, ' + members[name].partition(b'{"config": {')[2]
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, data in members.items():
+            archive.writestr(member, data)
+    assert open_checkpoint(path).passed_over[0].what == "2 tensors, 20 B"
+
+
+def test_subclasses_are_no_plain_elements(tmp_path: Path) -> None:
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    model = nn.Sequential(nn.Linear(128, 128, bias=False)).to(torch.bfloat16)
+    quantize_(model, Int8WeightOnlyConfig())
+    path = tmp_path / "q.pt2"
+    torch.export.save(torch.export.export(model, (torch.ones(1, 128, dtype=torch.bfloat16),)), path)
+    checkpoint = open_checkpoint(path)
+    expected = torch.export.load(path).state_dict
+    assert [(t.name, t.shape) for t in checkpoint.tensors] == [
+        (n, tuple(t.shape)) for n, t in expected.items()
+    ]
+    with pytest.raises(Exception, match="of the kind subclass"):
+        load_tensors(checkpoint)
+
+
 def test_every_dtype_of_the_schema() -> None:
     assert {int(n): str(dtype)[6:] for dtype, n in _TORCH_TO_SERIALIZE_DTYPE.items()} == _DTYPES
 

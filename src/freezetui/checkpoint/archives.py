@@ -59,6 +59,11 @@ def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:
             found[member.name[len(top + folder) :]] = member
         elif member.name == top + "byteorder" and member.size < 16:
             _check_order(directory.read(member) != b"big", source)
+        elif member.name.startswith("serialized_state_dict"):
+            raise CheckpointError(
+                f"{source} is of torch.export before 2.7, which keeps its weights in an archive inside.",
+                "Load it and save its state_dict with torch.save to check it.",
+            )
     return found
 
 

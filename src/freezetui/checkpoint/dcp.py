@@ -17,7 +17,7 @@ from freezetui.errors import CheckpointError
 
 METADATA = ".metadata"
 _MODULE = "torch.distributed.checkpoint"
-_MOST_METADATA = 2**29
+_MOST_METADATA, _DEEPEST = 2**29, 64
 
 
 def read_dcp(folder: Place, key: str | None) -> Checkpoint | None:
@@ -48,7 +48,7 @@ def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
     paths = paths if isinstance(paths, dict) else {}
     for name, value in entries.items() if isinstance(entries, dict) else ():
         path = paths.get(name)
-        steps = path if type(path) is tuple and path and all(type(s) in (str, int) for s in path) else (name,)
+        steps = path if _is_path(path) else (name,)
         level = root
         for step in steps[:-1]:
             level = level.setdefault(step, {})
@@ -56,6 +56,12 @@ def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
                 level = root.setdefault(f"{name} (under a tensor)", {})
         level[steps[-1]] = _tensor(name, value) or value
     return root
+
+
+def _is_path(value: Any) -> bool:
+    """Whether it leads through nested dicts; a long tuple that all names share would cost endless time."""
+    is_short = type(value) is tuple and 0 < len(value) <= _DEEPEST
+    return is_short and all(type(step) in (str, int) for step in value)
 
 
 def _tensor(name: Any, value: Any) -> TypedTensor | None:

@@ -65,12 +65,17 @@ def read_folder(folder: Place, key: str | None, progress: Callable[[str], None])
     """
     names = folder.files()
     name = printable(folder.source)
+    problem: CheckpointError | None = None
     if ".metadata" in names:
         from freezetui.checkpoint.dcp import read_dcp
 
-        checkpoint = read_dcp(folder, key)
-        if checkpoint is not None:
-            return checkpoint
+        try:
+            checkpoint = read_dcp(folder, key)
+        except CheckpointError as error:
+            problem = error  # unless something else lies beside it
+        else:
+            if checkpoint is not None:
+                return checkpoint
     for preference in _PREFERENCES:
         found = [each for each in names if preference.fullmatch(each)]
         if len(found) == 1:
@@ -83,7 +88,7 @@ def read_folder(folder: Place, key: str | None, progress: Callable[[str], None])
             shown = ", ".join(printable(each[:100]) for each in found[:8])
             more = f" and {len(found) - 8:,} more" if len(found) > 8 else ""
             raise CheckpointError(f"{name} holds several checkpoints: {shown}{more}.", "Pass one of them.")
-    raise CheckpointError(
+    raise problem or CheckpointError(
         f"{name} is a folder without a checkpoint.",
         "Pass a folder with .safetensors, .bin, .pth or a .metadata file in it, or the file itself.",
     )

@@ -68,8 +68,8 @@ def _script_parts(module: Opaque, code: Declared) -> tuple[list[Named], list[tup
     state = module.state
     children = [(name, value) for name, value in _items(state) if is_script(value)]
     lists = code.get(f"{type(module).__module__}.{type(module).__name__}")
-    if lists is None:
-        return _tensors(state, "unknown"), children
+    if lists is None:  # without any code all that is known are the names; else it is no module
+        return [] if code else _tensors(state, "unknown"), children
     parameters, buffers = ({name: state.get(name) for name in names} for names in lists)
     return _tensors(parameters, "parameter") + _tensors(buffers, "buffer"), children
 

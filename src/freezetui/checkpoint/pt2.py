@@ -9,7 +9,7 @@ import msgspec
 
 from freezetui.checkpoint.archives import read_zip
 from freezetui.checkpoint.layout import lay_out
-from freezetui.checkpoint.tensors import ITEMSIZE, Checkpoint, Passed, Storage, TensorInfo
+from freezetui.checkpoint.tensors import ITEMSIZE, Checkpoint, Passed, Storage, Stored, TensorInfo
 from freezetui.checkpoint.text import printable
 from freezetui.checkpoint.zipdir import STORED, Member, Stream, ZipDirectory
 from freezetui.errors import CheckpointError
@@ -60,7 +60,8 @@ class _Meta(msgspec.Struct):
 class _Entry(msgspec.Struct):
     path_name: str
     is_param: bool
-    tensor_meta: _Meta
+    tensor_meta: _Meta | None
+    use_pickle: bool = False
 
 
 class _Config(msgspec.Struct):
@@ -143,6 +144,8 @@ def _config(directory: ZipDirectory, member: Member, source: str) -> dict[str, _
 def _info(name: str, entry: _Entry) -> TensorInfo:
     """Raises ValueError where the numbers make no sense."""
     meta = entry.tensor_meta
+    if meta is None:
+        raise ValueError(name)
     shape = tuple(size.as_int for size in meta.sizes)
     stride = tuple(step.as_int for step in meta.strides)
     offset = meta.storage_offset.as_int
@@ -158,23 +161,25 @@ def _info(name: str, entry: _Entry) -> TensorInfo:
         "parameter" if entry.is_param else "buffer",
         meta.requires_grad if entry.is_param else None,
         Storage(entry.path_name, offset, None if stride == contiguous else stride),
+        # A subclass lies in its member as torch.save writes it, not as plain elements.
+        stored=Stored("subclass", _nbytes(meta)) if entry.use_pickle else None,
     )
+
+
+def _nbytes(meta: _Meta) -> int:
+    return prod(size.as_int for size in meta.sizes) * ITEMSIZE.get(_DTYPES.get(meta.dtype, ""), 0)
 
 
 def _constants(directory: ZipDirectory, member: Member | None, source: str) -> tuple[Passed, ...]:
     """Tensors that the graph holds and the state_dict does not, non-persistent buffers among them."""
     if member is None:
         return ()
-    entries = _config(directory, member, source)
-    if not entries:
+    # Custom objects among them have no meta.
+    metas = [e.tensor_meta for e in _config(directory, member, source).values() if e.tensor_meta is not None]
+    if not metas:
         return ()
-    nbytes = sum(
-        prod(size.as_int for size in entry.tensor_meta.sizes)
-        * ITEMSIZE.get(_DTYPES.get(entry.tensor_meta.dtype, ""), 0)
-        for entry in entries.values()
-    )
-    tensors = "1 tensor" if len(entries) == 1 else f"{len(entries):,} tensors"
-    return (Passed("constants", f"{tensors}, {nbytes:,} B"),)
+    tensors = "1 tensor" if len(metas) == 1 else f"{len(metas):,} tensors"
+    return (Passed("constants", f"{tensors}, {sum(map(_nbytes, metas)):,} B"),)
 
 
 class _Window:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freezetui.checkpoint.sniff import Opened, container
 from freezetui.checkpoint.tensors import Checkpoint
-from freezetui.errors import CheckpointError
+from freezetui.errors import CheckpointError, CutShortError
 
 #: How much of a legacy file is read at first: where every byte is fetched, and on this machine.
 _FIRST_FETCH, _FIRST_READ, _MOST_READ = 1 << 12, 1 << 20, 1 << 30
@@ -67,7 +67,7 @@ def _read_legacy(opened: Opened, key: str | None) -> Checkpoint:
         file.seek(0)
         try:
             archive = read_legacy(file.read(min(length, size)), size, name)
-        except CheckpointError:
+        except CutShortError:
             if length >= min(size, _MOST_READ):
                 raise
             length *= 2

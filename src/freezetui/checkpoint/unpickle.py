@@ -13,7 +13,7 @@ from freezetui.checkpoint.opcodes import SAFE_DICT, made_safe, walk
 from freezetui.checkpoint.standins import KNOWN, STORAGES, Checked, Opaque, Unread, rebuilds_a_tensor
 from freezetui.checkpoint.tensors import ITEMSIZE
 from freezetui.checkpoint.text import printable
-from freezetui.errors import CheckpointError
+from freezetui.errors import CheckpointError, CutShortError
 
 _MOST_PICKLE = 2**29
 _MOST_GLOBALS = 20_000
@@ -56,7 +56,7 @@ def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = 
         unpickler = _LegacyUnpickler(stream) if legacy else _Unpickler(stream)
         value = unpickler.load()
     except EOFError:
-        raise CheckpointError(
+        raise CutShortError(
             f"{source} breaks off in the middle.", "The download or the copy was cut short; fetch it again."
         ) from None
     except (MemoryError, RecursionError):

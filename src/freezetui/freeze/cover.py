@@ -124,7 +124,10 @@ def _merge(paths: list[_Path]) -> list[_Path]:
     before = len(paths) + 1
     while len(paths) < before:
         before = len(paths)
-        for position in range(len(paths[0])):
+        # Where all are the same nothing joins, and a path may be 2,000 segments deep.
+        first = paths[0]
+        varying = [i for i in range(len(first)) if any(path[i] != first[i] for path in paths)]
+        for position in varying:
             merged: dict[tuple[_Path, _Path], tuple[str, ...]] = {}
             for path in paths:
                 rest = (path[:position], path[position + 1 :])
