@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freezetui.checkpoint.tensors import Storage, TensorInfo
 from freezetui.freeze.plan import FIXED, FROZEN, TRAINABLE, FreezePlan
+from freezetui.freeze.rules import Rule, overlay
+from freezetui.freeze.tree import ParamTree
 
 from .conftest import trees
 
@@ -108,3 +113,19 @@ def test_toggling_twice_a_uniform_range_changes_nothing(tree):
     assert plan.totals_over(everything).trainable.tensors == 0
     plan.toggle(everything)
     assert bytes(plan.states) == bytes(FreezePlan(tree).states)
+
+
+def test_a_file_in_which_all_tensors_are_one_takes_no_time():
+    storage = Storage("0")
+    tree = ParamTree(
+        [TensorInfo(f"l.{i}.w", (2,), "float32", "parameter", None, storage) for i in range(20_000)]
+    )
+    plan = FreezePlan(tree)
+    started = monotonic()
+    assert plan.set([(i, i + 1) for i in range(0, 20_000, 2)], False) == 20_000
+    assert plan.invert([(0, 20_000)]) == 20_000
+    trains = overlay([Rule("freeze", "l.{0..5000}.w")], tree, bytearray(b"\1" * 20_000))
+    assert not any(trains)
+    assert [index for index, _ in tree.groups_of(range(20_000))] == [0]
+    assert tree.tied_to(0, 3) == [1, 2, 3]
+    assert monotonic() - started < 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import chain, starmap
 from typing import Literal, NamedTuple
 
 from freezetui.freeze.tree import ParamTree
@@ -103,10 +104,10 @@ class FreezePlan:
 
     def invert(self, spans: Iterable[tuple[int, int]]) -> int:
         """Freeze what trains and train what is frozen, as one edit; returns how many tensors changed."""
-        new = bytearray(self.states)
+        new, spans = bytearray(self.states), list(spans)
         for start, stop in spans:
             new[start:stop] = self.states[start:stop].translate(_INVERT)
-            self._tie(new, self.tree.tied_in(start, stop))
+        self._tie(new, chain.from_iterable(starmap(self.tree.tied_in, spans)))
         return self._commit(new)
 
     def toggle(self, spans: Sequence[tuple[int, int]]) -> int:
@@ -160,10 +161,10 @@ class FreezePlan:
         return Tally(count, elements, nbytes)
 
     def _edit(self, spans: Iterable[tuple[int, int]], table: bytes) -> int:
-        new = bytearray(self.states)
+        new, spans = bytearray(self.states), list(spans)
         for start, stop in spans:
             new[start:stop] = new[start:stop].translate(table)
-            self._tie(new, self.tree.tied_in(start, stop))
+        self._tie(new, chain.from_iterable(starmap(self.tree.tied_in, spans)))
         return self._commit(new)
 
     def _with(self, trains: bytes | bytearray) -> bytearray:
@@ -176,8 +177,8 @@ class FreezePlan:
 
     def _tie(self, states: bytearray, indices: Iterable[int]) -> None:
         """Give whatever is tied to one of `indices` its state."""
-        for index in indices:
-            for member in self.tree.tie_groups[index]:
+        for index, group in self.tree.groups_of(indices):
+            for member in group:
                 states[member] = states[index]
 
     def _commit(self, new: bytearray) -> int:

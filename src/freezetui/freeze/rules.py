@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from itertools import islice
+from itertools import chain, islice, starmap
 from typing import Literal
 
 import msgspec
@@ -40,11 +40,12 @@ def overlay(rules: Iterable[Rule], tree: ParamTree, trains: bytearray) -> bytear
     """
     for rule in rules:
         value = b"\1" if rule.action == "train" else b"\0"
-        for start, stop in matched(rule.pattern, tree):
+        spans = matched(rule.pattern, tree)
+        for start, stop in spans:
             trains[start:stop] = value * (stop - start)
-            for index in tree.tied_in(start, stop):
-                for member in tree.tie_groups[index]:
-                    trains[member] = value[0]
+        for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
+            for member in group:
+                trains[member] = value[0]
     return trains
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from operator import itemgetter
 
@@ -134,6 +134,23 @@ class ParamTree:
     def tied_in(self, start: int, stop: int) -> list[int]:
         """The tensors of a range that are tied to any other, in order."""
         return _within(self._tied, start, stop)
+
+    def tied_to(self, index: int, most: int) -> list[int]:
+        """The other tensors that are one with this; the first `most` of them."""
+        group = self.tie_groups.get(index, ())
+        return [member for member in group[: most + 1] if member != index][:most]
+
+    def groups_of(self, indices: Iterable[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """The tie groups of tied tensors, each once, with the first of `indices` that is in it.
+
+        All tensors of a file may be one: what is done for each member must not be done for each of them.
+        """
+        seen: set[int] = set()
+        for index in indices:
+            group = self.tie_groups[index]
+            if group[0] not in seen:
+                seen.add(group[0])
+                yield index, group
 
 
 def _sums(values: Sequence[int]) -> Sequence[int]:

@@ -12,6 +12,8 @@ from freezetui.freeze.blocks import repeats
 from freezetui.freeze.plan import FreezePlan, Tally
 from freezetui.plain import numbers
 
+#: Of a file in which all tensors are one, every name would list all the others.
+_MOST_TIED = 64
 _SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed ", "fixed": "· fixed "}
 
 
@@ -41,7 +43,7 @@ def show_json(checkpoint: Checkpoint, plan: FreezePlan, architecture: str) -> di
                 "kind": tensor.kind,
                 "requires_grad": tensor.requires_grad,
                 "frozen": plan.states[index] == 0,
-                "tied_to": [tree.tensors[i].name for i in tree.tie_groups.get(index, ()) if i != index],
+                "tied_to": [tree.tensors[i].name for i in tree.tied_to(index, _MOST_TIED)],
             }
             for index, tensor in enumerate(tree.tensors)
         ],

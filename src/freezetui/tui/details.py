@@ -15,6 +15,9 @@ from freezetui.session import Session
 from freezetui.tui.outcome import outcome_of
 from freezetui.tui.rows import Rows
 
+#: Names of tied tensors in the pane.
+_MOST_TIED = 30
+
 _STATE = {
     "frozen": "frozen: requires_grad = False",
     "trainable": "trainable: requires_grad = True",
@@ -55,7 +58,7 @@ def one_line(session: Session, rows: Rows, node: int) -> Text:
         numbers.size(tensor.bytes),
     ]
     index = session.tree.first[node]
-    others = [session.tree.tensors[i].name for i in session.tree.tie_groups.get(index, ()) if i != index]
+    others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MOST_TIED)]
     parts += [tensor.fixed] if tensor.fixed else []
     parts += [f"tied to {printable(', '.join(others))}"] if others else []
     return Text.assemble((f" {printable(tensor.name)}", "bold"), f"  {', '.join(parts)}")
@@ -78,7 +81,7 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
         lines.append(Text(tensor.fixed))
     if tensor.requires_grad is not None:
         lines.append(Text(f"stored in the file: requires_grad = {tensor.requires_grad}", "dim"))
-    others = [session.tree.tensors[i].name for i in session.tree.tie_groups.get(index, ()) if i != index]
+    others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MOST_TIED)]
     if others:
         lines += [
             Text(),
@@ -86,6 +89,8 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
             Text("counted once, toggled together:"),
         ]
         lines += [Text(f"= {printable(name)}") for name in others]
+        more = len(session.tree.tie_groups[index]) - 1 - len(others)
+        lines += [Text(f"and {more:,} more")] if more else []
     seen = outcome_of(session, tensor.name)
     return [*lines, Text(), *(Text(line) for line in seen)] if seen else lines
 
