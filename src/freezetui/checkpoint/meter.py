@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import time
+from collections.abc import Sequence
 
 #: Resident bytes that reading may add: a base, and for each byte of the pickle. Real checkpoints take 7 to 15
 #: (see docs/hostile.md), chains of tuples 84. And never more than this share of the machine's memory.
@@ -18,19 +19,19 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Metered(io.RawIOBase):
-    """The bytes of one pickle.
+    """One pickle, given in pieces, which are not copied.
 
     `readinto` raises MemoryError where reading takes more memory or time than a pickle of this length has
     reason to. Two pieces lie 64 KiB apart, in which memory grows by 14 MiB at most.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
         super().__init__()
-        self._stream = io.BytesIO(data)
-        self._most_memory = _resident() + min(
-            _BASE_BYTES + _BYTES_PER_BYTE * len(data), _SHARE * _installed()
-        )
-        self._end = time.thread_time() + _BASE_SECONDS + len(data) / _BYTES_PER_SECOND
+        self._pieces, self._offset = iter(pieces), 0
+        self._piece: bytes | memoryview = b""
+        length = sum(map(len, pieces))
+        self._most_memory = _resident() + min(_BASE_BYTES + _BYTES_PER_BYTE * length, _SHARE * _installed())
+        self._end = time.thread_time() + _BASE_SECONDS + length / _BYTES_PER_SECOND
 
     def readable(self) -> bool:
         """It is."""
@@ -40,7 +41,18 @@ class Metered(io.RawIOBase):
         """The next piece."""
         if time.thread_time() > self._end or _resident() > self._most_memory:
             raise MemoryError
-        return self._stream.readinto(buffer)
+        filled = 0
+        while filled < len(buffer):
+            if self._offset == len(self._piece):
+                piece = next(self._pieces, None)
+                if piece is None:
+                    break
+                self._piece, self._offset = piece, 0
+            taken = self._piece[self._offset : self._offset + len(buffer) - filled]
+            buffer[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            self._offset += len(taken)
+        return filled
 
 
 def _resident() -> int:

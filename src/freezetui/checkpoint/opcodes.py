@@ -93,15 +93,14 @@ def walk(data: bytes | mmap, start: int = 0) -> Walked:
     return walked
 
 
-def made_safe(data: bytes | mmap, start: int, walked: Walked) -> bytes:
-    """The pickle without opcodes that hash. It holds no offsets, so that it may grow."""
-    if not walked.hashing:
-        return data[start : walked.end]
-    pieces, done = [], start
+def made_safe(data: bytes | mmap, start: int, walked: Walked) -> list[bytes | memoryview]:
+    """The pickle without opcodes that hash, in pieces of `data`. It holds no offsets, so that it may grow."""
+    view, done = memoryview(data), start
+    pieces: list[bytes | memoryview] = []
     for at in walked.hashing:
-        pieces += [data[done:at], _SAFE[data[at]]]
+        pieces += [view[done:at], _SAFE[data[at]]]
         done = at + 1
-    return b"".join([*pieces, data[done : walked.end]])
+    return [*pieces, view[done : walked.end]]
 
 
 def _walked(data: bytes | mmap, start: int) -> Walked:
