@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from freezetui.checkpoint.tensors import Kind, can_require_grad
 
@@ -39,6 +39,17 @@ class KindGuesser:
                 return self._of_factor(name, dtype)
             known = self._known[key] = _by_name(*key)
         return known
+
+    def columns(self, names: Sequence[str], dtypes: Sequence[str]) -> tuple[Iterable[Kind], Iterable[bool]]:
+        """The kinds, and whether each is a guess, as `kind` tells them; equal ends are settled once."""
+        ends = list(zip([name[name.rfind(".") + 1 :] for name in names], dtypes, strict=True))
+        settled = {end: _by_name(*end) for end in set(ends)}
+        if any(last.endswith("_v") for last, _ in settled):
+            each = list(map(self.kind, names, dtypes))
+            return [kind for kind, _ in each], [guessed for _, guessed in each]
+        kinds = {end: kind for end, (kind, _) in settled.items()}
+        guesses = {end: guessed for end, (_, guessed) in settled.items()}
+        return map(kinds.__getitem__, ends), map(guesses.__getitem__, ends)
 
     def _of_factor(self, name: str, dtype: str) -> tuple[Kind, bool]:
         """`weight_v` is a buffer of spectral_norm, beside `weight_u`, but a parameter of weight_norm."""

@@ -115,7 +115,7 @@ def tensors_of(entries: Mapping[str, Entry]) -> tuple[tuple[TensorInfo, ...], st
     held = list(map(entries.__getitem__, names))
     theirs = list(map(attrgetter("dtype"), held))
     dtypes = list(map(DTYPES.__getitem__, theirs))
-    kinds, guesses = zip(*map(KindGuesser(shorts).kind, shorts, dtypes), strict=True) if names else ((), ())
+    kinds, guesses = KindGuesser(shorts).columns(shorts, dtypes)
     # A million tensors have few shapes: each is kept once.
     each = list(map(attrgetter("shape"), held))
     shapes = map(dict[tuple[int, ...], tuple[int, ...]]().setdefault, each, each)
