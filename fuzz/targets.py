@@ -85,13 +85,23 @@ def index(data: bytes, folder: Path) -> Path:
     return folder
 
 
+def metadata(data: bytes, folder: Path) -> Path:
+    """The bytes are the `.metadata` of a distributed checkpoint."""
+    (folder / ".metadata").write_bytes(data)
+    return folder
+
+
 TARGETS: dict[str, Callable[[bytes, Path], Path]] = {
     "whole": whole,
     "pickled": pickled,
     "built": built,
     "header": header,
     "index": index,
+    "metadata": metadata,
 }
+
+#: Real files that take long to make lie in the corpus under this name.
+SEED_FILES = "seed-*"
 
 
 def attempt(target: str, data: bytes) -> str:
@@ -147,6 +157,9 @@ def seeds() -> dict[str, list[bytes]]:
     found["index"].append(
         b'{"metadata": {}, "weight_map": {"a": "shard.safetensors", "b": "other.safetensors"}}'
     )
+    for target in TARGETS:
+        files = sorted((Path(__file__).parent / "corpus" / target).glob(SEED_FILES))
+        found[target] += [file.read_bytes() for file in files]
     return found
 
 
