@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
+from time import perf_counter
+
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from freezetui.checkpoint.tensors import Storage, TensorInfo
+from freezetui.freeze.cover import choose_rules
+from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
 
 from .conftest import tensors, trees
@@ -81,3 +87,23 @@ def test_an_lstm_shares_storage_without_being_tied():
 def test_scattered_tensors_come_together():
     tree = ParamTree([TensorInfo(n, (1,), "float32") for n in ("a.x", "b.x", "a.y")])
     assert [t.name for t in tree.tensors] == ["a.x", "a.y", "b.x"]
+
+
+@pytest.mark.slow
+def test_ten_times_the_tensors_take_about_ten_times_as_long():
+    def seconds(blocks: int) -> float:
+        names = [
+            f"layers.{i}.{kind}.{leaf}" for i in range(blocks) for kind in "abcde" for leaf in ("w", "b")
+        ]
+        tensors = [TensorInfo(name, (2, 3), "float32", "parameter") for name in names]
+        best = inf
+        for _ in range(3):
+            started = perf_counter()
+            tree = ParamTree(tensors)
+            plan = FreezePlan(tree)
+            plan.set([(0, len(tensors))], False)
+            choose_rules(tree, plan.trains())
+            best = min(best, perf_counter() - started)
+        return best
+
+    assert seconds(10_000) < 40 * seconds(1_000)  # a square would take a hundred times as long
