@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -38,6 +38,11 @@ Examples:
 Exit codes: 0 fine or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
 """
+
+#: What click 8.2 and later raise where the arguments are missing altogether.
+_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+#: What a shell makes of a program that ctrl-c has ended.
+_INTERRUPTED = 130
 
 
 class _Commands(click.Group):
@@ -72,7 +77,7 @@ def main() -> None:
     """
 
 
-@main.command(name="open")
+@main.command(name="open", short_help="Choose in the terminal; without one, print as show does.")
 @paths_argument
 @key_option
 @config_option
@@ -96,7 +101,7 @@ def open_command(paths: tuple[str, ...], **options: Any) -> None:
     sys.exit(code or 0)
 
 
-@main.command()
+@main.command(short_help="Print the tree with counts and states.")
 @paths_argument
 @key_option
 @config_option
@@ -107,7 +112,7 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
     _show(_options(paths, **options), depth, as_json)
 
 
-@main.command()
+@main.command(short_help="Write a freeze config without the TUI.")
 @paths_argument
 @key_option
 @click.option("--freeze", cls=InOrder, multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
@@ -142,7 +147,7 @@ def plan(
     click.echo("\n".join(totals_lines(session.plan)))
 
 
-@main.command()
+@main.command(short_help="Run the sanity step, and compare bit for bit.")
 @paths_argument
 @key_option
 @config_option
@@ -153,10 +158,10 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     from freezetui.sanity.client import run_check
 
     session = _session(_options(paths, **options))
-    if not session.asked and not _may_import(session):
+    if not session.architecture.asked and not _may_import(session):
         raise FreezeTuiError(
-            f"{session.config_path} asks to import and run {session.architecture}.",
-            f"If you trust it, pass --architecture {session.architecture}",
+            f"{session.config_path} asks to import and run {session.architecture.spec}.",
+            f"If you trust it, pass --architecture {session.architecture.spec}",
         )
     for line in session.differences:
         click.echo(f"{session.config_path.name}: {line}", err=True)
@@ -197,16 +202,16 @@ def _show(options: Options, depth: int | None, as_json: bool) -> None:
     if as_json:
         from freezetui.plain.json_text import json_text
 
-        document = show_json(session.checkpoint, session.plan, session.architecture)
+        document = show_json(session.checkpoint, session.plan, session.architecture.spec)
         click.echo(json_text(document))
     else:
-        click.echo("\n".join(show_lines(session.checkpoint, session.plan, session.label, depth)))
+        click.echo("\n".join(show_lines(session.checkpoint, session.plan, session.architecture.label, depth)))
 
 
 def _may_import(session: Session) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    question = f"{session.config_path.name} asks to import and run {session.architecture}. Do it?"
+    question = f"{session.config_path.name} asks to import and run {session.architecture.spec}. Do it?"
     return click.confirm(question, err=True)
 
 
@@ -229,13 +234,29 @@ def run() -> None:
     # What is imported and read lives to the end; looking through it for garbage is a fifth of the start.
     gc.disable()
     try:
-        main(prog_name="freezetui")
-    except FreezeTuiError as error:
-        from freezetui.checkpoint.text import printable
-
-        click.echo(f"freezetui: {printable(str(error))}", err=True)
+        sys.exit(main(prog_name="freezetui", standalone_mode=False))
+    except _HELP as error:
+        error.show()
         sys.exit(2)
-    except BrokenPipeError:
-        # Whoever read the output has enough; without this Python complains while it flushes.
+    except click.UsageError as error:
+        where = f" See {error.ctx.command_path} --help." if error.ctx else ""
+        _end(f"{' '.join(error.format_message().split())}{where}", 2)
+    except FreezeTuiError as error:
+        _end(str(error), 2)
+    except click.Abort:
+        _end("interrupted", _INTERRUPTED)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Stdout takes no more; without this Python complains once again while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)  # whoever read the output has enough
+        _end(f"The output cannot be written: {error.strerror}.", 2)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    from freezetui.checkpoint.text import printable
+
+    click.echo(f"freezetui: {printable(message)}", err=True)
+    sys.exit(code)

@@ -1,12 +1,15 @@
-"""The options that commands share, and how their values are read."""
+"""The options that commands share, and how their values are read; in the terminal, too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
+
+from freezetui.errors import FreezeTuiError
 
 paths_argument = click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str, readable=False)
@@ -52,40 +55,102 @@ def _device(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
+_arg_option = click.option(
+    "--arg",
+    "arguments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_pair,
+    help="For the architecture.",
+)
+_input_option = click.option("--input", metavar="SHAPE", callback=_shape, help="One example, e.g. 3,224,224.")
+_model_options = (
+    click.option(
+        "--architecture",
+        metavar="SPEC",
+        default="",
+        help="torchvision:NAME, package.module:callable or path/to/file.py:callable.",
+    ),
+    _arg_option,
+    _input_option,
+    click.option(
+        "--device",
+        default="auto",
+        metavar="DEVICE",
+        show_default=True,
+        callback=_device,
+        help="auto, cpu, cuda, cuda:N or mps.",
+    ),
+    click.option(
+        "--steps",
+        type=click.IntRange(1, 1000),
+        metavar="N",
+        default=3,
+        show_default=True,
+        help="Optimizer steps.",
+    ),
+    click.option(
+        "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Ends a check that hangs."
+    ),
+)
+
+
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of the sanity step."""
-    for option in reversed(
-        (
-            click.option(
-                "--architecture",
-                metavar="SPEC",
-                default="",
-                help="torchvision:NAME, package.module:callable or path/to/file.py:callable.",
-            ),
-            click.option(
-                "--arg",
-                "arguments",
-                multiple=True,
-                metavar="NAME=VALUE",
-                callback=_pair,
-                help="For the architecture.",
-            ),
-            click.option("--input", metavar="SHAPE", callback=_shape, help="One example, e.g. 3,224,224."),
-            click.option(
-                "--device",
-                default="auto",
-                show_default=True,
-                callback=_device,
-                help="auto, cpu, cuda[:n] or mps.",
-            ),
-            click.option("--steps", type=click.IntRange(1, 1000), default=3, show_default=True),
-            click.option(
-                "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Ends a check that hangs."
-            ),
-        )
-    ):
+    for option in reversed(_model_options):
         command = option(command)
     return command
+
+
+class ModelLine(NamedTuple):
+    """What builds a model, as one line: `SPEC [--arg NAME=VALUE]... [--input SHAPE]`."""
+
+    spec: str
+    arguments: dict[str, Any]
+    input: tuple[int, ...]
+
+
+@_arg_option
+@_input_option
+@click.argument("spec", default="")
+@click.command(add_help_option=False)
+def _model_line() -> None:
+    """Never run: it reads the words of a `ModelLine`."""
+
+
+def read_model_line(line: str) -> ModelLine:
+    """Read the line as the command line reads its options.
+
+    Raises:
+        FreezeTuiError: it has options that do not exist, or values that cannot be read.
+    """
+    try:
+        return ModelLine(**_model_line.make_context("o", shlex.split(line)).params)
+    except (ValueError, click.UsageError) as error:
+        said = error.format_message() if isinstance(error, click.UsageError) else f"{error}."
+        raise FreezeTuiError(said, "Write SPEC --arg NAME=VALUE --input SHAPE.") from None
+
+
+def write_model_line(spec: str, arguments: Mapping[str, Any], input: Sequence[int]) -> str:
+    """The line that `read_model_line` reads as these."""
+    words = [spec] if spec else []
+    for name, value in arguments.items():
+        words += ["--arg", f"{name}={_value_text(value)}"]
+    if input:
+        words += ["--input", ",".join(map(str, input))]
+    return shlex.join(words)
+
+
+def _value_text(value: Any) -> str:
+    """What `--arg` reads as this value."""
+    import json
+
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value)
 
 
 class InOrder(click.Option):

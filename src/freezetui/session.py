@@ -22,12 +22,10 @@ from freezetui.freeze.plan import FreezePlan, Totals
 from freezetui.freeze.presets import Preset
 from freezetui.freeze.rules import Rule, overlay
 from freezetui.freeze.tree import ParamTree
+from freezetui.models.architecture import Architecture, known, moved_path, named, remembered
 from freezetui.models.catalog import in_module_order, recognize
 from freezetui.sanity.protocol import CheckRequest
 from freezetui.sanity.report import SanityReport
-
-#: Builders whose names a config may tell without a question: no code but these libraries' own is run.
-_LIBRARIES = ("torchvision:", "transformers:")
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -65,13 +63,11 @@ class Session:
     Attributes:
         options: what the command line said.
         checkpoint, tree, plan: what is open.
-        recognition: the architecture that names and shapes tell; None for none.
         config: as on disk; None where nothing is saved yet.
         config_path: where saving goes.
         problem: why the config beside the checkpoint could not be read; None where it could.
         differences: how this model differs from the one the config was made for, one line each.
-        architecture, arguments, input: what the sanity step builds; the architecture may be "".
-        asked: whether a person, not the config, named the architecture.
+        architecture: what the sanity step builds.
         report: of the last sanity step; None before the first.
 
     Raises:
@@ -84,17 +80,19 @@ class Session:
         sources = [options.source, *options.more]
         self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
         self.config_path = options.config or default_path(options.source)
-        self.recognition = recognize(self.checkpoint.tensors)
-        tensors = in_module_order(self.checkpoint, self.recognition)
+        recognition = recognize(self.checkpoint.tensors)
+        self._told = known(self.checkpoint, recognition)
+        tensors = in_module_order(self.checkpoint, recognition)
         self.tree = ParamTree(tensors, root=self.config_path.name.removesuffix(SUFFIX))
         self.config: FreezeConfig | None = None
         self.differences: tuple[str, ...] = ()
+        self._fits = True
         self.problem: ConfigError | None = None
         self.plan = FreezePlan(self.tree, self._read_config())
         self._saved = self.plan.trains()
         self.report: SanityReport | None = None
         self._checked = b""
-        self._settle_architecture()
+        self.architecture = self._settle_architecture()
 
     def _read_config(self) -> bytes | None:
         """What the config on disk selects; None without one. Only one that was asked for must be good."""
@@ -108,28 +106,21 @@ class Session:
             self.problem = error
             return None
         reading = read_choice(self.config, self.tree)
-        self.differences = reading.differences
+        self.differences, self._fits = reading.differences, reading.fits
         return reading.trains
 
-    def _settle_architecture(self) -> None:
-        """The command line wins over the config, the config over recognition."""
-        options, saved = self.options, self.config.model if self.config else ModelSection()
-        self.architecture, self.arguments, self.asked = "", dict(options.arguments), True
+    def _settle_architecture(self) -> Architecture:
+        """The command line wins over the config, the config over what the checkpoint tells of itself."""
+        options = self.options
         if options.architecture:
-            self.architecture = options.architecture
-        elif saved.architecture:
-            self.architecture = moved_path(saved.architecture, self.config_path.parent, Path())
-            self.arguments = {**saved.arguments, **self.arguments}
-            told = self.checkpoint.architecture, self.checkpoint.arguments
-            is_known = self.architecture.startswith(_LIBRARIES)
-            self.asked = is_known or (self.architecture, saved.arguments) == told
-        elif self.recognition is not None:
-            self.architecture = self.recognition.architecture
-            self.arguments = {**self.recognition.arguments, **self.arguments}
-        elif self.checkpoint.architecture:
-            self.architecture = self.checkpoint.architecture
-            self.arguments = {**self.checkpoint.arguments, **self.arguments}
-        self.input = options.input or saved.input
+            return named(options.architecture, options.arguments, options.input, self._told)
+        found = self._told
+        if self.config is not None and self._fits:
+            found = remembered(self.config.model, self.config_path.parent, found)
+        elif self.config is not None and self.config.model.architecture and not found.spec:
+            self.differences += (f"that model was built by {self.config.model.architecture}",)
+        arguments = {**found.arguments, **options.arguments}
+        return msgspec.structs.replace(found, arguments=arguments, input=options.input or found.input)
 
     def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
         """Choose anew: a preset or training everything, then rules from top to bottom.
@@ -140,19 +131,21 @@ class Session:
         trains = preset[0].trains(self.tree, preset[1]) if preset else b"\1" * len(self.tree.tensors)
         self.plan.replace(overlay(rules, self.tree, bytearray(trains)))
 
-    def name_architecture(self, architecture: str) -> None:
-        """A person names what builds the model; "" checks without a forward pass."""
-        self.architecture, self.asked = architecture, True
+    def name_architecture(
+        self, spec: str, arguments: dict[str, Any] | None = None, input: tuple[int, ...] = ()
+    ) -> None:
+        """A person names what builds the model; "" checks without a forward pass.
 
-    @property
-    def label(self) -> str:
-        """The architecture, for people."""
-        recognition = self.recognition
-        if recognition is not None and recognition.architecture == self.architecture:
-            return recognition.label
-        if self.checkpoint.label and self.architecture == self.checkpoint.architecture:
-            return self.checkpoint.label
-        return self.architecture or "architecture not recognised"
+        The report of another model's sanity step is forgotten.
+        """
+        architecture = named(spec, arguments or {}, input, self._told)
+        if architecture != self.architecture:
+            self.report = None
+        self.architecture = architecture
+
+    def trust_architecture(self) -> None:
+        """A person allows what the config names to be imported and run."""
+        self.architecture = msgspec.structs.replace(self.architecture, asked=True)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -188,9 +181,9 @@ class Session:
         folder = (path or self.config_path).resolve().parent
         model = ModelSection(
             checkpoint=_told(self.options.source, folder),
-            architecture=moved_path(self.architecture, Path(), folder),
-            arguments=self.arguments if self.architecture else {},
-            input=self.input,
+            architecture=moved_path(self.architecture.spec, Path(), folder),
+            arguments=self.architecture.arguments if self.architecture.spec else {},
+            input=self.architecture.input,
         )
         return write_choice(self.plan, model, self.config)
 
@@ -231,9 +224,10 @@ class Session:
             checkpoint=self.options.source,
             more=self.options.more,
             key=self.options.key,
-            architecture=self.architecture,
-            arguments=self.arguments,
-            input=self.input,
+            architecture=self.architecture.spec,
+            bare=self.architecture.bare,
+            arguments=self.architecture.arguments,
+            input=self.architecture.input,
             rules=config.rules,
             default=config.default,
             norm_statistics=config.norm_statistics,
@@ -244,8 +238,8 @@ class Session:
     def checked(self, report: SanityReport, trains: bytes) -> None:
         """A sanity step of the choice `trains` has ended."""
         self.report, self._checked = report, trains
-        if report.input and not self.input:
-            self.input = report.input
+        if report.input and not self.architecture.input:
+            self.architecture = msgspec.structs.replace(self.architecture, input=report.input)
 
 
 class Opening(Future[Session]):
@@ -284,11 +278,3 @@ def set_aside_name(path: Path) -> Path:
     """Where a file that is in the way goes: `NAME.bak`, or the first of `NAME.bak2`, ... that is free."""
     names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
     return next(name for name in names if not name.exists())
-
-
-def moved_path(architecture: str, old: Path, new: Path) -> str:
-    """`path/to/file.py:callable` relative to folder `old`, told relative to `new`; others as they are."""
-    source, _, name = architecture.rpartition(":")
-    if not source.endswith(".py") or Path(source).is_absolute():
-        return architecture
-    return f"{Path(os.path.relpath(old.resolve() / source, new.resolve())).as_posix()}:{name}"

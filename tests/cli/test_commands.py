@@ -138,12 +138,34 @@ def test_control_characters_never_reach_the_terminal(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["check", "x", "--device", "gpu"], ["check", "x", "--input", "3xa"], ["--nope"]]
+    ("arguments", "parts"),
+    [
+        (["check", "x", "--device", "gpu"], ["gpu", "cuda:N"]),
+        (["check", "x", "--input", "3xa"], ["3xa", "3,224,224"]),
+        (["check", "x", "--steps", "0"], ["0", "freezetui check --help"]),
+        (["check", "x", "--stepz", "3"], ["--stepz", "--steps"]),
+        (["show"], ["PATH", "freezetui show --help"]),
+        (["show", ""], ["empty"]),
+        (["--nope"], ["--nope"]),
+    ],
 )
-def test_bad_usage_is_exit_code_2(arguments):
-    result = freezetui(*arguments)
+def test_bad_usage_is_one_line_and_exit_code_2(arguments, parts):
+    assert_one_line(freezetui(*arguments), *parts)
+
+
+def test_without_arguments_it_prints_the_help():
+    result = freezetui()
     assert result.returncode == 2
-    assert "Traceback" not in result.stderr
+    assert "freezetui show model.pth" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line(vgg):
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "freezetui", "show", vgg], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
 
 
 def test_help_version_and_completion():

@@ -49,22 +49,22 @@ def test_the_sanity_step_runs_the_real_model(folder: Path) -> None:
 
 def test_a_session_takes_it_from_the_config_and_names_the_folder_whole(folder: Path) -> None:
     session = Session(Options(str(folder)))
-    assert session.architecture == "transformers:GPT2LMHeadModel"
-    assert session.label == "transformers GPT2LMHeadModel"
-    assert session.asked
+    assert session.architecture.spec == "transformers:GPT2LMHeadModel"
+    assert session.architecture.label == "transformers GPT2LMHeadModel"
+    assert session.architecture.asked
     assert session.config_path == folder.parent / "gpt2-1.5.freeze.yaml"
     path = session.save()
     again = Session(Options(str(folder)))
     assert again.config is not None
     assert again.config.model.checkpoint == "gpt2-1.5"
-    assert again.asked  # no question: only the library itself is run
+    assert again.architecture.asked  # no question: only the library itself is run
     path.unlink()
 
 
 def test_what_a_config_names_is_asked_for(folder: Path) -> None:
     path = folder.parent / "gpt2-1.5.freeze.yaml"
     path.write_text("freezetui: 1\nmodel: {architecture: 'timm:create_model', arguments: {model_name: x}}\n")
-    assert not Session(Options(str(folder))).asked
+    assert not Session(Options(str(folder))).architecture.asked
     path.unlink()
 
 

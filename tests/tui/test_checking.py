@@ -117,9 +117,36 @@ async def test_an_unknown_architecture_is_asked_for(opened, small):
         await driver.press("escape")
         assert not driver.app.query_one(CheckPanel).display
         await driver.press("o")
-        await driver.type("pkg.mod:build")
+        await driver.type("pkg.mod:build --arg 5")
         await driver.press("enter")
-        assert driver.session.architecture == "pkg.mod:build"
+        assert "'5' is not name=value" in driver.screen_text()
+        await driver.press("backspace")
+        await driver.type("wide=true --input 3x8x8")
+        await driver.press("enter")
+        architecture = driver.session.architecture
+        assert architecture.spec == "pkg.mod:build"
+        assert architecture.arguments == {"wide": True}
+        assert architecture.input == (3, 8, 8)
+        await driver.press("o")
+        assert "pkg.mod:build --arg wide=true --input 3,8,8" in driver.screen_text()
+
+
+@pytest.mark.slow
+async def test_left_empty_the_tensors_alone_are_checked_and_the_last_report_goes(opened):
+    async with opened(device="cpu") as driver:
+        driver.go("features")
+        await driver.press("f", "r")
+        await driver.until(lambda: driver.session.report is not None)
+        assert driver.session.report.forward
+        await driver.press("o", "ctrl+u", "enter")
+        await driver.until(lambda: driver.session.report is None)
+        assert "not checked yet" in driver.screen_text()
+        assert "✓" not in driver.screen_text()
+        assert not driver.app.query_one(CheckPanel).display
+        await driver.press("r")
+        await driver.until(lambda: driver.session.report is not None)
+        assert not driver.session.report.forward
+        assert driver.session.report.architecture == ""
 
 
 async def test_a_factory_named_by_the_config_is_asked_about(opened, small):

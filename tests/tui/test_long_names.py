@@ -46,7 +46,7 @@ def test_chosen_and_saved(checkpoint: Path) -> None:
     path = session.save()
     assert FreezeConfig.load(path).rules[0].pattern == f"{DEEP}.b"
     assert Session(Options(str(checkpoint))).plan.trains() == chosen
-    lines = list(show_lines(session.checkpoint, session.plan, session.label))
+    lines = list(show_lines(session.checkpoint, session.plan, session.architecture.label))
     assert any("frozen" in line for line in lines)
 
 

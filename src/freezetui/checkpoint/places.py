@@ -48,9 +48,11 @@ def place_of(source: str | Path) -> Place:
     """The place that a path or a URL names.
 
     Raises:
-        CheckpointError: a URL of an unknown kind, or one whose backend is not installed.
+        CheckpointError: an empty path, a URL of an unknown kind, or one whose backend is not installed.
     """
     text = str(source)
+    if not text.strip():
+        raise CheckpointError("The path is empty.", "Name a checkpoint: a file, a folder or a URL.")
     if not is_url(text):
         return LocalPlace(text)
     if text.lower().startswith("file://"):

@@ -21,11 +21,13 @@ class Reading(NamedTuple):
         trains: per tensor, 1 to train and 0 to freeze.
         differences: how the model differs from the one the config was made for, one line each.
         complete: whether every rule named something.
+        fits: whether names and shapes are those the config was made for, or it does not say which.
     """
 
     trains: bytes
     differences: tuple[str, ...]
     complete: bool
+    fits: bool
 
 
 def read_choice(config: FreezeConfig, tree: ParamTree) -> Reading:
@@ -37,9 +39,9 @@ def read_choice(config: FreezeConfig, tree: ParamTree) -> Reading:
             overlay([rule], tree, trains)
         except PatternError as error:
             lost.append(f"{rule.action} {rule.pattern}: {error}")
-    made_for_this = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
-    lines = lost if made_for_this else [*_counts_differ(config, tree, bytes(trains)), *lost]
-    return Reading(bytes(trains), tuple(lines), not lost)
+    fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
+    lines = lost if fits else [*_counts_differ(config, tree, bytes(trains)), *lost]
+    return Reading(bytes(trains), tuple(lines), not lost, fits)
 
 
 def _counts_differ(config: FreezeConfig, tree: ParamTree, trains: bytes) -> list[str]:

@@ -118,9 +118,9 @@ def _limits(subject: Subject, plan: Run, unproven: tuple[str, ...]) -> list[Find
                 "N1",
                 (),
                 f"no forward pass: {subject.reason}; only an optimizer step on the tensors was checked",
-                "pass one example's shape, such as --input 3,224,224"
+                "name the shape of one example: --input 3,224,224 (key o in the terminal)"
                 if subject.architecture
-                else "name what builds the model with --architecture",
+                else "name what builds the model: --architecture SPEC (key o in the terminal)",
             )
         )
     if not plan.trainable:

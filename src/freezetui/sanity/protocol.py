@@ -18,6 +18,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
         checkpoint: path or URL; only ever read. more: further files that are opened as one with it.
         key: which nested dict holds the state_dict; None chooses.
         architecture: what builds the model, e.g. "torchvision:vgg16"; "" recognises it from names and shapes.
+        bare: whether to take the tensors alone, without a model and a forward pass.
         arguments: keyword arguments for it.
         input: shape of one example, without the batch dimension; () finds one.
         rules, default, norm_statistics: the choice to prove, as in FreezeConfig.
@@ -30,6 +31,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     more: tuple[str, ...] = ()
     key: str | None = None
     architecture: str = ""
+    bare: bool = False
     arguments: dict[str, Any] = {}
     input: tuple[int, ...] = ()
     rules: tuple[Rule, ...] = ()

@@ -53,11 +53,11 @@ def load_subject(
         ModelError: the model cannot be built, or its names and shapes are not the checkpoint's.
         CheckpointError: the file's bytes cannot be reached.
     """
-    if not request.architecture and recognize(checkpoint.tensors) is None:
+    unknown = not request.architecture and recognize(checkpoint.tensors) is None
+    if request.bare or unknown:
         progress("load")
-        bare = BareTensors(checkpoint).to(device)
-        reason = "names and shapes are those of no known architecture"
-        return Subject(bare, None, device, request.seed, reason=reason)
+        reason = "names and shapes are those of no known architecture" if unknown else "none was asked for"
+        return Subject(BareTensors(checkpoint).to(device), None, device, request.seed, reason=reason)
     spec = choose_spec(checkpoint, request.architecture)
     built = build_model(spec, request.arguments, checkpoint, request.input, progress)
     model, example = built.model.to(device), built.example

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from freezetui.checkpoint.text import printable
+from freezetui.cli_options import read_model_line, write_model_line
 from freezetui.errors import FreezeTuiError
 from freezetui.session import Opening, Options, Session, open_in_thread
 from freezetui.tui.bindings import SECTIONS
@@ -31,9 +32,10 @@ from freezetui.tui.tree_view import TreeView
 
 _NAME_IT = """\
 What builds the model? For example
-  torchvision:resnet18    examples/vgg_digits.py:vgg_digits    my_package.models:build
-Its code is imported and run in a process of its own. Left empty, the optimizer step is checked
-on the bare tensors, without a forward pass."""
+  torchvision:resnet18
+  my_package.models:build --arg num_classes=10
+  my/model.py:build --input 3,224,224
+It is run in a process of its own. Empty: the optimizer step alone, on bare tensors."""
 
 
 class FreezeTuiApp(Finding):
@@ -57,7 +59,6 @@ class FreezeTuiApp(Finding):
         super().__init__(options)
         self._opening = opening or open_in_thread(options)
         self.failure: FreezeTuiError | None = None
-        self._asked_for_architecture = False
 
     def compose(self) -> ComposeResult:
         """Header, tree and details, check, filter, totals, keys."""
@@ -122,28 +123,29 @@ class FreezeTuiApp(Finding):
     async def action_check(self) -> None:
         """Run the sanity step, asking first for what is missing or would run foreign code."""
         session, panel = self.session, self.query_one(CheckPanel)
-        if session is None:
+        if session is None or self._is_checking():
             return
-        if panel.running:
-            self.notify("a check is running: esc cancels it", timeout=3)
-            return
-        if not session.architecture and not self._asked_for_architecture:
-            answer = await self.push_screen_wait(Prompt("No architecture recognised", _NAME_IT))
-            if answer is None:
+        architecture = session.architecture
+        if not architecture.spec and not architecture.bare:
+            if not await self._name_architecture(session, "No architecture recognised"):
                 return
-            session.name_architecture(answer)
-            self._asked_for_architecture = True
-        if not session.asked and not await self._may_import(session):
+        elif not architecture.asked and not await self._may_import(session):
             return
         trains = session.plan.trains()
         await panel.start(session.request(), trains, self.options.timeout)
 
+    def _is_checking(self) -> bool:
+        running = self.query_one(CheckPanel).running
+        if running:
+            self.notify("a check is running: esc cancels it", timeout=3)
+        return running
+
     async def _may_import(self, session: Session) -> bool:
-        body = f"{session.config_path.name} asks to import and run {session.architecture}."
+        body = f"{session.config_path.name} asks to import and run {session.architecture.spec}."
         options = [("y", "import and run it"), ("n", "do not check")]
         if await self.push_screen_wait(Question("Run code named by the config?", body, options)) != "y":
             return False
-        session.asked = True
+        session.trust_architecture()
         return True
 
     @on(CheckPanel.Ended)
@@ -162,14 +164,20 @@ class FreezeTuiApp(Finding):
     @work
     async def action_architecture(self) -> None:
         """Name what builds the model."""
-        if self.session is None:
-            return
-        prompt = Prompt("Architecture for the sanity step", _NAME_IT, self.session.architecture)
-        answer = await self.push_screen_wait(prompt)
-        if answer is not None:
-            self.session.name_architecture(answer)
-            self._asked_for_architecture = True
-            self.redraw_status()
+        if self.session is not None and not self._is_checking():
+            await self._name_architecture(self.session, "Architecture for the sanity step")
+
+    async def _name_architecture(self, session: Session, title: str) -> bool:
+        now = session.architecture
+        line = write_model_line(now.spec, now.arguments, now.input)
+        answer = await self.push_screen_wait(Prompt(title, _NAME_IT, line, refuse=_why_not_read))
+        if answer is None:
+            return False
+        session.name_architecture(*read_model_line(answer))
+        if session.report is None:
+            self.query_one(CheckPanel).cancel()
+        self.edited()
+        return True
 
     # Saving and leaving
 
@@ -243,3 +251,12 @@ class FreezeTuiApp(Finding):
                     run = partial(self.run_action, binding.action)
                     yield SystemCommand(binding.tooltip, f"key {binding.key}", run)
         yield from super().get_system_commands(screen)
+
+
+def _why_not_read(line: str) -> str:
+    """What is wrong with the line that names an architecture; "" where nothing is."""
+    try:
+        read_model_line(line)
+    except FreezeTuiError as error:
+        return str(error)
+    return ""

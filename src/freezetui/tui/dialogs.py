@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -11,6 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
+
+from freezetui.checkpoint.text import printable
 
 
 class Question(ModalScreen[str]):
@@ -50,25 +52,35 @@ class Question(ModalScreen[str]):
 
 
 class Prompt(ModalScreen[str | None]):
-    """Asks for one line of text; None when the person goes back."""
+    """Asks for one line of text; None when the person goes back.
+
+    Args:
+        refuse: what is wrong with a line, which is then told and asked for again; "" where nothing is.
+    """
 
     BINDINGS = [Binding("escape", "leave", "Back")]
 
-    def __init__(self, title: str, body: str, value: str = "", placeholder: str = "") -> None:
+    def __init__(
+        self, title: str, body: str, value: str = "", refuse: Callable[[str], str] = lambda line: ""
+    ) -> None:
         super().__init__()
-        self._title, self._body, self._value, self._placeholder = title, body, value, placeholder
+        self._title, self._body, self._value, self._refuse = title, body, value, refuse
 
     def compose(self) -> ComposeResult:
         """Title, body and the input."""
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="dialog-title", markup=False)
             yield Static(self._body, markup=False)
-            yield Input(self._value, placeholder=self._placeholder)
+            yield Input(self._value)
             yield Static("enter accepts, esc goes back", classes="dialog-keys")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""
-        self.dismiss(event.value.strip())
+        line = event.value.strip()
+        if wrong := self._refuse(line):
+            self.query_one(".dialog-keys", Static).update(Text(printable(wrong), "bold red"))
+        else:
+            self.dismiss(line)
 
     def action_leave(self) -> None:
         """Escape."""

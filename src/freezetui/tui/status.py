@@ -36,7 +36,7 @@ class HeaderLine(_Bar):
         """The header; where it is narrow the config's name goes first, then the format, then the middle."""
         if self.session is None:
             return Text.assemble((" opening …", "dim"), f"  {self.progress}", ("  q quits", "dim"))
-        middle, width = Text(self.session.label, "italic"), self.size.width
+        middle, width = Text(self.session.architecture.label, "italic"), self.size.width
         choices = [(self._file(True), self._config(True)), (self._file(True), self._config(False))]
         choices.append((self._file(False), self._config(False)))
         for left, right in choices:
