@@ -56,7 +56,7 @@ def test_what_a_persons_code_does_wrong_is_one_line(
     with pytest.raises(ModelError) as caught:
         call(parse_spec(f"{FILE}:{name}"), arguments)
     assert said in str(caught.value) and "\n" not in str(caught.value)
-    assert ("Traceback" in capsys.readouterr().err) == ("raised" in said)
+    assert bool(capsys.readouterr().err) == ("raised" in said)
 
 
 def test_torchvisions_names_are_suggested_and_weights_refused() -> None:

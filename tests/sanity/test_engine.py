@@ -17,9 +17,9 @@ from torch import nn
 
 from freezetui.errors import EngineError
 from freezetui.freeze.rules import Rule
+from freezetui.models.foreign import plain_lines
 from freezetui.sanity.client import Engine, run_check
 from freezetui.sanity.protocol import CheckRequest, Finished, Progress
-from freezetui.sanity.text import plain_lines
 
 SOUND = """
     import os, sys
@@ -39,12 +39,13 @@ SOUND = """
 """
 
 BAD = """
-    import ctypes, os, sys, time
+    import ctypes, os, sys, threading, time
 
     def exits():
         os._exit(7)
 
     def segfaults():
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
         ctypes.string_at(0)
 
     def killed():
@@ -118,11 +119,11 @@ def test_without_an_architecture_the_bare_tensors_are_checked(files: Path) -> No
 
 ENDS = {
     "exits": "exit code 7",
-    "segfaults": "signal 11",
+    "segfaults": "signal 11.*Last in the log: File .*ctypes.*in string_at",
     "killed": "signal 9.*memory",
     "hoards": "MemoryError",
-    "raises": "raised KeyError: .*red",
-    "quits": "raised SystemExit: enough",
+    "raises": r"raised KeyError: .*red.*\. Raised at .*bad.py, line \d+, in raises\.",
+    "quits": r"raised SystemExit: enough\. Raised at .*bad.py, line \d+, in quits\.",
     "forks": "exit code 3.*last words",
 }
 
@@ -133,6 +134,19 @@ def test_every_end_is_one_clear_line(files: Path, factory: str) -> None:
         run_check(request(files, f"bad.py:{factory}"), timeout=60)
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
+
+
+def test_the_log_of_what_a_person_can_act_on_holds_no_traceback_of_ours(files: Path) -> None:
+    with Engine(request(files, "bad.py:nothing")) as engine:
+        with pytest.raises(EngineError, match=r"has no nothing\. Did you mean"):
+            list(engine.events())
+        assert engine.log_tail() == []
+    with Engine(request(files, "bad.py:raises")) as engine:
+        with pytest.raises(EngineError):
+            list(engine.events())
+        log = engine.log_tail()
+    assert log[0].startswith("Traceback")
+    assert "freezetui" not in "\n".join(log)
 
 
 def test_a_hang_ends_with_the_timeout(files: Path) -> None:

@@ -11,7 +11,8 @@ from torch import nn
 
 from freezetui.checkpoint.tensors import Checkpoint
 from freezetui.errors import ModelError
-from freezetui.models.spec import Spec, guarded
+from freezetui.models.foreign import foreign
+from freezetui.models.spec import Spec
 
 LIBRARY = "transformers"
 
@@ -44,13 +45,12 @@ def pretrained_model(spec: Spec, arguments: Mapping[str, Any], checkpoint: Check
             "Upgrade transformers, or name what builds the model with --architecture.",
         )
     folder = Path(checkpoint.parts[0].source).parent
-    config = guarded(
-        f"Reading {folder / 'config.json'}",
-        lambda: library.AutoConfig.from_pretrained(
+    with foreign(f"Reading {folder / 'config.json'}"):
+        config = library.AutoConfig.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True, **arguments
-        ),
-    )
+        )
     # Any other name could fetch code from a hub.
     config._attn_implementation = "eager"
-    model: nn.Module = guarded(f"{spec}(config)", lambda: model_class(config))
+    with foreign(f"{spec}(config)"):
+        model: nn.Module = model_class(config)
     return model

@@ -7,7 +7,6 @@ import importlib.util
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from freezetui.errors import ModelError
+from freezetui.models.foreign import foreign
 
 FORMS = "Write torchvision:NAME, package.module:callable or path/to/file.py:callable."
 
@@ -72,7 +72,8 @@ def call(spec: Spec, arguments: Mapping[str, Any]) -> nn.Module:
         return factory
     if not callable(factory):
         raise ModelError(f"{spec} is a {type(factory).__name__}, not a callable that makes a model.", FORMS)
-    model = guarded(f"{spec}({_written(arguments)})", lambda: factory(**arguments))
+    with foreign(f"{spec}({_written(arguments)})"):
+        model = factory(**arguments)
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"{spec} returned a {type(model).__name__}, not a torch.nn.Module.",
@@ -83,7 +84,8 @@ def call(spec: Spec, arguments: Mapping[str, Any]) -> nn.Module:
 
 def _factory(spec: Spec) -> Any:
     """The named attribute of the person's module or file."""
-    module = guarded(f"Importing {spec.source}", lambda: _import(spec))
+    with foreign(f"Importing {spec.source}"):
+        module = _import(spec)
     found: Any = module
     for part in spec.name.split("."):
         if not hasattr(found, part):
@@ -131,22 +133,9 @@ def _torchvision_models() -> Any:
         raise ModelError("torchvision is not installed.", "Run: pip install torch torchvision") from None
     except RuntimeError as error:
         raise ModelError(
-            f"torchvision does not match torch: {_one_line(error)}.",
+            f"torchvision does not match torch: {' '.join(str(error).split())}.",
             "Run: pip install --upgrade --force-reinstall torch torchvision",
         ) from None
-
-
-def guarded(what: str, run: Callable[[], Any]) -> Any:
-    """Run foreign code; what it raises becomes one line, its traceback goes to stderr."""
-    try:
-        return run()
-    except (Exception, SystemExit) as error:
-        traceback.print_exc()
-        raise ModelError(f"{what} raised {type(error).__name__}: {_one_line(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or "no message"
 
 
 def _written(arguments: Mapping[str, Any]) -> str:

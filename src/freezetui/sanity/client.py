@@ -10,15 +10,16 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from itertools import dropwhile
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
 from freezetui.errors import EngineError
+from freezetui.models.foreign import plain_lines
 from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, decode_event, encode
 from freezetui.sanity.report import SanityReport
-from freezetui.sanity.text import plain_lines
 
 # Without the "" entry a file called torch.py in the current folder is never imported by accident.
 _BOOT = (
@@ -149,7 +150,8 @@ class Engine:
         lines = self.log_tail(200)
         crash = next((i for i, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
         if crash is not None:
-            lines = [line for line in lines[crash:] if line.startswith("  File ")][:1] or lines[:crash]
+            dump = dropwhile(lambda line: not line.startswith("Current thread"), lines[crash:])
+            lines = [line for line in dump if line.startswith("  File ")][:1] or lines[:crash]
         return f" Last in the log: {lines[-1].strip()}" if lines else ""
 
 

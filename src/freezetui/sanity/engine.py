@@ -6,11 +6,10 @@ import os
 import signal
 import sys
 import threading
-import traceback
 
 from freezetui.errors import FreezeTuiError
+from freezetui.models.foreign import log_traceback, one_line, where_raised
 from freezetui.sanity.protocol import Event, Failed, Finished, Progress, decode_request, encode
-from freezetui.sanity.text import one_line
 
 
 class _Channel:
@@ -37,7 +36,8 @@ def main() -> None:
 
         channel.send(Finished(check(channel.request, channel.send)))
     except (Exception, SystemExit) as error:  # foreign code may raise anything; the face must hear of it
-        traceback.print_exc()
+        if not isinstance(error, FreezeTuiError):  # those are one clear line already
+            log_traceback(error)
         channel.send(_failed(error))
     os._exit(0)
 
@@ -51,8 +51,8 @@ def _failed(error: BaseException) -> Failed:
 
         if is_out_of_memory(error):
             advice = "Try --device cpu, a smaller --input, or another machine."
-            return Failed(f"Memory ran out: {one_line(error)}", advice)
-    return Failed(f"The check stopped: {one_line(error)}", "The log shows where.")
+            return Failed(f"Memory ran out: {one_line(error)}.", advice)
+    return Failed(f"The check stopped: {one_line(error)}.", where_raised(error))
 
 
 def _end_with_face(lifeline: int) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from freezetui.errors import ModelError
+from freezetui.models.foreign import foreign
 from freezetui.models.outputs import tensors_of
 from freezetui.sanity.device import is_out_of_memory
 from freezetui.sanity.subject import Subject
-from freezetui.sanity.text import one_line
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 0.01
 
@@ -52,7 +51,7 @@ class Loop:
         if self.subject.batch is None:
             return None
         args, kwargs = self.subject.batch(step)
-        with _foreign("forward"):
+        with foreign("The model's own forward", is_out_of_memory):
             outputs = tensors_of(self.subject.model(*args, **kwargs))
         if not outputs:
             raise ModelError(
@@ -73,7 +72,7 @@ class Loop:
                 if parameter.requires_grad:
                     parameter.grad = torch.randn_like(parameter)
         elif loss.requires_grad:
-            with _foreign("backward"):
+            with foreign("The model's own backward", is_out_of_memory):
                 loss.backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
@@ -125,15 +124,3 @@ def _real(tensor: Tensor) -> Tensor:
 
 def _accumulator(tensor: Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)
-
-
-@contextmanager
-def _foreign(phase: str) -> Iterator[None]:
-    """Runs the model's own code; what it raises becomes one line, but for memory that ran out."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        if is_out_of_memory(error):
-            raise
-        message = f"The model's own {phase} raised {one_line(error)}"
-        raise ModelError(message, "The log shows where.") from error
