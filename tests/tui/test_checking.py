@@ -68,8 +68,8 @@ async def test_a_finding_leads_to_its_tensor(opened, small):
         assert "MOVED: 1 frozen tensor" in headline(driver)
         assert driver.app.tree_view.marks[0] == 3
         driver.app.tree_view.cursor = 0
-        driver.app.query_one("#check-findings").focus()
-        await driver.press("home", "enter")
+        assert "enter: to the tensor" in driver.screen_text()
+        await driver.press("tab", "enter")
         assert driver.session.tree.path(driver.app.tree_view.node) == "0.weight"
         assert "max_norm" in driver.screen_text()
         await driver.press("escape")
@@ -138,11 +138,13 @@ async def test_left_empty_the_tensors_alone_are_checked_and_the_last_report_goes
         await driver.press("f", "r")
         await driver.until(lambda: driver.session.report is not None)
         assert driver.session.report.forward
+        panel = driver.app.query_one(CheckPanel)
+        await driver.until(lambda: not panel.running)
         await driver.press("o", "ctrl+u", "enter")
         await driver.until(lambda: driver.session.report is None)
         assert "not checked yet" in driver.screen_text()
         assert "✓" not in driver.screen_text()
-        assert not driver.app.query_one(CheckPanel).display
+        assert not panel.display
         await driver.press("r")
         await driver.until(lambda: driver.session.report is not None)
         assert not driver.session.report.forward

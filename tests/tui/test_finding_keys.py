@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 
-from freezetui.tui.filter_bar import find
+from freezetui.tui.filter_bar import Found, find, said_of
 from freezetui.tui.finding import neighbour
 
 
@@ -33,7 +34,7 @@ async def test_filter_by_pattern(opened):
         assert driver.session.totals.frozen.tensors == 6
         await driver.press("slash")
         await driver.type("{")
-        assert "0 matches" in driver.screen_text()
+        assert "'{' without '}'" in driver.screen_text()
 
 
 async def test_with_a_filter_a_module_acts_only_on_what_is_shown(opened):
@@ -117,3 +118,35 @@ def test_find_tells_words_from_patterns(sample):
     assert find("**.bias", tree).tensors == 16
     assert find("features.{", tree).tensors == 0
     assert "{" in find("features.{", tree).how
+
+
+async def test_the_keys_act_on_the_text_as_it_stands_and_not_on_the_last_count(opened):
+    async with opened() as driver:
+        await driver.press("slash")
+        keys = driver.app.query_one("#filter-input")
+        # As a terminal delivers what is typed fast: all at once, before anything has been counted.
+        for key in [*"bias", "ctrl+f"]:
+            driver.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await driver.until(lambda: driver.session.totals.frozen.tensors)
+        assert keys.value == "bias"
+        assert driver.session.totals.frozen.tensors == 16
+
+
+async def test_a_filter_that_matches_nothing_says_so(opened):
+    async with opened() as driver:
+        await driver.press("slash")
+        await driver.type("qwerty")
+        assert "0 matches" in driver.screen_text()
+        assert "nothing matches" in driver.screen_text()
+        await driver.press("ctrl+t")
+        assert "the filter matches nothing" in driver.notices()
+        await driver.press("enter", "f", "space", "w", "i", "b")
+        assert not driver.session.unsaved
+
+
+@pytest.mark.parametrize(("room", "said"), [(99, "enter keep"), (55, "enter keep"), (42, "^t train all")])
+def test_what_the_bar_says_fits(room, said):
+    words = said_of(Found([(0, 16)], "words"), room)
+    assert len(words) <= room
+    assert said in words
+    assert said_of(Found([(0, 1)], "words"), 12) == "1 match "

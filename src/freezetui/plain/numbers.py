@@ -42,9 +42,9 @@ def shape(dimensions: Sequence[int]) -> str:
     return "x".join(map(str, dimensions)) or "scalar"
 
 
-def plural(number: int, noun: str) -> str:
-    """ "1 tensor", "1,024 tensors"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str, nouns: str = "") -> str:
+    """ "1 tensor", "1,024 tensors"; `nouns` where an s is not enough."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -104,27 +104,29 @@ class CheckPanel(Vertical):
         self.query_one(ProgressBar).display = running
 
     def _finished(self, report: SanityReport, trains: bytes) -> None:
-        self._say(Text.assemble((headline(report), _COLOURS[report.verdict]), f"  {summary(report)}"))
+        verdict, told = (headline(report), _COLOURS[report.verdict]), f"  {summary(report)}"
+        keys = "  (tab: the findings, enter: to the tensor)" if report.findings else ""
+        self._say(Text.assemble(verdict, told, (keys, "dim")))
         self._targets = {}
         options = []
         for number, finding in enumerate(report.findings):
             if finding.tensors:
                 self._targets[str(number)] = finding.tensors[0]
             options.append(Option(finding_text(finding), id=str(number)))
-        self._list(options)
+        self._list(options, highlighted=0)
         self.post_message(self.Ended(report, trains))
 
     def _failed(self, message: str, hint: str, log: list[str]) -> None:
-        self._say(Text(printable(message), "bold red"))
+        self._say(Text.assemble((printable(message), "bold red"), f" {printable(hint)}"))
         self._targets = {}
-        lines = [printable(hint)] if hint else []
-        self._list([Option(Text(line), disabled=True) for line in [*lines, *map(printable, log)]])
+        self._list([Option(Text(printable(line))) for line in log], highlighted=len(log) - 1)
 
-    def _list(self, options: list[Option]) -> None:
+    def _list(self, options: list[Option], highlighted: int) -> None:
         findings = self.query_one(OptionList)
         findings.clear_options()
         findings.add_options(options)
         findings.display = bool(options)
+        findings.highlighted = highlighted if options else None
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Jump to the finding's first tensor."""

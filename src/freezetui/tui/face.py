@@ -38,8 +38,11 @@ class FaceApp(App[int]):
         if self.session is None:
             return
         plan = self.session.plan
+        if not spans:
+            self.notify("nothing matches", timeout=3)
+            return
         if plan.totals_over(spans).state == "fixed":
-            tensor = self.session.tree.tensors[spans[0][0]] if spans and spans[0][0] < spans[0][1] else None
+            tensor = self.session.tree.tensors[spans[0][0]] if spans[0][0] < spans[0][1] else None
             self.notify(tensor.fixed if tensor else "there is nothing here that can train", markup=False)
             return
         changed = plan.toggle(spans) if trainable is None else plan.set(spans, trainable)

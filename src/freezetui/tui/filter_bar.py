@@ -13,7 +13,11 @@ from textual.widgets import Input, Static
 from freezetui.errors import PatternError
 from freezetui.freeze.patterns import Pattern, runs
 from freezetui.freeze.tree import ParamTree
+from freezetui.plain import numbers
 
+_KINDS = ("words", "pattern")
+#: The sign before the text, and room for a few letters.
+_LEAST_INPUT = 19
 _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
 
 
@@ -42,18 +46,52 @@ def find(text: str, tree: ParamTree) -> Found:
         try:
             return Found(Pattern(text.strip()).spans(tree), "pattern")
         except PatternError as error:
-            return Found([], str(error))
+            return Found([], error.message)
     words = text.lower().split()
     names = ((i, tensor.name.lower()) for i, tensor in enumerate(tree.tensors))
     return Found(runs(i for i, name in names if all(word in name for word in words)), "words")
+
+
+def said_of(found: Found, room: int) -> str:
+    """What the bar says of a filter in `room` columns; what matters least is left out first."""
+    if found.spans is None or found.how not in _KINDS:
+        return f"{found.how} "
+    count = numbers.plural(found.tensors, "match", "matches")
+    if not found.tensors:
+        return f"{count} ({found.how}) · esc ends "
+    keys = "^f freeze all · ^t train all"
+    choices = [f"{count} ({found.how}) · {keys} · enter keep ", f"{count} · {keys} · enter keep "]
+    choices += [f"{count} · {keys} ", f"{count} · ^f freeze · ^t train "]
+    return next((choice for choice in choices if len(choice) <= room), f"{count} ")
+
+
+class FilterInput(Input):
+    """The text of the filter.
+
+    Its keys stand here, and not in the bar with priority: they must come after the letters typed before them.
+    """
+
+    BINDINGS = [
+        Binding("ctrl+f", "all('freeze')", "freeze all matches"),
+        Binding("ctrl+t", "all('train')", "train all matches"),
+    ]
+
+    class All(Message):
+        """Freeze or train all that the text matches."""
+
+        def __init__(self, action: str) -> None:
+            super().__init__()
+            self.action = action
+
+    def action_all(self, action: str) -> None:
+        """Freeze or train all matches."""
+        self.post_message(self.All(action))
 
 
 class FilterBar(Horizontal):
     """The line in which a filter is typed."""
 
     BINDINGS = [
-        Binding("ctrl+f", "all('freeze')", "freeze all matches", priority=True),
-        Binding("ctrl+t", "all('train')", "train all matches", priority=True),
         Binding("escape", "leave", "end the filter"),
         Binding("down", "done", show=False),
     ]
@@ -73,11 +111,11 @@ class FilterBar(Horizontal):
             self.keep = keep
 
     class Apply(Message):
-        """Freeze or train all matches."""
+        """Freeze or train all that is found."""
 
-        def __init__(self, action: str) -> None:
+        def __init__(self, found: Found, action: str) -> None:
             super().__init__()
-            self.action = action
+            self.found, self.action = found, action
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -88,7 +126,7 @@ class FilterBar(Horizontal):
         if not self.children:  # made when it is first used: the tree is painted the sooner
             await self.mount(
                 Static("/", id="filter-sign"),
-                Input(id="filter-input", compact=True),
+                FilterInput(id="filter-input", compact=True),
                 Static(id="filter-count", markup=False),
             )
         self._tree = tree
@@ -113,12 +151,7 @@ class FilterBar(Horizontal):
         if self._tree is None:
             return
         found = find(text, self._tree)
-        keys = " · ^f freeze all · ^t train all · enter keep" if found.tensors else ""
-        noun = "match" if found.tensors == 1 else "matches"
-        count = f"{found.tensors:,} {noun}" if found.spans is not None else ""
-        self.query_one("#filter-count", Static).update(
-            f"{count} ({found.how}){keys} " if count else found.how
-        )
+        self.query_one("#filter-count", Static).update(said_of(found, self.size.width - _LEAST_INPUT))
         self.post_message(self.Changed(found))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -134,6 +167,8 @@ class FilterBar(Horizontal):
         """Escape ends the filter."""
         self.post_message(self.Done(keep=False))
 
-    def action_all(self, action: str) -> None:
-        """Freeze or train all matches."""
-        self.post_message(self.Apply(action))
+    def on_filter_input_all(self, event: FilterInput.All) -> None:
+        """Freeze or train what the text matches now."""
+        event.stop()
+        if self._tree is not None:
+            self.post_message(self.Apply(find(self.query_one(Input).value, self._tree), event.action))

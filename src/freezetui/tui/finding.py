@@ -54,8 +54,8 @@ class Finding(Choosing):
 
     @on(FilterBar.Apply)
     def _apply_to_matches(self, event: FilterBar.Apply) -> None:
-        train = event.action == "train"
-        self.edit(self._matches, train, "trained" if train else "frozen")
+        self._matches = event.found.spans or []
+        self._on_matches(event.action == "train")
 
     def action_freeze_matches(self) -> None:
         """Freeze all matches."""
@@ -69,17 +69,21 @@ class Finding(Choosing):
         if self._matches:
             self.edit(self._matches, train, "trained" if train else "frozen")
         else:
-            self.notify("no filter matches anything: press /", timeout=3)
+            self._say_no_match()
 
     def action_next_match(self, direction: int) -> None:
         """Go to the next or the previous match, around the end."""
         if self.session is None or not self._matches:
-            self.notify("no filter matches anything: press /", timeout=3)
+            self._say_no_match()
             return
         tree = self.session.tree
         at = tree.first[self.tree_view.node]
         on_match = bool(tree.leaf[self.tree_view.node])
         self.tree_view.go_to(tree.position[neighbour(self._matches, at, direction, on_match)])
+
+    def _say_no_match(self) -> None:
+        typing = self.query_one(FilterBar).display
+        self.notify("the filter matches nothing" if typing else "no filter yet: press /", timeout=3)
 
     def action_leave(self) -> None:
         """Escape: end the filter, else cancel or close the check."""

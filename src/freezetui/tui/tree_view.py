@@ -137,6 +137,8 @@ class TreeView(ScrollView, can_focus=True):
         base = styles["plain"]
         if self.rows is None or number >= len(self.rows):
             return Strip.blank(width, base)
+        if self.rows.matches == []:
+            return Strip([Segment("   nothing matches", styles["dim"])]).adjust_cell_length(width, base)
         segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
         if number == self.cursor:
             over = styles["cursor"]
