@@ -19,7 +19,7 @@ from freezetui.freeze.choice import read_choice, write_choice
 from freezetui.freeze.config import SUFFIX, FreezeConfig, ModelSection, default_path
 from freezetui.freeze.cover import added_rules
 from freezetui.freeze.plan import FreezePlan, Totals
-from freezetui.freeze.presets import Preset
+from freezetui.freeze.presets import Preset, chosen
 from freezetui.freeze.rules import Rule, overlay
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.architecture import Architecture, known, moved_path, named, remembered
@@ -79,7 +79,7 @@ class Session:
         self.options = options
         sources = [options.source, *options.more]
         self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
-        self.config_path = options.config or default_path(options.source)
+        self.config_path = options.config or default_path(*sources)
         recognition = recognize(self.checkpoint.tensors)
         self._told = known(self.checkpoint, recognition)
         tensors = in_module_order(self.checkpoint, recognition)
@@ -126,9 +126,9 @@ class Session:
         """Choose anew: a preset or training everything, then rules from top to bottom.
 
         Raises:
-            PatternError: a rule names nothing.
+            PatternError: a rule names nothing, or the model has not what the preset trains.
         """
-        trains = preset[0].trains(self.tree, preset[1]) if preset else b"\1" * len(self.tree.tensors)
+        trains = chosen(*preset, self.tree) if preset else b"\1" * len(self.tree.tensors)
         self.plan.replace(overlay(rules, self.tree, bytearray(trains)))
 
     def name_architecture(

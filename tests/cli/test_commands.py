@@ -108,6 +108,10 @@ def test_plan_takes_freeze_and_train_in_the_order_given(vgg):
 def test_plan_presets(vgg):
     assert "6 tensors" in freezetui("plan", vgg, "--preset", "head").stdout
     assert_one_line(freezetui("plan", vgg, "--preset", "haed"), "haed", "last-blocks")
+    assert_one_line(freezetui("plan", vgg, "--preset", "norms"), "none of what 'norms' trains")
+    assert_one_line(freezetui("plan", vgg, "--preset", "last-blocks:9"), "3 repeated blocks")
+    transformer = SAMPLES / "tiny_transformer.pth"
+    assert_one_line(freezetui("plan", transformer, "--preset", "last-blocks:99"), "6 repeated blocks")
 
 
 @pytest.mark.parametrize(

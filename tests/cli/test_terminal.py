@@ -25,7 +25,7 @@ def test_open_freeze_check_save_quit(tmp_path):
     terminal.child.send("r")
     terminal.wait_for("HELD: 26 frozen tensors unchanged, bit for bit", 120)
     terminal.child.send("s")
-    terminal.wait_for("26 tensors frozen, 6 train")
+    terminal.wait_for("26 tensors frozen, 6 to train")
     terminal.child.send("q")
     assert terminal.exit_code() == 0
 

@@ -328,3 +328,15 @@ def test_the_fingerprint_sees_names_and_shapes_of_parameters_only(infos, random)
 )
 def test_the_config_lies_beside_the_checkpoint(checkpoint, config):
     assert default_path(checkpoint).as_posix() == config
+
+
+@pytest.mark.parametrize(
+    ("sources", "config"),
+    [
+        (["sd/unet.pth", "te/encoder.pth"], "sd/unet+encoder.freeze.yaml"),
+        ([f"m/model-{i:05}-of-00003.safetensors" for i in (1, 2, 3)], "m/model.freeze.yaml"),
+        (["a.pth", "b.pth", "c.pth", "d.pth"], "a+3.freeze.yaml"),
+    ],
+)
+def test_several_files_have_a_config_of_their_own(sources, config):
+    assert default_path(*sources).as_posix() == config

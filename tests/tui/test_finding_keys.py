@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual import events
 
-from freezetui.tui.filter_bar import Found, find, said_of
+from freezetui.tui.filter_bar import find
 from freezetui.tui.finding import neighbour
 
 
@@ -142,11 +142,3 @@ async def test_a_filter_that_matches_nothing_says_so(opened):
         assert "the filter matches nothing" in driver.notices()
         await driver.press("enter", "f", "space", "w", "i", "b")
         assert not driver.session.unsaved
-
-
-@pytest.mark.parametrize(("room", "said"), [(99, "enter keep"), (55, "enter keep"), (42, "^t train all")])
-def test_what_the_bar_says_fits(room, said):
-    words = said_of(Found([(0, 16)], "words"), room)
-    assert len(words) <= room
-    assert said in words
-    assert said_of(Found([(0, 1)], "words"), 12) == "1 match "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,8 @@ VERSION = 1
 #: What the name of a checkpoint behind a URL may end with.
 _ENDINGS = frozenset([".pth", ".pt", ".pt2", ".bin", ".ckpt", ".safetensors", ".gguf", ".tar"])
 SUFFIX = ".freeze.yaml"
+_SHARD = re.compile(r"[-_.]\d+-of-\d+$")
+_MOST_NAMED = 3
 
 
 class ModelSection(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -146,11 +149,18 @@ def fingerprint(tensors: Iterable[TensorInfo]) -> str:
     return "sha256:" + hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def default_path(checkpoint: str | Path) -> Path:
+def default_path(checkpoint: str | Path, *more: str | Path) -> Path:
     """Where the config of a checkpoint lies: `vgg16.pth` -> `vgg16.freeze.yaml` beside it.
 
-    A folder's lies beside the folder, that of a URL in the working folder.
+    A folder's lies beside the folder, that of a URL in the working folder. Several files that are opened
+    as one have one of their own, which no single one of them has: `unet+encoder.freeze.yaml`.
     """
+    if more:
+        first = default_path(checkpoint)
+        stems = [default_path(file).name.removesuffix(SUFFIX) for file in (checkpoint, *more)]
+        models = list(dict.fromkeys(_SHARD.sub("", stem) or stem for stem in stems))
+        name = "+".join(models) if len(models) <= _MOST_NAMED else f"{models[0]}+{len(models) - 1}"
+        return first.with_name(name + SUFFIX)
     name, path = name_of(checkpoint).removesuffix(".index.json"), Path(checkpoint)
     if is_url(str(checkpoint)):
         path = Path(name)

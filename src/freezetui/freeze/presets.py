@@ -42,6 +42,22 @@ def find_preset(name: str) -> tuple[Preset, int]:
     raise PatternError(f"no preset is called {name!r}.", f"Valid: {valid}; last-blocks:3 takes a number.")
 
 
+def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
+    """Per tensor, 1 to train and 0 to freeze.
+
+    Raises:
+        PatternError: this model has not what the preset trains.
+    """
+    most = len(blocks_of(tree))
+    if preset.name == "last-blocks" and number > most:
+        has = f"{most} repeated blocks" if most else "no repeated blocks"
+        raise PatternError(f"last-blocks:{number}: this model has {has}.", "Valid: a number up to that.")
+    trains = preset.trains(tree, number)
+    if preset.name != "nothing" and not any(trains):
+        raise PatternError(f"this model has none of what {preset.name!r} trains.", "Take another preset.")
+    return trains
+
+
 def head_of(tree: ParamTree) -> int:
     """The node that most likely is the head: a top-level module with a head's name, else the last one."""
     node = 0

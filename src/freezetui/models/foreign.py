@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import site
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ _OURS = str(Path(__file__).resolve().parents[1])
 _INSTALLED = (
     *site.getsitepackages(),
     site.getusersitepackages(),
-    sysconfig.get_paths()["stdlib"],
+    str(Path(site.__file__).parent),
     _OURS,
     "<",
 )

@@ -12,11 +12,11 @@ from textual import on, work
 from textual.app import ComposeResult, SystemCommand
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from freezetui.checkpoint.text import printable
 from freezetui.cli_options import read_model_line, write_model_line
 from freezetui.errors import FreezeTuiError
+from freezetui.plain import numbers
 from freezetui.session import Opening, Options, Session, open_in_thread
 from freezetui.tui.bindings import SECTIONS
 from freezetui.tui.changes import changes_text
@@ -26,6 +26,7 @@ from freezetui.tui.dialogs import Prompt, Question, Reader
 from freezetui.tui.filter_bar import FilterBar
 from freezetui.tui.finding import Finding
 from freezetui.tui.help import help_text
+from freezetui.tui.keys_bar import KeysBar
 from freezetui.tui.rows import Rows
 from freezetui.tui.status import ColumnHeads, DetailLine, HeaderLine, TotalsBar
 from freezetui.tui.tree_view import TreeView
@@ -52,7 +53,7 @@ class FreezeTuiApp(Finding):
     CSS_PATH = "app.tcss"
     TITLE = "freezetui"
     BINDINGS = [binding for section in SECTIONS.values() for binding in section]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide"), (180, "-huge")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (70, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
 
     def __init__(self, options: Options, opening: Opening | None = None) -> None:
@@ -72,7 +73,7 @@ class FreezeTuiApp(Finding):
         yield CheckPanel(id="check")
         yield FilterBar(id="filter")
         yield TotalsBar(id="totals")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeysBar(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Show what is open; most files are by now, and stand in the first frame."""
@@ -214,7 +215,8 @@ class FreezeTuiApp(Finding):
             self.notify(str(error), title="Not saved", severity="error", timeout=10, markup=False)
             return False
         totals = session.totals
-        frozen = f"{totals.frozen.tensors:,} tensors frozen, {totals.trainable.tensors:,} train"
+        frozen = f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, "
+        frozen += f"{totals.trainable.tensors:,} to train"
         self.notify(f"{target}\n{frozen}", title="Saved", timeout=4, markup=False)
         self.redraw_status()
         return True
@@ -249,7 +251,7 @@ class FreezeTuiApp(Finding):
             for section in SECTIONS.values():
                 for binding in section:
                     run = partial(self.run_action, binding.action)
-                    yield SystemCommand(binding.tooltip, f"key {binding.key}", run)
+                    yield SystemCommand(binding.tooltip, f"key {self.get_key_display(binding)}", run)
         yield from super().get_system_commands(screen)
 
 

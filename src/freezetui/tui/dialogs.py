@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+from rich.console import RenderableType
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -14,8 +16,18 @@ from textual.widgets.option_list import Option
 
 from freezetui.checkpoint.text import printable
 
+Answer = TypeVar("Answer")
 
-class Question(ModalScreen[str]):
+
+class Dialog(ModalScreen[Answer]):
+    """A box in the middle; what was said in passing goes, since it would cover it."""
+
+    def on_screen_resume(self) -> None:
+        """It is shown."""
+        self.app.clear_notifications()
+
+
+class Question(Dialog[str]):
     """Asks; the answer is the key of the option chosen, "" for none.
 
     Args:
@@ -51,7 +63,7 @@ class Question(ModalScreen[str]):
         self.dismiss(answer)
 
 
-class Prompt(ModalScreen[str | None]):
+class Prompt(Dialog[str | None]):
     """Asks for one line of text; None when the person goes back.
 
     Args:
@@ -68,17 +80,17 @@ class Prompt(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """Title, body and the input."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_subtitle = "enter accepts, esc goes back"
             yield Static(self._title, classes="dialog-title", markup=False)
-            yield Static(self._body, markup=False)
+            yield Static(self._body, id="prompt-body", markup=False)
             yield Input(self._value)
-            yield Static("enter accepts, esc goes back", classes="dialog-keys")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""
         line = event.value.strip()
         if wrong := self._refuse(line):
-            self.query_one(".dialog-keys", Static).update(Text(printable(wrong), "bold red"))
+            self.query_one("#prompt-body", Static).update(Text(printable(wrong), "bold red"))
         else:
             self.dismiss(line)
 
@@ -87,22 +99,21 @@ class Prompt(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class Reader(ModalScreen[None]):
+class Reader(Dialog[None]):
     """Shows a text that may be longer than the screen."""
 
     BINDINGS = [Binding("escape,q,enter,d,question_mark", "leave", "Close")]
 
-    def __init__(self, title: str, body: Text) -> None:
+    def __init__(self, title: str, body: RenderableType) -> None:
         super().__init__()
         self._title, self._body = title, body
 
     def compose(self) -> ComposeResult:
         """Title and the text in a scrolling box."""
-        with Vertical(classes="dialog wide"):
-            yield Static(self._title, classes="dialog-title", markup=False)
-            with VerticalScroll():
-                yield Static(self._body)
-            yield Static("↑ ↓ scroll, esc closes", classes="dialog-keys")
+        with VerticalScroll(classes="dialog wide") as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = "↑ ↓ scroll, esc closes"
+            yield Static(self._body)
 
     def on_mount(self) -> None:
         """Keys scroll at once."""

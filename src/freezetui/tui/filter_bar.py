@@ -16,8 +16,6 @@ from freezetui.freeze.tree import ParamTree
 from freezetui.plain import numbers
 
 _KINDS = ("words", "pattern")
-#: The sign before the text, and room for a few letters.
-_LEAST_INPUT = 19
 _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
 
 
@@ -52,17 +50,11 @@ def find(text: str, tree: ParamTree) -> Found:
     return Found(runs(i for i, name in names if all(word in name for word in words)), "words")
 
 
-def said_of(found: Found, room: int) -> str:
-    """What the bar says of a filter in `room` columns; what matters least is left out first."""
+def said_of(found: Found) -> str:
+    """What the bar says of a filter: how much it matches, or what is wrong with it."""
     if found.spans is None or found.how not in _KINDS:
         return f"{found.how} "
-    count = numbers.plural(found.tensors, "match", "matches")
-    if not found.tensors:
-        return f"{count} ({found.how}) · esc ends "
-    keys = "^f freeze all · ^t train all"
-    choices = [f"{count} ({found.how}) · {keys} · enter keep ", f"{count} · {keys} · enter keep "]
-    choices += [f"{count} · {keys} ", f"{count} · ^f freeze · ^t train "]
-    return next((choice for choice in choices if len(choice) <= room), f"{count} ")
+    return f"{numbers.plural(found.tensors, 'match', 'matches')} ({found.how}) "
 
 
 class FilterInput(Input):
@@ -72,8 +64,9 @@ class FilterInput(Input):
     """
 
     BINDINGS = [
-        Binding("ctrl+f", "all('freeze')", "freeze all matches"),
-        Binding("ctrl+t", "all('train')", "train all matches"),
+        Binding("ctrl+f", "all('freeze')", "freeze all", tooltip="Freeze all matches"),
+        Binding("ctrl+t", "all('train')", "train all", tooltip="Train all matches"),
+        Binding("enter", "submit", "keep", tooltip="Keep the filter and go to the tree"),
     ]
 
     class All(Message):
@@ -92,7 +85,7 @@ class FilterBar(Horizontal):
     """The line in which a filter is typed."""
 
     BINDINGS = [
-        Binding("escape", "leave", "end the filter"),
+        Binding("escape", "leave", "end", tooltip="End the filter"),
         Binding("down", "done", show=False),
     ]
 
@@ -151,7 +144,7 @@ class FilterBar(Horizontal):
         if self._tree is None:
             return
         found = find(text, self._tree)
-        self.query_one("#filter-count", Static).update(said_of(found, self.size.width - _LEAST_INPUT))
+        self.query_one("#filter-count", Static).update(said_of(found))
         self.post_message(self.Changed(found))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:

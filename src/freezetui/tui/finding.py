@@ -10,7 +10,7 @@ from textual import on
 from freezetui.session import Options
 from freezetui.tui.check_panel import CheckPanel
 from freezetui.tui.choosing import Choosing
-from freezetui.tui.filter_bar import FilterBar
+from freezetui.tui.filter_bar import FilterBar, FilterInput
 from freezetui.tui.rows import Span
 
 
@@ -20,6 +20,10 @@ class Finding(Choosing):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._matches: Sequence[Span] = ()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The key that starts the filter is a letter like any other while one is typed."""
+        return not (action == "filter" and isinstance(self.focused, FilterInput))
 
     async def action_filter(self) -> None:
         """Type a filter."""

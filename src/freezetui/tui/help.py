@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.binding import Binding
 
 from freezetui.tui.bindings import SECTIONS
 from freezetui.tui.tree_view import TreeView
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _SHOWN = {
     "slash": "/",
@@ -19,16 +23,21 @@ _SHOWN = {
     "right": "→",
     "escape": "esc",
 }
-_SIGNS = """\
-■ frozen   ○ trainable   ◐ mixed   · cannot train (buffers, integers)
-= tied: one tensor under several names   {0..5} ×6: equal blocks folded into one line
-after a check: ✓ as chosen   ! worth a look   ✗ a frozen tensor moved"""
-
-_PATTERNS = """\
-features           everything below features
-features.{24..28}  numbers, both ends included
-**.bias            any number of segments     *.weight  one segment
-{q,k,v}_proj       alternatives               re:...    a regular expression"""
+_SIGNS = (
+    ("■ ○ ◐", "frozen, trainable, mixed"),
+    ("·", "cannot train: a buffer, or whole numbers"),
+    ("=", "tied: one tensor under several names"),
+    ("{0..5} ×6", "equal blocks folded into one line"),
+    ("✓ ! ✗", "after a check: as chosen, worth a look, a frozen tensor moved"),
+)
+_PATTERNS = (
+    ("features", "everything below it"),
+    ("a.{24..28}", "numbers, both ends included"),
+    ("{q,k}_proj", "alternatives"),
+    ("*.weight", "any text within one segment"),
+    ("**.bias", "any number of segments"),
+    ("re:...", "a regular expression for the whole name"),
+)
 
 
 def key_rows() -> Iterator[tuple[str, str, str]]:
@@ -40,14 +49,25 @@ def key_rows() -> Iterator[tuple[str, str, str]]:
             yield section, keys, binding.tooltip
 
 
-def help_text() -> Text:
-    """Keys by section, then signs and patterns."""
-    text = Text()
+def help_text() -> Table:
+    """Keys by section, then signs and patterns; what is too long for the screen wraps in its own column."""
+    from rich.table import Table  # the first screen needs none
+
+    table = Table.grid(padding=(0, 2, 0, 0))
     last = ""
     for section, keys, what in key_rows():
         if section != last:
-            text.append(f"{chr(10) if last else ''}{section}\n", "bold underline")
+            _head(table, section, first=not last)
             last = section
-        text.append(f"  {keys:<12}", "bold").append(f"{what}\n")
-    text.append("\nSigns\n", "bold underline").append(_SIGNS + "\n\n")
-    return text.append("Patterns\n", "bold underline").append(_PATTERNS)
+        table.add_row(Text(f"  {keys}", "bold"), what)
+    for head, rows in (("Signs", _SIGNS), ("Patterns", _PATTERNS)):
+        _head(table, head)
+        for signs, meaning in rows:
+            table.add_row(Text(f"  {signs}", "bold"), meaning)
+    return table
+
+
+def _head(table: Table, text: str, first: bool = False) -> None:
+    if not first:
+        table.add_row()
+    table.add_row(Text(text, "bold underline"))

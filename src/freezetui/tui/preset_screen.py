@@ -6,19 +6,20 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from freezetui.checkpoint.text import printable
+from freezetui.errors import PatternError
 from freezetui.freeze.blocks import blocks_of
-from freezetui.freeze.plan import FreezePlan
-from freezetui.freeze.presets import PRESETS, Preset, head_of
+from freezetui.freeze.plan import FreezePlan, Totals
+from freezetui.freeze.presets import PRESETS, Preset, chosen, head_of
 from freezetui.freeze.tree import ParamTree
 from freezetui.plain import numbers
+from freezetui.tui.dialogs import Dialog
 
 
-class PresetScreen(ModalScreen[bytes | None]):
+class PresetScreen(Dialog[bytes | None]):
     """Pick a preset; answers with the choice per tensor, or None."""
 
     BINDINGS = [
@@ -37,11 +38,12 @@ class PresetScreen(ModalScreen[bytes | None]):
 
     def compose(self) -> ComposeResult:
         """The list and the keys."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_subtitle = "enter applies, esc goes back" + (
+                ", ← → how many blocks" if self._most > 1 else ""
+            )
             yield Static("Presets", classes="dialog-title")
             yield OptionList()
-            keys = "enter applies, esc goes back" + ("; ← → how many blocks" if self._most > 1 else "")
-            yield Static(keys, classes="dialog-keys")
 
     def on_mount(self) -> None:
         """Fill the list."""
@@ -51,13 +53,16 @@ class PresetScreen(ModalScreen[bytes | None]):
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
-        shown = [preset for preset in PRESETS if preset.name != "last-blocks" or self._most]
-        options.add_options([Option(self._label(preset), id=preset.name) for preset in shown])
+        for preset in PRESETS:
+            try:
+                plan = FreezePlan(self._tree, chosen(preset, self._number, self._tree))
+            except PatternError:  # no norms, no repeated blocks: nothing to offer
+                continue
+            totals = plan.totals(0, len(self._tree.tensors))
+            options.add_option(Option(self._label(preset, totals), id=preset.name))
         options.highlighted = at
 
-    def _label(self, preset: Preset) -> Text:
-        plan = FreezePlan(self._tree, preset.trains(self._tree, self._number))
-        totals = plan.totals(0, len(self._tree.tensors))
+    def _label(self, preset: Preset, totals: Totals) -> Text:
         title = preset.title
         if preset.name == "head":
             title += f" ({printable(self._tree.path(head_of(self._tree)))})"

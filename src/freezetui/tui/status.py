@@ -50,6 +50,8 @@ class HeaderLine(_Bar):
         assert self.session is not None
         checkpoint = self.session.checkpoint
         name = printable(name_of(self.session.options.source))
+        if self.session.options.more:
+            name += f" +{len(self.session.options.more)}"
         parts = [checkpoint.format, numbers.size(checkpoint.size)]
         if checkpoint.unwrapped:
             parts.append(printable(checkpoint.unwrapped))

@@ -37,7 +37,6 @@ class TreeView(ScrollView, can_focus=True):
         "tree--mixed",
         "tree--fixed",
         "tree--cursor",
-        "tree--head",
     }
 
     BINDINGS = [
