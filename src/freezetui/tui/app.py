@@ -53,7 +53,7 @@ class FreezeTuiApp(Finding):
     CSS_PATH = "app.tcss"
     TITLE = "freezetui"
     BINDINGS = [binding for section in SECTIONS.values() for binding in section]
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (70, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
 
     def __init__(self, options: Options, opening: Opening | None = None) -> None:

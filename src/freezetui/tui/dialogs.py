@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from freezetui.checkpoint.text import printable
 
 Answer = TypeVar("Answer")
+_SHOWN = {"escape": "esc"}
 
 
 class Dialog(ModalScreen[Answer]):
@@ -46,7 +47,10 @@ class Question(Dialog[str]):
             yield Static(self._title, classes="dialog-title", markup=False)
             yield Static(self._body, markup=False)
             yield OptionList(
-                *(Option(Text.assemble((key, "bold"), f"  {what}"), id=key) for key, what in self._options)
+                *(
+                    Option(Text.assemble((_SHOWN.get(key, key), "bold"), f"  {what}"), id=key)
+                    for key, what in self._options
+                )
             )
 
     def on_mount(self) -> None:
