@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ from freezetui.models.architecture import Architecture, known, moved_path, named
 from freezetui.models.catalog import in_module_order, recognize
 from freezetui.sanity.protocol import CheckRequest
 from freezetui.sanity.report import SanityReport
+
+Result = TypeVar("Result")
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -199,16 +201,19 @@ class Session:
         """Whether `target` is the config that could not be read."""
         return self.problem is not None and target == self.config_path
 
-    def save(self, path: Path | None = None) -> Path:
+    def save(self, path: Path | None = None, config: FreezeConfig | None = None) -> Path:
         """Write the config atomically; returns where it went.
 
         A file there that could not be read is set aside first, as `set_aside_name` says.
+
+        Args:
+            config: what `written` gave for this path, where it was called already.
 
         Raises:
             ConfigError: it cannot be written there.
         """
         target = path or self.config_path
-        config = self.written(target)
+        config = config or self.written(target)
         if self.unreadable(target) and target.exists():
             target.rename(set_aside_name(target))
         config.save(target)
@@ -217,9 +222,9 @@ class Session:
         self._saved = self.plan.trains()
         return target
 
-    def request(self) -> CheckRequest:
-        """The sanity step of this choice."""
-        config = self.written()
+    def request(self, config: FreezeConfig | None = None) -> CheckRequest:
+        """The sanity step of this choice, which `written` gave as `config` where it was called already."""
+        config = config or self.written()
         return CheckRequest(
             checkpoint=self.options.source,
             more=self.options.more,
@@ -256,15 +261,20 @@ def open_in_thread(options: Options) -> Opening:
     """The session, read while the caller does something else."""
     opening = Opening()
 
-    def read() -> None:
-        try:
-            opening.set_result(Session(options, lambda text: setattr(opening, "progress", text)))
-        except BaseException as error:
-            opening.set_exception(error)
-
-    # A daemon, so that whoever leaves does not wait for it.
-    Thread(target=read, daemon=True).start()
+    fulfil_in_thread(opening, lambda: Session(options, lambda text: setattr(opening, "progress", text)))
     return opening
+
+
+def fulfil_in_thread(promise: Future[Result], work: Callable[[], Result]) -> None:
+    """Do the work in a thread that nobody waits for who leaves; the promise gets what it gives or raises."""
+
+    def run() -> None:
+        try:
+            promise.set_result(work())
+        except BaseException as error:
+            promise.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
 
 
 def _told(source: str, folder: Path) -> str:

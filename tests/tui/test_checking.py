@@ -232,3 +232,33 @@ async def test_every_key_works_at_every_size(opened, size):
         await driver.pilot.resize_terminal(100, 30)
         await driver.pilot.pause()
         assert "tiny_transformer" in driver.screen_text()
+
+
+async def test_saving_what_takes_long_shows_that_it_runs_and_can_be_given_up(opened, tmp_path):
+    import random
+
+    import torch
+    from safetensors.torch import save_file
+
+    path = tmp_path / "large.safetensors"
+    save_file({f"blocks.{i}.{n}": torch.ones(1) for i in range(15_000) for n in ("weight", "bias")}, path)
+    async with opened(path, size=(60, 15)) as driver:
+        toss = random.Random(0)
+        driver.session.plan.replace(bytes(toss.randrange(2) for _ in range(30_000)))
+        # Not pressed by the pilot, which waits until nothing is busy any more.
+        driver.app.simulate_key("s")
+        await driver.until(lambda: "fewest rules" in driver.screen_text())
+        choice = driver.session.plan.trains()
+        driver.app.simulate_key("f")  # goes nowhere
+        driver.app.simulate_key("escape")
+        await driver.until(lambda: len(driver.app.screen_stack) == 1)
+        assert driver.session.plan.trains() == choice
+        assert driver.session.unsaved
+        assert not list(tmp_path.glob("*.yaml"))
+        driver.session.plan.undo()
+        driver.go("blocks.5")
+        await driver.press("f", "d")
+        await driver.until(lambda: "■ freeze blocks.5" in driver.screen_text())
+        await driver.press("escape", "s")
+        await driver.until(lambda: not driver.session.unsaved)
+    assert "freeze: blocks.5" in path.with_name("large.freeze.yaml").read_text()

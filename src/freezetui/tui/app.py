@@ -38,6 +38,8 @@ What builds the model? For example
   my/model.py:build --input 3,224,224
 It is run in a process of its own. Empty: the optimizer step alone, on bare tensors."""
 
+_FINDING_RULES = "finding the fewest rules that say this …"
+
 
 class FreezeTuiApp(Finding):
     """Choose what trains, prove it, save it.
@@ -133,7 +135,9 @@ class FreezeTuiApp(Finding):
         elif not architecture.asked and not await self._may_import(session):
             return
         trains = session.plan.trains()
-        await panel.start(session.request(), trains, self.options.timeout)
+        config = await self.patiently(_FINDING_RULES, session.written)
+        if config is not None:
+            await panel.start(session.request(config), trains, self.options.timeout)
 
     def _is_checking(self) -> bool:
         running = self.query_one(CheckPanel).running
@@ -209,8 +213,11 @@ class FreezeTuiApp(Finding):
             options = [("y", "write a new one" if broken else "write over it"), ("n", "go back")]
             if await self.push_screen_wait(Question(title, why, options)) != "y":
                 return False
+        config = await self.patiently(_FINDING_RULES, lambda: session.written(target))
+        if config is None:
+            return False
         try:
-            session.save(target)
+            session.save(target, config)
         except FreezeTuiError as error:
             self.notify(str(error), title="Not saved", severity="error", timeout=10, markup=False)
             return False
@@ -221,10 +228,14 @@ class FreezeTuiApp(Finding):
         self.redraw_status()
         return True
 
-    def action_changes(self) -> None:
+    @work
+    async def action_changes(self) -> None:
         """What changed since the file on disk."""
-        if self.session:
-            self.push_screen(Reader("Changes", changes_text(self.session)))
+        session = self.session
+        if session is not None:
+            text = await self.patiently("comparing with the file on disk …", lambda: changes_text(session))
+            if text is not None:
+                self.push_screen(Reader("Changes", text))
 
     @work
     async def action_quit(self) -> None:  # type: ignore[override]

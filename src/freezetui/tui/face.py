@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 from textual.app import App
 
 from freezetui.plain import numbers
-from freezetui.session import Options, Session
+from freezetui.session import Options, Result, Session, fulfil_in_thread
 from freezetui.tui.details import DetailsPane, one_line
 from freezetui.tui.outcome import marks_of
 from freezetui.tui.rows import Rows, Span
 from freezetui.tui.status import DetailLine, HeaderLine, TotalsBar
 from freezetui.tui.tree_view import TreeView
+from freezetui.tui.waiting import Waiting
+
+#: Tensors; with fewer, the fewest rules are found before anybody notices.
+_LARGE = 10_000
 
 
 class FaceApp(App[int]):
@@ -32,6 +38,24 @@ class FaceApp(App[int]):
     def tree_view(self) -> TreeView:
         """The tree."""
         return self.query_one("#tree", TreeView)
+
+    async def patiently(self, what: str, work: Callable[[], Result]) -> Result | None:
+        """What `work` gives; with a large model it is shown that it runs, and None is that a person gave up.
+
+        Only for a worker, and for work that changes nothing: whoever gives up leaves it to itself.
+        """
+        if self.session is None or len(self.session.tree.tensors) < _LARGE:
+            return work()
+        promise: Future[Result] = Future()
+        fulfil_in_thread(promise, work)
+        waiting = Waiting(what)
+        done, left = asyncio.wrap_future(promise), self.push_screen(waiting, wait_for_dismiss=True)
+        await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            return None
+        if waiting.is_active:
+            waiting.dismiss(None)
+        return done.result()
 
     def edit(self, spans: Sequence[Span], trainable: bool | None, what: str = "") -> None:
         """Freeze, train or (None) toggle some tensors, then redraw and say what happened."""
