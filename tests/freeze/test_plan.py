@@ -94,6 +94,38 @@ def test_totals_are_what_counting_one_by_one_gives(tree, run, data):
     assert totals.state == words.get(frozenset(states), "mixed")
 
 
+@given(trees, edits, st.data())
+def test_totals_over_several_ranges_count_a_tied_tensor_once(tree, run, data):
+    plan = FreezePlan(tree)
+    for edit in run:
+        perform(plan, edit)
+    ends = sorted(data.draw(st.sets(st.integers(0, len(tree.tensors)))))
+    spans = list(zip(ends[::2], ends[1::2], strict=False))
+    totals = plan.totals_over(spans)
+    for value, tally in ((FROZEN, totals.frozen), (TRAINABLE, totals.trainable), (FIXED, totals.fixed)):
+        distinct = {}
+        for index in (index for span in spans for index in range(*span)):
+            if plan.states[index] == value:
+                first = tree.tie_groups.get(index, (index,))[0]
+                distinct.setdefault(first, tree.tensors[index])
+        assert tally.tensors == len(distinct)
+        assert tally.elements == sum(t.elements for t in distinct.values())
+        assert tally.bytes == sum(t.bytes for t in distinct.values())
+
+
+def test_totals_of_an_irregular_choice_are_the_same_and_fast():
+    tree = ParamTree([TensorInfo(f"l.{i}.w", (i,), "float32", "parameter", None) for i in range(100_000)])
+    plan = FreezePlan(tree, bytes(i % 3 == 0 for i in range(100_000)))
+    totals = plan.totals(1, 99_999)
+    assert totals.trainable.tensors == len(range(3, 99_999, 3))
+    assert totals.trainable.elements == sum(range(3, 99_999, 3))
+    assert totals.frozen.bytes == 4 * (sum(range(1, 99_999)) - sum(range(3, 99_999, 3)))
+    spans = [(i, i + 1) for i in range(0, 100_000, 2)]
+    started = monotonic()
+    assert plan.totals_over(spans).parameters.elements == sum(range(0, 100_000, 2))
+    assert monotonic() - started < 1
+
+
 @given(trees, st.binary(min_size=14, max_size=14))
 def test_tied_tensors_train_where_a_choice_names_one_of_them(tree, drawn):
     trains = bytes(byte & 1 for byte in drawn[: len(tree.tensors)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterable, Sequence
-from itertools import chain, starmap
+from itertools import chain, compress, islice, starmap
 from typing import Literal, NamedTuple
 
 from freezetui.freeze.tree import ParamTree
@@ -15,7 +15,12 @@ FROZEN, TRAINABLE, FIXED = 0, 1, 2
 State = Literal["frozen", "trainable", "mixed", "fixed"]
 
 _TO = {value: bytes([value, value, FIXED]) + bytes(range(3, 256)) for value in (FROZEN, TRAINABLE)}
-_RUN = (re.compile(rb"\x00+"), re.compile(rb"\x01+"))
+_RUN = (re.compile(rb"\x00+"), re.compile(rb"\x01+"), re.compile(rb"\x02+"))
+_ONLY = [bytes(value == other for other in range(256)) for value in (FROZEN, TRAINABLE, FIXED)]
+#: The state of a tensor that is not asked for.
+_OUTSIDE = 3
+#: More runs than this are slower to add up than all tensors, one by one.
+_MOST_RUNS = 2000
 _INVERT = bytes([TRAINABLE, FROZEN, FIXED]) + bytes(range(3, 256))
 
 
@@ -131,34 +136,55 @@ class FreezePlan:
 
     def totals(self, start: int, stop: int) -> Totals:
         """Tensors, elements and bytes of a range by state; a tensor tied within it counts once."""
-        frozen, trainable = self._tally(FROZEN, start, stop), self._tally(TRAINABLE, start, stop)
+        states = self.states[start:stop]
+        frozen, trainable = self._tally(FROZEN, states, start), self._tally(TRAINABLE, states, start)
         return Totals(frozen, trainable, Tally(*self.tree.totals(start, stop)) - frozen - trainable)
 
-    def totals_over(self, spans: Iterable[tuple[int, int]]) -> Totals:
-        """The totals of several ranges together; tensors tied across them count in each."""
-        sums = [Tally(), Tally(), Tally()]
+    def totals_over(self, spans: Sequence[tuple[int, int]]) -> Totals:
+        """The totals of ascending, disjoint ranges together; a tensor tied within them counts once."""
+        if not spans:
+            return Totals(Tally(), Tally(), Tally())
+        if len(spans) == 1:
+            return self.totals(*spans[0])
+        low, high = spans[0][0], spans[-1][1]
+        states = bytearray([_OUTSIDE]) * (high - low)
         for start, stop in spans:
-            sums = [a.plus(b) for a, b in zip(sums, self.totals(start, stop), strict=True)]
-        return Totals(*sums)
+            states[start - low : stop - low] = self.states[start:stop]
+        return Totals(*(self._tally(value, states, low) for value in (FROZEN, TRAINABLE, FIXED)))
 
-    def _tally(self, value: int, start: int, stop: int) -> Tally:
-        count = self.states.count(value, start, stop)
+    def _tally(self, value: int, states: bytearray, start: int) -> Tally:
+        """Of the tensors with this value among the states of those from `start` on."""
+        count = states.count(value)
         if count == 0:
             return Tally()
-        tree = self.tree
-        if count == stop - start:
+        tree, stop = self.tree, start + len(states)
+        if count == len(states):
             return Tally(*tree.totals(start, stop))
-        elements = nbytes = 0
-        for run in re.finditer(_RUN[value], memoryview(self.states)[start:stop]):
-            first, last = start + run.start(), start + run.end()
-            elements += tree.elements_before[last] - tree.elements_before[first]
-            nbytes += tree.bytes_before[last] - tree.bytes_before[first]
-        for alias in tree.aliases(start, stop):
-            if self.states[alias] == value:
-                count -= 1
-                elements -= tree.tensors[alias].elements
-                nbytes -= tree.tensors[alias].bytes
+        elements, nbytes = self._sums(value, states, start)
+        seen: set[int] = set()
+        for index in tree.tied_in(start, stop):
+            if states[index - start] == value:
+                first = tree.tie_groups[index][0]
+                if first in seen:
+                    count -= 1
+                    elements -= tree.tensors[index].elements
+                    nbytes -= tree.tensors[index].bytes
+                seen.add(first)
         return Tally(count, elements, nbytes)
+
+    def _sums(self, value: int, states: bytearray, start: int) -> tuple[int, int]:
+        """Elements and bytes, every name counted: run by run where there are few, else one by one."""
+        tree = self.tree
+        runs = list(islice(re.finditer(_RUN[value], states), _MOST_RUNS))
+        if len(runs) == _MOST_RUNS:
+            chosen = states.translate(_ONLY[value])
+            elements, nbytes = tree.sizes(start, start + len(states))
+            return sum(compress(elements, chosen)), sum(compress(nbytes, chosen))
+        ends = [(start + run.start(), start + run.end()) for run in runs]
+        return (
+            sum(tree.elements_before[last] - tree.elements_before[first] for first, last in ends),
+            sum(tree.bytes_before[last] - tree.bytes_before[first] for first, last in ends),
+        )
 
     def _edit(self, spans: Iterable[tuple[int, int]], table: bytes) -> int:
         new, spans = bytearray(self.states), list(spans)

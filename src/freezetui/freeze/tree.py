@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from operator import itemgetter
+from operator import itemgetter, sub
 
 from freezetui.checkpoint.tensors import TensorInfo, counts
 from freezetui.freeze.preorder import preorder
@@ -40,6 +40,7 @@ class ParamTree:
     __slots__ = (
         "_aliases",
         "_child_maps",
+        "_sizes",
         "_tied",
         "bytes_before",
         "depths",
@@ -57,6 +58,7 @@ class ParamTree:
 
     def __init__(self, tensors: Sequence[TensorInfo], root: str = "model") -> None:
         self._child_maps: dict[int, dict[str, list[int]]] = {}
+        self._sizes: tuple[Sequence[int], Sequence[int]] | None = None
         self.tensors = list(tensors)
         laid_out = preorder([tensor.name for tensor in tensors], root)
         if laid_out is None:
@@ -127,6 +129,13 @@ class ParamTree:
             nbytes -= self.tensors[alias].bytes
         return tensors, elements, nbytes
 
+    def sizes(self, start: int, stop: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Elements and bytes of each tensor of a range, tied or not."""
+        if self._sizes is None:  # few choices are so irregular that they are asked for
+            self._sizes = _differences(self.elements_before), _differences(self.bytes_before)
+        elements, nbytes = self._sizes
+        return elements[start:stop], nbytes[start:stop]
+
     def aliases(self, start: int, stop: int) -> list[int]:
         """The tensors of a range that are tied to an earlier one of the same range."""
         return [i for i in _within(self._aliases, start, stop) if self.ties[i] >= start]
@@ -159,6 +168,12 @@ def _sums(values: Sequence[int]) -> Sequence[int]:
         return array("q", accumulate(values, initial=0))
     except OverflowError:
         return list(accumulate(values, initial=0))
+
+
+def _differences(sums: Sequence[int]) -> Sequence[int]:
+    """What `_sums` has added up."""
+    values = map(sub, sums[1:], sums)
+    return array("q", values) if isinstance(sums, array) else list(values)
 
 
 def _within(ordered: list[int], start: int, stop: int) -> list[int]:
