@@ -70,15 +70,20 @@ class FilterInput(Input):
     ]
 
     class All(Message):
-        """Freeze or train all that the text matches."""
+        """Freeze or train all that `text`, as it stood when the key was pressed, matches."""
 
-        def __init__(self, action: str) -> None:
+        def __init__(self, text: str, action: str) -> None:
             super().__init__()
-            self.action = action
+            self.text, self.action = text, action
 
     def action_all(self, action: str) -> None:
         """Freeze or train all matches."""
-        self.post_message(self.All(action))
+        self.post_message(self.All(self.value, action))
+
+    async def action_submit(self) -> None:
+        """Leave at once: the next key is no letter of the filter, however long counting takes."""
+        self.screen.set_focus(None)
+        await super().action_submit()
 
 
 class FilterBar(Horizontal):
@@ -161,7 +166,7 @@ class FilterBar(Horizontal):
         self.post_message(self.Done(keep=False))
 
     def on_filter_input_all(self, event: FilterInput.All) -> None:
-        """Freeze or train what the text matches now."""
+        """Freeze or train what the text matched."""
         event.stop()
         if self._tree is not None:
-            self.post_message(self.Apply(find(self.query_one(Input).value, self._tree), event.action))
+            self.post_message(self.Apply(find(event.text, self._tree), event.action))
