@@ -24,6 +24,8 @@ from freezetui.cli_options import (
 from freezetui.errors import FreezeTuiError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from freezetui.sanity.protocol import Progress
     from freezetui.session import Options, Session
 
@@ -60,6 +62,12 @@ class _Commands(click.Group):
         if args and args[0].startswith("-") and args[0] not in ("--help", "-h", "--version"):
             args = ["open", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands, or else the files that may be opened."""
+        from click.shell_completion import CompletionItem
+
+        return super().shell_complete(ctx, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 @click.group(

@@ -64,6 +64,7 @@ _arg_option = click.option(
     help="For the architecture.",
 )
 _input_option = click.option("--input", metavar="SHAPE", callback=_shape, help="One example, e.g. 3,224,224.")
+_DEVICES = ("auto", "cpu", "cuda", "cuda:0", "mps")
 _model_options = (
     click.option(
         "--architecture",
@@ -79,6 +80,7 @@ _model_options = (
         metavar="DEVICE",
         show_default=True,
         callback=_device,
+        shell_complete=lambda ctx, option, start: [name for name in _DEVICES if name.startswith(start)],
         help="auto, cpu, cuda, cuda:N or mps.",
     ),
     click.option(

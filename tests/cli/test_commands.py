@@ -180,6 +180,17 @@ def test_help_version_and_completion():
         assert "Usage" in freezetui(command, "--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("sh", "plain,show"), ("vgg", "file,vgg"), ("x.pth --ke", "plain,--key"), ("check x --device m", "mps")],
+)
+def test_completion_knows_commands_files_and_options(words, completed):
+    line = f"freezetui {words}"
+    number = str(len(line.split()) - 1)
+    result = freezetui(COMP_WORDS=line, COMP_CWORD=number, _FREEZETUI_COMPLETE="bash_complete")
+    assert completed in result.stdout
+
+
 def test_a_factory_named_by_the_config_is_not_imported_unasked(vgg):
     factory = vgg.with_name("factory.py")
     factory.write_text("open('ran', 'w')\n")
