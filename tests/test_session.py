@@ -10,7 +10,7 @@ import pytest
 
 from freezetui.freeze.config import FreezeConfig
 from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
-from freezetui.session import Options, Session
+from freezetui.session import Options, Session, why_no_config
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_ckpts"
 OTHER_MODEL = """\
@@ -106,3 +106,37 @@ def test_no_architecture_is_a_choice_too(opened):
     session.name_architecture("")
     assert session.request().bare
     assert session.request().architecture == ""
+
+
+def test_a_config_that_somebody_else_has_written_is_not_written_over_unasked(opened):
+    session = opened()
+    session.plan.set([session.tree.span(1)], False)
+    path = session.save()
+    assert session.why_not_write(path) == ""
+    path.write_text(path.read_text() + "# mine\n")
+    assert session.changed_on_disk
+    assert "changed on disk" in session.why_not_write(path)
+    session.save()
+    assert session.why_not_write(path) == ""
+    path.unlink()
+    assert session.why_not_write(path) == ""
+
+
+def test_another_architecture_is_unsaved_until_it_is_saved(opened):
+    session = opened()
+    session.name_architecture("torchvision:vgg11")
+    assert session.unsaved
+    session.save()
+    assert not session.unsaved
+    session.name_architecture("")
+    assert not session.unsaved
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("", "empty"), (".", "folder"), ("a.txt", "end in"), (".json", "end in"), ("no/a.yaml", "no folder")],
+)
+def test_names_that_cannot_be_saved_under_are_refused_at_once(name, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert why in why_no_config(name)
+    assert why_no_config("a.freeze.yaml") == ""

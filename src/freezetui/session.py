@@ -70,6 +70,7 @@ class Session:
         problem: why the config beside the checkpoint could not be read; None where it could.
         differences: how this model differs from the one the config was made for, one line each.
         architecture: what the sanity step builds.
+        named_anew: whether a person has named another since the config was saved.
         report: of the last sanity step; None before the first.
 
     Raises:
@@ -89,9 +90,11 @@ class Session:
         self.config: FreezeConfig | None = None
         self.differences: tuple[str, ...] = ()
         self._fits = True
+        self._seen = b""
         self.problem: ConfigError | None = None
         self.plan = FreezePlan(self.tree, self._read_config())
         self._saved = self.plan.trains()
+        self.named_anew = False
         self.report: SanityReport | None = None
         self._checked = b""
         self.architecture = self._settle_architecture()
@@ -100,6 +103,7 @@ class Session:
         """What the config on disk selects; None without one. Only one that was asked for must be good."""
         if self.options.config is None and not self.config_path.exists():
             return None
+        self._seen = _content(self.config_path)
         try:
             self.config = FreezeConfig.load(self.config_path)
         except ConfigError as error:
@@ -143,6 +147,7 @@ class Session:
         architecture = named(spec, arguments or {}, input, self._told)
         if architecture != self.architecture:
             self.report = None
+            self.named_anew = bool(spec)
         self.architecture = architecture
 
     def trust_architecture(self) -> None:
@@ -166,8 +171,14 @@ class Session:
 
     @property
     def unsaved(self) -> bool:
-        """Whether the choice differs from the config on disk; a fresh one that trains all does not."""
-        return self.plan.trains() != self._saved
+        """Whether the choice differs from the config that was saved; a fresh one that trains all does not."""
+        return self.named_anew or self.plan.trains() != self._saved
+
+    @property
+    def changed_on_disk(self) -> bool:
+        """Whether somebody else has written the config since it was read or saved here."""
+        content = _content(self.config_path)
+        return content != self._seen and content != b""
 
     @property
     def report_is_stale(self) -> bool:
@@ -195,6 +206,8 @@ class Session:
             return "The file is there already." if target.exists() else ""
         if self.problem is not None:
             return f"{self.problem.message} It is kept as {set_aside_name(target).name}."
+        if self.changed_on_disk:
+            return "It has changed on disk since it was read here."
         return "It was made for another model." if self.differences else ""
 
     def unreadable(self, target: Path) -> bool:
@@ -219,7 +232,8 @@ class Session:
         config.save(target)
         self.config, self.config_path = config, target
         self.differences, self.problem = (), None
-        self._saved = self.plan.trains()
+        self._saved, self.named_anew = self.plan.trains(), False
+        self._seen = _content(target)
         return target
 
     def request(self, config: FreezeConfig | None = None) -> CheckRequest:
@@ -275,6 +289,24 @@ def fulfil_in_thread(promise: Future[Result], work: Callable[[], Result]) -> Non
             promise.set_exception(error)
 
     Thread(target=run, daemon=True).start()
+
+
+def _content(path: Path) -> bytes:
+    """What stands in a config; b"" where there is none that can be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def why_no_config(text: str) -> str:
+    """Why a config cannot be saved under this name; "" where it can be tried."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return f"{text or 'The name'} is {'a folder' if text else 'empty'}."
+    if path.suffix not in (".yaml", ".yml", ".json"):
+        return "The name must end in .yaml or .json."
+    return "" if path.parent.is_dir() else f"There is no folder {path.parent}."
 
 
 def _told(source: str, folder: Path) -> str:

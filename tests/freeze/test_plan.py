@@ -154,8 +154,8 @@ def test_a_file_in_which_all_tensors_are_one_takes_no_time():
     )
     plan = FreezePlan(tree)
     started = monotonic()
-    assert plan.set([(i, i + 1) for i in range(0, 20_000, 2)], False) == 20_000
-    assert plan.invert([(0, 20_000)]) == 20_000
+    assert plan.set([(i, i + 1) for i in range(0, 20_000, 2)], False) == 1
+    assert plan.invert([(0, 20_000)]) == 1
     trains = overlay([Rule("freeze", "l.{0..5000}.w")], tree, bytearray(b"\1" * 20_000))
     assert not any(trains)
     assert [index for index, _ in tree.groups_of(range(20_000))] == [0]

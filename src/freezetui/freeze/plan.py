@@ -211,11 +211,13 @@ class FreezePlan:
         diff = _Diff.between(self.states, new)
         if diff is None:
             return 0
+        tied = [i for i in self.tree.tied_in(diff.start, diff.stop) if new[i] != self.states[i]]
+        again = len(tied) - len({self.tree.tie_groups[index][0] for index in tied})
         self.states = new
         self._undo.append(diff)
         self._redo.clear()
         self.version += 1
-        return diff.changed
+        return diff.changed - again
 
     def _shift(self, source: list[_Diff], target: list[_Diff]) -> tuple[int, int] | None:
         if not source:

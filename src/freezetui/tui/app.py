@@ -17,7 +17,7 @@ from freezetui.checkpoint.text import printable
 from freezetui.cli_options import read_model_line, write_model_line
 from freezetui.errors import FreezeTuiError
 from freezetui.plain import numbers
-from freezetui.session import Opening, Options, Session, open_in_thread
+from freezetui.session import Opening, Options, Session, open_in_thread, why_no_config
 from freezetui.tui.bindings import SECTIONS
 from freezetui.tui.changes import changes_text
 from freezetui.tui.check_panel import CheckPanel
@@ -62,6 +62,7 @@ class FreezeTuiApp(Finding):
         super().__init__(options)
         self._opening = opening or open_in_thread(options)
         self.failure: FreezeTuiError | None = None
+        self._save_as = ""
 
     def compose(self) -> ComposeResult:
         """Header, tree and details, check, filter, totals, keys."""
@@ -196,9 +197,11 @@ class FreezeTuiApp(Finding):
         """Save under another name."""
         if self.session is None:
             return
-        prompt = Prompt("Save the freeze config as", ".yaml or .json", str(self.session.config_path))
-        answer = await self.push_screen_wait(prompt)
-        if answer:
+        last = self._save_as or str(self.session.config_path)
+        title = "Save the freeze config as"
+        answer = await self.push_screen_wait(Prompt(title, ".yaml or .json", last, refuse=why_no_config))
+        if answer is not None:
+            self._save_as = answer
             await self._save(Path(answer).expanduser())
 
     async def _save(self, path: Path | None) -> bool:

@@ -16,8 +16,12 @@ def changes_text(session: Session) -> Text:
     rules = session.changes()
     against = session.config_path.name if session.config else "training everything (nothing is saved yet)"
     text = Text(f"Against {printable(against)}\n\n", "dim")
+    if session.changed_on_disk:
+        text.append("It has changed on disk since it was read here; that is not in this list.\n\n", "bold")
+    if session.named_anew:
+        text.append("model    ", "bold").append(printable(session.architecture.spec) + "\n")
     if not rules:
-        return text.append("Nothing has changed.")
+        return text if session.named_anew else text.append("Nothing has changed.")
     for rule in rules[:_MOST_RULES]:
         sign = "■ freeze " if rule.action == "freeze" else "○ train  "
         text.append(sign, "bold").append(printable(rule.pattern) + "\n")
