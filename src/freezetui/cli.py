@@ -171,8 +171,11 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
             f"{session.config_path} asks to import and run {session.architecture.spec}.",
             f"If you trust it, pass --architecture {session.architecture.spec}",
         )
-    for line in session.differences:
-        click.echo(f"{session.config_path.name}: {line}", err=True)
+    if session.differences:
+        raise FreezeTuiError(
+            f"{session.config_path} does not fit: {'; '.join(session.differences[:3])}.",
+            "A script refuses it, too. Open the checkpoint and save the config again.",
+        )
     report = run_check(session.request(), _progress, session.options.timeout)
     if as_json:
         from freezetui.plain.json_text import json_text

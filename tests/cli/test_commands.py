@@ -240,6 +240,23 @@ def test_check_finds_what_moves_a_frozen_weight(tmp_path):
     assert any(finding["code"] == "M5" for finding in report["findings"])
 
 
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        ("rules:\n  - freeze: feetures\n", "feetures"),
+        (
+            "rules:\n  - freeze: features\nexpect:\n  frozen: {tensors: 1, elements: 1}\n"
+            "  trainable: {tensors: 6, elements: 236170}\n",
+            "1 tensors",
+        ),
+        ("model: {fingerprint: 'sha256:00'}\nrules:\n  - freeze: features\n", "other names"),
+    ],
+)
+def test_check_refuses_a_config_that_a_script_would_refuse(vgg, end, said):
+    vgg.with_name("vgg_digits.freeze.yaml").write_text("freezetui: 1\n" + end)
+    assert_one_line(freezetui("check", vgg), said)
+
+
 @pytest.mark.slow
 def test_check_without_an_architecture_is_inconclusive(tmp_path):
     import torch

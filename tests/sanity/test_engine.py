@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -115,6 +116,17 @@ def test_without_an_architecture_the_bare_tensors_are_checked(files: Path) -> No
     report = run_check(request(files))
     assert (report.verdict, report.forward, report.architecture) == ("inconclusive", False, "")
     assert (report.frozen.tensors, report.trainable.moved) == (1, 1)
+
+
+def test_a_loss_that_is_no_number_is_a_finding(files: Path) -> None:
+    state = nn.Linear(4, 3).state_dict()
+    state["weight"][0, 0] = float("nan")
+    torch.save(state, files / "nan.pth")
+    asked = request(files, "sound.py:build", input=(4,))
+    report = run_check(msgspec.structs.replace(asked, checkpoint=str(files / "nan.pth")))
+    assert report.verdict == "inconclusive"
+    assert report.losses == (None, None, None)
+    assert "N4" in {finding.code for finding in report.findings}
 
 
 ENDS = {

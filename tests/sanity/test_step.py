@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,9 @@ from torch.utils.checkpoint import checkpoint
 from freezetui.errors import ModelError
 from freezetui.freeze.config import FreezeConfig
 from freezetui.freeze.rules import Rule
+from freezetui.sanity.check import check as whole_check
 from freezetui.sanity.check import check_subject
+from freezetui.sanity.protocol import CheckRequest
 from freezetui.sanity.report import SanityReport
 from freezetui.sanity.subject import Subject
 
@@ -428,3 +432,29 @@ def test_many_steps_stay_finite() -> None:
     report = check(Net(head=deep), steps=60, control=False)
     assert "N4" not in codes(report)
     assert max(map(abs, report.losses)) < 1e3
+
+
+def test_what_the_model_ties_and_the_file_does_not_is_no_hold(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.ones(4, 4), "b.weight": torch.ones(4, 4)}, tmp_path / "copies.pth")
+    (tmp_path / "tied.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    model = nn.ModuleDict({'a': nn.Linear(4, 4, bias=False), 'b': nn.Linear(4, 4, bias=False)})\n"
+        "    model.b.weight = model.a.weight\n"
+        "    model.forward = lambda x: model.b(model.a(x))\n"
+        "    return model\n".replace("model.a", "model['a']").replace("model.b", "model['b']")
+    )
+    asked = CheckRequest(
+        checkpoint=str(tmp_path / "copies.pth"),
+        architecture=f"{tmp_path / 'tied.py'}:build",
+        input=(4,),
+        device="cpu",
+        rules=(Rule("freeze", "**"), Rule("train", "b")),
+    )
+    report = whole_check(asked)
+    assert report.verdict == "moved"
+    assert report.frozen.moved == ("a.weight",)
+    assert [f.tensors for f in report.findings if f.code == "M17"] == [("a.weight", "b.weight")]
+    report = whole_check(msgspec.structs.replace(asked, rules=(Rule("freeze", "a"),)))
+    assert report.verdict == "inconclusive"
+    assert "M17" in {finding.code for finding in report.findings}

@@ -40,13 +40,14 @@ def read_choice(config: FreezeConfig, tree: ParamTree) -> Reading:
         except PatternError as error:
             lost.append(f"{rule.action} {rule.pattern}: {error}")
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
-    lines = lost if fits else [*_counts_differ(config, tree, bytes(trains)), *lost]
+    lines = [] if fits else ["it was made for a model with other names or shapes"]
+    lines += [*_counts_differ(config, tree, bytes(trains)), *lost]
     return Reading(bytes(trains), tuple(lines), not lost, fits)
 
 
 def _counts_differ(config: FreezeConfig, tree: ParamTree, trains: bytes) -> list[str]:
     totals = FreezePlan(tree, trains).totals(0, len(tree.tensors))
-    lines = ["it was made for a model with other names or shapes"]
+    lines = []
     if config.expect is not None:
         for what, wanted, got in (
             ("frozen", config.expect.frozen, Count.of(totals.frozen)),

@@ -57,6 +57,8 @@ def report_lines(report: SanityReport) -> Iterator[str]:
     shape = f", input {numbers.shape(report.input)}" if report.input else ""
     yield f"model: {model}{shape}" + ("" if report.forward else "; no forward pass")
     if report.losses:
-        yield "losses: " + ", ".join(f"{loss:.4g}" for loss in report.losses)
+        yield "losses: " + ", ".join(
+            "not finite" if loss is None else f"{loss:.4g}" for loss in report.losses
+        )
     for finding in report.findings:
         yield finding_text(finding)

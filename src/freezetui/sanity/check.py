@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.tensors import Checkpoint
 from freezetui.errors import ModelError
 from freezetui.freeze.config import FreezeConfig
+from freezetui.freeze.rules import resolve
+from freezetui.freeze.tree import ParamTree
 from freezetui.sanity.causes import why_drifted, why_moved
 from freezetui.sanity.device import choose_device, is_out_of_memory
 from freezetui.sanity.flags import flags_set_back, frozen_by_constructor, stray_flags
@@ -25,6 +29,7 @@ from freezetui.sanity.report import (
 from freezetui.sanity.run import Run, run
 from freezetui.sanity.stillness import stills, why_still
 from freezetui.sanity.subject import Subject, load_subject
+from freezetui.sanity.ties import frozen_against_ties
 
 Report = Callable[[Progress], None]
 
@@ -47,7 +52,8 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
     subject = load_subject(
         request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
     )
-    return check_subject(subject, request.config, request.steps, request.control, progress, started)
+    wanted = _wanted(request, checkpoint)
+    return check_subject(subject, request.config, request.steps, request.control, progress, started, wanted)
 
 
 def check_subject(
@@ -57,11 +63,15 @@ def check_subject(
     control: bool = True,
     progress: Report = lambda event: None,
     started: float | None = None,
+    wanted: Mapping[str, bool] = {},
 ) -> SanityReport:
     """Train a loaded model a few steps under `config` and say what held; the model is changed.
 
     The plan's run comes first, on the checkpoint's own weights. What it leaves frozen is then still as in
     the file, so the control run needs no second loading to tell whether it would have moved.
+
+    Args:
+        wanted: parameter of the file -> whether the plan trains it; the model may tie what the file does not.
 
     Raises:
         ConfigError, PatternError: the config does not fit the model.
@@ -75,6 +85,8 @@ def check_subject(
 
     plan = run(subject, config, steps, tell("step", "step"))
     findings += why_moved(subject, plan) + why_drifted(subject.model, plan) + flags_set_back(plan)
+    plan, against = frozen_against_ties(subject.model, plan, wanted)
+    findings += against
     full: Run | None = None
     if control and plan.frozen and plan.finite and subject.batch is not None:
         full, told = _control(subject, steps, tell("control", "control run: step"))
@@ -86,6 +98,14 @@ def check_subject(
     unproven = tuple(n for n in plan.frozen if full and n not in full.moved and n not in plan.moved)
     findings += _limits(subject, plan, unproven)
     return _report(subject, plan, full, findings, still, unproven, steps, perf_counter() - started)
+
+
+def _wanted(request: CheckRequest, checkpoint: Checkpoint) -> dict[str, bool]:
+    """What the rules say of the file's own parameters."""
+    tree = ParamTree(checkpoint.tensors)
+    trains = resolve(request.rules, tree, request.default)
+    pairs = zip(tree.tensors, trains, strict=True)
+    return {tensor.name: bool(train) for tensor, train in pairs if not tensor.fixed}
 
 
 def _control(
@@ -186,16 +206,20 @@ def _report(
         device=str(subject.device),
         steps=steps,
         forward=subject.batch is not None,
-        losses=plan.losses,
+        losses=tuple(map(_finite, plan.losses)),
         seconds=seconds,
         frozen=FrozenPart(len(frozen), len(frozen) - len(moved), moved, unproven),
         trainable=TrainablePart(len(trainable), len(trainable) - len(still), still),
         buffers=BufferPart(len(buffers), len(buffers) - len(drifted), drifted),
         findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
-        gradients={name: plan.gradients[name] for name in trainable if name in plan.gradients},
+        gradients={name: _finite(plan.gradients[name]) for name in trainable if name in plan.gradients},
         cost=_cost(plan, control),
         input=subject.input,
     )
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _cost(plan: Run, control: Run | None) -> Cost | None:

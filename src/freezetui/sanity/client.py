@@ -79,8 +79,8 @@ class Engine:
         for line in self._process.stdout:
             try:
                 event = decode_event(line)
-            except msgspec.DecodeError:
-                break
+            except msgspec.DecodeError as error:
+                raise EngineError("The engine's answer cannot be read.", f"{error}.") from None
             if isinstance(event, Failed):
                 raise EngineError(event.message, event.hint)
             yield event

@@ -95,7 +95,8 @@ class SanityReport(msgspec.Struct, frozen=True):
         verdict: "moved" when a frozen tensor's bits changed; "inconclusive" when nothing could be proved.
         architecture: what built the model, e.g. "torchvision:vgg16"; "" when there was no model.
         forward: False when only the bare tensors and an optimizer step were checked.
-        losses: one per step; gradients: name -> largest absolute gradient seen, for trainable tensors.
+        losses: one per step; gradients: name -> largest absolute gradient seen, for trainable tensors;
+            None where it is no finite number, which JSON has not.
         seconds: of the whole check, the import of torch left out.
     """
 
@@ -104,13 +105,13 @@ class SanityReport(msgspec.Struct, frozen=True):
     device: str
     steps: int
     forward: bool
-    losses: tuple[float, ...]
+    losses: tuple[float | None, ...]
     seconds: float
     frozen: FrozenPart
     trainable: TrainablePart
     buffers: BufferPart
     findings: tuple[Finding, ...] = ()
-    gradients: dict[str, float] = {}
+    gradients: dict[str, float | None] = {}
     cost: Cost | None = None
     input: tuple[int, ...] = ()
 

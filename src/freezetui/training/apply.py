@@ -121,12 +121,32 @@ def _compare(config: FreezeConfig, tree: ParamTree) -> None:
         )
     if config.expect is None:
         return
-    got = _counts(tree, resolve(config.rules, tree, config.default))
-    if got != config.expect:
+    trains = resolve(config.rules, tree, config.default)
+    got = _counts(tree, trains)
+    if got != config.expect and not _expected_untied(config, tree, trains):
         raise ConfigError(
             f"the rules select something else than the config expects: {_versus(config.expect, got)}.",
             "Save the config again for this model, or apply it with strict=False.",
         )
+
+
+def _expected_untied(config: FreezeConfig, tree: ParamTree, trains: bytearray) -> bool:
+    """Whether the counts fit with every name counted: a file may hold copies of what the model ties.
+
+    Raises:
+        ConfigError: they do, but the rules freeze one name of a tie and train another.
+    """
+    untied = ParamTree([msgspec.structs.replace(tensor, storage=None) for tensor in tree.tensors])
+    meant = resolve(config.rules, untied, config.default)
+    if _counts(untied, meant) != config.expect:
+        return False
+    for tensor, train, wish in zip(tree.tensors, trains, meant, strict=True):
+        if train != wish:
+            raise ConfigError(
+                f"{tensor.name} is tied to a parameter that the rules {'train' if train else 'freeze'}.",
+                "Freeze all names of a tie, or train all of them.",
+            )
+    return True
 
 
 def _fingerprints(tree: ParamTree) -> set[str]:

@@ -26,7 +26,8 @@ def outcome_of(session: Session, name: str) -> list[str]:
     when = " (before the last change)" if session.report_is_stale else ""
     lines = [f"last check{when}: {_word(report, session, name)}"]
     if name in report.gradients:
-        lines.append(f"largest |gradient| {report.gradients[name]:.2g}")
+        largest = report.gradients[name]
+        lines.append(f"largest |gradient| {'not finite' if largest is None else format(largest, '.2g')}")
     for finding in report.findings:
         if name in finding.tensors:
             lines += ["", f"{finding.code}: {finding.message}", f"fix: {finding.fix}"]
