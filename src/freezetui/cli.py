@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -43,6 +44,8 @@ Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, f
 
 #: What click 8.2 and later raise where the arguments are missing altogether.
 _HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+#: What writing to stdout fails with.
+_FULL = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 #: What a shell makes of a program that ctrl-c has ended.
 _INTERRUPTED = 130
 
@@ -147,9 +150,11 @@ def plan(
     from freezetui.freeze.rules import Rule
     from freezetui.plain.show import totals_lines
 
-    chosen = find_preset(preset) if preset else None
-    session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
     rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta.get("rules", ()))
+    if preset is None and not rules:
+        raise click.UsageError("Nothing is chosen: give --freeze, --train or --preset.", ctx)
+    chosen = find_preset(preset) if preset is not None else None
+    session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
     session.choose(chosen, rules)
     click.echo(printable(str(session.save(output))), err=True)
     click.echo("\n".join(totals_lines(session.plan)))
@@ -257,8 +262,8 @@ def run() -> None:
     except click.Abort:
         _end("interrupted", _INTERRUPTED)
     except OSError as error:
-        if error.filename is not None:
-            raise
+        if error.errno not in _FULL:
+            _end(f"{error.filename or 'Reading'}: {error.strerror or error}.", 2)
         # Stdout takes no more; without this Python complains once again while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from freezetui.errors import FreezeTuiError
+from freezetui.freeze.blocks import is_number
 
 paths_argument = click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str, readable=False)
@@ -34,15 +35,19 @@ def _pair(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dic
         if not equals or not name.isidentifier():
             raise click.BadParameter(f"{value!r} is not name=value.")
         try:
-            arguments[name] = json.loads(text)
-        except ValueError:
+            arguments[name] = json.loads(text, parse_constant=_no_json)
+        except (ValueError, RecursionError):
             arguments[name] = text
     return arguments
 
 
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is Python's, not JSON's")
+
+
 def _shape(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
     parts = (value or "").lower().replace("x", ",").split(",")
-    if value and not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if value and not all(is_number(part.strip()) and int(part) > 0 for part in parts):
         raise click.BadParameter(f"{value!r} is no shape; for example 3,224,224.")
     return tuple(map(int, parts)) if value else ()
 

@@ -191,7 +191,7 @@ class Session:
 
     def written(self, path: Path | None = None) -> FreezeConfig:
         """The config that saving to `path` would write."""
-        folder = (path or self.config_path).resolve().parent
+        folder = Path(os.path.realpath(path or self.config_path)).parent
         model = ModelSection(
             checkpoint=_told(self.options.source, folder),
             architecture=moved_path(self.architecture.spec, Path(), folder),
@@ -313,7 +313,7 @@ def _told(source: str, folder: Path) -> str:
     """The checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
     if is_url(source):
         return shown_url(source)
-    return Path(os.path.relpath(Path(source).resolve(), folder)).as_posix()
+    return Path(os.path.relpath(os.path.realpath(source), folder)).as_posix()
 
 
 def set_aside_name(path: Path) -> Path:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from torch import nn
 
+from freezetui.checkpoint.tensors import TensorInfo
 from freezetui.errors import ConfigError, PatternError
+from freezetui.freeze.choice import write_choice
 from freezetui.freeze.config import Count, Expect, ModelSection, Stage, fingerprint
-from freezetui.freeze.rules import Rule
+from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.rules import Rule, resolve
+from freezetui.freeze.tree import ParamTree
 from freezetui.training.config import FreezeConfig
 from freezetui.training.names import LiveParameters
 
@@ -237,3 +242,23 @@ def test_the_public_config_loads_what_the_face_saves(tmp_path: Path) -> None:
     assert str(loaded.apply(Net())) == (
         "frozen 4 tensors, 24 elements; trainable 2 tensors, 9 elements; 1 norm layers stay in eval"
     )
+
+
+def test_a_typo_in_a_later_stage_is_told_before_the_training() -> None:
+    later = Stage("all", rules=(Rule("train", "hed"),))
+    with pytest.raises(PatternError, match="hed"):
+        msgspec.structs.replace(FREEZE_BODY, stages=(later,)).apply(Net())
+
+
+@pytest.mark.parametrize("freeze", ["**", "a"])
+def test_copies_of_what_the_model_ties_fit_as_long_as_they_agree(freeze) -> None:
+    file = ParamTree([TensorInfo(f"{n}.weight", (4, 4), "float32", "parameter", None) for n in "ab"])
+    plan = FreezePlan(file, resolve([Rule("freeze", freeze)], file))
+    model = nn.ModuleDict({n: nn.Linear(4, 4, bias=False) for n in "ab"})
+    model["b"].weight = model["a"].weight
+    config = write_choice(plan, ModelSection(), FreezeConfig())
+    if freeze == "**":
+        assert len(config.apply(model).frozen) == 2
+    else:
+        with pytest.raises(ConfigError, match="is tied to a parameter that the rules freeze"):
+            config.apply(model)

@@ -103,7 +103,8 @@ def choose(candidates: list[Candidate], key: str | None, source: str) -> Candida
         for candidate in candidates:
             if candidate.key == key:
                 return candidate
-        shown = ", ".join(printable(label) for label in labels(candidates)[:20])
+        keys = [candidate.key or "'' (the top level)" for candidate in worthwhile(candidates)]
+        shown = ", ".join(map(printable, keys[:20]))
         raise CheckpointError(
             f"{source} has no state_dict under the key {key!r}.",
             f"Choose one of: {shown}.",

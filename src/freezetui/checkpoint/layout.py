@@ -39,6 +39,8 @@ def lay_out(archive: Archive, source: str, container: str, key: str | None) -> C
     summary = Summary()
     candidates = find_candidates(archive.value)
     if not candidates:
+        if isinstance(archive.value, dict) and not archive.value:
+            raise CheckpointError(f"{source} holds an empty dict: no tensors.", "Save model.state_dict().")
         what = summary.what(archive.value)
         raise CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
     chosen = choose(candidates, key, source)

@@ -106,7 +106,7 @@ class LocalPlace:
         """Whether files lie in it."""
         try:
             return Path(self.source).is_dir()
-        except ValueError:  # a NUL in the path
+        except (OSError, ValueError):  # a name that is too long, a folder above that is closed, a NUL
             return False
 
     def files(self) -> list[str]:

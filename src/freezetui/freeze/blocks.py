@@ -11,6 +11,11 @@ _LEAST_REPEATS = 3
 _SHAPE, _DTYPE = attrgetter("shape"), attrgetter("dtype")
 
 
+def is_number(text: str) -> bool:
+    """Whether it counts something: digits, and not so many that Python refuses to read them."""
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
 def has_parameters(tree: ParamTree, node: int) -> bool:
     """Whether anything below `node` can train."""
     return any(not tree.tensors[i].fixed for i in range(*tree.span(node)))
@@ -20,7 +25,7 @@ def blocks_of(tree: ParamTree) -> list[int]:
     """The numbered siblings that hold the most elements together, in order; [] for none."""
     families: dict[int, list[int]] = {}
     for node in range(1, len(tree)):
-        if tree.names[node].isdigit() and not tree.leaf[node] and has_parameters(tree, node):
+        if is_number(tree.names[node]) and not tree.leaf[node] and has_parameters(tree, node):
             families.setdefault(tree.parents[node], []).append(node)
     several = (nodes for nodes in families.values() if len(nodes) > 1)
     return max(several, key=lambda nodes: tree.totals(*tree.span(tree.parents[nodes[0]]))[1], default=[])
@@ -30,8 +35,8 @@ def in_every_block(tree: ParamTree, node: int) -> list[int]:
     """The nodes that have the path of `node` but for the numbers in it, itself included."""
     nodes = [0]
     for segment in tree.path(node).split("."):
-        if segment.isdigit():
-            nodes = [c for n in nodes for c in tree.children(n) if tree.names[c].isdigit()]
+        if is_number(segment):
+            nodes = [c for n in nodes for c in tree.children(n) if is_number(tree.names[c])]
         else:
             nodes = [c for n in nodes for c in tree.named(n, segment)]
     return [found for found in nodes if tree.leaf[found] == tree.leaf[node]]
@@ -42,7 +47,7 @@ def repeats(tree: ParamTree, parent: int) -> Iterator[tuple[int, int]]:
     run: list[int] = []
     inside: object = None
     for child in [*tree.children(parent), -1]:
-        block = _inside(tree, child) if child >= 0 and tree.names[child].isdigit() else None
+        block = _inside(tree, child) if child >= 0 and is_number(tree.names[child]) else None
         if run and (block is None or block != inside or not _follows(tree, run[-1], child)):
             if len(run) >= _LEAST_REPEATS:
                 yield run[0], tree.end[run[-1]]

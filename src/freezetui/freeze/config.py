@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from freezetui.checkpoint.places import is_url, name_of
 from freezetui.checkpoint.tensors import TensorInfo
@@ -37,7 +38,7 @@ class ModelSection(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     checkpoint: str = ""
     architecture: str = ""
     arguments: dict[str, Any] = {}
-    input: tuple[int, ...] = ()
+    input: tuple[Annotated[int, Meta(ge=1, lt=2**31)], ...] = ()
     fingerprint: str = ""
 
 
@@ -70,9 +71,9 @@ class Stage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """
 
     name: str
-    epochs: int | None = None
+    epochs: Annotated[int, Meta(ge=1)] | None = None
     rules: tuple[Rule, ...] = ()
-    lr_scale: float = 1.0
+    lr_scale: Annotated[float, Meta(ge=0)] = 1.0
 
 
 class FreezeConfig(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

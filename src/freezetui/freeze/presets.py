@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
-from freezetui.freeze.blocks import blocks_of, has_parameters
+from freezetui.freeze.blocks import blocks_of, has_parameters, is_number
 from freezetui.freeze.tree import ParamTree
 
 _HEADS = re.compile(r"classifier|fc|heads?|lm_head|cls_head|score|logits|output|qa_outputs|decoder|proj_out")
@@ -36,7 +36,7 @@ def find_preset(name: str) -> tuple[Preset, int]:
     """
     wanted, _, number = name.partition(":")
     for preset in PRESETS:
-        if preset.name == wanted and (not number or (wanted == "last-blocks" and number.isdigit())):
+        if preset.name == wanted and (not number or (wanted == "last-blocks" and is_number(number))):
             return preset, int(number or 1)
     valid = ", ".join(preset.name for preset in PRESETS)
     raise PatternError(f"no preset is called {name!r}.", f"Valid: {valid}; last-blocks:3 takes a number.")

@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from freezetui.models.catalog import Recipe, recipe
+from freezetui.models.outputs import tensors_of
 from freezetui.models.probes import Probe, probes
 from freezetui.models.spec import Spec
 from freezetui.models.targets import detection_batch
@@ -55,7 +56,8 @@ def find_input(
             try:
                 args, kwargs = example.batch(2, 0, "cpu", dtype)
                 with torch.no_grad():
-                    model(*args, **kwargs)
+                    if not tensors_of(model(*args, **kwargs)):
+                        raise TypeError("it returns no floating point tensor")
             except Exception as error:  # a person's forward may raise anything
                 reason = " ".join(str(error).split())[:160]
                 tried.append(f"{example.text}: {type(error).__name__}: {reason}")

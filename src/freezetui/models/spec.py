@@ -18,6 +18,7 @@ from torch import nn
 from freezetui.errors import ModelError
 from freezetui.models.foreign import foreign
 
+_MOST_NAMED = 12
 FORMS = "Write torchvision:NAME, package.module:callable or path/to/file.py:callable."
 
 
@@ -143,5 +144,7 @@ def _written(arguments: Mapping[str, Any]) -> str:
 
 
 def _closest(name: str, names: list[str]) -> str:
-    close = get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
-    return f"Did you mean {', '.join(close)}?" if close else ""
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {', '.join(close)}?"
+    return f"It has {', '.join(names)}." if 0 < len(names) <= _MOST_NAMED else ""

@@ -103,8 +103,17 @@ def _tree(plan: FreezePlan, depth: int | None) -> Iterator[str]:
         if node in folds or (depth is not None and tree.depths[node] >= depth):
             node = stop
         else:
-            folds.update(() if tree.leaf[node] else repeats(tree, node))
+            folds.update(() if tree.leaf[node] else _alike(plan, node))
             node += 1
+
+
+def _alike(plan: FreezePlan, node: int) -> Iterator[tuple[int, int]]:
+    """The runs of repeated blocks below a node of which each is frozen and trained as the others are."""
+    tree = plan.tree
+    for start, stop in repeats(tree, node):
+        blocks = [c for c in tree.children(node) if start <= c < stop]
+        if len({bytes(plan.states[slice(*tree.span(block))]) for block in blocks}) == 1:
+            yield start, stop
 
 
 def _line(plan: FreezePlan, node: int, stop: int, folded: bool) -> str:

@@ -39,12 +39,19 @@ class Engine:
     Args:
         request: what to check.
         timeout: seconds until the engine is killed; None waits for ever.
+
+    Raises:
+        EngineError: the request names something that is no UTF-8.
     """
 
     def __init__(self, request: CheckRequest, timeout: float | None = None) -> None:
+        try:
+            line = encode(request)
+        except UnicodeEncodeError as error:
+            raise EngineError(f"{error.object!r} is no UTF-8.", "Rename the file.") from None
         self._timeout = timeout
         self._timed_out = self._cancelled = False
-        self._log = tempfile.NamedTemporaryFile(prefix="freezetui-", suffix=".log")  # noqa: SIM115
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, _PACKAGES],
             stdin=subprocess.PIPE,
@@ -56,7 +63,7 @@ class Engine:
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(encode(request))
+            self._process.stdin.write(line)
             self._process.stdin.flush()
 
     def __enter__(self) -> Engine:
@@ -108,10 +115,10 @@ class Engine:
     def log_tail(self, lines: int = 20) -> list[str]:
         """The last lines of what the engine and the model's code printed, control characters removed."""
         try:
-            with open(self._log.name, "rb") as file:  # noqa: PTH123
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-                text = file.read().decode("utf-8", "replace")
-        except OSError:
+            log = self._log.fileno()
+            start = max(0, os.fstat(log).st_size - _TAIL_BYTES)
+            text = os.pread(log, _TAIL_BYTES, start).decode("utf-8", "replace")
+        except (OSError, ValueError):
             return []
         return plain_lines(text)[-lines:]
 

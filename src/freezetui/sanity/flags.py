@@ -32,7 +32,9 @@ def stray_flags(model: nn.Module) -> list[Finding]:
     ]
     for path, module in model.named_modules():
         found += [
-            (path or "the model", "F2", key) for key in ("requires_grad", "trainable") if key in vars(module)
+            (path or "the model", "F2", key)
+            for key in vars(module)
+            if key == "trainable" or get_close_matches(key, ["requires_grad"], cutoff=0.8)
         ]
     messages = {
         "F1": "the attribute {} is no flag of torch: a misspelling of requires_grad does nothing",

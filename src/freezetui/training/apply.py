@@ -61,6 +61,8 @@ def apply(config: FreezeConfig, model: nn.Module, stage: str | None = None, stri
     live = LiveParameters(model)
     if strict:
         _compare(config, live.tree)
+    for later in config.stages:  # a typo there must not end the training in the middle
+        resolve(later.rules, live.tree, config.default)
     trains = resolve(config.rules_for(stage), live.tree, config.default)
     for parameter, tensor, train in zip(live.parameters, live.tree.tensors, trains, strict=True):
         if tensor.fixed:

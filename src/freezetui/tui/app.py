@@ -95,6 +95,8 @@ class FreezeTuiApp(Finding):
 
     def _opened(self) -> None:
         error = self._opening.exception()
+        if isinstance(error, OSError):
+            error = FreezeTuiError(f"{error.filename or 'Reading'}: {error.strerror or error}.")
         if isinstance(error, FreezeTuiError):
             self.failure = error
             self.exit(2)
