@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from freezetui.freeze.config import FreezeConfig
+from freezetui.freeze.target import why_no_config
 from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
-from freezetui.session import Options, Session, why_no_config
+from freezetui.session import Options, Session
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_ckpts"
 OTHER_MODEL = """\

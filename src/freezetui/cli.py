@@ -98,7 +98,7 @@ def open_command(paths: tuple[str, ...], **options: Any) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         _show(_options(paths, **options), depth=None, as_json=False)
         return
-    from freezetui.session import open_in_thread
+    from freezetui.opening import open_in_thread
 
     opening = open_in_thread(_options(paths, **options))
     from freezetui.tui.app import FreezeTuiApp  # a tenth of a second, in which most files are read

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import click
 
 from freezetui.errors import FreezeTuiError
-from freezetui.freeze.blocks import is_number
 
 paths_argument = click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str, readable=False)
@@ -46,6 +45,8 @@ def _no_json(constant: str) -> None:
 
 
 def _shape(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
+    from freezetui.freeze.blocks import is_number
+
     parts = (value or "").lower().replace("x", ",").split(",")
     if value and not all(is_number(part.strip()) and int(part) > 0 for part in parts):
         raise click.BadParameter(f"{value!r} is no shape; for example 3,224,224.")

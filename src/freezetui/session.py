@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future
-from itertools import count
 from pathlib import Path
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -21,13 +18,12 @@ from freezetui.freeze.cover import added_rules
 from freezetui.freeze.plan import FreezePlan, Totals
 from freezetui.freeze.presets import Preset, chosen
 from freezetui.freeze.rules import Rule, overlay
+from freezetui.freeze.target import content_of, set_aside_name
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.architecture import Architecture, known, moved_path, named, remembered
 from freezetui.models.catalog import in_module_order, recognize
 from freezetui.sanity.protocol import CheckRequest
 from freezetui.sanity.report import SanityReport
-
-Result = TypeVar("Result")
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -103,7 +99,7 @@ class Session:
         """What the config on disk selects; None without one. Only one that was asked for must be good."""
         if self.options.config is None and not self.config_path.exists():
             return None
-        self._seen = _content(self.config_path)
+        self._seen = content_of(self.config_path)
         try:
             self.config = FreezeConfig.load(self.config_path)
         except ConfigError as error:
@@ -177,7 +173,7 @@ class Session:
     @property
     def changed_on_disk(self) -> bool:
         """Whether somebody else has written the config since it was read or saved here."""
-        content = _content(self.config_path)
+        content = content_of(self.config_path)
         return content != self._seen and content != b""
 
     @property
@@ -233,7 +229,7 @@ class Session:
         self.config, self.config_path = config, target
         self.differences, self.problem = (), None
         self._saved, self.named_anew = self.plan.trains(), False
-        self._seen = _content(target)
+        self._seen = content_of(target)
         return target
 
     def request(self, config: FreezeConfig | None = None) -> CheckRequest:
@@ -261,62 +257,8 @@ class Session:
             self.architecture = msgspec.structs.replace(self.architecture, input=report.input)
 
 
-class Opening(Future[Session]):
-    """A session that is being read; it holds what `Session` raises.
-
-    Attributes:
-        progress: how far it is, in a few words; "" where that is no question.
-    """
-
-    progress = ""
-
-
-def open_in_thread(options: Options) -> Opening:
-    """The session, read while the caller does something else."""
-    opening = Opening()
-
-    fulfil_in_thread(opening, lambda: Session(options, lambda text: setattr(opening, "progress", text)))
-    return opening
-
-
-def fulfil_in_thread(promise: Future[Result], work: Callable[[], Result]) -> None:
-    """Do the work in a thread that nobody waits for who leaves; the promise gets what it gives or raises."""
-
-    def run() -> None:
-        try:
-            promise.set_result(work())
-        except BaseException as error:
-            promise.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-
-
-def _content(path: Path) -> bytes:
-    """What stands in a config; b"" where there is none that can be read."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
-
-
-def why_no_config(text: str) -> str:
-    """Why a config cannot be saved under this name; "" where it can be tried."""
-    path = Path(text).expanduser()
-    if path.is_dir():
-        return f"{text or 'The name'} is {'a folder' if text else 'empty'}."
-    if path.suffix not in (".yaml", ".yml", ".json"):
-        return "The name must end in .yaml or .json."
-    return "" if path.parent.is_dir() else f"There is no folder {path.parent}."
-
-
 def _told(source: str, folder: Path) -> str:
     """The checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
     if is_url(source):
         return shown_url(source)
     return Path(os.path.relpath(os.path.realpath(source), folder)).as_posix()
-
-
-def set_aside_name(path: Path) -> Path:
-    """Where a file that is in the way goes: `NAME.bak`, or the first of `NAME.bak2`, ... that is free."""
-    names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
-    return next(name for name in names if not name.exists())

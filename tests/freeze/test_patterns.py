@@ -161,3 +161,13 @@ def test_the_last_rule_that_matches_wins(tree, drawn):
         known = {"re:" + re.escape(tree.tensors[i].name) for i in group}
         said = [rule.action for rule in rules if rule.pattern in known]
         assert bool(trains[index]) == (not said or said[-1] == "train"), tensor
+
+
+@pytest.mark.parametrize("pattern", ["{a, b}", "{a,cc}", "a.{0..1,x}", "{a.0,b}.w", "**.{w,v}"])
+def test_an_alternative_that_names_nothing_is_told(pattern):
+    tree = ParamTree([TensorInfo(name, (1,), "float32", "parameter", None) for name in ("a.0.w", "b.w")])
+    if pattern == "{a.0,b}.w":
+        assert len(matched(pattern, tree)) == 1
+    else:
+        with pytest.raises(PatternError, match="in pattern"):
+            matched(pattern, tree)

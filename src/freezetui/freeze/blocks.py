@@ -39,7 +39,17 @@ def in_every_block(tree: ParamTree, node: int) -> list[int]:
             nodes = [c for n in nodes for c in tree.children(n) if is_number(tree.names[c])]
         else:
             nodes = [c for n in nodes for c in tree.named(n, segment)]
-    return [found for found in nodes if tree.leaf[found] == tree.leaf[node]]
+    ranks = _ranks(tree, node)
+    return [n for n in nodes if tree.leaf[n] == tree.leaf[node] and _alike(ranks, _ranks(tree, n))]
+
+
+def _ranks(tree: ParamTree, node: int) -> list[int]:
+    return [len(tensor.shape) for tensor in tree.tensors[slice(*tree.span(node))]]
+
+
+def _alike(one: list[int], other: list[int]) -> bool:
+    """Whether two modules may be of one kind: a Linear is no BatchNorm; one block may have more in it."""
+    return len(one) != len(other) or one == other
 
 
 def repeats(tree: ParamTree, parent: int) -> Iterator[tuple[int, int]]:

@@ -69,6 +69,16 @@ class Pattern:
         return _joined(tree.span(node) for branch in self._branches for node in _walk(branch, tree))
 
 
+def alternatives(text: str) -> Iterator[tuple[str, str]]:
+    """Every alternative in braces, and the pattern with only that one of its braces."""
+    if text.startswith("re:"):
+        return
+    for opened, closed in _braces(text):
+        options = _split(text[opened + 1 : closed - 1], ",")
+        for option in options if len(options) > 1 else ():
+            yield option, f"{text[:opened]}{{{option}}}{text[closed:]}"
+
+
 def escape(segment: str) -> str:
     """`segment` as a pattern that names just it."""
     return "".join("\\" + c if c in _SPECIAL else c for c in segment)

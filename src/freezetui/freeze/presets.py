@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
@@ -77,11 +77,15 @@ def _head(tree: ParamTree, _: int) -> bytes:
     return _only(tree, *tree.span(head_of(tree)))
 
 
-def _last_blocks(tree: ParamTree, number: int) -> bytes:
-    blocks = blocks_of(tree)
+def last_blocks(tree: ParamTree, blocks: Sequence[int], number: int) -> bytes:
+    """Per tensor, 1 in the last `number` of these blocks and behind them; without blocks, in the head."""
     if not blocks or number <= 0:
         return _head(tree, 0)
     return _only(tree, tree.first[blocks[-min(number, len(blocks))]], len(tree.tensors))
+
+
+def _last_blocks(tree: ParamTree, number: int) -> bytes:
+    return last_blocks(tree, blocks_of(tree), number)
 
 
 def _biases(tree: ParamTree, _: int) -> bytes:

@@ -10,10 +10,13 @@ from typing import Literal
 import msgspec
 
 from freezetui.errors import PatternError
-from freezetui.freeze.patterns import Pattern
+from freezetui.freeze.patterns import Pattern, alternatives
 from freezetui.freeze.tree import ParamTree
 
 Action = Literal["freeze", "train"]
+
+#: A person writes no more than these; what the face writes by the thousand names something.
+_MOST_ALTERNATIVES = 64
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -53,7 +56,7 @@ def matched(pattern: str, tree: ParamTree) -> list[tuple[int, int]]:
     """The tensors that `pattern` names, as half-open ranges; never empty.
 
     Raises:
-        PatternError: malformed, or it names nothing that can train.
+        PatternError: malformed, or it names nothing that can train, or one of its alternatives nothing.
     """
     spans = Pattern(pattern).spans(tree)
     if not spans:
@@ -65,6 +68,12 @@ def matched(pattern: str, tree: ParamTree) -> list[tuple[int, int]]:
             f"pattern {pattern!r} matches only tensors that cannot train.",
             tree.tensors[spans[0][0]].fixed.capitalize() + ".",
         )
+    for alternative, alone in islice(alternatives(pattern), _MOST_ALTERNATIVES):
+        if not Pattern(alone).spans(tree):
+            raise PatternError(
+                f"{alternative!r} in pattern {pattern!r} matches no parameter.",
+                "Every alternative must name something; spaces count.",
+            )
     return spans
 
 

@@ -34,8 +34,12 @@ class Loop:
         # No optimizer computes in dtypes of one byte.
         self.parameters = [p for p in subject.model.parameters() if p.dtype.itemsize > 1]
         self.gradients: dict[int, float] = {}
+        # No optimizer is made of nothing; a file may hold only integers.
         self.optimizer = torch.optim.SGD(
-            self.parameters, lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+            self.parameters or [torch.zeros(0)],
+            lr=LEARNING_RATE,
+            momentum=MOMENTUM,
+            weight_decay=WEIGHT_DECAY,
         )
 
     def forward(self, step: int) -> Tensor | None:

@@ -16,8 +16,10 @@ from textual.screen import Screen
 from freezetui.checkpoint.text import printable
 from freezetui.cli_options import read_model_line, write_model_line
 from freezetui.errors import FreezeTuiError
+from freezetui.freeze.target import why_no_config
+from freezetui.opening import Opening, open_in_thread
 from freezetui.plain import numbers
-from freezetui.session import Opening, Options, Session, open_in_thread, why_no_config
+from freezetui.session import Options, Session
 from freezetui.tui.bindings import SECTIONS
 from freezetui.tui.changes import changes_text
 from freezetui.tui.check_panel import CheckPanel
@@ -263,12 +265,14 @@ class FreezeTuiApp(Finding):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key's action, and what Textual itself offers."""
-        if len(self.screen_stack) > 1 or self.session is not None:
+        if self.session is not None:
             for section in SECTIONS.values():
                 for binding in section:
                     run = partial(self.run_action, binding.action)
                     yield SystemCommand(binding.tooltip, f"key {self.get_key_display(binding)}", run)
-        yield from super().get_system_commands(screen)
+        for command in super().get_system_commands(screen):
+            if command.title not in ("Keys", "Quit"):  # our own say more
+                yield command
 
 
 def _why_not_read(line: str) -> str:

@@ -15,7 +15,7 @@ CHOOSE = [
     Binding("t", "train", "train", tooltip="Train this line"),
     _hidden("a", "toggle_all", "all", "Freeze everything; where all is frozen, train everything"),
     _hidden("i", "invert", "invert", "Swap frozen and trainable below this line"),
-    _hidden("b", "blocks", "blocks", "The same for this name in every repeated block"),
+    _hidden("b", "blocks", "blocks", "This name in every repeated block as here; again toggles"),
     _hidden("w", "freeze_before", "before", "Freeze everything before this line"),
     Binding("p", "presets", "presets", tooltip="Ready choices: head only, norms, biases, last N blocks"),
     Binding("u", "undo", "undo", tooltip="Take the last change back"),
@@ -38,7 +38,7 @@ FILE = [
     _hidden("d", "changes", "changes", "What changed since the file on disk"),
     _hidden("o", "architecture", "architecture", "Name what builds the model for the sanity step"),
     Binding("question_mark", "help", "help", key_display="?", tooltip="This help"),
-    Binding("q", "quit", "quit", tooltip="Quit; asks when something is unsaved"),
+    Binding("q,ctrl+c", "quit", "quit", tooltip="Quit; asks when something is unsaved"),
 ]
 
 SECTIONS = {"Choose": CHOOSE, "Find": FIND, "Check and save": FILE}

@@ -7,6 +7,7 @@ from textual import work
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
@@ -28,6 +29,9 @@ class CheckPanel(Vertical):
         Binding("k", "cursor(-1)", show=False),
     ]
 
+    #: Whether the choice has changed since what is told was found.
+    outdated = reactive(False)
+
     class Ended(Message):
         """The check has ended with a report."""
 
@@ -45,6 +49,7 @@ class CheckPanel(Vertical):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self._engine: Engine | None = None
+        self._told: Text | None = None
         self._targets: dict[str, str] = {}
 
     @property
@@ -59,6 +64,7 @@ class CheckPanel(Vertical):
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
             await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
         self.display = True
+        self._told, self.outdated = None, False
         self.query_one(OptionList).display = False
         self._say("starting the engine", running=True)
         self._run(request, trains, timeout)
@@ -106,7 +112,8 @@ class CheckPanel(Vertical):
     def _finished(self, report: SanityReport, trains: bytes) -> None:
         verdict, told = (headline(report), _COLOURS[report.verdict]), f"  {summary(report)}"
         keys = "  (tab: the findings, enter: to the tensor)" if report.findings else ""
-        self._say(Text.assemble(verdict, told, (keys, "dim")))
+        self._told = Text.assemble(verdict, told, (keys, "dim"))
+        self._say(self._told)
         self._targets = {}
         options = []
         for number, finding in enumerate(report.findings):
@@ -115,6 +122,12 @@ class CheckPanel(Vertical):
             options.append(Option(finding_text(finding), id=str(number)))
         self._list(options, highlighted=0)
         self.post_message(self.Ended(report, trains))
+
+    def watch_outdated(self, outdated: bool) -> None:
+        """Say so in front of what was found, or take it back."""
+        if self.children and self._told is not None:
+            before = Text("before the last change: ", "bold")
+            self._say(before.append(self._told.plain, "dim") if outdated else self._told)
 
     def _failed(self, message: str, hint: str, log: list[str]) -> None:
         self._say(Text.assemble((printable(message), "bold red"), f" {printable(hint)}"))
@@ -127,6 +140,7 @@ class CheckPanel(Vertical):
         findings.add_options(options)
         findings.display = bool(options)
         findings.highlighted = highlighted if options else None
+        findings.call_after_refresh(findings.scroll_to_highlight)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Jump to the finding's first tensor."""

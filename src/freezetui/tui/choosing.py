@@ -29,16 +29,20 @@ class Choosing(FaceApp):
 
     def action_toggle_all(self) -> None:
         """Freeze everything, or train everything."""
-        if self.session:
-            self.edit([self.session.span], None)
+        if self.session and self.rows:
+            self.edit(self.rows.shown(*self.session.span), None)
 
     def action_invert(self) -> None:
         """Swap below the line."""
-        if self.session and self.session.plan.invert(self.tree_view.spans):
+        if self.session is None:
+            return
+        if self.session.plan.invert(self.tree_view.spans):
             self.edited()
+        else:
+            self.edit(self.tree_view.spans, None)  # says why nothing can change
 
     def action_blocks(self) -> None:
-        """The same for this name in every repeated block."""
+        """This name in every repeated block as it is here; where it is so already, the other way."""
         if self.session is None:
             return
         tree = self.session.tree
@@ -46,15 +50,21 @@ class Choosing(FaceApp):
         if len(nodes) < 2:
             self.notify("there is no repeated block around this line", markup=False)
             return
-        train = self.session.plan.totals_over(self.tree_view.spans).state != "trainable"
+        spans, plan = [tree.span(node) for node in nodes], self.session.plan
+        here, everywhere = plan.totals_over(self.tree_view.spans).state, plan.totals_over(spans).state
+        alike = here == everywhere or here == "mixed"
+        train = everywhere != "trainable" if alike else here == "trainable"
         what = f"{'trained' if train else 'frozen'} in {len(nodes)} blocks"
-        self.edit([tree.span(node) for node in nodes], train, what)
+        self.edit(spans, train, what)
 
     def action_freeze_before(self) -> None:
         """Freeze everything before the line."""
-        if self.session:
+        if self.session and self.rows:
             first = self.session.tree.first[self.tree_view.node]
-            self.edit([(0, first)], False, "frozen before this line")
+            if first:
+                self.edit(self.rows.shown(0, first), False, "frozen before this line")
+            else:
+                self.notify("nothing stands before this line", timeout=3)
 
     @work
     async def action_presets(self) -> None:

@@ -49,9 +49,9 @@ def one_line(session: Session, rows: Rows, node: int) -> Text:
             f"{totals.frozen.tensors:,} frozen, {totals.trainable.tensors:,} trainable"
             f", {totals.parameters.elements:,} elements, {numbers.size(totals.parameters.bytes)}"
         )
-        return Text.assemble(
-            (f" {printable(session.tree.path(node) or session.tree.names[0])}", "bold"), f"  {counts}"
-        )
+        if totals.fixed.tensors:
+            counts += f", {totals.fixed.tensors:,} cannot train"
+        return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {counts}")
     parts = [
         f"{tensor.dtype} {numbers.shape(tensor.shape)}",
         f"{tensor.elements:,} elements",
@@ -101,13 +101,11 @@ def _of_module(session: Session, rows: Rows, node: int) -> list[Text]:
     totals = session.plan.totals_over(rows.spans(node))
     family = rows.family(node)
     if family is not None:
-        title = f"{path.rpartition('.')[0]}.{{{family.start}..{family.stop - 1}}}".lstrip(".")
         what = f"{len(family)} equal blocks, toggled together; → shows them"
     else:
-        title = path or tree.names[0]
         what = session.checkpoint.module_types.get(path, "Module" if node else "Whole model")
     lines = [
-        Text(printable(title), "bold"),
+        Text(printable(_title(session, rows, node)), "bold"),
         Text(printable(what)),
         Text(),
         Text(_STATE[totals.state], "bold"),
@@ -124,6 +122,14 @@ def _of_module(session: Session, rows: Rows, node: int) -> list[Text]:
     if rows.matches is not None:
         lines.append(Text("only what the filter shows", "italic"))
     return [*lines, *_about_file(session)] if node == 0 else lines
+
+
+def _title(session: Session, rows: Rows, node: int) -> str:
+    """The dotted name of a module, or of a family of repeated blocks."""
+    path, family = session.tree.path(node), rows.family(node)
+    if family is None:
+        return path or session.tree.names[0]
+    return f"{path.rpartition('.')[0]}.{{{family.start}..{family.stop - 1}}}".lstrip(".")
 
 
 def _about_file(session: Session) -> list[Text]:

@@ -21,11 +21,7 @@ _SHOWN = {"escape": "esc"}
 
 
 class Dialog(ModalScreen[Answer]):
-    """A box in the middle; what was said in passing goes, since it would cover it."""
-
-    def on_screen_resume(self) -> None:
-        """It is shown."""
-        self.app.clear_notifications()
+    """A box in the middle."""
 
 
 class Question(Dialog[str]):
@@ -35,7 +31,11 @@ class Question(Dialog[str]):
         options: (key, what it does) pairs; the key also works pressed directly.
     """
 
-    BINDINGS = [Binding("escape", "answer('')", "Back")]
+    BINDINGS = [
+        Binding("escape", "answer('')", "Back"),
+        Binding("j", "cursor(1)", show=False),
+        Binding("k", "cursor(-1)", show=False),
+    ]
 
     def __init__(self, title: str, body: str, options: Sequence[tuple[str, str]]) -> None:
         super().__init__()
@@ -61,6 +61,11 @@ class Question(Dialog[str]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter or a click on an option."""
         self.dismiss(event.option_id or "")
+
+    def action_cursor(self, by: int) -> None:
+        """Move as in the tree."""
+        options = self.query_one(OptionList)
+        options.action_cursor_down() if by > 0 else options.action_cursor_up()
 
     def action_answer(self, answer: str) -> None:
         """Close with this answer."""
@@ -106,7 +111,13 @@ class Prompt(Dialog[str | None]):
 class Reader(Dialog[None]):
     """Shows a text that may be longer than the screen."""
 
-    BINDINGS = [Binding("escape,q,enter,d,question_mark", "leave", "Close")]
+    BINDINGS = [
+        Binding("escape,q,enter,d,question_mark", "leave", "Close"),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+        Binding("g", "edge(-1)", show=False),
+        Binding("G", "edge(1)", show=False),
+    ]
 
     def __init__(self, title: str, body: RenderableType) -> None:
         super().__init__()
@@ -122,6 +133,15 @@ class Reader(Dialog[None]):
     def on_mount(self) -> None:
         """Keys scroll at once."""
         self.query_one(VerticalScroll).focus()
+
+    def action_scroll(self, by: int) -> None:
+        """Move as in the tree."""
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
+
+    def action_edge(self, direction: int) -> None:
+        """Go to the start or to the end."""
+        box = self.query_one(VerticalScroll)
+        box.scroll_home(animate=False) if direction < 0 else box.scroll_end(animate=False)
 
     def action_leave(self) -> None:
         """Close."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from textual.app import App
 
+from freezetui.opening import Result, fulfil_in_thread
 from freezetui.plain import numbers
-from freezetui.session import Options, Result, Session, fulfil_in_thread
+from freezetui.session import Options, Session
+from freezetui.tui.check_panel import CheckPanel
 from freezetui.tui.details import DetailsPane, one_line
 from freezetui.tui.outcome import marks_of
 from freezetui.tui.rows import Rows, Span
@@ -38,6 +41,11 @@ class FaceApp(App[int]):
     def tree_view(self) -> TreeView:
         """The tree."""
         return self.query_one("#tree", TreeView)
+
+    def push_screen(self, *arguments: Any, **options: Any) -> Any:
+        """Show a screen; what was said in passing goes, since it would cover it."""
+        self.clear_notifications()
+        return super().push_screen(*arguments, **options)
 
     async def patiently(self, what: str, work: Callable[[], Result]) -> Result | None:
         """What `work` gives; with a large model it is shown that it runs, and None is that a person gave up.
@@ -77,6 +85,7 @@ class FaceApp(App[int]):
         if self.session is None:
             return
         self.tree_view.marks = marks_of(self.session)
+        self.query_one(CheckPanel).outdated = self.session.report_is_stale
         self.tree_view.edited()
         self.query_one(HeaderLine).refresh()
         self.query_one(TotalsBar).refresh()

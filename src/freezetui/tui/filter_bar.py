@@ -44,7 +44,8 @@ def find(text: str, tree: ParamTree) -> Found:
         try:
             return Found(Pattern(text.strip()).spans(tree), "pattern")
         except PatternError as error:
-            return Found([], error.message)
+            reason = error.message.removeprefix(f"pattern {text.strip()!r}").lstrip(" :")
+            return Found([], reason[:1].upper() + reason[1:])
     words = text.lower().split()
     names = ((i, tensor.name.lower()) for i, tensor in enumerate(tree.tensors))
     return Found(runs(i for i, name in names if all(word in name for word in words)), "words")

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from textual import on
+from textual.screen import ModalScreen
 
 from freezetui.session import Options
 from freezetui.tui.check_panel import CheckPanel
@@ -20,25 +21,30 @@ class Finding(Choosing):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._matches: Sequence[Span] = ()
+        self._home = 0
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The key that starts the filter is a letter like any other while one is typed."""
-        return not (action == "filter" and isinstance(self.focused, FilterInput))
+        """Keys that mean nothing here: the one that starts the filter, while it is typed; the palette's."""
+        if action == "filter":
+            return not isinstance(self.focused, FilterInput)
+        # What the palette offers acts on the tree, which a dialog hides.
+        return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
     async def action_filter(self) -> None:
         """Type a filter."""
         if self.session:
+            if not self.query_one(FilterBar).display:
+                self._home = self.tree_view.node
             await self.query_one(FilterBar).start(self.session.tree)
 
     @on(FilterBar.Changed)
     def _filtered(self, event: FilterBar.Changed) -> None:
         if self.rows is None:
             return
-        node = self.tree_view.node
         self._matches = event.found.spans or []
         self.rows.show_only(event.found.spans)
         self.tree_view.relaid()
-        self.tree_view.cursor = self.rows.line_of(node)
+        self.tree_view.cursor = self.rows.line_of(self._home)
 
     @on(FilterBar.Done)
     def _filter_done(self, event: FilterBar.Done) -> None:
@@ -46,15 +52,16 @@ class Finding(Choosing):
             self.tree_view.focus()
             self.action_next_match(1)
         else:
-            self._end_filter()
+            self._end_filter(self._home)
 
-    def _end_filter(self) -> None:
-        node = self.tree_view.node
+    def _end_filter(self, node: int) -> None:
+        """Forget the filter; the cursor goes to `node`."""
         self.query_one(FilterBar).stop()
         self.tree_view.focus()
+        self._matches = ()
         if self.rows:
             self.rows.show_only(None)
-            self.tree_view.go_to(node)
+            self.tree_view.stand_on(node)
 
     @on(FilterBar.Apply)
     def _apply_to_matches(self, event: FilterBar.Apply) -> None:
@@ -90,11 +97,12 @@ class Finding(Choosing):
         self.notify("the filter matches nothing" if typing else "no filter yet: press /", timeout=3)
 
     def action_leave(self) -> None:
-        """Escape: end the filter, else cancel or close the check."""
-        if self.query_one(FilterBar).display:
-            self._end_filter()
+        """Escape: cancel a running check, else end the filter, else close the check."""
+        panel = self.query_one(CheckPanel)
+        if self.query_one(FilterBar).display and not panel.running:
+            self._end_filter(self.tree_view.node)
         else:
-            self.query_one(CheckPanel).cancel()
+            panel.cancel()
             self.tree_view.focus()
 
 

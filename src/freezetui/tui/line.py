@@ -105,7 +105,7 @@ class Line(NamedTuple):
     def _elements(self) -> str:
         if self.tensor is not None:
             return numbers.count(self.tensor.elements)
-        return numbers.count(self.totals.parameters.elements)
+        return numbers.count(self.totals.parameters.elements or self.totals.fixed.elements)
 
     def _share(self, columns: Columns, styles: Styles) -> list[Segment]:
         if self.totals.state == "fixed":

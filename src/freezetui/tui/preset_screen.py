@@ -10,13 +10,14 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from freezetui.checkpoint.text import printable
-from freezetui.errors import PatternError
 from freezetui.freeze.blocks import blocks_of
-from freezetui.freeze.plan import FreezePlan, Totals
-from freezetui.freeze.presets import PRESETS, Preset, chosen, head_of
+from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.presets import PRESETS, Preset, head_of, last_blocks
 from freezetui.freeze.tree import ParamTree
 from freezetui.plain import numbers
 from freezetui.tui.dialogs import Dialog
+
+_WIDEST_HEAD = 24
 
 
 class PresetScreen(Dialog[bytes | None]):
@@ -26,6 +27,8 @@ class PresetScreen(Dialog[bytes | None]):
         Binding("escape,p", "leave", "Back"),
         Binding("left,minus,h", "blocks(-1)", "Fewer blocks"),
         Binding("right,plus,l", "blocks(1)", "More blocks"),
+        Binding("pageup", "blocks(10)", "Ten more blocks"),
+        Binding("pagedown", "blocks(-10)", "Ten fewer blocks"),
         Binding("j", "cursor(1)", show=False),
         Binding("k", "cursor(-1)", show=False),
     ]
@@ -33,12 +36,13 @@ class PresetScreen(Dialog[bytes | None]):
     def __init__(self, tree: ParamTree) -> None:
         super().__init__()
         self._tree = tree
-        self._most = len(blocks_of(tree))
+        self._blocks = blocks_of(tree)
+        self._most = len(self._blocks)
         self._number = 1
 
     def compose(self) -> ComposeResult:
         """The list and the keys."""
-        with Vertical(classes="dialog") as dialog:
+        with Vertical(classes="dialog wider") as dialog:
             dialog.border_subtitle = "enter applies, esc goes back" + (
                 ", ← → how many blocks" if self._most > 1 else ""
             )
@@ -47,39 +51,47 @@ class PresetScreen(Dialog[bytes | None]):
 
     def on_mount(self) -> None:
         """Fill the list."""
-        self._fill()
-
-    def _fill(self) -> None:
         options = self.query_one(OptionList)
-        at = options.highlighted or 0
-        options.clear_options()
         for preset in PRESETS:
-            try:
-                plan = FreezePlan(self._tree, chosen(preset, self._number, self._tree))
-            except PatternError:  # no norms, no repeated blocks: nothing to offer
-                continue
-            totals = plan.totals(0, len(self._tree.tensors))
-            options.add_option(Option(self._label(preset, totals), id=preset.name))
-        options.highlighted = at
+            label = self._label(preset)
+            if label is not None:
+                options.add_option(Option(label, id=preset.name))
+        options.highlighted = 0
 
-    def _label(self, preset: Preset, totals: Totals) -> Text:
+    def _trains(self, preset: Preset) -> bytes:
+        if preset.name == "last-blocks":
+            return last_blocks(self._tree, self._blocks, self._number)
+        return preset.trains(self._tree, 0)
+
+    def _label(self, preset: Preset) -> Text | None:
+        """What it would train; None where this model has nothing of it."""
+        totals = FreezePlan(self._tree, self._trains(preset)).totals(0, len(self._tree.tensors))
+        if preset.name == "last-blocks" and not self._most:
+            return None
+        if preset.name != "nothing" and not totals.trainable.tensors:
+            return None
         title = preset.title
         if preset.name == "head":
-            title += f" ({printable(self._tree.path(head_of(self._tree)))})"
+            head = Text(printable(self._tree.path(head_of(self._tree)) or "everything"))
+            head.truncate(_WIDEST_HEAD, overflow="ellipsis")
+            title += f" ({head})"
         elif preset.name == "last-blocks":
-            title = f"train the last ‹{self._number}› of {self._most} blocks and what follows"
+            title = f"train the last ‹{self._number:,}› of {self._most:,} blocks and what follows"
         trains = f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
-        return Text.assemble(title, (f"  {trains}", "dim"))
+        return Text.assemble(title, (f"  {trains}", "dim"), no_wrap=True, overflow="ellipsis")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Apply."""
         preset = next(p for p in PRESETS if p.name == event.option_id)
-        self.dismiss(preset.trains(self._tree, self._number))
+        self.dismiss(self._trains(preset))
 
     def action_blocks(self, by: int) -> None:
         """Change N."""
-        self._number = max(1, min(self._most, self._number + by))
-        self._fill()
+        number = max(1, min(self._most, self._number + by))
+        if number != self._number:
+            self._number = number
+            preset = next(preset for preset in PRESETS if preset.name == "last-blocks")
+            self.query_one(OptionList).replace_option_prompt(preset.name, self._label(preset) or "")
 
     def action_cursor(self, by: int) -> None:
         """Move as in the tree."""

@@ -49,7 +49,12 @@ class Rows:
 
     def spans(self, node: int) -> list[Span]:
         """The tensors that the line of `node` acts on; with a filter, only those that match."""
-        start, stop = self.tree.span(node, self.stop(node))
+        return self.shown(*self.tree.span(node, self.stop(node)))
+
+    def shown(self, start: int, stop: int) -> list[Span]:
+        """Those tensors of a range that a filter shows; all of them without one."""
+        if start == stop:
+            return []
         if self.matches is None:
             return [(start, stop)]
         first = bisect_right(self.matches, (start, start)) - 1

@@ -83,8 +83,14 @@ class DetailLine(Widget):
 
     def render(self) -> Text:
         """Whatever was last set."""
-        line = self.text.copy()
-        line.truncate(self.size.width, overflow="ellipsis")
+        line, width = self.text.copy(), self.size.width
+        name = line.plain.find("  ", 1)
+        rest = line[name:]
+        if name > 0 and cell_len(line.plain) > width and cell_len(rest.plain) < width // 2:
+            line = line[:name]
+            line.truncate(width - cell_len(rest.plain), overflow="ellipsis")
+            line.append_text(rest)
+        line.truncate(width, overflow="ellipsis")
         return line
 
 
@@ -114,7 +120,7 @@ class TotalsBar(_Bar):
         frozen_share = numbers.percent(1 - share if everything.elements else 0)
         roomy = self.size.width >= 80
         saved = 3 * (everything.bytes - trainable.bytes)
-        parts = [
+        return [
             Text.assemble(
                 ("■ frozen ", "bold"),
                 f"{numbers.count(frozen.elements)} ({frozen_share})",
@@ -132,17 +138,18 @@ class TotalsBar(_Bar):
                 (numbers.size(2 * trainable.bytes), "bold"),
                 f" (saves {numbers.size(saved)})" if saved else "",
             ),
+            self._check(),
             Text(f"weights {numbers.size(everything.bytes)}", "dim"),
         ]
-        return [*parts, self._check()]
 
     def _check(self) -> Text:
         assert self.session is not None
         report = self.session.report
         if report is None:
             return Text("not checked yet: r", "dim")
-        stale = " (before the last change)" if self.session.report_is_stale else ""
-        return Text.assemble("last check: ", (report.verdict, "bold"), (stale, "dim"))
+        if self.session.report_is_stale:
+            return Text.assemble("last check: ", ("before the last change", "dim"))
+        return Text.assemble("last check: ", (report.verdict, "bold"))
 
 
 def _three(left: Text, middle: Text, right: Text, width: int) -> Text:

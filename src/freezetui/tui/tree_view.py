@@ -52,7 +52,7 @@ class TreeView(ScrollView, can_focus=True):
         Binding("e", "expand", "Expand", show=False, tooltip="Open this line"),
         Binding("E", "expand_all", "Expand all", show=False, tooltip="Open everything"),
         Binding("c", "collapse", "Collapse", show=False, tooltip="Close this line"),
-        Binding("C", "collapse_all", "Collapse all", show=False, tooltip="Close everything"),
+        Binding("C", "collapse_all", "Collapse all", show=False, tooltip="Back to the first levels"),
         Binding("z", "fold", "Fold blocks", show=False, tooltip="Fold equal blocks into one line ×N"),
     ]
 
@@ -94,6 +94,14 @@ class TreeView(ScrollView, can_focus=True):
             line = self.rows.reveal(node)
             self.relaid()
             self.cursor = line
+
+    def stand_on(self, node: int) -> None:
+        """Put the cursor on a node; a line that stands for it already stays folded."""
+        if self.rows and self.rows.visible[self.rows.line_of(node)] != node:
+            self.go_to(node)
+        elif self.rows:
+            self.relaid()
+            self.cursor = self.rows.line_of(node)
 
     def relaid(self) -> None:
         """The lines have changed: measure and paint anew."""
@@ -226,19 +234,19 @@ class TreeView(ScrollView, can_focus=True):
 
     def action_expand(self) -> None:
         """Open the line; a family of blocks unfolds."""
-        if self.rows:
+        if self.rows and self._may_fold():
             self.rows.open(self.cursor)
             self.relaid()
 
     def action_collapse(self) -> None:
         """Close the line, or fold its family of blocks."""
-        if self.rows:
+        if self.rows and self._may_fold():
             self.cursor = self.rows.close(self.cursor)
             self.relaid()
 
     def action_fold(self) -> None:
         """Fold the equal blocks around the line."""
-        if self.rows:
+        if self.rows and self._may_fold():
             self.cursor = self.rows.fold(self.cursor)
             self.relaid()
 
@@ -250,8 +258,15 @@ class TreeView(ScrollView, can_focus=True):
         """Close everything but the first levels."""
         self._relay_around(Rows.close_all)
 
+    def _may_fold(self) -> bool:
+        """A filter shows what it matches, and nothing else opens or closes."""
+        filtered = self.rows is not None and self.rows.matches is not None
+        if filtered:
+            self.notify("esc ends the filter; then lines open and close", timeout=3)
+        return not filtered
+
     def _relay_around(self, relay: Callable[[Rows], None]) -> None:
-        if self.rows:
+        if self.rows and self._may_fold():
             node = self.node
             relay(self.rows)
             self.relaid()
