@@ -54,7 +54,10 @@ async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_ed
         driver.go("features.0")
         await driver.press("t")
         assert "✓" not in driver.app.tree_view.line(driver.app.tree_view.node).mark
-        assert "before the last change" in driver.screen_text()
+        assert "check: before the last change: ✓ HELD" in driver.screen_text()
+        assert "last check: before the last change" in driver.screen_text()
+        await driver.press("u")
+        assert "check: ✓ HELD" in driver.screen_text()
 
 
 @pytest.mark.slow
@@ -74,6 +77,27 @@ async def test_a_finding_leads_to_its_tensor(opened, small):
         assert "max_norm" in driver.screen_text()
         await driver.press("escape")
         assert not driver.app.query_one(CheckPanel).display
+
+
+@pytest.mark.slow
+async def test_findings_can_be_read_on_a_small_screen(opened):
+    async with opened(device="cpu", size=(60, 15)) as driver:
+        await driver.press("f", "r")
+        await driver.until(lambda: driver.session.report is not None)
+        await driver.pilot.pause()
+        assert "S8  everything is frozen" in driver.screen_text()
+        assert "fix: train something" in driver.screen_text()
+
+
+@pytest.mark.slow
+async def test_a_file_of_integers_is_inconclusive(opened, tmp_path):
+    import torch
+
+    torch.save({"a.b": torch.arange(5), "a.c": torch.arange(6)}, tmp_path / "ints.pth")
+    async with opened(tmp_path / "ints.pth", device="cpu") as driver:
+        await driver.press("r", "enter")
+        await driver.until(lambda: driver.session.report is not None)
+        assert driver.session.report.verdict == "inconclusive"
 
 
 @pytest.mark.slow

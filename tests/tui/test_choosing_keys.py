@@ -170,3 +170,56 @@ async def test_save_as_asks_before_it_writes_over_another_file(opened, tmp_path)
         await driver.until(lambda: not driver.session.unsaved)
         assert FreezeConfig.load(other).default == "train"
         assert "# mine" in other.read_text()
+
+
+async def test_b_makes_the_other_blocks_as_this_one_is(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        driver.go("layers.1")
+        await driver.press("f", "b")
+        assert driver.state("layers") == "frozen"
+        await driver.press("b")
+        assert driver.state("layers") == "trainable"
+
+
+async def test_b_takes_no_other_kind_of_layer(opened):
+    async with opened("conv_digits_training.pt") as driver:
+        tree = driver.session.tree
+        convolutions = [n for n in range(len(tree)) if tree.leaf[n] and len(tree.tensor(n).shape) == 4]
+        driver.app.tree_view.go_to(convolutions[0])
+        await driver.press("b")
+        frozen = [t.name for t, s in zip(tree.tensors, driver.session.plan.states, strict=True) if s == 0]
+        assert frozen == [tree.path(node) for node in convolutions]
+
+
+async def test_w_on_the_first_line_and_tied_counts_are_told_right(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        await driver.press("w")
+        assert "nothing stands before" in driver.notices()
+        await driver.press("p", "end", "enter")
+        await driver.until(lambda: driver.session.unsaved)
+        assert "76 tensors changed" in driver.notices()
+
+
+async def test_a_config_changed_on_disk_is_asked_about(opened, sample):
+    path = sample("vgg_digits.pth")
+    async with opened(path) as driver:
+        driver.go("features")
+        await driver.press("f", "s")
+        await driver.until(lambda: not driver.session.unsaved)
+        config = path.with_name("vgg_digits.freeze.yaml")
+        config.write_text("freezetui: 1\nrules:\n  - freeze: classifier\n")
+        await driver.press("t", "d")
+        assert "changed on disk" in driver.screen_text()
+        await driver.press("escape", "s")
+        assert "changed on disk" in driver.screen_text()
+        await driver.press("n")
+        await driver.pilot.pause()
+        assert "classifier" in config.read_text()
+
+
+async def test_names_that_cannot_be_saved_under_are_refused_in_the_dialog(opened):
+    async with opened() as driver:
+        await driver.press("S", "ctrl+u")
+        await driver.type("x.txt")
+        await driver.press("enter")
+        assert "must end in .yaml or .json" in driver.screen_text()

@@ -142,3 +142,45 @@ async def test_a_filter_that_matches_nothing_says_so(opened):
         assert "the filter matches nothing" in driver.notices()
         await driver.press("enter", "f", "space", "w", "i", "b")
         assert not driver.session.unsaved
+
+
+async def test_escape_gives_the_cursor_back_and_forgets_the_matches(opened):
+    async with opened() as driver:
+        await driver.press("j", "j", "j", "slash")
+        await driver.type("classifier.6")
+        await driver.type("zz")
+        await driver.press("escape")
+        assert driver.session.tree.path(driver.app.tree_view.node) == "features.2"
+        await driver.press("F")
+        assert "no filter yet" in driver.notices()
+        assert not driver.session.unsaved
+
+
+async def test_a_folded_family_stays_folded_after_a_filter(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        driver.app.tree_view.cursor = 5
+        assert driver.app.rows.family(driver.app.tree_view.node)
+        await driver.pilot.pause()
+        assert "layers.{0..5}" in driver.screen_text()
+        await driver.press("slash", "escape", "f")
+        assert driver.session.totals.frozen.tensors == 72
+
+
+async def test_with_a_filter_everything_is_what_is_shown(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        await driver.press("slash")
+        await driver.type("norm1.bias")
+        await driver.press("enter", "n", "w")
+        assert driver.session.totals.frozen.tensors == 1
+        await driver.press("a")
+        assert driver.session.totals.frozen.tensors == 6
+        await driver.press("e")
+        assert "esc ends the filter" in driver.notices()
+
+
+async def test_the_palette_does_not_act_behind_a_dialog(opened):
+    async with opened() as driver:
+        await driver.press("p", "ctrl+p")
+        assert len(driver.app.screen_stack) == 2
+        await driver.press("escape", "ctrl+p")
+        await driver.until(lambda: len(driver.app.screen_stack) == 2)

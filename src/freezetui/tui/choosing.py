@@ -30,7 +30,8 @@ class Choosing(FaceApp):
     def action_toggle_all(self) -> None:
         """Freeze everything, or train everything."""
         if self.session and self.rows:
-            self.edit(self.rows.shown(*self.session.span), None)
+            spans = self.rows.shown(*self.session.span)
+            self.edit(spans, self.session.plan.totals_over(spans).state == "frozen")
 
     def action_invert(self) -> None:
         """Swap below the line."""
