@@ -31,9 +31,10 @@ async def test_f_t_a_i_act_on_line_and_model(opened):
         await driver.press("i")
         assert driver.session.totals.trainable.elements == 10
         await driver.press("a")
+        assert driver.session.totals.trainable.tensors == 0
+        await driver.press("a")
         assert driver.session.totals.frozen.tensors == 0
         await driver.press("a")
-        assert driver.session.totals.trainable.tensors == 0
         driver.go("classifier")
         await driver.press("t")
         assert driver.state("classifier") == "trainable"
