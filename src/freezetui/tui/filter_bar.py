@@ -130,7 +130,7 @@ class FilterBar(Horizontal):
             )
         self._tree = tree
         self.display = True
-        self.query_one(Input).focus()
+        self.screen.set_focus(self.query_one(Input))  # at once: the next key is a letter of the filter
         self._look(self.query_one(Input).value)
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from textual import on
+from textual import events, on
 from textual.screen import ModalScreen
 
 from freezetui.session import Options
@@ -29,6 +29,12 @@ class Finding(Choosing):
             return not isinstance(self.focused, FilterInput)
         # What the palette offers acts on the tree, which a dialog hides.
         return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
+
+    def on_key(self, event: events.Key) -> None:
+        """A letter typed right behind the / went to the tree still, and comes here; it is the filter's."""
+        if isinstance(self.focused, FilterInput) and event.is_printable and event.character:
+            self.focused.insert_text_at_cursor(event.character)
+            event.prevent_default().stop()
 
     async def action_filter(self) -> None:
         """Type a filter."""
