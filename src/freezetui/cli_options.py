@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,6 +131,8 @@ def read_model_line(line: str) -> ModelLine:
     Raises:
         FreezeTuiError: it has options that do not exist, or values that cannot be read.
     """
+    import shlex
+
     try:
         return ModelLine(**_model_line.make_context("o", shlex.split(line)).params)
     except (ValueError, click.UsageError) as error:
@@ -141,6 +142,8 @@ def read_model_line(line: str) -> ModelLine:
 
 def write_model_line(spec: str, arguments: Mapping[str, Any], input: Sequence[int]) -> str:
     """The line that `read_model_line` reads as these."""
+    import shlex
+
     words = [spec] if spec else []
     for name, value in arguments.items():
         words += ["--arg", f"{name}={_value_text(value)}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,8 +22,10 @@ from freezetui.freeze.target import content_of, set_aside_name
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.architecture import Architecture, known, moved_path, named, remembered
 from freezetui.models.catalog import in_module_order, recognize
-from freezetui.sanity.protocol import CheckRequest
 from freezetui.sanity.report import SanityReport
+
+if TYPE_CHECKING:
+    from freezetui.sanity.protocol import CheckRequest
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -234,6 +236,8 @@ class Session:
 
     def request(self, config: FreezeConfig | None = None) -> CheckRequest:
         """The sanity step of this choice, which `written` gave as `config` where it was called already."""
+        from freezetui.sanity.protocol import CheckRequest  # the first screen needs none
+
         config = config or self.written()
         return CheckRequest(
             checkpoint=self.options.source,

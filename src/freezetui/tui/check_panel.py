@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 from textual import work
 from textual.binding import Binding
@@ -14,9 +16,11 @@ from textual.widgets.option_list import Option
 from freezetui.checkpoint.text import printable
 from freezetui.errors import EngineError
 from freezetui.plain.report import finding_text, headline, summary
-from freezetui.sanity.client import Engine
-from freezetui.sanity.protocol import CheckRequest, Finished, Progress
 from freezetui.sanity.report import SanityReport, Verdict
+
+if TYPE_CHECKING:
+    from freezetui.sanity.client import Engine
+    from freezetui.sanity.protocol import CheckRequest, Progress
 
 _COLOURS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
 
@@ -78,6 +82,9 @@ class CheckPanel(Vertical):
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _run(self, request: CheckRequest, trains: bytes, timeout: float | None) -> None:
+        from freezetui.sanity.client import Engine  # the first screen needs none
+        from freezetui.sanity.protocol import Finished
+
         call = self.app.call_from_thread
         log: list[str] = []
         try:
