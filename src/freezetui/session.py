@@ -16,7 +16,6 @@ from freezetui.freeze.choice import read_choice, write_choice
 from freezetui.freeze.config import SUFFIX, FreezeConfig, ModelSection, default_path
 from freezetui.freeze.cover import added_rules
 from freezetui.freeze.plan import FreezePlan, Totals
-from freezetui.freeze.presets import Preset, chosen
 from freezetui.freeze.rules import Rule, overlay
 from freezetui.freeze.target import content_of, set_aside_name
 from freezetui.freeze.tree import ParamTree
@@ -25,6 +24,7 @@ from freezetui.models.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 
 if TYPE_CHECKING:
+    from freezetui.freeze.presets import Preset
     from freezetui.sanity.protocol import CheckRequest
 
 
@@ -132,6 +132,8 @@ class Session:
         Raises:
             PatternError: a rule names nothing, or the model has not what the preset trains.
         """
+        from freezetui.freeze.presets import chosen
+
         trains = chosen(*preset, self.tree) if preset else b"\1" * len(self.tree.tensors)
         self.plan.replace(overlay(rules, self.tree, bytearray(trains)))
 

@@ -7,7 +7,6 @@ from textual import on, work
 from freezetui.freeze.blocks import in_every_block
 from freezetui.plain import numbers
 from freezetui.tui.face import FaceApp
-from freezetui.tui.preset_screen import PresetScreen
 from freezetui.tui.rows import Span
 from freezetui.tui.tree_view import TreeView
 
@@ -72,6 +71,8 @@ class Choosing(FaceApp):
         """Pick a preset."""
         if self.session is None:
             return
+        from freezetui.tui.preset_screen import PresetScreen  # the first screen needs none
+
         trains = await self.push_screen_wait(PresetScreen(self.session.tree))
         if trains is not None:
             changed = self.session.plan.replace(trains)
