@@ -161,6 +161,11 @@ def test_the_log_of_what_a_person_can_act_on_holds_no_traceback_of_ours(files: P
     assert "freezetui" not in "\n".join(log)
 
 
+def test_a_device_that_is_not_here_is_told_with_those_that_are(files: Path) -> None:
+    with pytest.raises(EngineError, match=r"no device cuda:99 here\. Here: auto, cpu"):
+        run_check(request(files, device="cuda:99"))
+
+
 def test_a_hang_ends_with_the_timeout(files: Path) -> None:
     started = time.monotonic()
     with pytest.raises(EngineError, match="longer than 8 s"):

@@ -24,8 +24,9 @@ def choose_device(text: str) -> torch.device:
         raise EngineError(f"{text!r} names no device.", "Valid: auto, cpu, cuda, cuda:N, mps.") from None
     count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type, 0)
     if (device.index or 0) >= count:
-        there = ", ".join(f"cuda:{i}" for i in range(torch.cuda.device_count())) if cuda else "no CUDA device"
-        raise EngineError(f"There is no device {text} here ({there}).", "Use --device auto or cpu.")
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
+        there += ["mps"] if mps else []
+        raise EngineError(f"There is no device {text} here.", f"Here: auto, {', '.join(there)}.")
     return device
 
 
