@@ -15,6 +15,8 @@ from pseudo_terminal import Terminal
 from torch import nn
 
 from freezetui.freeze.config import FreezeConfig
+from freezetui.plain.report import finding_text
+from freezetui.sanity.report import Finding
 
 #: A title set, a colour, direction overrides, line ends, a NUL, half a character, private use, DEL, a C1 CSI.
 EVIL = "\x1b]0;owned\x07\x1b[31m\u202eevil\u2066\n\r\0\ud800\ue000\x7f\x9b31m"
@@ -81,6 +83,12 @@ def test_commands(nasty: Path, arguments: list[str]) -> None:
         assert names[0] == f"blocks.0.{EVIL}.weight"  # the true name, escaped on its way
 
 
+def test_findings() -> None:
+    text = finding_text(Finding("note", "N6", (EVIL,), f"it is {EVIL}", f"not {EVIL}"))
+    assert written(text) == []
+    assert text.count("\n") == 1
+
+
 def test_the_config(nasty: Path) -> None:
     path = nasty.with_name("config.freeze.yaml")
     command = [sys.executable, "-m", "freezetui", "plan", nasty, "--freeze", "**.weight", "-o", path]
@@ -93,7 +101,14 @@ def test_the_config(nasty: Path) -> None:
 
 @pytest.mark.parametrize(
     ("keys", "wanted"),
-    [("EGf", "unsaved"), ("EGfd", "Against"), ("/owned", "match"), ("EGfs", "  saved f")],
+    [
+        ("EGf", "unsaved"),
+        ("EGfd", "Against"),
+        ("/owned", "match"),
+        ("EGfs", "Saved"),
+        ("EGfS", "Save the freeze"),
+        ("EGfq", "Unsaved"),
+    ],
 )
 def test_the_terminal(nasty: Path, keys: str, wanted: str) -> None:
     for config in nasty.parent.glob("*.yaml"):

@@ -72,6 +72,7 @@ async def test_a_finding_leads_to_its_tensor(opened, small):
         assert driver.app.tree_view.marks[0] == 3
         driver.app.tree_view.cursor = 0
         assert "enter: to the tensor" in driver.screen_text()
+        assert "[0.weight]" in driver.screen_text()
         await driver.press("tab", "enter")
         assert driver.session.tree.path(driver.app.tree_view.node) == "0.weight"
         assert "max_norm" in driver.screen_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from freezetui.checkpoint.text import printable
 from freezetui.plain import numbers
 from freezetui.sanity.report import Finding, SanityReport
 
@@ -44,9 +45,8 @@ def finding_text(finding: Finding) -> str:
     more = len(finding.tensors) - 3
     names = ", ".join(finding.tensors[:3]) + (f" and {more:,} more" if more > 0 else "")
     first = f"{_SIGNS[finding.severity]} {finding.code}  {finding.message}"
-    return f"{first}{f'  [{names}]' if names else ''}" + (
-        f"\n      fix: {finding.fix}" if finding.fix else ""
-    )
+    fix = f"\n      fix: {printable(finding.fix)}" if finding.fix else ""
+    return printable(f"{first}{f'  [{names}]' if names else ''}") + fix
 
 
 def report_lines(report: SanityReport) -> Iterator[str]:
@@ -55,7 +55,7 @@ def report_lines(report: SanityReport) -> Iterator[str]:
     yield summary(report)
     model = report.architecture or "no architecture"
     shape = f", input {numbers.shape(report.input)}" if report.input else ""
-    yield f"model: {model}{shape}" + ("" if report.forward else "; no forward pass")
+    yield printable(f"model: {model}{shape}") + ("" if report.forward else "; no forward pass")
     if report.losses:
         yield "losses: " + ", ".join(
             "not finite" if loss is None else f"{loss:.4g}" for loss in report.losses

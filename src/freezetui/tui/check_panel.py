@@ -126,7 +126,7 @@ class CheckPanel(Vertical):
         for number, finding in enumerate(report.findings):
             if finding.tensors:
                 self._targets[str(number)] = finding.tensors[0]
-            options.append(Option(finding_text(finding), id=str(number)))
+            options.append(Option(Text(finding_text(finding)), id=str(number)))
         self._list(options, highlighted=0)
         self.post_message(self.Ended(report, trains))
 

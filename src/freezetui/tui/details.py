@@ -92,7 +92,7 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
         more = len(session.tree.tie_groups[index]) - 1 - len(others)
         lines += [Text(f"and {more:,} more")] if more else []
     seen = outcome_of(session, tensor.name)
-    return [*lines, Text(), *(Text(line) for line in seen)] if seen else lines
+    return [*lines, Text(), *(Text(printable(line)) for line in seen)] if seen else lines
 
 
 def _of_module(session: Session, rows: Rows, node: int) -> list[Text]:

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from freezetui.checkpoint.text import printable
+from freezetui.checkpoint.text import printable, printable_lines
 
 Answer = TypeVar("Answer")
 _SHOWN = {"escape": "esc"}
@@ -39,7 +39,7 @@ class Question(Dialog[str]):
 
     def __init__(self, title: str, body: str, options: Sequence[tuple[str, str]]) -> None:
         super().__init__()
-        self._title, self._body, self._options = title, body, options
+        self._title, self._body, self._options = printable_lines(title), printable_lines(body), options
 
     def compose(self) -> ComposeResult:
         """Title, body and the options as a list."""
@@ -85,7 +85,8 @@ class Prompt(Dialog[str | None]):
         self, title: str, body: str, value: str = "", refuse: Callable[[str], str] = lambda line: ""
     ) -> None:
         super().__init__()
-        self._title, self._body, self._value, self._refuse = title, body, value, refuse
+        self._title, self._body = printable_lines(title), printable_lines(body)
+        self._value, self._refuse = value, refuse
 
     def compose(self) -> ComposeResult:
         """Title, body and the input."""
@@ -93,11 +94,12 @@ class Prompt(Dialog[str | None]):
             dialog.border_subtitle = "enter accepts, esc goes back"
             yield Static(self._title, classes="dialog-title", markup=False)
             yield Static(self._body, id="prompt-body", markup=False)
-            yield Input(self._value)
+            yield Input(printable(self._value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""
-        line = event.value.strip()
+        unchanged = event.value == printable(self._value)  # what cannot be shown is kept all the same
+        line = self._value if unchanged else event.value.strip()
         if wrong := self._refuse(line):
             self.query_one("#prompt-body", Static).update(Text(printable(wrong), "bold red"))
         else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from textual.app import App
 
+from freezetui.checkpoint.text import printable_lines
 from freezetui.opening import Result, fulfil_in_thread
 from freezetui.plain import numbers
 from freezetui.session import Options, Session
@@ -41,6 +42,11 @@ class FaceApp(App[int]):
     def tree_view(self) -> TreeView:
         """The tree."""
         return self.query_one("#tree", TreeView)
+
+    def notify(self, message: str, *, title: str = "", **options: Any) -> None:
+        """Say something in passing; names of files and tensors are in it, whatever they hold."""
+        options.setdefault("markup", False)
+        super().notify(printable_lines(message), title=printable_lines(title), **options)
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
         """Show a screen; what was said in passing goes, since it would cover it."""
