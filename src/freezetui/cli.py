@@ -22,7 +22,7 @@ from freezetui.cli_options import (
     model_options,
     paths_argument,
 )
-from freezetui.errors import FreezeTuiError
+from freezetui.errors import FreezeTuiError, of_system
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -263,7 +263,7 @@ def run() -> None:
         _end("interrupted", _INTERRUPTED)
     except OSError as error:
         if error.errno not in _FULL:
-            _end(f"{error.filename or 'Reading'}: {error.strerror or error}.", 2)
+            _end(str(of_system(error)), 2)
         # Stdout takes no more; without this Python complains once again while it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):

@@ -22,6 +22,11 @@ class FreezeTuiError(Exception):
         return f"{self.message} {self.hint}".rstrip()
 
 
+def of_system(error: OSError) -> FreezeTuiError:
+    """What the operating system refused, in one line."""
+    return FreezeTuiError(f"{error.filename or 'Reading'}: {error.strerror or error}.")
+
+
 class CheckpointError(FreezeTuiError):
     """A file that cannot be read as a checkpoint."""
 

@@ -25,7 +25,6 @@ class Opening(Future[Session]):
 def open_in_thread(options: Options) -> Opening:
     """The session, read while the caller does something else."""
     opening = Opening()
-
     fulfil_in_thread(opening, lambda: Session(options, lambda text: setattr(opening, "progress", text)))
     return opening
 

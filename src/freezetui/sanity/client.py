@@ -51,6 +51,7 @@ class Engine:
             raise EngineError(f"{error.object!r} is no UTF-8.", "Rename the file.") from None
         self._timeout = timeout
         self._timed_out = self._cancelled = False
+        # Lives as long as the engine: close() closes it.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, _PACKAGES],

@@ -15,7 +15,7 @@ from textual.screen import Screen
 
 from freezetui.checkpoint.text import printable
 from freezetui.cli_options import read_model_line, write_model_line
-from freezetui.errors import FreezeTuiError
+from freezetui.errors import FreezeTuiError, of_system
 from freezetui.freeze.target import why_no_config
 from freezetui.opening import Opening, open_in_thread
 from freezetui.plain import numbers
@@ -98,7 +98,7 @@ class FreezeTuiApp(Finding):
     def _opened(self) -> None:
         error = self._opening.exception()
         if isinstance(error, OSError):
-            error = FreezeTuiError(f"{error.filename or 'Reading'}: {error.strerror or error}.")
+            error = of_system(error)
         if isinstance(error, FreezeTuiError):
             self.failure = error
             self.exit(2)

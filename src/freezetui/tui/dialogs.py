@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -16,15 +15,10 @@ from textual.widgets.option_list import Option
 
 from freezetui.checkpoint.text import printable, printable_lines
 
-Answer = TypeVar("Answer")
 _SHOWN = {"escape": "esc"}
 
 
-class Dialog(ModalScreen[Answer]):
-    """A box in the middle."""
-
-
-class Question(Dialog[str]):
+class Question(ModalScreen[str]):
     """Asks; the answer is the key of the option chosen, "" for none.
 
     Args:
@@ -72,7 +66,7 @@ class Question(Dialog[str]):
         self.dismiss(answer)
 
 
-class Prompt(Dialog[str | None]):
+class Prompt(ModalScreen[str | None]):
     """Asks for one line of text; None when the person goes back.
 
     Args:
@@ -110,7 +104,7 @@ class Prompt(Dialog[str | None]):
         self.dismiss(None)
 
 
-class Reader(Dialog[None]):
+class Reader(ModalScreen[None]):
     """Shows a text that may be longer than the screen."""
 
     BINDINGS = [

@@ -6,6 +6,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -15,20 +16,17 @@ from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.presets import PRESETS, Preset, head_of, last_blocks
 from freezetui.freeze.tree import ParamTree
 from freezetui.plain import numbers
-from freezetui.tui.dialogs import Dialog
 
 _WIDEST_HEAD = 24
 
 
-class PresetScreen(Dialog[bytes | None]):
+class PresetScreen(ModalScreen[bytes | None]):
     """Pick a preset; answers with the choice per tensor, or None."""
 
     BINDINGS = [
         Binding("escape,p", "leave", "Back"),
         Binding("left,minus,h", "blocks(-1)", "Fewer blocks"),
         Binding("right,plus,l", "blocks(1)", "More blocks"),
-        Binding("pageup", "blocks(10)", "Ten more blocks"),
-        Binding("pagedown", "blocks(-10)", "Ten fewer blocks"),
         Binding("j", "cursor(1)", show=False),
         Binding("k", "cursor(-1)", show=False),
     ]

@@ -6,15 +6,14 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.screen import ModalScreen
 from textual.widgets import LoadingIndicator, Static
-
-from freezetui.tui.dialogs import Dialog
 
 #: Seconds before anything is shown: most of what is waited for is done by then.
 _PATIENCE = 0.2
 
 
-class Waiting(Dialog[None]):
+class Waiting(ModalScreen[None]):
     """Keeps the keys away from what is being worked on; dismissed by whoever waits, or by the person."""
 
     BINDINGS = [Binding("escape", "leave", "Give up")]
