@@ -18,11 +18,11 @@ with atheris.instrument_imports(include=["freezetui.checkpoint"]):
     import freezetui.checkpoint
 
     # The readers are imported when they are needed, which would be too late to be watched.
-    for module in pkgutil.iter_modules(freezetui.checkpoint.__path__):
-        importlib.import_module(f"freezetui.checkpoint.{module.name}")
+    for module in pkgutil.walk_packages(freezetui.checkpoint.__path__, "freezetui.checkpoint."):
+        importlib.import_module(module.name)
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
-MOST_MEMORY = 4 << 30
+MAX_MEMORY = 4 << 30
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     keep.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(targets.seeds()[options.target]):
         (keep / f"seed-{number}").write_bytes(seed)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     arguments = [
         sys.argv[0],
         f"-max_total_time={options.seconds}",

@@ -1,4 +1,4 @@
-"""Makes src/freezetui/models/catalog.json.gz from the installed torchvision.
+"""Makes src/freezetui/recognition/catalog.json.gz from the installed torchvision.
 
 Every model is built on the meta device with several values of each argument that changes shapes; the
 dimensions that follow the argument are told apart from the fixed ones by comparing the builds.
@@ -24,8 +24,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import get_model_builder, list_models
 
-from freezetui.models import catalog
-from freezetui.models.catalog import COUNTER, Entry, Free, Index, InputKind, Recipe, Shapes
+from freezetui.recognition import catalog
+from freezetui.recognition.catalog import COUNTER, Entry, Free, Index, InputKind, Recipe, Shapes
 
 TARGET = Path(catalog.__file__).with_name("catalog.json.gz")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from freezetui.freeze.config import FreezeConfig
-from freezetui.tui.help import key_rows
+from freezetui.config.schema import FreezeConfig
+from freezetui.tui.screens.help import key_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -1,6 +1,6 @@
 """`python -m freezetui`."""
 
-from freezetui.cli import run
+from freezetui.cli.main import run
 
 if __name__ == "__main__":
     run()

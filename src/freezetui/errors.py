@@ -22,7 +22,7 @@ class FreezeTuiError(Exception):
         return f"{self.message} {self.hint}".rstrip()
 
 
-def of_system(error: OSError) -> FreezeTuiError:
+def from_os_error(error: OSError) -> FreezeTuiError:
     """What the operating system refused, in one line."""
     return FreezeTuiError(f"{error.filename or 'Reading'}: {error.strerror or error}.")
 
@@ -31,7 +31,7 @@ class CheckpointError(FreezeTuiError):
     """A file that cannot be read as a checkpoint."""
 
 
-class CutShortError(CheckpointError):
+class TruncatedError(CheckpointError):
     """A file that ends in the middle of what it holds."""
 
 

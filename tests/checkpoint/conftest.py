@@ -13,15 +13,6 @@ import torch
 from torch import nn
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Two cores are shared by all."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     """write(object, container="zip"): the file that torch.save makes of it."""

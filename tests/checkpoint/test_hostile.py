@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoint_samples import CONTAINERS, training_checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.tensors import Checkpoint
+from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import CheckpointError
+from support.checkpoint_samples import CONTAINERS, training_checkpoint, zipped
 
 RANDOMLY = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -41,15 +41,6 @@ class Runs:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return self.function, self.args
-
-
-def zipped(pickled: bytes, path: Path, **members: bytes) -> Path:
-    """A file as torch writes it, with this `data.pkl`."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x/data.pkl", pickled)
-        for name, content in members.items():
-            archive.writestr(f"x/{name}", content)
-    return path
 
 
 def tried(path: Path) -> Checkpoint | None:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_samples import CONTAINERS
 from safetensors.torch import save_file
-from test_hostile import zipped
 
+from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.readers import read_file
-from freezetui.checkpoint.sniff import opened
+from freezetui.checkpoint.sources.local import open_file
 from freezetui.errors import CheckpointError
+from support.checkpoint_samples import CONTAINERS, zipped
 
 #: Tuples in memo 0 to 60, each holding the one before twice: hashing the last takes 2**60 steps.
 DOUBLING = (
@@ -89,7 +88,7 @@ def test_a_file_that_shrinks_while_it_is_read(
     else:
         path = write(tensors, kind)
     expected = open_checkpoint(path).tensors
-    with opened(str(path)) as whole:
+    with open_file(str(path)) as whole:
         shrinking = Shrinking(path, reads, 50_000)
         try:
             found = read_file(whole._replace(file=shrinking), None)
@@ -136,4 +135,4 @@ def test_keys_that_real_files_have_are_kept(write: Callable[..., Path]) -> None:
         torch.save(saved, path, pickle_protocol=protocol)
         checkpoint = open_checkpoint(path)
         assert [tensor.name for tensor in checkpoint.tensors] == ["a"]
-        assert len(checkpoint.passed_over) == 5
+        assert len(checkpoint.skipped) == 5

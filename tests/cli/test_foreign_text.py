@@ -11,12 +11,12 @@ from types import ModuleType
 
 import pytest
 import torch
-from pseudo_terminal import Terminal
 from torch import nn
 
-from freezetui.freeze.config import FreezeConfig
-from freezetui.plain.report import finding_text
+from freezetui.config.schema import FreezeConfig
+from freezetui.formatting.report import finding_text
 from freezetui.sanity.report import Finding
+from support.pseudo_terminal import Terminal
 
 #: A title set, a colour, direction overrides, line ends, a NUL, half a character, private use, DEL, a C1 CSI.
 EVIL = "\x1b]0;owned\x07\x1b[31m\u202eevil\u2066\n\r\0\ud800\ue000\x7f\x9b31m"

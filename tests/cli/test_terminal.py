@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pseudo_terminal import Terminal
 
-from freezetui.freeze.config import FreezeConfig
+from freezetui.config.schema import FreezeConfig
+from support.pseudo_terminal import Terminal
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
 

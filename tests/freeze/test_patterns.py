@@ -10,13 +10,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from freezetui.checkpoint.tensors import TensorInfo
+from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import PatternError
 from freezetui.freeze.patterns import Pattern, literal
 from freezetui.freeze.rules import Rule, matched, resolve
 from freezetui.freeze.tree import ParamTree
-
-from .conftest import names, trees
+from support.strategies import names, trees
 
 simple = st.sampled_from(["a", "b", "0", "1", "10", "weight", "*", "**", "w*", "*t", "layers"])
 

@@ -7,12 +7,11 @@ from time import monotonic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freezetui.checkpoint.tensors import Storage, TensorInfo
+from freezetui.checkpoint.types import StorageKey, TensorInfo
 from freezetui.freeze.plan import FIXED, FROZEN, TRAINABLE, FreezePlan
 from freezetui.freeze.rules import Rule, overlay
 from freezetui.freeze.tree import ParamTree
-
-from .conftest import trees
+from support.strategies import trees
 
 edits = st.lists(
     st.tuples(
@@ -148,7 +147,7 @@ def test_toggling_twice_a_uniform_range_changes_nothing(tree):
 
 
 def test_a_file_in_which_all_tensors_are_one_takes_no_time():
-    storage = Storage("0")
+    storage = StorageKey("0")
     tree = ParamTree(
         [TensorInfo(f"l.{i}.w", (2,), "float32", "parameter", None, storage) for i in range(20_000)]
     )

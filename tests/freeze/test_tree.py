@@ -9,12 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from freezetui.checkpoint.tensors import Storage, TensorInfo
-from freezetui.freeze.cover import choose_rules
+from freezetui.checkpoint.types import StorageKey, TensorInfo
+from freezetui.freeze.minimize import choose_rules
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
-
-from .conftest import tensors, trees
+from support.strategies import tensors, trees
 
 
 @given(tensors())
@@ -79,7 +78,7 @@ def test_find_leads_to_every_name(tree):
 
 def test_an_lstm_shares_storage_without_being_tied():
     flat = [
-        TensorInfo(n, (4,), "float32", storage=Storage("0", offset)) for n, offset in (("a", 0), ("b", 4))
+        TensorInfo(n, (4,), "float32", storage=StorageKey("0", offset)) for n, offset in (("a", 0), ("b", 4))
     ]
     assert ParamTree(flat).tie_groups == {}
 

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet, ShuffleNetV2, get_model
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.tensors import Checkpoint
+from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import ModelError
 from freezetui.models.build import build_model, choose_spec, fill
+from freezetui.models.load import load_tensors
 from freezetui.models.spec import parse_spec
-from freezetui.models.weights import load_tensors
 
 Save = Callable[..., Checkpoint]
-FILE = Path(__file__).with_name("factories.py")
+FILE = Path(__file__).resolve().parents[1] / "support" / "factories.py"
 
 
 def same_bits(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:

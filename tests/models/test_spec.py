@@ -12,7 +12,7 @@ from torch import nn
 from freezetui.errors import ModelError
 from freezetui.models.spec import call, parse_spec
 
-FILE = Path(__file__).with_name("factories.py")
+FILE = Path(__file__).resolve().parents[1] / "support" / "factories.py"
 
 
 @pytest.mark.parametrize("text", ["torchvision:vgg16", "package.module:Class.build", f"{FILE}:mlp"])

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.build import build_model
-from freezetui.models.catalog import recognize
 from freezetui.models.spec import parse_spec
+from freezetui.recognition.catalog import recognize
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES, EXAMPLES = ROOT / "sample_ckpts", ROOT / "examples"
@@ -131,7 +131,7 @@ def test_it_is_recognised(name: str) -> None:
 def test_the_training_checkpoint_is_unwrapped_and_its_optimizer_passed_over() -> None:
     checkpoint = open_checkpoint(str(SAMPLES / "conv_digits_training.pt"))
     assert (checkpoint.key, checkpoint.prefix) == ("model", "module.")
-    assert {"optimizer", "epoch", "args"} <= {passed.key for passed in checkpoint.passed_over}
+    assert {"optimizer", "epoch", "args"} <= {passed.key for passed in checkpoint.skipped}
     assert {t.name for t in checkpoint.tensors if t.kind == "buffer"} == {
         f"{layer}.{buffer}"
         for layer in (1, 4)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from freezetui.checkpoint.tensors import TensorInfo
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.config.schema import Count, Expect, ModelSection, Stage, fingerprint
+from freezetui.config.sync import config_from_plan
 from freezetui.errors import ConfigError, PatternError
-from freezetui.freeze.choice import write_choice
-from freezetui.freeze.config import Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
@@ -256,7 +256,7 @@ def test_copies_of_what_the_model_ties_fit_as_long_as_they_agree(freeze) -> None
     plan = FreezePlan(file, resolve([Rule("freeze", freeze)], file))
     model = nn.ModuleDict({n: nn.Linear(4, 4, bias=False) for n in "ab"})
     model["b"].weight = model["a"].weight
-    config = write_choice(plan, ModelSection(), FreezeConfig())
+    config = config_from_plan(plan, ModelSection(), FreezeConfig())
     if freeze == "**":
         assert len(config.apply(model).frozen) == 2
     else:

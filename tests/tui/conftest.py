@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from freezetui.session import Options, Session
+from freezetui.session.session import Options, Session
 from freezetui.tui.app import FreezeTuiApp
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from freezetui.tui.check_panel import CheckPanel
+from freezetui.tui.widgets.check_panel import CheckPanel
 
 FACTORY = """
 import os, sys, time
@@ -144,7 +144,7 @@ async def test_an_unknown_architecture_is_asked_for(opened, small):
         await driver.press("o")
         await driver.type("pkg.mod:build --arg 5")
         await driver.press("enter")
-        assert "'5' is not name=value" in driver.screen_text()
+        assert "'5' is not of the form NAME=VALUE" in driver.screen_text()
         await driver.press("backspace")
         await driver.type("wide=true --input 3x8x8")
         await driver.press("enter")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freezetui.freeze.config import FreezeConfig
+from freezetui.config.schema import FreezeConfig
 
 
 async def test_space_freezes_what_trains_and_trains_what_is_frozen(opened):

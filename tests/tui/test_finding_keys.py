@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from textual import events
 
-from freezetui.tui.filter_bar import find
 from freezetui.tui.finding import neighbour
+from freezetui.tui.widgets.filter_bar import find
 
 
 async def test_filter_by_words_counts_live_and_acts_on_all_matches(opened):
@@ -110,7 +110,7 @@ def test_neighbour(at, direction, on_match, expected):
 
 
 def test_find_tells_words_from_patterns(sample):
-    from freezetui.session import Options, Session
+    from freezetui.session.session import Options, Session
 
     tree = Session(Options(source=str(sample("vgg_digits.pth")))).tree
     assert find("", tree).spans is None

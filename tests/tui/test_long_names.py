@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.freeze.config import FreezeConfig
-from freezetui.freeze.cover import choose_rules
+from freezetui.config.schema import FreezeConfig
+from freezetui.formatting.tree import show_lines
+from freezetui.freeze.minimize import choose_rules
 from freezetui.freeze.rules import overlay
 from freezetui.freeze.tree import ParamTree
-from freezetui.plain.show import show_lines
-from freezetui.session import Options, Session
+from freezetui.session.session import Options, Session
 from freezetui.tui.app import FreezeTuiApp
 
 DEEP = ".".join(["a"] * 2000)
@@ -51,7 +51,7 @@ def test_chosen_and_saved(checkpoint: Path) -> None:
 
 
 def test_the_fewest_rules_of_many_deep_names_take_no_time() -> None:
-    from freezetui.checkpoint.tensors import TensorInfo
+    from freezetui.checkpoint.types import TensorInfo
 
     names = [f"{DEEP}.{i}.{kind}" for i in range(100) for kind in ("weight", "bias")]
     tree = ParamTree([TensorInfo(name, (2,), "float32", "parameter") for name in names])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from freezetui.checkpoint.folder import read_folder, read_place
-from freezetui.checkpoint.places import place_of
-from freezetui.checkpoint.tensors import Checkpoint
+from freezetui.checkpoint.layouts.folder import read_folder, read_source
+from freezetui.checkpoint.sources import source_of
+from freezetui.checkpoint.types import Checkpoint
 
 
 def open_checkpoint(
@@ -34,16 +34,16 @@ def open_checkpoint(
         CheckpointError: it is no checkpoint; the message says what it seems to be, the hint what to do.
     """
     sources = [source] if isinstance(source, str | Path) else list(source)
-    places = [place_of(each) for each in sources]
+    opened = [source_of(each) for each in sources]
     with _collector_paused():
-        if len(places) > 1:
-            from freezetui.checkpoint.shards import read_several
+        if len(opened) > 1:
+            from freezetui.checkpoint.layouts.shards import read_several
 
-            checkpoint = read_several(places, key, progress)
-        elif places[0].is_folder():
-            checkpoint = read_folder(places[0], key, progress)
+            checkpoint = read_several(opened, key, progress)
+        elif opened[0].is_directory():
+            checkpoint = read_folder(opened[0], key, progress)
         else:
-            checkpoint = read_place(places[0], key, progress)
+            checkpoint = read_source(opened[0], key, progress)
     return msgspec.structs.replace(checkpoint, source=", ".join(map(str, sources)))
 
 

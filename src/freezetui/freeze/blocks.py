@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from freezetui.freeze.tree import ParamTree
 
-_LEAST_REPEATS = 3
+_MIN_REPEATS = 3
 _SHAPE, _DTYPE = attrgetter("shape"), attrgetter("dtype")
 
 
@@ -59,7 +59,7 @@ def repeats(tree: ParamTree, parent: int) -> Iterator[tuple[int, int]]:
     for child in [*tree.children(parent), -1]:
         block = _inside(tree, child) if child >= 0 and is_number(tree.names[child]) else None
         if run and (block is None or block != inside or not _follows(tree, run[-1], child)):
-            if len(run) >= _LEAST_REPEATS:
+            if len(run) >= _MIN_REPEATS:
                 yield run[0], tree.end[run[-1]]
             run = []
         if block is not None:

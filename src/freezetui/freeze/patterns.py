@@ -17,7 +17,7 @@ from freezetui.freeze.tree import ParamTree
 
 _ANY_DEPTH = "**"
 _SPECIAL = "\\*{},."
-_MOST_BRANCHES = 1_000
+_MAX_BRANCHES = 1_000
 
 _Segment = str | re.Pattern[str]
 
@@ -209,9 +209,9 @@ def _expand_dotted_braces(text: str) -> list[str]:
 
 def _bounded(branches: Iterator[tuple[str, ...]], text: str) -> Iterator[tuple[str, ...]]:
     for count, branch in enumerate(branches):
-        if count == _MOST_BRANCHES:
+        if count == _MAX_BRANCHES:
             raise PatternError(
-                f"pattern {text!r} stands for more than {_MOST_BRANCHES} patterns.", "Use * or **."
+                f"pattern {text!r} stands for more than {_MAX_BRANCHES} patterns.", "Use * or **."
             )
         yield branch
 

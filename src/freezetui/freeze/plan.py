@@ -20,34 +20,34 @@ _ONLY = [bytes(value == other for other in range(256)) for value in (FROZEN, TRA
 #: The state of a tensor that is not asked for.
 _OUTSIDE = 3
 #: More runs than this are slower to add up than all tensors, one by one.
-_MOST_RUNS = 2000
+_MAX_RUNS = 2000
 _INVERT = bytes([TRAINABLE, FROZEN, FIXED]) + bytes(range(3, 256))
 
 
-class Tally(NamedTuple):
+class Size(NamedTuple):
     """A count of tensors, their elements and their bytes; a tied tensor counts once."""
 
     tensors: int = 0
     elements: int = 0
     bytes: int = 0
 
-    def plus(self, other: Tally) -> Tally:
+    def plus(self, other: Size) -> Size:
         """The sum, field by field."""
-        return Tally(self.tensors + other.tensors, self.elements + other.elements, self.bytes + other.bytes)
+        return Size(self.tensors + other.tensors, self.elements + other.elements, self.bytes + other.bytes)
 
-    def __sub__(self, other: Tally) -> Tally:
-        return Tally(self.tensors - other.tensors, self.elements - other.elements, self.bytes - other.bytes)
+    def __sub__(self, other: Size) -> Size:
+        return Size(self.tensors - other.tensors, self.elements - other.elements, self.bytes - other.bytes)
 
 
-class Totals(NamedTuple):
+class FreezeTotals(NamedTuple):
     """What a range of tensors holds: frozen and trainable parameters, and what cannot train (buffers)."""
 
-    frozen: Tally
-    trainable: Tally
-    fixed: Tally
+    frozen: Size
+    trainable: Size
+    fixed: Size
 
     @property
-    def parameters(self) -> Tally:
+    def parameters(self) -> Size:
         """Frozen and trainable together."""
         return self.frozen.plus(self.trainable)
 
@@ -134,32 +134,32 @@ class FreezePlan:
         """Do again what was undone; returns the range that changed, None when there was nothing."""
         return self._shift(self._redo, self._undo)
 
-    def totals(self, start: int, stop: int) -> Totals:
+    def totals(self, start: int, stop: int) -> FreezeTotals:
         """Tensors, elements and bytes of a range by state; a tensor tied within it counts once."""
         states = self.states[start:stop]
         frozen, trainable = self._tally(FROZEN, states, start), self._tally(TRAINABLE, states, start)
-        return Totals(frozen, trainable, Tally(*self.tree.totals(start, stop)) - frozen - trainable)
+        return FreezeTotals(frozen, trainable, Size(*self.tree.totals(start, stop)) - frozen - trainable)
 
-    def totals_over(self, spans: Sequence[tuple[int, int]]) -> Totals:
+    def totals_over(self, spans: Sequence[tuple[int, int]]) -> FreezeTotals:
         """The totals of ascending, disjoint ranges together; a tensor tied within them counts once."""
         if not spans:
-            return Totals(Tally(), Tally(), Tally())
+            return FreezeTotals(Size(), Size(), Size())
         if len(spans) == 1:
             return self.totals(*spans[0])
         low, high = spans[0][0], spans[-1][1]
         states = bytearray([_OUTSIDE]) * (high - low)
         for start, stop in spans:
             states[start - low : stop - low] = self.states[start:stop]
-        return Totals(*(self._tally(value, states, low) for value in (FROZEN, TRAINABLE, FIXED)))
+        return FreezeTotals(*(self._tally(value, states, low) for value in (FROZEN, TRAINABLE, FIXED)))
 
-    def _tally(self, value: int, states: bytearray, start: int) -> Tally:
+    def _tally(self, value: int, states: bytearray, start: int) -> Size:
         """Of the tensors with this value among the states of those from `start` on."""
         count = states.count(value)
         if count == 0:
-            return Tally()
+            return Size()
         tree, stop = self.tree, start + len(states)
         if count == len(states):
-            return Tally(*tree.totals(start, stop))
+            return Size(*tree.totals(start, stop))
         elements, nbytes = self._sums(value, states, start)
         seen: set[int] = set()
         for index in tree.tied_in(start, stop):
@@ -170,13 +170,13 @@ class FreezePlan:
                     elements -= tree.tensors[index].elements
                     nbytes -= tree.tensors[index].bytes
                 seen.add(first)
-        return Tally(count, elements, nbytes)
+        return Size(count, elements, nbytes)
 
     def _sums(self, value: int, states: bytearray, start: int) -> tuple[int, int]:
         """Elements and bytes, every name counted: run by run where there are few, else one by one."""
         tree = self.tree
-        runs = list(islice(re.finditer(_RUN[value], states), _MOST_RUNS))
-        if len(runs) == _MOST_RUNS:
+        runs = list(islice(re.finditer(_RUN[value], states), _MAX_RUNS))
+        if len(runs) == _MAX_RUNS:
             chosen = states.translate(_ONLY[value])
             elements, nbytes = tree.sizes(start, start + len(states))
             return sum(compress(elements, chosen)), sum(compress(nbytes, chosen))

@@ -16,7 +16,7 @@ from freezetui.freeze.tree import ParamTree
 Action = Literal["freeze", "train"]
 
 #: A person writes no more than these; what the face writes by the thousand names something.
-_MOST_ALTERNATIVES = 64
+_MAX_ALTERNATIVES = 64
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ def matched(pattern: str, tree: ParamTree) -> list[tuple[int, int]]:
             f"pattern {pattern!r} matches only tensors that cannot train.",
             tree.tensors[spans[0][0]].fixed.capitalize() + ".",
         )
-    for alternative, alone in islice(alternatives(pattern), _MOST_ALTERNATIVES):
+    for alternative, alone in islice(alternatives(pattern), _MAX_ALTERNATIVES):
         if not Pattern(alone).spans(tree):
             raise PatternError(
                 f"{alternative!r} in pattern {pattern!r} matches no parameter.",

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from operator import itemgetter, sub
 
-from freezetui.checkpoint.tensors import TensorInfo, counts
-from freezetui.freeze.preorder import preorder
+from freezetui.checkpoint.types import TensorInfo, counts
+from freezetui.freeze.tree_builder import preorder
 
 
 class ParamTree:

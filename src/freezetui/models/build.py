@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from freezetui.checkpoint.tensors import Checkpoint
+from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import ModelError
-from freezetui.models.catalog import COUNTER, Recognition, recognize
-from freezetui.models.hub import is_pretrained, pretrained_model
 from freezetui.models.inputs import Example, find_input
+from freezetui.models.load import load_tensors
 from freezetui.models.resize import resize
 from freezetui.models.spec import Spec, call, parse_spec
-from freezetui.models.weights import load_tensors
+from freezetui.models.transformers_models import is_pretrained, pretrained_model
+from freezetui.recognition.catalog import COUNTER, Recognition, recognize
 
 
 class Built(NamedTuple):
@@ -85,7 +85,7 @@ def build_model(
     progress("build")
     recognition = _recognized(spec, checkpoint)
     arguments = {**(recognition.arguments if recognition else {}), **arguments}
-    with Uninitialised(), torch.random.fork_rng(devices=()):
+    with SkipRandomInit(), torch.random.fork_rng(devices=()):
         if is_pretrained(spec):
             model = pretrained_model(spec, arguments, checkpoint)
         else:
@@ -153,7 +153,7 @@ def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
         )
 
 
-class Uninitialised(TorchFunctionMode):
+class SkipRandomInit(TorchFunctionMode):
     """Leaves parameters at zero that a constructor would fill at random: they are loaded anyway.
 
     A VGG16 takes a tenth of the time to build.

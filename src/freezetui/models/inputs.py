@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from freezetui.models.catalog import Recipe, recipe
+from freezetui.models.detection_inputs import detection_batch
 from freezetui.models.outputs import tensors_of
 from freezetui.models.probes import Probe, probes
 from freezetui.models.spec import Spec
-from freezetui.models.targets import detection_batch
+from freezetui.recognition.catalog import Recipe, recipe
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from freezetui.errors import ModelError
-from freezetui.models.foreign import foreign
+from freezetui.user_code import user_code
 
-_MOST_NAMED = 12
+_MAX_NAMED = 12
 FORMS = "Write torchvision:NAME, package.module:callable or path/to/file.py:callable."
 
 
@@ -73,7 +73,7 @@ def call(spec: Spec, arguments: Mapping[str, Any]) -> nn.Module:
         return factory
     if not callable(factory):
         raise ModelError(f"{spec} is a {type(factory).__name__}, not a callable that makes a model.", FORMS)
-    with foreign(f"{spec}({_written(arguments)})"):
+    with user_code(f"{spec}({_written(arguments)})"):
         model = factory(**arguments)
     if not isinstance(model, nn.Module):
         raise ModelError(
@@ -85,7 +85,7 @@ def call(spec: Spec, arguments: Mapping[str, Any]) -> nn.Module:
 
 def _factory(spec: Spec) -> Any:
     """The named attribute of the person's module or file."""
-    with foreign(f"Importing {spec.source}"):
+    with user_code(f"Importing {spec.source}"):
         module = _import(spec)
     found: Any = module
     for part in spec.name.split("."):
@@ -147,4 +147,4 @@ def _closest(name: str, names: list[str]) -> str:
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"Did you mean {', '.join(close)}?"
-    return f"It has {', '.join(names)}." if 0 < len(names) <= _MOST_NAMED else ""
+    return f"It has {', '.join(names)}." if 0 < len(names) <= _MAX_NAMED else ""

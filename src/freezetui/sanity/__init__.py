@@ -1,1 +1,1 @@
-"""The sanity step: a few real training steps in a child process, and what they did to every tensor."""
+"""The check's outside: its messages, its report and the client of its process. Knows no torch."""

@@ -17,14 +17,14 @@ from types import TracebackType
 import msgspec
 
 from freezetui.errors import EngineError
-from freezetui.models.foreign import plain_lines
 from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, decode_event, encode
 from freezetui.sanity.report import SanityReport
+from freezetui.text import plain_lines
 
 # Without the "" entry a file called torch.py in the current folder is never imported by accident.
 _BOOT = (
     "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; "
-    "from freezetui.sanity.engine import main; main()"
+    "from freezetui.engine.main import main; main()"
 )
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 _TAIL_BYTES = 64 * 1024

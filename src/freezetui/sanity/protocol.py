@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from freezetui.freeze.config import FreezeConfig, ModelSection
+from freezetui.config.schema import FreezeConfig, ModelSection
 from freezetui.freeze.rules import Action, Rule
 from freezetui.sanity.report import SanityReport
 

@@ -30,7 +30,7 @@ class Finding(msgspec.Struct, frozen=True):
     fix: str
 
 
-class Still(msgspec.Struct, frozen=True):
+class Unchanged(msgspec.Struct, frozen=True):
     """A trainable tensor whose bits did not change.
 
     Attributes:
@@ -59,7 +59,7 @@ class TrainablePart(msgspec.Struct, frozen=True):
 
     tensors: int
     moved: int
-    still: tuple[Still, ...] = ()
+    still: tuple[Unchanged, ...] = ()
 
 
 class BufferPart(msgspec.Struct, frozen=True):

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from torch import nn
 
-from freezetui.checkpoint.tensors import TensorInfo
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.config.schema import Expect, FreezeConfig, expect_of, fingerprint
 from freezetui.errors import ConfigError
-from freezetui.freeze.config import Expect, FreezeConfig, expect_of, fingerprint
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.rules import resolve
 from freezetui.freeze.tree import ParamTree

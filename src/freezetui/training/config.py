@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from freezetui.freeze import config as file
+from freezetui.config import schema as file
 from freezetui.training.apply import Applied, apply, parameter_groups
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from freezetui.checkpoint.tensors import Storage, TensorInfo
+from freezetui.checkpoint.types import StorageKey, TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.tree import ParamTree
 
@@ -90,8 +90,8 @@ def _info(name: str, parameter: nn.Parameter) -> TensorInfo:
     )
 
 
-def storage_of(parameter: nn.Parameter) -> Storage:
+def storage_of(parameter: nn.Parameter) -> StorageKey:
     """Where it lies: the address of plain tensors, so that two Parameters on one memory are tied too."""
     if type(parameter) is nn.Parameter and parameter.layout == torch.strided and parameter.data_ptr():
-        return Storage(f"{parameter.device}:{parameter.data_ptr()}", 0, parameter.stride())
-    return Storage(f"object:{id(parameter)}")
+        return StorageKey(f"{parameter.device}:{parameter.data_ptr()}", 0, parameter.stride())
+    return StorageKey(f"object:{id(parameter)}")

@@ -13,25 +13,31 @@ from textual.app import ComposeResult, SystemCommand
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 
-from freezetui.checkpoint.text import printable
-from freezetui.cli_options import read_model_line, write_model_line
-from freezetui.errors import FreezeTuiError, of_system
-from freezetui.freeze.target import why_no_config
-from freezetui.opening import Opening, open_in_thread
-from freezetui.plain import numbers
-from freezetui.session import Options, Session
+from freezetui import numbers
+from freezetui.config.paths import why_no_config
+from freezetui.errors import FreezeTuiError, from_os_error
+from freezetui.model_spec import ModelSpec
+from freezetui.recognition.model_line import read_model_line, write_model_line
+from freezetui.session.loading import Opening, open_in_thread
+from freezetui.session.session import Options, Session
+from freezetui.text import printable
 from freezetui.tui.bindings import SECTIONS
-from freezetui.tui.changes import changes_text
-from freezetui.tui.check_panel import CheckPanel
-from freezetui.tui.details import DetailsPane
-from freezetui.tui.dialogs import Prompt, Question, Reader
-from freezetui.tui.filter_bar import FilterBar
 from freezetui.tui.finding import Finding
-from freezetui.tui.help import help_text
-from freezetui.tui.keys_bar import KeysBar
-from freezetui.tui.rows import Rows
-from freezetui.tui.status import ColumnHeads, DetailLine, HeaderLine, TotalsBar
-from freezetui.tui.tree_view import TreeView
+from freezetui.tui.screens.changes import changes_text
+from freezetui.tui.screens.confirm import ConfirmScreen
+from freezetui.tui.screens.help import help_text
+from freezetui.tui.screens.prompt import PromptScreen
+from freezetui.tui.screens.text_viewer import TextViewer
+from freezetui.tui.widgets.check_panel import CheckPanel
+from freezetui.tui.widgets.column_header import ColumnHeader
+from freezetui.tui.widgets.detail_line import DetailLine
+from freezetui.tui.widgets.details import DetailsPane
+from freezetui.tui.widgets.filter_bar import FilterBar
+from freezetui.tui.widgets.footer import KeyFooter
+from freezetui.tui.widgets.header import Header
+from freezetui.tui.widgets.parameter_tree import ParameterTree
+from freezetui.tui.widgets.totals_bar import TotalsBar
+from freezetui.tui.widgets.visible_rows import VisibleRows
 
 _NAME_IT = """\
 What builds the model? For example
@@ -68,17 +74,17 @@ class FreezeTuiApp(Finding):
 
     def compose(self) -> ComposeResult:
         """Header, tree and details, check, filter, totals, keys."""
-        yield HeaderLine(id="header")
+        yield Header(id="header")
         with Horizontal(id="body"):
             with Vertical(id="main"):
-                yield ColumnHeads(id="heads")
-                yield TreeView(id="tree")
+                yield ColumnHeader(id="heads")
+                yield ParameterTree(id="tree")
             yield DetailsPane(id="details")
         yield DetailLine(id="detail-line")
         yield CheckPanel(id="check")
         yield FilterBar(id="filter")
         yield TotalsBar(id="totals")
-        yield KeysBar(compact=True, show_command_palette=False)
+        yield KeyFooter(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Show what is open; most files are by now, and stand in the first frame."""
@@ -92,24 +98,24 @@ class FreezeTuiApp(Finding):
     async def _await_opening(self) -> None:
         reading = asyncio.wrap_future(self._opening)
         while not (await asyncio.wait([reading], timeout=0.1))[0]:
-            self.query_one(HeaderLine).progress = self._opening.progress
+            self.query_one(Header).progress = self._opening.progress
         self._opened()
 
     def _opened(self) -> None:
         error = self._opening.exception()
         if isinstance(error, OSError):
-            error = of_system(error)
+            error = from_os_error(error)
         if isinstance(error, FreezeTuiError):
             self.failure = error
             self.exit(2)
             return
         session = self._opening.result()
-        rows = Rows(session.tree)
+        rows = VisibleRows(session.tree)
         # All this lives as long as the program: the collector need not look through it ever again.
         gc.freeze()
         gc.enable()
         self.session, self.rows = session, rows
-        for bar in (self.query_one(HeaderLine), self.query_one(ColumnHeads), self.query_one(TotalsBar)):
+        for bar in (self.query_one(Header), self.query_one(ColumnHeader), self.query_one(TotalsBar)):
             bar.show(session)
         self.tree_view.show(rows, session.plan)
         if session.problem is not None:
@@ -123,7 +129,7 @@ class FreezeTuiApp(Finding):
         for warning in session.checkpoint.warnings[:3]:
             self.notify(printable(warning), severity="warning", markup=False)
 
-    @on(TreeView.Moved)
+    @on(ParameterTree.Moved)
     def _moved(self) -> None:
         self.redraw_status()
 
@@ -140,7 +146,7 @@ class FreezeTuiApp(Finding):
         elif not architecture.asked and not await self._may_import(session):
             return
         trains = session.plan.trains()
-        config = await self.patiently(_FINDING_RULES, session.written)
+        config = await self.run_with_busy_screen(_FINDING_RULES, session.written)
         if config is not None:
             await panel.start(session.request(config), trains, self.options.timeout)
 
@@ -153,7 +159,7 @@ class FreezeTuiApp(Finding):
     async def _may_import(self, session: Session) -> bool:
         body = f"{session.config_path.name} asks to import and run {session.architecture.spec}."
         options = [("y", "import and run it"), ("n", "do not check")]
-        if await self.push_screen_wait(Question("Run code named by the config?", body, options)) != "y":
+        if await self.push_screen_wait(ConfirmScreen("Run code named by the config?", body, options)) != "y":
             return False
         session.trust_architecture()
         return True
@@ -179,11 +185,12 @@ class FreezeTuiApp(Finding):
 
     async def _name_architecture(self, session: Session, title: str) -> bool:
         now = session.architecture
-        line = write_model_line(now.spec, now.arguments, now.input)
-        answer = await self.push_screen_wait(Prompt(title, _NAME_IT, line, refuse=_why_not_read))
+        line = write_model_line(ModelSpec(now.spec, now.arguments, now.input))
+        answer = await self.push_screen_wait(PromptScreen(title, _NAME_IT, line, refuse=_why_not_read))
         if answer is None:
             return False
-        session.name_architecture(*read_model_line(answer))
+        model = read_model_line(answer)
+        session.name_architecture(model.architecture, model.arguments, model.input)
         if session.report is None:
             self.query_one(CheckPanel).cancel()
         self.edited()
@@ -203,7 +210,9 @@ class FreezeTuiApp(Finding):
             return
         last = self._save_as or str(self.session.config_path)
         title = "Save the freeze config as"
-        answer = await self.push_screen_wait(Prompt(title, ".yaml or .json", last, refuse=why_no_config))
+        answer = await self.push_screen_wait(
+            PromptScreen(title, ".yaml or .json", last, refuse=why_no_config)
+        )
         if answer is not None:
             self._save_as = answer
             await self._save(Path(answer).expanduser())
@@ -218,9 +227,9 @@ class FreezeTuiApp(Finding):
             broken = session.unreadable(target)
             title = f"{target.name} could not be read" if broken else f"Write over {target.name}?"
             options = [("y", "write a new one" if broken else "write over it"), ("n", "go back")]
-            if await self.push_screen_wait(Question(title, why, options)) != "y":
+            if await self.push_screen_wait(ConfirmScreen(title, why, options)) != "y":
                 return False
-        config = await self.patiently(_FINDING_RULES, lambda: session.written(target))
+        config = await self.run_with_busy_screen(_FINDING_RULES, lambda: session.written(target))
         if config is None:
             return False
         try:
@@ -240,9 +249,11 @@ class FreezeTuiApp(Finding):
         """What changed since the file on disk."""
         session = self.session
         if session is not None:
-            text = await self.patiently("comparing with the file on disk …", lambda: changes_text(session))
+            text = await self.run_with_busy_screen(
+                "comparing with the file on disk …", lambda: changes_text(session)
+            )
             if text is not None:
-                self.push_screen(Reader("Changes", text))
+                self.push_screen(TextViewer("Changes", text))
 
     @work
     async def action_quit(self) -> None:  # type: ignore[override]
@@ -251,7 +262,7 @@ class FreezeTuiApp(Finding):
         if session is not None and session.unsaved:
             options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]
             body = f"The choice is not in {session.config_path.name} yet."
-            answer = await self.push_screen_wait(Question("Unsaved changes", body, options))
+            answer = await self.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
             if answer not in ("s", "q") or (answer == "s" and not await self._save(None)):
                 return
         self.query_one(CheckPanel).cancel()
@@ -261,7 +272,7 @@ class FreezeTuiApp(Finding):
 
     def action_help(self) -> None:
         """Every key."""
-        self.push_screen(Reader("Keys", help_text()))
+        self.push_screen(TextViewer("Keys", help_text()))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every key's action, and what Textual itself offers."""

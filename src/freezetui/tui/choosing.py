@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from textual import on, work
 
+from freezetui import numbers
 from freezetui.freeze.blocks import in_every_block
-from freezetui.plain import numbers
 from freezetui.tui.face import FaceApp
-from freezetui.tui.rows import Span
-from freezetui.tui.tree_view import TreeView
+from freezetui.tui.widgets.parameter_tree import ParameterTree
+from freezetui.tui.widgets.visible_rows import Span
 
 
 class Choosing(FaceApp):
@@ -71,7 +71,7 @@ class Choosing(FaceApp):
         """Pick a preset."""
         if self.session is None:
             return
-        from freezetui.tui.preset_screen import PresetScreen  # the first screen needs none
+        from freezetui.tui.screens.presets import PresetScreen  # the first screen needs none
 
         trains = await self.push_screen_wait(PresetScreen(self.session.tree))
         if trains is not None:
@@ -94,6 +94,6 @@ class Choosing(FaceApp):
         else:
             self.edited()
 
-    @on(TreeView.Toggled)
+    @on(ParameterTree.Toggled)
     def _clicked(self) -> None:
         self.action_toggle_line()

@@ -9,17 +9,19 @@ from typing import Any
 
 from textual.app import App
 
-from freezetui.checkpoint.text import printable_lines
-from freezetui.opening import Result, fulfil_in_thread
-from freezetui.plain import numbers
-from freezetui.session import Options, Session
-from freezetui.tui.check_panel import CheckPanel
-from freezetui.tui.details import DetailsPane, one_line
-from freezetui.tui.outcome import marks_of
-from freezetui.tui.rows import Rows, Span
-from freezetui.tui.status import DetailLine, HeaderLine, TotalsBar
-from freezetui.tui.tree_view import TreeView
-from freezetui.tui.waiting import Waiting
+from freezetui import numbers
+from freezetui.session.loading import Result, run_in_thread
+from freezetui.session.session import Options, Session
+from freezetui.text import printable_lines
+from freezetui.tui.check_marks import marks_of
+from freezetui.tui.screens.busy import BusyScreen
+from freezetui.tui.widgets.check_panel import CheckPanel
+from freezetui.tui.widgets.detail_line import DetailLine
+from freezetui.tui.widgets.details import DetailsPane, one_line
+from freezetui.tui.widgets.header import Header
+from freezetui.tui.widgets.parameter_tree import ParameterTree
+from freezetui.tui.widgets.totals_bar import TotalsBar
+from freezetui.tui.widgets.visible_rows import Span, VisibleRows
 
 #: Tensors; with fewer, the fewest rules are found before anybody notices.
 _LARGE = 10_000
@@ -36,12 +38,12 @@ class FaceApp(App[int]):
         super().__init__()
         self.options = options
         self.session: Session | None = None
-        self.rows: Rows | None = None
+        self.rows: VisibleRows | None = None
 
     @property
-    def tree_view(self) -> TreeView:
+    def tree_view(self) -> ParameterTree:
         """The tree."""
-        return self.query_one("#tree", TreeView)
+        return self.query_one("#tree", ParameterTree)
 
     def notify(self, message: str, *, title: str = "", **options: Any) -> None:
         """Say something in passing; names of files and tensors are in it, whatever they hold."""
@@ -53,7 +55,7 @@ class FaceApp(App[int]):
         self.clear_notifications()
         return super().push_screen(*arguments, **options)
 
-    async def patiently(self, what: str, work: Callable[[], Result]) -> Result | None:
+    async def run_with_busy_screen(self, what: str, work: Callable[[], Result]) -> Result | None:
         """What `work` gives; with a large model it is shown that it runs, and None is that a person gave up.
 
         Only for a worker, and for work that changes nothing: whoever gives up leaves it to itself.
@@ -61,8 +63,8 @@ class FaceApp(App[int]):
         if self.session is None or len(self.session.tree.tensors) < _LARGE:
             return work()
         promise: Future[Result] = Future()
-        fulfil_in_thread(promise, work)
-        waiting = Waiting(what)
+        run_in_thread(promise, work)
+        waiting = BusyScreen(what)
         done, left = asyncio.wrap_future(promise), self.push_screen(waiting, wait_for_dismiss=True)
         await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
@@ -93,14 +95,14 @@ class FaceApp(App[int]):
         self.tree_view.marks = marks_of(self.session)
         self.query_one(CheckPanel).outdated = self.session.report_is_stale
         self.tree_view.edited()
-        self.query_one(HeaderLine).refresh()
+        self.query_one(Header).refresh()
         self.query_one(TotalsBar).refresh()
         if message:
             self.notify(message, timeout=3, markup=False)
 
     def redraw_status(self) -> None:
         """The lines above and below the tree, and the details."""
-        self.query_one(HeaderLine).refresh()
+        self.query_one(Header).refresh()
         self.query_one(TotalsBar).refresh()
         details = self.query_one(DetailsPane)
         if self.session and self.rows:

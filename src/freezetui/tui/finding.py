@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from textual import events, on
 from textual.screen import ModalScreen
 
-from freezetui.session import Options
-from freezetui.tui.check_panel import CheckPanel
+from freezetui.session.session import Options
 from freezetui.tui.choosing import Choosing
-from freezetui.tui.filter_bar import FilterBar, FilterInput
-from freezetui.tui.rows import Span
+from freezetui.tui.widgets.check_panel import CheckPanel
+from freezetui.tui.widgets.filter_bar import FilterBar, FilterInput
+from freezetui.tui.widgets.visible_rows import Span
 
 
 class Finding(Choosing):

@@ -1,0 +1,28 @@
+"""What a file is by its first bytes, never by its extension."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+#: The number 0x1950a86a20f9469cfc6c, the first pickle of a file that torch before 1.6 wrote.
+_LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def container(head: bytes) -> Literal["zip", "legacy", "safetensors", "gguf", ""]:
+    """Which of the known formats starts like this; "" for none."""
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:
+        return "legacy"
+    if head.startswith(b"GGUF"):
+        return "gguf"
+    # A length in 64 bits, then JSON. JSON text may have a brace there too, but no zeros.
+    if head[8:9] == b"{" and not head[:8].decode("latin-1").isprintable():
+        return "safetensors"
+    return ""
+
+
+def is_index(head: bytes, name: str) -> bool:
+    """Whether a file that starts like this, or is called like this, is the index of a sharded checkpoint."""
+    is_json = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    return is_json and (b'"weight_map"' in head or name.endswith(".index.json"))

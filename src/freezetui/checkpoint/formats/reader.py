@@ -1,0 +1,76 @@
+"""One file -> Checkpoint: looks at its first bytes and calls the reader."""
+
+from __future__ import annotations
+
+from freezetui.checkpoint.formats.detect import container
+from freezetui.checkpoint.sources.base import OpenFile
+from freezetui.checkpoint.types import Checkpoint
+from freezetui.errors import CheckpointError, TruncatedError
+
+#: How much of a legacy file is read at first: where every byte is fetched, and on this machine.
+_FIRST_FETCH, _FIRST_READ, _MAX_READ = 1 << 12, 1 << 20, 1 << 30
+
+
+def read_file(opened: OpenFile, key: str | None) -> Checkpoint:
+    """The Checkpoint in one file. The readers are imported when they are needed: the face opens one file.
+
+    Args:
+        key: the dotted key of the dict that holds the state_dict; None chooses.
+
+    Raises:
+        CheckpointError: it is no checkpoint; the message says what it seems to be, the hint what to do.
+    """
+    file, size, head, name = opened
+    kind = container(head)
+    if kind == "safetensors":
+        from freezetui.checkpoint.formats.safetensors import read_safetensors
+
+        return read_safetensors(file, size, name, key)
+    if kind == "zip":
+        return _read_zip(opened, key)
+    if kind == "gguf":
+        from freezetui.checkpoint.formats.gguf import read_gguf
+
+        return read_gguf(file, size, name, key)
+    if kind == "legacy":
+        return _read_legacy(opened, key)
+    from freezetui.checkpoint.formats.unsupported import describe_unsupported
+
+    what, hint = describe_unsupported(head)
+    raise CheckpointError(f"{name} {what}.", hint)
+
+
+def _read_zip(opened: OpenFile, key: str | None) -> Checkpoint:
+    from freezetui.checkpoint.formats.torch_zip import has_pickle, read_zip
+    from freezetui.checkpoint.formats.zip_directory import ZipDirectory
+    from freezetui.checkpoint.state_dict.assemble import build_checkpoint
+
+    file, size, _, name = opened
+    directory = ZipDirectory(file, size, name)
+    if not has_pickle(directory):
+        from freezetui.checkpoint.formats.torch_export import contents, read_pt2
+
+        found = contents(directory)
+        if found.weights or found.old:
+            return read_pt2(file, directory, found, name, key)
+    return build_checkpoint(read_zip(directory, name), name, "zip", key)
+
+
+def _read_legacy(opened: OpenFile, key: str | None) -> Checkpoint:
+    from freezetui.checkpoint.formats.torch_legacy import read_legacy
+    from freezetui.checkpoint.state_dict.assemble import build_checkpoint
+
+    file, size, _, name = opened
+    # Not mapped: a file that shrinks under a map ends the process. The pickles stand first, and only reading
+    # them tells how long they are.
+    length = _FIRST_FETCH if not hasattr(file, "fileno") else _FIRST_READ
+    while True:
+        file.seek(0)
+        try:
+            archive = read_legacy(file.read(min(length, size)), size, name)
+        except TruncatedError:
+            if length >= min(size, _MAX_READ):
+                raise
+            length *= 2
+            continue
+        return build_checkpoint(archive, name, "legacy pickle", key)

@@ -1,0 +1,228 @@
+"""What torch.export saved (.pt2): weights as members beside a JSON; before torch 2.7 a state_dict in one."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import NamedTuple
+
+import msgspec
+
+from freezetui.checkpoint.formats.torch_zip import read_zip
+from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
+from freezetui.checkpoint.sources.base import Stream
+from freezetui.checkpoint.state_dict.assemble import build_checkpoint
+from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, SkippedEntry, StorageKey, TensorInfo
+from freezetui.errors import CheckpointError
+from freezetui.text import printable
+
+WEIGHTS = "/data/weights/"
+_CONFIG, _CONSTANTS = "_weights_config.json", "_constants_config.json"
+_OLD_STATE = ("serialized_state_dict.pt", "serialized_state_dict.json")
+_MAX_CONFIG, _MAX_SIZE = 2**28, 2**63 - 1
+
+#: The numbers of torch's export schema (ScalarType).
+_DTYPES = {
+    1: "uint8",
+    2: "int8",
+    3: "int16",
+    4: "int32",
+    5: "int64",
+    6: "float16",
+    7: "float32",
+    8: "float64",
+    9: "complex32",
+    10: "complex64",
+    11: "complex128",
+    12: "bool",
+    13: "bfloat16",
+    28: "uint16",
+    29: "float8_e4m3fn",
+    30: "float8_e5m2",
+    31: "float8_e4m3fnuz",
+    32: "float8_e5m2fnuz",
+    33: "float8_e8m0fnu",
+    34: "uint32",
+    35: "uint64",
+}
+
+
+class _Int(msgspec.Struct):
+    as_int: int
+
+
+class _Meta(msgspec.Struct):
+    dtype: int
+    sizes: list[_Int]
+    requires_grad: bool
+    strides: list[_Int]
+    storage_offset: _Int
+
+
+class _Entry(msgspec.Struct):
+    path_name: str
+    is_param: bool
+    tensor_meta: _Meta | None
+    use_pickle: bool = False
+
+
+class _Config(msgspec.Struct):
+    config: dict[str, _Entry]
+
+
+class Contents(NamedTuple):
+    """Which members of an archive matter.
+
+    Attributes:
+        weights, constants: the JSON of each model, by the model's name.
+        old: the member that holds an older version's state_dict; None for none.
+    """
+
+    weights: dict[str, Member]
+    constants: dict[str, Member]
+    old: Member | None
+
+
+def contents(directory: ZipDirectory) -> Contents:
+    """What torch.export put into an archive; all empty where it was not torch.export."""
+    weights: dict[str, Member] = {}
+    constants: dict[str, Member] = {}
+    old: Member | None = None
+    for member in directory.members():
+        last = member.name.rpartition("/")[2]
+        if WEIGHTS in member.name and last.endswith(_CONFIG):
+            weights[last.removesuffix(_CONFIG)] = member
+        elif "/data/constants/" in member.name and last.endswith(_CONSTANTS):
+            constants[last.removesuffix(_CONSTANTS)] = member
+        elif member.name in _OLD_STATE:
+            old = member
+    return Contents(weights, constants, old)
+
+
+def read_pt2(
+    file: Stream, directory: ZipDirectory, found: Contents, source: str, key: str | None
+) -> Checkpoint:
+    """The state_dict in an archive that torch.export wrote.
+
+    Args:
+        found: of `contents`; not all empty.
+        key: which of several models; None chooses the first.
+
+    Raises:
+        CheckpointError: a damaged archive, or no model of that name in it.
+    """
+    if not found.weights:
+        assert found.old is not None
+        return _read_old(file, directory, found.old, source, key)
+    name = key if key is not None else next(iter(found.weights))
+    if name not in found.weights:
+        names = printable(", ".join(found.weights))
+        raise CheckpointError(f"{source} has no model under the key {key!r}.", f"Choose one of: {names}.")
+    entries = _config(directory, found.weights[name], source)
+    try:
+        tensors = tuple(_info(tensor, entry) for tensor, entry in entries.items())
+    except ValueError:
+        raise _damaged(source) from None
+    several = len(found.weights) > 1
+    return Checkpoint(
+        source=source,
+        format="torch.export archive",
+        tensors=tensors,
+        key=name if several else "",
+        choices=tuple(found.weights) if several else ("",),
+        skipped=_constants(directory, found.constants.get(name), source),
+    )
+
+
+def _config(directory: ZipDirectory, member: Member, source: str) -> dict[str, _Entry]:
+    if member.size > _MAX_CONFIG:
+        raise _damaged(source)
+    try:
+        return msgspec.json.decode(directory.read(member), type=_Config).config
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _damaged(source) from None
+
+
+def _info(name: str, entry: _Entry) -> TensorInfo:
+    """Raises ValueError where the numbers make no sense."""
+    meta = entry.tensor_meta
+    if meta is None:
+        raise ValueError(name)
+    shape = tuple(size.as_int for size in meta.sizes)
+    stride = tuple(step.as_int for step in meta.strides)
+    offset = meta.storage_offset.as_int
+    if meta.dtype not in _DTYPES or len(shape) != len(stride) or min((*shape, *stride, offset)) < 0:
+        raise ValueError(name)
+    if prod(max(size, 1) for size in shape) > _MAX_SIZE:
+        raise ValueError(name)
+    contiguous = tuple(prod(max(size, 1) for size in shape[i + 1 :]) for i in range(len(shape)))
+    return TensorInfo(
+        name,
+        shape,
+        _DTYPES[meta.dtype],
+        "parameter" if entry.is_param else "buffer",
+        meta.requires_grad if entry.is_param else None,
+        StorageKey(entry.path_name, offset, None if stride == contiguous else stride),
+        # A subclass lies in its member as torch.save writes it, not as plain elements.
+        packing=Packing("subclass", _nbytes(meta)) if entry.use_pickle else None,
+    )
+
+
+def _nbytes(meta: _Meta) -> int:
+    return prod(size.as_int for size in meta.sizes) * ITEMSIZE.get(_DTYPES.get(meta.dtype, ""), 0)
+
+
+def _constants(directory: ZipDirectory, member: Member | None, source: str) -> tuple[SkippedEntry, ...]:
+    """Tensors that the graph holds and the state_dict does not, non-persistent buffers among them."""
+    if member is None:
+        return ()
+    # Custom objects among them have no meta.
+    metas = [e.tensor_meta for e in _config(directory, member, source).values() if e.tensor_meta is not None]
+    if not metas:
+        return ()
+    tensors = "1 tensor" if len(metas) == 1 else f"{len(metas):,} tensors"
+    return (SkippedEntry("constants", f"{tensors}, {sum(map(_nbytes, metas)):,} B"),)
+
+
+class _Window:
+    """A stored member as a file of its own."""
+
+    def __init__(self, file: Stream, start: int, size: int) -> None:
+        self._file, self._start, self._size, self._at = file, start, size, 0
+
+    def seek(self, offset: int, /) -> object:
+        """Go to a byte."""
+        self._at = offset
+        return offset
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, fewer at the end."""
+        self._file.seek(self._start + self._at)
+        data = self._file.read(min(size, max(0, self._size - self._at)))
+        self._at += len(data)
+        return data
+
+
+def _read_old(
+    file: Stream, directory: ZipDirectory, member: Member, source: str, key: str | None
+) -> Checkpoint:
+    if member.method != STORED:
+        raise CheckpointError(
+            f"{source} is a packed torch.export archive of an older version.", "Load it and save it again."
+        )
+    window = _Window(file, directory.offset(member), member.size)
+    inner = ZipDirectory(window, member.size, source)
+    checkpoint = build_checkpoint(read_zip(inner, source), source, "zip", key)
+    # What is nn.Parameter in the pickle is one; the rest of an exported program's state are buffers.
+    tensors = tuple(
+        msgspec.structs.replace(tensor, kind="buffer", guessed=False)
+        if tensor.requires_grad is None
+        else tensor
+        for tensor in checkpoint.tensors
+    )
+    return msgspec.structs.replace(
+        checkpoint, format="torch.export archive (before torch 2.7)", tensors=tensors
+    )
+
+
+def _damaged(source: str) -> CheckpointError:
+    return CheckpointError(f"{source} is a damaged torch.export archive.", "Fetch or save the file again.")

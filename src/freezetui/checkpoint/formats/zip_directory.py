@@ -1,0 +1,174 @@
+"""A zip's directory, read lazily: torch's archives may lack CRCs, and may hold 100,000 members."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from freezetui.checkpoint.sources.base import Stream
+from freezetui.errors import CheckpointError
+
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR64 = struct.Struct("<4sLQL")
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+_LOCAL = struct.Struct("<4s5H3L2H")
+_LIKELY_COMMENT, _MAX_COMMENT = 1000, 65_535
+STORED, _DEFLATED = 0, 8
+# Deflate cannot shrink below 1/1032, so what claims more is no honest archive.
+_MAX_RATIO = 1032
+_MAX_DIRECTORY = 2**30
+
+
+class Member(NamedTuple):
+    """One file in the archive; sizes in bytes, `header` is where its local header lies."""
+
+    name: str
+    flags: int
+    method: int
+    packed: int
+    size: int
+    header: int
+
+
+class ZipDirectory:
+    """The members of a zip archive.
+
+    Args:
+        file: its position is moved.
+        size: of the file, in bytes.
+        source: for messages.
+
+    Raises:
+        CheckpointError: the directory at the end is missing or broken, as after a download that broke off.
+    """
+
+    def __init__(self, file: Stream, size: int, source: str) -> None:
+        self._file, self._size, self._source = file, size, source
+        self._count, length, start = self._end()
+        if length > _MAX_DIRECTORY:
+            raise self._broken()
+        self._entries = self._read(start, length)
+
+    def members(self) -> Iterator[Member]:
+        """The members in the directory's order."""
+        entries, at = self._entries, 0
+        for _ in range(self._count):
+            if at + _ENTRY.size > len(entries):
+                raise self._broken()
+            sign, _, _, flags, method, _, _, _, packed, size, *lengths, _, _, _, header = _ENTRY.unpack_from(
+                entries, at
+            )
+            if sign != b"PK\1\2":
+                raise self._broken()
+            start = at + _ENTRY.size
+            middle = start + lengths[0]
+            at = middle + lengths[1] + lengths[2]
+            if 0xFFFFFFFF in (packed, size, header):
+                extra = entries[middle : middle + lengths[1]]
+                size, packed, header = _wide(extra, size, packed, header)
+            yield Member(
+                entries[start:middle].decode("utf-8", "replace"), flags, method, packed, size, header
+            )
+
+    def mentions(self, text: bytes) -> int:
+        """How often a text in small letters stands in the directory, capitals or not."""
+        return self._entries.lower().count(text)
+
+    def offset(self, member: Member) -> int:
+        """Where the bytes of a stored member begin.
+
+        Raises:
+            CheckpointError: it is encrypted, or does not lie in the file.
+        """
+        if member.flags & 1:
+            raise CheckpointError(f"{self._source} is an encrypted zip.", "Decrypt it first.")
+        fields = _LOCAL.unpack(self._read(member.header, _LOCAL.size))
+        start = member.header + _LOCAL.size + fields[-2] + fields[-1]
+        fits = start + member.packed <= self._size and (
+            member.method != STORED or member.packed == member.size
+        )
+        if fields[0] != b"PK\3\4" or not fits:
+            raise self._broken()
+        return int(start)
+
+    def read(self, member: Member) -> bytes:
+        """The bytes of a member, unpacked.
+
+        Raises:
+            CheckpointError: it is broken, encrypted or packed in an unknown way.
+        """
+        packed = self._read(self.offset(member), member.packed)
+        if member.method == STORED:
+            return packed
+        if member.method != _DEFLATED or member.size > _MAX_RATIO * member.packed + 64:
+            raise self._broken()
+        try:
+            unpacked = zlib.decompressobj(-15).decompress(packed, member.size + 1)
+        except zlib.error:
+            raise self._broken() from None
+        if len(unpacked) != member.size:
+            raise self._broken()
+        return unpacked
+
+    def _end(self) -> tuple[int, int, int]:
+        """How many members there are, and the length and the start of their directory."""
+        # Hardly any archive has a comment, and behind a URL every byte is fetched.
+        for comment in (_LIKELY_COMMENT, _MAX_COMMENT):
+            low = max(0, self._size - _END.size - comment)
+            tail = self._read(low, self._size - low)
+            at = _last_end(tail)
+            if at >= 0:
+                break
+        if at < 0:
+            raise CheckpointError(
+                f"{self._source} is a zip archive that breaks off: its end is missing.",
+                "The download or the copy was cut short; fetch the file again.",
+            )
+        count, length, start = _END.unpack_from(tail, at)[4:7]
+        if count != 0xFFFF and 0xFFFFFFFF not in (length, start):
+            return count, length, start
+        locator = low + at - _LOCATOR64.size
+        sign, _, end64, _ = _LOCATOR64.unpack(self._read(max(0, locator), _LOCATOR64.size))
+        if sign != b"PK\6\7":
+            return count, length, start
+        fields = _END64.unpack(self._read(end64, _END64.size))
+        if fields[0] != b"PK\6\6":
+            raise self._broken()
+        return fields[-3], fields[-2], fields[-1]
+
+    def _read(self, offset: int, length: int) -> bytes:
+        if offset < 0 or offset + length > self._size:
+            raise self._broken()
+        self._file.seek(offset)
+        data = self._file.read(length)
+        if len(data) != length:
+            raise self._broken()
+        return data
+
+    def _broken(self) -> CheckpointError:
+        return CheckpointError(f"{self._source} is a damaged zip archive.", "Fetch or save the file again.")
+
+
+def _last_end(tail: bytes) -> int:
+    """Where the end record begins: its comment reaches to the end of the file, and may hold its sign too."""
+    at = tail.rfind(b"PK\5\6")
+    while at >= 0 and at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") != len(tail):
+        at = tail.rfind(b"PK\5\6", 0, at)
+    return at
+
+
+def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
+    """The 64-bit values that stand in the zip64 extra field in place of 32 bits full of ones."""
+    values = [size, packed, header]
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind == 1:
+            field = extra[at + 4 : at + 4 + length]
+            wide = iter(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
+            values = [next(wide, value) if value == 0xFFFFFFFF else value for value in values]
+        at += 4 + length
+    return values[0], values[1], values[2]

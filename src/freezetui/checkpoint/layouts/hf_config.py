@@ -1,0 +1,44 @@
+"""What a `config.json` beside a checkpoint says of its model; transformers, timm and diffusers write one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from freezetui.checkpoint.sources.base import Source
+from freezetui.checkpoint.types import Checkpoint
+from freezetui.errors import CheckpointError
+
+_NAME = "config.json"
+_MAX_BYTES = 10_000_000
+
+
+def described(checkpoint: Checkpoint, folder: Source) -> Checkpoint:
+    """The checkpoint with the architecture that `config.json` names, if there is one that can be read."""
+    try:
+        with folder.child(_NAME).open() as opened:
+            config = msgspec.json.decode(opened.file.read(min(opened.size, _MAX_BYTES)))
+    except (CheckpointError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return checkpoint
+    return msgspec.structs.replace(checkpoint, **_told(config)) if isinstance(config, dict) else checkpoint
+
+
+def _told(config: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a Checkpoint that the config settles."""
+    names, name = config.get("architectures"), config.get("architecture")
+    if isinstance(names, list) and names and _is_name(names[0]):
+        return {"label": f"transformers {names[0]}", "architecture": f"transformers:{names[0]}"}
+    if _is_name(config.get("_class_name")):
+        return {"label": f"diffusers {config['_class_name']}"}
+    if isinstance(name, str) and _is_name(name.replace(".", "_").replace("-", "_")):
+        arguments: dict[str, Any] = {"model_name": name}
+        if type(config.get("num_classes")) is int:
+            arguments["num_classes"] = config["num_classes"]
+        return {"label": f"timm {name}", "architecture": "timm:create_model", "arguments": arguments}
+    return {}
+
+
+def _is_name(value: Any) -> bool:
+    """Whether it is a class's name and no path to somewhere else."""
+    return isinstance(value, str) and value.isidentifier() and len(value) < 200

@@ -1,0 +1,285 @@
+"""What stands in for the globals that a pickle names: they record their arguments, and do nothing.
+
+Each has a `__setstate__` of its own. Without one, a pickle could set attributes on these very classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+#: torch's storage classes by name, and the dtype that each holds.
+STORAGES = {
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
+    "UntypedStorage": "uint8",
+}
+
+
+_MAX_ARGUMENTS = 1000
+#: A key may be a tuple: of so many parts, so deep; sixteen to the third power take no time to hash.
+_MAX_IN_KEY, _MAX_KEY_DEPTH = 16, 3
+
+
+class Rebuilt(msgspec.Struct):
+    """The arguments of one of torch's rebuild functions, unchecked.
+
+    C all the way, since a file may hold 100,000. They stay known to the garbage collector: without it a
+    chain of 100,000, one inside the other, would overflow the stack when it is freed.
+    """
+
+    def __setstate__(self, state: Any) -> None:
+        """Attributes set on a tensor tell nothing about its shape."""
+
+
+class TensorStub(Rebuilt):
+    """torch._utils._rebuild_tensor_v2, and _rebuild_tensor, which has the first four only."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    requires_grad: Any = False
+    hooks: Any = None
+    metadata: Any = None
+
+
+class TypedTensorStub(Rebuilt):
+    """torch._utils._rebuild_tensor_v3: the storage is untyped, the dtype stands apart."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    requires_grad: Any
+    hooks: Any
+    dtype: Any
+    metadata: Any = None
+
+
+class QuantizedTensorStub(Rebuilt):
+    """torch._utils._rebuild_qtensor."""
+
+    storage: Any
+    offset: Any
+    size: Any
+    stride: Any
+    quantizer: Any
+    requires_grad: Any = False
+    hooks: Any = None
+
+
+class SparseTensorStub(Rebuilt):
+    """torch._utils._rebuild_sparse_tensor; `data` is (indices..., values, size[, is_coalesced])."""
+
+    layout: Any
+    data: Any
+
+
+class MetaTensorStub(Rebuilt):
+    """torch._utils._rebuild_meta_tensor_no_storage."""
+
+    dtype: Any
+    size: Any
+    stride: Any
+    requires_grad: Any
+
+
+class NestedTensorStub(Rebuilt):
+    """torch._utils._rebuild_nested_tensor: the components one after the other in `values`."""
+
+    values: Any
+    sizes: Any
+    strides: Any
+    offsets: Any
+
+
+class JaggedTensorStub(Rebuilt):
+    """torch.nested._internal.nested_tensor._rebuild_njt: a dict with the `values`, `offsets` and flag."""
+
+    arguments: Any
+
+    @property
+    def requires_grad(self) -> Any:
+        """As stored; None where the dict does not say."""
+        return self.arguments.get("requires_grad") if isinstance(self.arguments, dict) else None
+
+
+class DeviceTensorStub(Rebuilt):
+    """Moved to its device after loading: `data` is a CPU tensor, or a NumPy array (XLA, older torch)."""
+
+    data: Any
+    dtype: Any
+    device: Any
+    requires_grad: Any
+
+
+class WrapperTensorStub(Rebuilt):
+    """torch._utils._rebuild_wrapper_subclass (DTensor, torchao): the tensors inside are in `state`."""
+
+    type: Any
+    dtype: Any
+    size: Any
+    stride: Any
+    offset: Any
+    layout: Any
+    device: Any
+    requires_grad: Any
+    state: Any = None
+
+
+class LazyParameterStub(Rebuilt):
+    """torch.nn.parameter.UninitializedParameter: no shape before the first forward."""
+
+    requires_grad: Any = True
+
+
+class LazyBufferStub(Rebuilt):
+    """torch.nn.parameter.UninitializedBuffer."""
+
+    requires_grad: Any = False
+
+
+class ParameterStub(Rebuilt):
+    """torch._utils._rebuild_parameter and _rebuild_parameter_with_state."""
+
+    data: Any
+    requires_grad: Any
+    hooks: Any = None
+    state: Any = None
+
+
+class SubclassStub(Rebuilt):
+    """torch._tensor._rebuild_from_type_v2, and _rebuild_from_type before it: a tensor with attributes."""
+
+    rebuild: Any
+    type: Any
+    args: Any
+    state: Any = None
+
+
+class UnreadStub:
+    """What any other `_rebuild...` function returns: a tensor of which nothing is known but its name."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **__: Any) -> UnreadStub:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Nothing of it is understood."""
+
+
+class CheckedDict(dict[Any, Any]):
+    """A dict that looks at a key before it hashes it.
+
+    A tuple that holds itself doubled sixty times hashes for ever, one that is a million deep overflows the
+    stack, and neither can be interrupted.
+    """
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any, _set: Any = dict.__setitem__) -> None:
+        """Raises ValueError where the key is a tuple of more than a few plain values."""
+        if key.__class__ is tuple and not _is_small(key):
+            raise ValueError("a key that is no plain value")
+        _set(self, key, value)
+
+
+def _is_small(key: tuple[Any, ...], depth: int = 0) -> bool:
+    return (
+        len(key) <= _MAX_IN_KEY
+        and depth < _MAX_KEY_DEPTH
+        and all(type(part) is not tuple or _is_small(part, depth + 1) for part in key)
+    )
+
+
+class OrderedDictStub(CheckedDict):
+    """Stands for OrderedDict, defaultdict and their like; `state` keeps attributes such as `_metadata`."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, *args: Any) -> None:
+        if args and isinstance(args[0], list | dict):
+            items = args[0].items() if isinstance(args[0], dict) else args[0]
+            for key, value in items:
+                self[key] = value
+            # Moved, not copied: else a pickle could copy one long list a million times.
+            args[0].clear()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class Opaque:
+    """Stands for an instance of a class that the pickle names, or for what a function it names returns."""
+
+    state: Any = None
+
+    args: tuple[Any, ...]
+    items: list[Any]
+
+    def __new__(cls, *args: Any, **_: Any) -> Opaque:
+        # Every call copies its arguments: a long tuple in the memo would be copied again and again.
+        if len(args) > _MAX_ARGUMENTS:
+            raise MemoryError
+        self = super().__new__(cls)
+        self.args, self.items = args, []
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items.append((key, value))
+
+    def append(self, item: Any) -> None:
+        """What the pickle appends."""
+        self.items.append(item)
+
+
+#: The globals that a state_dict is made of.
+STUBS: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDictStub,
+    ("collections", "defaultdict"): OrderedDictStub,
+    ("torch", "Size"): ().__add__,
+    ("torch._utils", "_rebuild_tensor"): TensorStub,
+    ("torch._utils", "_rebuild_tensor_v2"): TensorStub,
+    ("torch._utils", "_rebuild_tensor_v3"): TypedTensorStub,
+    ("torch._utils", "_rebuild_qtensor"): QuantizedTensorStub,
+    ("torch._utils", "_rebuild_sparse_tensor"): SparseTensorStub,
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): MetaTensorStub,
+    ("torch._utils", "_rebuild_parameter"): ParameterStub,
+    ("torch._utils", "_rebuild_parameter_with_state"): ParameterStub,
+    ("torch._utils", "_rebuild_nested_tensor"): NestedTensorStub,
+    ("torch.nested._internal.nested_tensor", "_rebuild_njt"): JaggedTensorStub,
+    ("torch._utils", "_rebuild_wrapper_subclass"): WrapperTensorStub,
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): DeviceTensorStub,
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): DeviceTensorStub,
+    ("torch._utils", "_rebuild_xla_tensor"): DeviceTensorStub,
+    ("torch._tensor", "_rebuild_from_type"): SubclassStub,
+    ("torch._tensor", "_rebuild_from_type_v2"): SubclassStub,
+    ("torch.nn.parameter", "UninitializedParameter"): LazyParameterStub,
+    ("torch.nn.parameter", "UninitializedBuffer"): LazyBufferStub,
+}
+
+
+def rebuilds_a_tensor(name: str) -> bool:
+    """Whether a global that is not among the known ones is, by its name, a function that rebuilds tensors."""
+    return name.startswith("_rebuild") and ("tensor" in name or "param" in name)

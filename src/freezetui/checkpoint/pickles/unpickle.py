@@ -1,0 +1,129 @@
+"""The inert unpickler: a pickle read as data. Nothing that it names is imported or called."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from mmap import mmap
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from freezetui.checkpoint.pickles.budget import BudgetedReader
+from freezetui.checkpoint.pickles.globals import is_foreign
+from freezetui.checkpoint.pickles.opcodes import SAFE_DICT, made_safe, walk
+from freezetui.checkpoint.pickles.stubs import (
+    STORAGES,
+    STUBS,
+    CheckedDict,
+    Opaque,
+    UnreadStub,
+    rebuilds_a_tensor,
+)
+from freezetui.checkpoint.types import ITEMSIZE
+from freezetui.errors import CheckpointError, TruncatedError
+from freezetui.text import printable
+
+_MAX_PICKLE = 2**29
+_MAX_GLOBALS = 20_000
+_MAX_FOREIGN = 100
+#: With a buffer around it the C unpickler reads ahead; without, every opcode is a call of `read`.
+_BUFFER = 1 << 16
+
+
+class Unpickled(NamedTuple):
+    """What one pickle holds.
+
+    Attributes:
+        value: the object, made of stand-ins.
+        end: where in the data the pickle ends.
+        foreign: "module.name" of each global that `is_foreign`.
+        storages: legacy only: storage key -> (bytes of one element, elements).
+    """
+
+    value: Any
+    end: int
+    foreign: tuple[str, ...]
+    storages: dict[str, tuple[int, int]]
+
+
+def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = False) -> Unpickled:
+    """The pickle that starts at `start`.
+
+    Args:
+        source: the file, for messages.
+        legacy: the pickle is one of the run that torch before 1.6 wrote.
+
+    Raises:
+        CheckpointError: the pickle is damaged, breaks off, or claims more memory than there is.
+    """
+    try:
+        walked = walk(data, start)
+        if walked.end - start > _MAX_PICKLE:
+            raise MemoryError
+        stream = cast(BinaryIO, io.BufferedReader(BudgetedReader(made_safe(data, start, walked)), _BUFFER))
+        unpickler = _LegacyUnpickler(stream) if legacy else _Unpickler(stream)
+        value = unpickler.load()
+    except EOFError:
+        raise TruncatedError(
+            f"{source} breaks off in the middle.", "The download or the copy was cut short; fetch it again."
+        ) from None
+    except (MemoryError, RecursionError):
+        raise CheckpointError(
+            f"{source} needs more memory or time to read than a file of its size has reason to.",
+            "It may be hostile.",
+        ) from None
+    except Exception as error:  # the pickle machine raises whatever a damaged stream leads to
+        problem = printable(f"{type(error).__name__}: {error}"[:120])
+        raise CheckpointError(
+            f"{source} holds a damaged pickle ({problem}).", "Fetch or save the file again."
+        ) from None
+    return Unpickled(value, walked.end, tuple(unpickler.foreign), unpickler.storages)
+
+
+class _Unpickler(pickle.Unpickler):
+    # torch's persistent id is ("storage", type, key, device, elements): this gives back the tuple itself,
+    # raises on all else, and costs 100,000 tensors no call of Python.
+    persistent_load = ().__add__
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(stream, encoding="utf-8", errors="replace")
+        self._globals: dict[tuple[str, str], Any] = {}
+        self.foreign: list[str] = []
+        self.storages: dict[str, tuple[int, int]] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A stand-in for a global; the same one each time."""
+        known = self._globals.get((module, name))
+        if known is None:
+            if len(self._globals) >= _MAX_GLOBALS:
+                raise pickle.UnpicklingError("too many different globals")
+            known = self._globals[module, name] = self._stub(module, name)
+        return known
+
+    def _stub(self, module: str, name: str) -> Any:
+        if (module, name) == SAFE_DICT:
+            return CheckedDict
+        if module.partition(".")[0] == "torch" and name in STORAGES:
+            return STORAGES[name]
+        if is_foreign(module, name) and len(self.foreign) < _MAX_FOREIGN:
+            self.foreign.append(printable(f"{module}.{name}"[:200]))
+        known = STUBS.get((module, name))
+        if known is not None:
+            return known
+        if rebuilds_a_tensor(name):
+            return UnreadStub
+        return type(name.rpartition(".")[2] or "_", (Opaque,), {"__module__": module, "__slots__": ()})
+
+
+class _LegacyUnpickler(_Unpickler):
+    """For the run of pickles of torch before 1.6, where a persistent id may also stand for a class."""
+
+    def persistent_load(self, pid: Any) -> Any:
+        """("module", class, file, source text) -> the class's stand-in; a storage's size is noted."""
+        if type(pid) is not tuple or len(pid) < 2:
+            raise pickle.UnpicklingError("unknown persistent id")
+        if pid[0] == "module":
+            return pid[1]
+        _, dtype, key, _, elements, *_ = pid
+        if type(key) is str and type(dtype) is str and type(elements) is int:
+            self.storages.setdefault(key, (ITEMSIZE.get(dtype, 0), elements))
+        return pid

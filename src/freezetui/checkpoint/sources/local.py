@@ -1,0 +1,91 @@
+"""Where a checkpoint lies: a path on this machine, or a URL. Files are opened and folders listed alike."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from freezetui.checkpoint.sources.base import OpenFile
+from freezetui.errors import CheckpointError, MissingFileError
+from freezetui.text import printable
+
+#: A folder with more files is no checkpoint; its listing would only be in the way.
+_MAX_FILES = 100_000
+
+
+class LocalSource:
+    """A path on this machine."""
+
+    is_local = True
+
+    def __init__(self, source: str) -> None:
+        self.location = source
+
+    def is_directory(self) -> bool:
+        """Whether files lie in it."""
+        try:
+            return Path(self.location).is_dir()
+        except (OSError, ValueError):  # a name that is too long, a folder above that is closed, a NUL
+            return False
+
+    def files(self) -> list[str]:
+        """The names of the files right in this folder, sorted."""
+        try:
+            with os.scandir(self.location) as entries:
+                names = sorted(entry.name for _, entry in zip(range(_MAX_FILES), entries, strict=False))
+        except OSError as error:
+            raise CheckpointError(
+                f"{printable(self.location)} cannot be listed: {error.strerror}.", "Check its permissions."
+            ) from None
+        return [name for name in names if not (Path(self.location) / name).is_dir()]
+
+    def child(self, name: str) -> LocalSource:
+        """A file of this folder."""
+        return LocalSource(str(Path(self.location) / name))
+
+    def parent(self) -> LocalSource:
+        """The folder that this file lies in."""
+        return LocalSource(str(Path(self.location).parent))
+
+    def open(self) -> AbstractContextManager[OpenFile]:
+        """The file open for reading."""
+        return open_file(self.location)
+
+
+_HEAD = 4096
+
+
+@contextmanager
+def open_file(source: str) -> Iterator[OpenFile]:
+    """A file open for reading; what reading it raises becomes a CheckpointError."""
+    name = printable(source)
+    path = Path(source)
+    size = _regular_size(path, name)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+            file.seek(0)
+            yield OpenFile(file, size, head, name)
+    except OSError as error:
+        raise CheckpointError(f"{name} cannot be read: {error.strerror}.", "Check its permissions.") from None
+
+
+def _regular_size(path: Path, name: str) -> int:
+    """The size of a regular file; anything else is never opened, since a FIFO would block for ever."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise MissingFileError(f"{name} does not exist.", "Check the path.") from None
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        raise CheckpointError(f"{name} cannot be read: {problem}.", "Check the path.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise CheckpointError(f"{name} is a folder.", "Pass the checkpoint file inside it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{name} is no regular file.", "Copy its contents into a file first.")
+    if status.st_size == 0:
+        raise CheckpointError(f"{name} is empty.", "The save or the download failed; fetch the file again.")
+    return status.st_size

@@ -1,0 +1,40 @@
+"""URLs: telling them from paths, showing them without secrets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from freezetui.text import printable
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is a URL, and no path."""
+    return _URL.match(source) is not None
+
+
+def shown_url(url: str) -> str:
+    """A URL for people: printable, without password and query, which may hold secrets."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return printable(url)
+    # A revision of hf://organisation/model@revision is no user.
+    host = parts.netloc if parts.scheme == "hf" else parts.netloc.rpartition("@")[2]
+    return printable(urlunsplit((parts.scheme, host, parts.path, "", "")))
+
+
+def name_of(source: str | Path) -> str:
+    """The last segment of a path or URL: the file's or the folder's name."""
+    if is_url(str(source)):
+        from urllib.parse import unquote, urlsplit
+
+        parts = urlsplit(str(source))
+        segment = (parts.path.rstrip("/") or parts.netloc).rpartition("/")[2]
+        return unquote(segment).partition("@")[0] or parts.netloc
+    path = Path(source)
+    return path.name if path.name not in ("", "..") else path.resolve().name

@@ -1,0 +1,163 @@
+"""From what an archive holds to a Checkpoint: the state_dict chosen, prefixes off, the rest named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from freezetui.checkpoint.pickles.globals import danger
+from freezetui.checkpoint.pickles.stubs import OrderedDictStub
+from freezetui.checkpoint.state_dict.buffers import BufferDetector
+from freezetui.checkpoint.state_dict.modules import Declared, is_script, module_tensors
+from freezetui.checkpoint.state_dict.quantized import is_packed, packed_tensors
+from freezetui.checkpoint.state_dict.search import Candidate, choose, find_candidates, labels, worthwhile
+from freezetui.checkpoint.state_dict.skipped import Summary
+from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, TensorReader
+from freezetui.checkpoint.state_dict.wrappers import common_prefix
+from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Checkpoint, Kind, TensorInfo
+from freezetui.errors import CheckpointError
+from freezetui.text import printable
+
+#: Names in one warning.
+_MAX_SHOWN = 8
+
+
+def build_checkpoint(archive: Archive, source: str, container: str, key: str | None) -> Checkpoint:
+    """The Checkpoint in an archive; `size` is left to the caller.
+
+    Args:
+        container: how the file is packed, for people: "zip" or "legacy pickle".
+        key: the dict that the person wants; None chooses.
+
+    Raises:
+        CheckpointError: the object holds no state_dict, or none under `key`.
+    """
+    summary = Summary()
+    candidates = find_candidates(archive.value)
+    if not candidates:
+        if isinstance(archive.value, dict) and not archive.value:
+            raise CheckpointError(f"{source} holds an empty dict: no tensors.", "Save model.state_dict().")
+        what = summary.what(archive.value)
+        raise CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
+    chosen = choose(candidates, key, source)
+    types: dict[str, str] = {}
+    names, values, kinds = _columns(chosen, types, archive.declared, source)
+    prefix = common_prefix(names)
+    if prefix:
+        names = [name[len(prefix) :] for name in names]
+    info = TensorReader(BufferDetector(names)).info
+    live = repeat(not isinstance(chosen.value, dict))
+    tensors = tuple(map(info, names, values, kinds, live))
+    return Checkpoint(
+        source=source,
+        format=_label(chosen, container),
+        tensors=tensors,
+        key=chosen.key,
+        prefix=prefix,
+        choices=tuple(candidate.key for candidate in worthwhile(candidates)),
+        skipped=summary.skipped(chosen),
+        module_types={_stripped(path, prefix): name for path, name in types.items() if _below(path, prefix)},
+        module_paths=_module_paths(chosen, prefix),
+        foreign=archive.foreign,
+        warnings=tuple(_warnings(archive, candidates, chosen, tensors)),
+    )
+
+
+def _columns(
+    chosen: Candidate, types: dict[str, str], code: Declared, source: str
+) -> tuple[list[str], Iterable[Any], Iterable[Kind]]:
+    """Names, stand-ins and kinds of the tensors; no tuple for each, since there may be 100,000."""
+    held = chosen.value
+    if not isinstance(held, dict):
+        named = list(module_tensors(held, types, code, source))
+        return (
+            [name for name, _, _ in named],
+            [value for _, value, _ in named],
+            [kind for _, _, kind in named],
+        )
+    if not chosen.pure:
+        held = dict(_entries(held))
+    return list(held), held.values(), repeat("unknown")
+
+
+def _entries(held: dict[Any, Any]) -> Iterable[tuple[str, Any]]:
+    """The tensors of a dict that holds other things too, those of quantized modules unpacked."""
+    for name, item in held.items():
+        if type(name) is not str:
+            continue
+        if type(item) in REBUILT:
+            yield name, item
+        elif is_packed(name, item):
+            yield from packed_tensors(name, item)
+
+
+def _label(chosen: Candidate, container: str) -> str:
+    if isinstance(chosen.value, dict):
+        return f"{container} {'checkpoint' if chosen.key else 'state_dict'}"
+    if is_script(chosen.value):
+        return "TorchScript"
+    return "pickled nn.Module" if container == "zip" else "legacy pickled nn.Module"
+
+
+def _module_paths(chosen: Candidate, prefix: str) -> tuple[str, ...]:
+    """Every module that `state_dict._metadata` names."""
+    state = getattr(chosen.value, "state", None) if isinstance(chosen.value, OrderedDictStub) else None
+    metadata = state.get("_metadata") if isinstance(state, dict) else None
+    if not isinstance(metadata, dict):
+        return ()
+    return tuple(_stripped(path, prefix) for path in metadata if type(path) is str and _below(path, prefix))
+
+
+def _below(path: str, prefix: str) -> bool:
+    """Whether a module is the model, or a part of it, and no wrapper around it."""
+    return f"{path}.".startswith(prefix)
+
+
+def _stripped(path: str, prefix: str) -> str:
+    return path[len(prefix) :] if prefix else path
+
+
+def _warnings(
+    archive: Archive, candidates: list[Candidate], chosen: Candidate, tensors: Sequence[TensorInfo]
+) -> Iterable[str]:
+    bad = danger(archive.foreign)
+    if bad:
+        yield bad
+    others = [candidate for candidate in worthwhile(candidates) if candidate is not chosen]
+    if others:
+        here = chosen.key or "the top level"
+        more = f" and {len(others) - _MAX_SHOWN:,} more" if len(others) > _MAX_SHOWN else ""
+        names = ", ".join(labels(others)[:_MAX_SHOWN])
+        yield printable(f"several state_dicts: this is {here}; --key chooses {names}{more}")
+    dtypes = {*map(attrgetter("dtype"), tensors)}
+    if UNKNOWN in dtypes:
+        unread = [t.name for t in tensors if t.dtype == UNKNOWN and t.packing and t.packing.what == UNKNOWN]
+        yield from _listed("of a kind that is not read here: only their names are known", unread)
+    for dtype in sorted(dtypes.difference(ITEMSIZE, (UNKNOWN,)))[:_MAX_SHOWN]:
+        unsized = [tensor.name for tensor in tensors if tensor.dtype == dtype]
+        yield from _listed(
+            f"of the dtype {dtype}, which is not known here: their bytes do not count", unsized
+        )
+
+
+def _listed(what: str, names: list[str]) -> Iterable[str]:
+    if names:
+        more = f" and {len(names) - _MAX_SHOWN:,} more" if len(names) > _MAX_SHOWN else ""
+        count = f"{len(names):,} {'tensor' if len(names) == 1 else 'tensors'}"
+        yield printable(f"{count} {what} ({', '.join(name[:100] for name in names[:_MAX_SHOWN])}{more})")
+
+
+class Archive(NamedTuple):
+    """What an archive holds.
+
+    Attributes:
+        value: the object, made of stand-ins.
+        foreign: the foreign globals that its pickle names.
+        declared: of TorchScript, what its code declares of each class.
+    """
+
+    value: Any
+    foreign: tuple[str, ...]
+    declared: Declared = {}

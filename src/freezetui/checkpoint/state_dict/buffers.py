@@ -1,0 +1,67 @@
+"""Buffers told from parameters where a plain state_dict does not say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from freezetui.checkpoint.types import Kind, can_require_grad
+
+_STATISTICS = frozenset(("running_mean", "running_var", "num_batches_tracked"))
+_BUFFERS = re.compile(
+    r"(original_)?inv_freq|(cos|sin)_cached|freqs_c(is|os)|position_ids|token_type_ids|(\w+_)?mask|masked_bias|"
+    r"relative_position_index|rel_pos_index|anchors?|anchor_grid|pixel_(mean|std)|(\w*_)?u|window|"
+    r"filters?_bank|mel_basis"
+)
+_PARAMETERS = re.compile(
+    r".*(weight|bias)(_(ih|hh)_l\d+(_reverse)?|_orig|_g|_hr_l\d+(_reverse)?)?|gamma|beta|(logit_)?scale|cls_token"
+)
+
+
+class BufferDetector:
+    """Settles kinds by name and dtype; what it remembers serves 100,000 names that end alike.
+
+    Args:
+        names: all names of the state_dict.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = names
+        self._known: dict[tuple[str, str], tuple[Kind, bool]] = {}
+        self._spectral: frozenset[str] | None = None
+
+    def kind(self, name: str, dtype: str) -> tuple[Kind, bool]:
+        """The kind of a tensor, and whether it is a guess that could be wrong."""
+        key = (name[name.rfind(".") + 1 :], dtype)
+        known = self._known.get(key)
+        if known is None:
+            if key[0].endswith("_v"):
+                return self._of_factor(name, dtype)
+            known = self._known[key] = _by_name(*key)
+        return known
+
+    def columns(self, names: Sequence[str], dtypes: Sequence[str]) -> tuple[Iterable[Kind], Iterable[bool]]:
+        """The kinds, and whether each is a guess, as `kind` tells them; equal ends are settled once."""
+        ends = list(zip([name[name.rfind(".") + 1 :] for name in names], dtypes, strict=True))
+        settled = {end: _by_name(*end) for end in set(ends)}
+        if any(last.endswith("_v") for last, _ in settled):
+            each = list(map(self.kind, names, dtypes))
+            return [kind for kind, _ in each], [guessed for _, guessed in each]
+        kinds = {end: kind for end, (kind, _) in settled.items()}
+        guesses = {end: guessed for end, (_, guessed) in settled.items()}
+        return map(kinds.__getitem__, ends), map(guesses.__getitem__, ends)
+
+    def _of_factor(self, name: str, dtype: str) -> tuple[Kind, bool]:
+        """`weight_v` is a buffer of spectral_norm, beside `weight_u`, but a parameter of weight_norm."""
+        if self._spectral is None:
+            self._spectral = frozenset(other for other in self._names if other.endswith("_u"))
+        beside = f"{name[:-1]}u" in self._spectral
+        return ("buffer", True) if beside or not can_require_grad(dtype) else ("parameter", True)
+
+
+def _by_name(last: str, dtype: str) -> tuple[Kind, bool]:
+    if last in _STATISTICS:
+        return "buffer", False
+    if not can_require_grad(dtype) or _BUFFERS.fullmatch(last):
+        return "buffer", True
+    return "parameter", _PARAMETERS.fullmatch(last) is None

@@ -1,0 +1,106 @@
+"""What a file holds beside the weights, in a few words each: optimizer, epoch and the like."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from freezetui.checkpoint.pickles.stubs import Opaque
+from freezetui.checkpoint.state_dict.buffers import BufferDetector
+from freezetui.checkpoint.state_dict.quantized import is_packed
+from freezetui.checkpoint.state_dict.search import Candidate
+from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, TensorReader
+from freezetui.checkpoint.types import SkippedEntry
+from freezetui.text import printable
+
+_MAX_ENTRIES = 100
+_MAX_VISITED = 2_000_000
+_MAX_LENGTH = 60
+_CONTAINERS = (dict, list, tuple, Opaque)
+
+
+class Summary:
+    """Describes values; all that one summary describes shares one budget of visits."""
+
+    def __init__(self) -> None:
+        self._reader = TensorReader(BufferDetector(()))
+        self._left = _MAX_VISITED
+
+    def skipped(self, chosen: Candidate) -> tuple[SkippedEntry, ...]:
+        """The entries beside the chosen dict at each level, and those inside it that are no tensors."""
+        entries: list[tuple[str, Any]] = []
+        prefix = ""
+        for container, taken in chosen.above:
+            items = container.items() if isinstance(container, dict) else enumerate(container)
+            entries += [(prefix + _label(key), value) for key, value in items if key is not taken]
+            prefix += f"{taken}."
+        if isinstance(chosen.value, dict) and not chosen.pure:
+            items = chosen.value.items()
+            entries += [
+                (prefix + _label(k), v)
+                for k, v in items
+                if type(k) is not str or (type(v) not in REBUILT and not is_packed(k, v))
+            ]
+        passed = [SkippedEntry(key, self.what(value)) for key, value in entries[:_MAX_ENTRIES]]
+        if len(entries) > _MAX_ENTRIES:
+            passed.append(SkippedEntry("...", f"{len(entries) - _MAX_ENTRIES:,} more"))
+        return tuple(passed)
+
+    def what(self, value: Any) -> str:
+        """A value in a few words: its tensors and their bytes where it holds any."""
+        if value is None or isinstance(value, bool | float) or (type(value) is int and abs(value) < 10**30):
+            return str(value)
+        if isinstance(value, type) and issubclass(value, Opaque):  # a dtype, a class
+            return printable(f"{value.__module__}.{value.__name__}"[:200])
+        if isinstance(value, str):
+            return printable(repr(value[:_MAX_LENGTH]))
+        if type(value) not in REBUILT and not isinstance(
+            value, dict | list | tuple | set | frozenset | Opaque
+        ):
+            return f"a value of type {type(value).__name__}"
+        tensors, nbytes = self._tally(value)
+        if tensors:
+            return f"{tensors:,} {'tensor' if tensors == 1 else 'tensors'}, {_size(nbytes)}"
+        if isinstance(value, Opaque):
+            return printable(f"an object: {type(value).__module__}.{type(value).__name__}"[:200])
+        kind = "dict" if isinstance(value, dict) else type(value).__name__
+        return f"a {kind} of {len(value):,}"
+
+    def _tally(self, root: Any) -> tuple[int, int]:
+        """How many tensors a value holds, and their bytes."""
+        tensors = nbytes = 0
+        stack: list[Any] = [(root,)]
+        seen: set[int] = set()
+        while stack and self._left > 0:
+            parts = _parts(stack.pop())
+            self._left -= 1 + len(parts)
+            for part in parts:
+                if type(part) in REBUILT:
+                    tensors += 1
+                    nbytes += self._reader.nbytes(part)
+                elif isinstance(part, _CONTAINERS) and id(part) not in seen:
+                    seen.add(id(part))
+                    stack.append(part)
+        return tensors, nbytes
+
+
+def _parts(container: Any) -> Collection[Any]:
+    if isinstance(container, dict):
+        return container.values()
+    return (container.state, container.args, container.items) if isinstance(container, Opaque) else container
+
+
+def _label(key: Any) -> str:
+    """A dict's key, for people; keys may be anything, and huge."""
+    if type(key) is str or (type(key) is int and abs(key) < 10**30):
+        return printable(str(key)[:200])
+    return f"({type(key).__name__})"
+
+
+def _size(nbytes: int) -> str:
+    size = float(nbytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1023.5:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} TiB"

@@ -1,0 +1,205 @@
+"""From what the unpickler rebuilt to TensorInfo: dtypes, shapes, storages checked."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from math import prod
+from operator import mul
+from typing import Any
+
+from freezetui.checkpoint.pickles.stubs import (
+    STORAGES,
+    LazyBufferStub,
+    LazyParameterStub,
+    Opaque,
+    ParameterStub,
+    QuantizedTensorStub,
+    SubclassStub,
+    TensorStub,
+    TypedTensorStub,
+    UnreadStub,
+    WrapperTensorStub,
+)
+from freezetui.checkpoint.state_dict.buffers import BufferDetector
+from freezetui.checkpoint.state_dict.composite import PARTS, Head, PartsReader, unpacked
+from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Kind, Packing, StorageKey, TensorInfo
+
+REBUILT = PARTS | {
+    TensorStub,
+    TypedTensorStub,
+    QuantizedTensorStub,
+    LazyParameterStub,
+    LazyBufferStub,
+    ParameterStub,
+    SubclassStub,
+    UnreadStub,
+}
+_DTYPES = frozenset(STORAGES.values())
+#: torch counts elements in an int64.
+_MAX_ELEMENTS = 2**63 - 1
+_MAX_DIMENSIONS = 1000
+_MAX_WRAPPERS = 8
+_UNREAD = Packing("unknown", 0, "a kind of tensor that is not read here")
+_LAZY = Packing("uninitialized", 0, "it has no shape before the first forward")
+
+_Shape = tuple[int, ...]
+
+
+class TensorReader:
+    """Turns rebuilt tensors into TensorInfo.
+
+    Args:
+        kinds: settles what is a buffer where the file does not say.
+    """
+
+    def __init__(self, kinds: BufferDetector) -> None:
+        self._kinds = kinds
+        self._shapes: dict[_Shape, tuple[_Shape, _Shape]] = {}
+        self._parts = PartsReader(self._head_of, self._known, _dtype_name)
+
+    def info(self, name: str, value: Any, kind: Kind = "unknown", live: bool = False) -> TensorInfo:
+        """The tensor's header; one of unknown dtype where the pickle says nothing sensible about it.
+
+        Args:
+            live: it belongs to a pickled module, so that its own flag means something. A state_dict's tensors
+                are detached: theirs is always False.
+        """
+        requires_grad: bool | None = None
+        if type(value) is not TensorStub:
+            value, requires_grad = _unwrap(value)
+        head = self._head(value)
+        if head is None:
+            return TensorInfo(name, (0,), UNKNOWN, kind, requires_grad, None, False, _UNREAD)
+        shape, dtype, storage, packing = head
+        if requires_grad is not None:
+            kind = "parameter" if kind == "unknown" else kind
+        elif live:
+            requires_grad = getattr(value, "requires_grad", None) is True
+            if requires_grad and kind == "unknown":
+                kind = "parameter"
+        guessed = False
+        if kind == "unknown":
+            kind, guessed = self._kinds.kind(name, dtype)
+        return TensorInfo(name, shape, dtype, kind, requires_grad, storage, guessed, packing)
+
+    def nbytes(self, value: Any) -> int:
+        """The bytes of a tensor's elements or parts; 0 where the pickle says nothing sensible about it."""
+        head = self._head_of(value)
+        if head is None:
+            return 0
+        return head[3].bytes if head[3] is not None else prod(head[0]) * ITEMSIZE.get(head[1], 0)
+
+    def _head_of(self, value: Any) -> Head | None:
+        """`_head`, whatever stands around the tensor."""
+        return self._head(value if type(value) is TensorStub else _unwrap(value)[0])
+
+    def _head(self, value: Any) -> Head | None:
+        """Shape, dtype, storage, and how it is kept where that is not one block."""
+        kind = type(value)
+        if kind is TensorStub or kind is QuantizedTensorStub:
+            dtype = _storage_dtype(value.storage)
+        elif kind is TypedTensorStub:
+            dtype = _dtype_name(value.dtype) if _storage_dtype(value.storage) else None
+        elif kind in PARTS:
+            return self._parts.head(value)
+        elif kind is LazyParameterStub or kind is LazyBufferStub:
+            return (0,), UNKNOWN, None, _LAZY
+        else:
+            return None
+        known, stride, offset = self._known(value.size), value.stride, value.offset
+        if dtype is None or known is None or type(offset) is not int or not 0 <= offset <= _MAX_ELEMENTS:
+            return None
+        shape, contiguous = known
+        if stride == contiguous:
+            stride = None
+        elif not _are_sizes(stride) or len(stride) != len(shape):
+            return None
+        pid = value.storage
+        if len(pid) > 5 and type(pid[5]) is tuple:  # torch before 0.4: (key, offset, elements) of a view
+            offset += pid[5][1] if len(pid[5]) > 1 and type(pid[5][1]) is int else 0
+        packing = unpacked(dtype, shape) if kind is QuantizedTensorStub else None
+        return shape, dtype, StorageKey(pid[2], offset, stride), packing
+
+    def _known(self, shape: Any) -> tuple[_Shape, _Shape] | None:
+        """The shape and a contiguous tensor's strides; None for no shape, or more elements than torch counts.
+
+        100,000 tensors have few shapes: each is looked at once, and kept once.
+        """
+        try:
+            sum(shape)  # tuples in tuples, whose hash could take for ever, cannot be added up
+            return self._shapes[shape]
+        except KeyError:
+            if not _is_shape(shape):
+                return None
+            known = self._shapes[shape] = shape, _contiguous(shape)
+            return known
+        except TypeError:  # no numbers, or not hashable
+            return None
+
+
+def _is_shape(value: Any) -> bool:
+    return _are_sizes(value) and prod(size or 1 for size in value) <= _MAX_ELEMENTS
+
+
+def _contiguous(shape: _Shape) -> _Shape:
+    steps = accumulate((max(size, 1) for size in reversed(shape[1:])), mul, initial=1)
+    return tuple(steps)[::-1] if shape else ()
+
+
+def _unwrap(value: Any) -> tuple[Any, bool | None]:
+    """Off with Parameter and subclass; the flag is a parameter's own, None where it is none."""
+    requires_grad: bool | None = None
+    for _ in range(_MAX_WRAPPERS):
+        if type(value) is ParameterStub:
+            requires_grad = value.requires_grad is True
+            value = value.data
+        elif type(value) is LazyParameterStub:
+            return value, value.requires_grad is True
+        elif type(value) is SubclassStub and _is_rebuilt(value.rebuild) and type(value.args) is tuple:
+            state = value.state
+            try:
+                value = value.rebuild(*value.args)
+            except TypeError:
+                return None, None
+            if type(value) is WrapperTensorStub:
+                value.state = state
+            if _is_parameter(state):
+                requires_grad = getattr(value, "requires_grad", None) is True
+        else:
+            break
+    return value, requires_grad
+
+
+def _is_rebuilt(rebuild: Any) -> bool:
+    """Whether it is one of our classes; anything else may not be hashable, or take for ever to hash."""
+    return isinstance(rebuild, type) and rebuild in REBUILT
+
+
+def _is_parameter(state: Any) -> bool:
+    """Whether nn.Parameter was called with the subclass: it stays of its class, and keeps a mark."""
+    if type(state) is tuple and state:  # (attributes, slots)
+        state = state[0]
+    return isinstance(state, dict) and state.get("_is_param") is True
+
+
+def _storage_dtype(pid: Any) -> str | None:
+    """The dtype in a storage's persistent id: ("storage", dtype, key, device, elements, ...)."""
+    if type(pid) is tuple and len(pid) >= 5 and type(pid[1]) is str and type(pid[2]) is str:
+        return pid[1] if pid[1] in _DTYPES else None
+    return None
+
+
+def _dtype_name(dtype: Any) -> str | None:
+    """A dtype is pickled as a global such as torch.float8_e4m3fn, for which a class stands in."""
+    if isinstance(dtype, type) and issubclass(dtype, Opaque) and dtype.__module__ == "torch":
+        return dtype.__name__
+    return None
+
+
+def _are_sizes(value: Any) -> bool:
+    if type(value) is not tuple or len(value) > _MAX_DIMENSIONS:
+        return False
+    for size in value:  # a loop, not all(): this runs for every tensor  # noqa: SIM110
+        if type(size) is not int or not 0 <= size <= _MAX_ELEMENTS:
+            return False
+    return True

@@ -1,0 +1,126 @@
+"""The tensors' bytes, for the engine: read through a private map, never unpickled, never written."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
+from typing import NamedTuple
+
+from freezetui.checkpoint.formats.detect import container
+from freezetui.checkpoint.formats.gguf import read_entries
+from freezetui.checkpoint.formats.safetensors import read_header
+from freezetui.checkpoint.formats.torch_legacy import legacy_storages
+from freezetui.checkpoint.formats.torch_zip import zip_storages
+from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
+from freezetui.checkpoint.sources.local import open_file
+from freezetui.checkpoint.sources.urls import is_url
+from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
+from freezetui.errors import CheckpointError
+from freezetui.text import printable
+
+#: Where bytes lie in a file: offset and length.
+Span = tuple[int, int]
+
+
+class Mapped(NamedTuple):
+    """One file of a checkpoint.
+
+    Attributes:
+        view: all its bytes, in a copy-on-write map.
+        places: where each storage lies, by its key; safetensors: each tensor, by its name in the file.
+        directory: of a zip archive.
+    """
+
+    view: memoryview
+    places: Mapping[str, Span | Member]
+    directory: ZipDirectory | None
+
+    def bytes(self, key: str) -> memoryview | None:
+        """The bytes under a key; None where the file does not hold them."""
+        place = self.places.get(key)
+        if isinstance(place, Member):
+            assert self.directory is not None
+            if place.method != STORED:
+                return memoryview(bytearray(self.directory.read(place)))
+            place = self.directory.offset(place), place.size
+        return None if place is None else self.view[place[0] : place[0] + place[1]]
+
+
+class Weights:
+    """Where each storage of an open checkpoint lies."""
+
+    def __init__(self, checkpoint: Checkpoint, files: Sequence[Mapped]) -> None:
+        self._checkpoint, self._files = checkpoint, files
+        self._holders = {name: file for file in files for name in file.places} if len(files) > 1 else {}
+
+    def storage(self, tensor: TensorInfo) -> memoryview:
+        """The raw bytes of the tensor's whole storage; for safetensors, of the tensor itself.
+
+        The view points into a copy-on-write map of the file: whoever writes to it changes his own memory, not
+        the file. It stays good as long as someone holds it.
+
+        Raises:
+            CheckpointError: the file does not hold them.
+        """
+        key, file = self._holder(tensor)
+        raw = file.bytes(key) if file is not None else None
+        if raw is None:
+            raise CheckpointError(
+                f"{printable(self._checkpoint.source)} lacks the data of {printable(tensor.name)}.",
+                "Fetch or save the file again.",
+            )
+        return raw
+
+    def _holder(self, tensor: TensorInfo) -> tuple[str, Mapped | None]:
+        """The key of a tensor's storage and the file that holds it."""
+        if tensor.storage is None:
+            key = self._checkpoint.prefix + tensor.name
+            return key, self._holders.get(key) if self._holders else self._files[0]
+        if len(self._files) == 1:
+            return tensor.storage.key, self._files[0]
+        number, _, key = tensor.storage.key.partition("/")
+        return key, self._files[int(number)]
+
+
+@contextmanager
+def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
+    """The bytes of an open checkpoint's tensors.
+
+    Raises:
+        CheckpointError: a file is damaged, has changed since its header was read, was written on a
+            machine of the other byte order, or does not lie on this machine.
+    """
+    yield Weights(checkpoint, [_mapped(part) for part in checkpoint.parts])
+
+
+def _mapped(part: Part) -> Mapped:
+    if is_url(part.source):
+        raise CheckpointError(
+            f"{printable(part.source)} is not on this machine: for the sanity step all weights are needed.",
+            "Download it, and check the copy.",
+        )
+    if part.source.endswith(".metadata"):
+        raise CheckpointError(
+            f"{printable(part.source)} is of a distributed checkpoint, whose weights lie in pieces.",
+            "Join them: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pth",
+        )
+    with open_file(part.source) as (file, size, head, name):
+        if size != part.size:
+            raise CheckpointError(f"{name} has changed since it was opened.", "Open it again.")
+        assert isinstance(file, BufferedReader)
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    view, kind = memoryview(data), container(head)
+    if kind == "zip":
+        directory = ZipDirectory(data, size, name)
+        return Mapped(view, zip_storages(directory, name), directory)
+    if kind == "legacy":
+        return Mapped(view, legacy_storages(data, name), None)
+    if kind == "gguf":
+        return Mapped(
+            view, {n: (e.start, e.nbytes) for n, e in read_entries(data, size, name)[0].items()}, None
+        )
+    entries, start = read_header(data, size, name)
+    ranges = ((tensor, entry.data_offsets) for tensor, entry in entries.items())
+    return Mapped(view, {tensor: (start + low, high - low) for tensor, (low, high) in ranges}, None)

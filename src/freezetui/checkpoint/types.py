@@ -1,0 +1,245 @@
+"""What a checkpoint holds, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from itertools import repeat
+from operator import attrgetter, mul
+from typing import Any, Literal
+
+import msgspec
+
+Kind = Literal["parameter", "buffer", "unknown"]
+
+#: Bytes of one element, by the name torch gives the dtype (`torch.` left out): torch's own `itemsize`.
+#: It is 1 for the narrow integers too, which torch keeps one to a byte.
+ITEMSIZE: dict[str, int] = {
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float8_e4m3fn": 1,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2": 1,
+    "float8_e5m2fnuz": 1,
+    "float8_e8m0fnu": 1,
+    "float16": 2,
+    "bfloat16": 2,
+    "float32": 4,
+    "float64": 8,
+    "float4_e2m1fn_x2": 1,
+    "complex32": 4,
+    "bcomplex32": 4,
+    "complex64": 8,
+    "complex128": 16,
+    "qint8": 1,
+    "quint8": 1,
+    "qint32": 4,
+    "quint4x2": 1,
+    "quint2x4": 1,
+    "bits1x8": 1,
+    "bits2x4": 1,
+    "bits4x2": 1,
+    "bits8": 1,
+    "bits16": 2,
+} | {f"{sign}int{bits}": 1 for sign in ("", "u") for bits in range(1, 8)}
+
+#: Values that one element of a packed dtype holds: for these, torch's shape counts bytes.
+PACKED = {"float4_e2m1fn_x2": 2, "bits1x8": 8, "bits2x4": 4, "bits4x2": 2}
+#: Elements in a byte of the dtypes whose shape counts elements; each row (last dimension) begins a new byte.
+ROW_PACKED = {"quint4x2": 2, "quint2x4": 4}
+#: The dtype of a tensor of which the file does not say one that is known here.
+UNKNOWN = "unknown"
+
+
+@cache
+def can_require_grad(dtype: str) -> bool:
+    """Whether torch lets a tensor of this dtype require grad: floating point and complex ones only."""
+    return dtype.startswith(("float", "bfloat", "complex", "bcomplex"))
+
+
+@cache
+def _why_no_grad(dtype: str) -> str:
+    """What a dtype that takes no gradient is, in a few words."""
+    if dtype in ROW_PACKED:
+        return f"quantized, {ROW_PACKED[dtype]} elements packed in a byte"
+    if dtype.startswith("q"):
+        return "quantized"
+    if dtype.startswith("bits"):
+        return "raw bits"
+    narrow = dtype.removeprefix("u").removeprefix("int")
+    if narrow in ("1", "2", "3", "4", "5", "6", "7"):
+        return f"{narrow}-bit integers"
+    return {"bool": "truth values", UNKNOWN: "a dtype not known here"}.get(dtype, "integers")
+
+
+class StorageKey(msgspec.Struct, frozen=True, gc=False):
+    """Where a tensor's bytes lie.
+
+    Two tensors are tied when their StorageKey and shape are equal; sharing `key` alone is no tie
+    (an LSTM's flat weights lie at disjoint offsets of one storage).
+
+    Attributes:
+        key: names the storage inside its file (the zip member, the legacy key, the safetensors name).
+        offset: first element, counted in elements from the storage's start.
+        stride: in elements, one per dimension; None means contiguous.
+    """
+
+    key: str
+    offset: int = 0
+    stride: tuple[int, ...] | None = None
+
+
+class Packing(msgspec.Struct, frozen=True, gc=False):
+    """How a tensor is kept that is not one block of elements with strides.
+
+    Attributes:
+        what: for people: "sparse_csr", "nested", "meta", "Int8Tensor", "quint4x2".
+        bytes: of all its parts in the file: a sparse tensor's indices and values, a subclass's inner tensors,
+            the packed rows; of a nested tensor its values, of a meta tensor what it would take. Without the
+            scales and zero points of torch's own quantized tensors, which torch does not count either.
+        fixed: why it cannot require grad, in a few words; "" where only the dtype decides.
+    """
+
+    what: str
+    bytes: int
+    fixed: str = ""
+
+
+class TensorInfo(msgspec.Struct, frozen=True, gc=False):
+    """One named tensor of a checkpoint, as its header tells it.
+
+    Attributes:
+        name: dotted, after unwrapping; the key that the model's state_dict uses.
+        shape: one int per dimension; () for a scalar. As torch tells it: of a sparse or distributed tensor
+            the whole; of a nested one that of its `values()`; (0,) where the file does not say.
+        dtype: torch's name without `torch.`, e.g. "bfloat16".
+        kind: "parameter" or "buffer" where that is known, else "unknown".
+        requires_grad: as stored; None where the file stores none (a plain state_dict never does).
+        storage: where its bytes lie; None where the format keeps none. Where `packing` names
+            parts, it says only which tensors are one.
+        guessed: True where `kind` was inferred from the name or the dtype and could be wrong.
+        packing: how it is kept where that is not one block with strides.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: Kind = "unknown"
+    requires_grad: bool | None = None
+    storage: StorageKey | None = None
+    guessed: bool = False
+    packing: Packing | None = None
+
+    @property
+    def elements(self) -> int:
+        """How many values it holds; 1 for a scalar, two for each element of float4_e2m1fn_x2."""
+        return math.prod(self.shape) * PACKED.get(self.dtype, 1)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the tensor's own elements, in bytes; of its parts where it has any (see `Packing`)."""
+        if self.packing is not None:
+            return self.packing.bytes
+        return math.prod(self.shape) * ITEMSIZE.get(self.dtype, 0)
+
+    @property
+    def fixed(self) -> str:
+        """Why this tensor cannot be toggled, in a few words; empty where it can."""
+        if self.packing is not None and self.packing.fixed:
+            return f"{self.packing.what}: {self.packing.fixed}"
+        if self.kind == "buffer":
+            return "buffer: no gradient ever reaches it"
+        if not can_require_grad(self.dtype):
+            return f"{self.dtype}: {_why_no_grad(self.dtype)}, which cannot require grad"
+        return ""
+
+
+def counts(tensors: Sequence[TensorInfo]) -> tuple[list[int], list[int]]:
+    """The elements and the bytes of each; in C as far as it goes, since there may be a million."""
+    dtypes = list(map(attrgetter("dtype"), tensors))
+    elements = list(map(math.prod, map(attrgetter("shape"), tensors)))
+    nbytes = list(map(mul, elements, map(ITEMSIZE.get, dtypes, repeat(0))))
+    odd = any(map(attrgetter("packing"), tensors)) or not PACKED.keys().isdisjoint(dtypes)
+    if odd:
+        return [tensor.elements for tensor in tensors], [tensor.bytes for tensor in tensors]
+    return elements, nbytes
+
+
+class SkippedEntry(msgspec.Struct, frozen=True):
+    """Something in the file that is no weight of the model and was passed over.
+
+    Attributes:
+        key: where it stands in the file, e.g. "optimizer".
+        what: one short line, e.g. "64 tensors, 1.1 GB" or "12".
+    """
+
+    key: str
+    what: str
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One of the files that a checkpoint consists of.
+
+    Attributes:
+        source: its path or URL.
+        size: in bytes.
+    """
+
+    source: str
+    size: int
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A checkpoint's header.
+
+    Attributes:
+        source: the path as the person gave it.
+        format: for people, e.g. "zip state_dict", "legacy pickle", "safetensors", "pickled nn.Module".
+        tensors: the state_dict's tensors, in the file's order (safetensors: natural order of the names).
+        key: the dotted key under which the state_dict was found; "" for the top level.
+        prefix: what was stripped from the front of every name, e.g. "module."; "" for nothing.
+        choices: every key that holds a state_dict (`--key`), the chosen one included.
+        skipped: optimizer, epoch and the like.
+        module_types: module path -> qualified class name where the file knows it (pickled nn.Module,
+            TorchScript); the root is "".
+        module_paths: every module path that `_metadata` names, parameterless ones too; may be empty.
+        foreign: "module.name" of each global a pickle names that neither torch nor plain data needs.
+        warnings: one line each.
+        size: bytes of all its files.
+        parts: the files; one, or the shards in order. A storage's key then begins with the part's number.
+        label: the model for people, as a `config.json` beside the file names it; "" without one.
+        architecture: what builds it; "" where that is not known. arguments: keyword arguments for it.
+    """
+
+    source: str
+    format: str
+    tensors: tuple[TensorInfo, ...]
+    key: str = ""
+    prefix: str = ""
+    choices: tuple[str, ...] = ()
+    skipped: tuple[SkippedEntry, ...] = ()
+    module_types: dict[str, str] = {}
+    module_paths: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    size: int = 0
+    parts: tuple[Part, ...] = ()
+    label: str = ""
+    architecture: str = ""
+    arguments: dict[str, Any] = {}
+
+    @property
+    def unwrapped(self) -> str:
+        """What was taken off to reach the names, for people: "key model, prefix module."; "" for nothing."""
+        parts = [f"key {self.key}"] if self.key else []
+        if self.prefix:
+            parts.append(f"prefix {self.prefix}")
+        return ", ".join(parts)

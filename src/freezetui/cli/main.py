@@ -1,0 +1,278 @@
+"""The command line: one thin function per command. Never imports torch."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from freezetui import __version__
+from freezetui.cli.options import (
+    InOrder,
+    config_option,
+    json_option,
+    key_option,
+    model_options,
+    paths_argument,
+)
+from freezetui.errors import FreezeTuiError, from_os_error
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from freezetui.sanity.protocol import Progress
+    from freezetui.session.session import Options, Session
+
+_EXAMPLES = """\b
+Examples:
+  freezetui model.pth                          choose in the terminal
+  freezetui show model.pth --depth 2           print the tree
+  freezetui plan model.pth --freeze features   write a config without the TUI
+  freezetui check model.pth                    prove that what is frozen stays put
+  freezetui hf://organisation/model            a folder or a URL: only headers are fetched
+\b
+Exit codes: 0 fine or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
+Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
+"""
+
+#: What click 8.2 and later raise where the arguments are missing altogether.
+_HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+#: What writing to stdout fails with.
+_FULL = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
+#: What a shell makes of a program that ctrl-c has ended.
+_INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """`freezetui PATH` means `freezetui open PATH`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands:
+            args = ["open", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # An option of `open` may stand before the path: freezetui --key ema model.pth
+        if args and args[0].startswith("-") and args[0] not in ("--help", "-h", "--version"):
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands, or else the files that may be opened."""
+        from click.shell_completion import CompletionItem
+
+        return super().shell_complete(ctx, incomplete) or [CompletionItem(incomplete, type="file")]
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="PATH | COMMAND ...",
+)
+@click.version_option(__version__, prog_name="freezetui")
+def main() -> None:
+    """Choose which weights of a PyTorch checkpoint train and which stay frozen, and prove that they do.
+
+    `freezetui PATH` opens a checkpoint in the terminal.
+    """
+
+
+@main.command(name="open", short_help="Choose in the terminal; without one, print as show does.")
+@paths_argument
+@key_option
+@config_option
+@model_options
+def open_command(paths: tuple[str, ...], **options: Any) -> None:
+    """Open a checkpoint in the terminal; without a terminal, print what `show` prints."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _show(_options(paths, **options), depth=None, as_json=False)
+        return
+    from freezetui.session.loading import open_in_thread
+
+    opening = open_in_thread(_options(paths, **options))
+    from freezetui.tui.app import FreezeTuiApp  # a tenth of a second, in which most files are read
+
+    if opening.done():
+        opening.result()
+    app = FreezeTuiApp(_options(paths, **options), opening)
+    code = app.run()
+    if app.failure is not None:
+        raise app.failure
+    sys.exit(code or 0)
+
+
+@main.command(short_help="Print the tree with counts and states.")
+@paths_argument
+@key_option
+@config_option
+@json_option
+@click.option("--depth", type=click.IntRange(0), metavar="N", help="Only N levels of the tree.")
+def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: Any) -> None:
+    """Print the tree with counts and states."""
+    _show(_options(paths, **options), depth, as_json)
+
+
+@main.command(short_help="Write a freeze config without the TUI.")
+@paths_argument
+@key_option
+@click.option("--freeze", cls=InOrder, multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
+@click.option("--train", cls=InOrder, multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
+@click.option(
+    "--preset", metavar="NAME", help="Start from head, last-blocks:N, norms, biases, everything, nothing."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="NAME.freeze.yaml by default."
+)
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    paths: tuple[str, ...],
+    key: str | None,
+    preset: str | None,
+    output: Path | None,
+    **_: Any,
+) -> None:
+    """Write a freeze config without the TUI; --freeze and --train count in the order given."""
+    from freezetui.formatting.tree import totals_lines
+    from freezetui.freeze.presets import find_preset
+    from freezetui.freeze.rules import Rule
+    from freezetui.text import printable
+
+    rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta.get("rules", ()))
+    if preset is None and not rules:
+        raise click.UsageError("Nothing is chosen: give --freeze, --train or --preset.", ctx)
+    chosen = find_preset(preset) if preset is not None else None
+    session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
+    session.choose(chosen, rules)
+    click.echo(printable(str(session.save(output))), err=True)
+    click.echo("\n".join(totals_lines(session.plan)))
+
+
+@main.command(short_help="Run the sanity step, and compare bit for bit.")
+@paths_argument
+@key_option
+@config_option
+@model_options
+@json_option
+def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Run the sanity step: a few real training steps, then compare every tensor bit for bit."""
+    from freezetui.sanity.client import run_check
+
+    session = _session(_options(paths, **options))
+    if not session.architecture.asked and not _may_import(session):
+        raise FreezeTuiError(
+            f"{session.config_path} asks to import and run {session.architecture.spec}.",
+            f"If you trust it, pass --architecture {session.architecture.spec}",
+        )
+    if session.differences:
+        raise FreezeTuiError(
+            f"{session.config_path} does not fit: {'; '.join(session.differences[:3])}.",
+            "A script refuses it, too. Open the checkpoint and save the config again.",
+        )
+    report = run_check(session.request(), _progress, session.options.timeout)
+    if as_json:
+        from freezetui.formatting.json import json_text
+
+        click.echo(json_text(report))
+    else:
+        from freezetui.formatting.report import report_lines
+
+        click.echo("\n".join(report_lines(report)))
+    sys.exit(report.exit_code)
+
+
+def _options(paths: tuple[str, ...], **options: Any) -> Options:
+    from freezetui.session.session import Options
+
+    return Options(source=paths[0], more=paths[1:], **options)
+
+
+def _session(options: Options) -> Session:
+    from freezetui.session.session import Session
+
+    with _progress_line() as progress:
+        session = Session(options, progress)
+    if session.problem is not None:
+        raise session.problem
+    return session
+
+
+def _show(options: Options, depth: int | None, as_json: bool) -> None:
+    from freezetui.formatting.tree import show_json, show_lines
+
+    session = _session(options)
+    for line in session.differences:
+        click.echo(f"{session.config_path.name}: {line}", err=True)
+    if as_json:
+        from freezetui.formatting.json import json_text
+
+        document = show_json(session.checkpoint, session.plan, session.architecture.spec)
+        click.echo(json_text(document))
+    else:
+        click.echo("\n".join(show_lines(session.checkpoint, session.plan, session.architecture.label, depth)))
+
+
+def _may_import(session: Session) -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    question = f"{session.config_path.name} asks to import and run {session.architecture.spec}. Do it?"
+    return click.confirm(question, err=True)
+
+
+@contextmanager
+def _progress_line() -> Iterator[Callable[[str], None]]:
+    """Something that shows how far the reading is, on one line of the terminal, and takes it away again."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    yield lambda text: click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+    click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _progress(event: Progress) -> None:
+    click.echo(event.text, err=True)
+
+
+def run() -> None:
+    """The entry point: what a person can act on becomes one line on stderr and exit code 2."""
+    # What is imported and read lives to the end; looking through it for garbage is a fifth of the start.
+    gc.disable()
+    try:
+        sys.exit(main(prog_name="freezetui", standalone_mode=False))
+    except _HELP as error:
+        error.show()
+        sys.exit(2)
+    except click.UsageError as error:
+        where = f" See {error.ctx.command_path} --help." if error.ctx else ""
+        _end(f"{' '.join(error.format_message().split())}{where}", 2)
+    except FreezeTuiError as error:
+        _end(str(error), 2)
+    except click.Abort:
+        _end("interrupted", _INTERRUPTED)
+    except OSError as error:
+        if error.errno not in _FULL:
+            _end(str(from_os_error(error)), 2)
+        # Stdout takes no more; without this Python complains once again while it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(0)  # whoever read the output has enough
+        _end(f"The output cannot be written: {error.strerror}.", 2)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    from freezetui.text import printable
+
+    click.echo(f"freezetui: {printable(message)}", err=True)
+    sys.exit(code)

@@ -1,0 +1,64 @@
+"""The engine process: one request on stdin, events as JSON lines on the stdout it was started with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+from freezetui.errors import FreezeTuiError
+from freezetui.sanity.protocol import Event, Failed, Finished, Progress, decode_request, encode
+from freezetui.user_code import log_traceback, one_line, where_raised
+
+
+class _Channel:
+    """The real stdout, kept for events alone: from now on fd 1 is the log, as fd 2 is, and fd 0 is empty."""
+
+    def __init__(self) -> None:
+        self._file = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+        self.request = decode_request(sys.stdin.buffer.readline())
+        lifeline, empty = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+        os.dup2(empty, 0)
+        threading.Thread(target=_end_with_face, args=(lifeline,), daemon=True).start()
+
+    def send(self, event: Event) -> None:
+        self._file.write(encode(event))
+
+
+def main() -> None:
+    """Answer one request, then end without waiting for anything that the model's code has started."""
+    channel = _Channel()
+    try:
+        channel.send(Progress("import", 0, 0, "importing torch"))
+        from freezetui.engine.check import check
+
+        channel.send(Finished(check(channel.request, channel.send)))
+    except (Exception, SystemExit) as error:  # foreign code may raise anything; the face must hear of it
+        if not isinstance(error, FreezeTuiError):  # those are one clear line already
+            log_traceback(error)
+        channel.send(_failed(error))
+    os._exit(0)
+
+
+def _failed(error: BaseException) -> Failed:
+    if isinstance(error, FreezeTuiError):
+        return Failed(error.message, error.hint)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        from freezetui.engine.device import is_out_of_memory
+
+        if is_out_of_memory(error):
+            advice = "Try --device cpu, a smaller --input, or another machine."
+            return Failed(f"Memory ran out: {one_line(error)}.", advice)
+    return Failed(f"The check stopped: {one_line(error)}.", where_raised(error))
+
+
+def _end_with_face(lifeline: int) -> None:
+    """Wait until the face has closed its end of stdin, in whatever way, then end everything here."""
+    while os.read(lifeline, 4096):
+        pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)

@@ -1,0 +1,159 @@
+"""One run of a few steps under one config, and everything that was seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from torch import nn
+
+from freezetui.config.schema import FreezeConfig
+from freezetui.engine.device import synchronize
+from freezetui.engine.loop import Loop
+from freezetui.engine.memory import saved_for_backward, training_state
+from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.training.apply import apply
+from freezetui.training.digest import digest_state
+from freezetui.training.names import storage_of
+from freezetui.training.norms import is_frozen, is_held
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run did.
+
+    Attributes:
+        moved: parameters and buffers whose bits changed, tied ones under each name.
+        trains: parameter -> requires_grad as the config set it; tied ones under the first name only, and
+            those that cannot train left out.
+        flags: every such parameter -> requires_grad, read back from the live model after the last step.
+        frozen_buffers: the buffers of modules whose parameters are all frozen.
+        gradients: parameter -> largest absolute gradient seen; absent where none ever arrived.
+        losses: one per step; none without a forward.
+        held: paths of the norm layers that were to stay in eval.
+        step_seconds: of the fastest step; whatever else the machine does only makes steps slower.
+        memory_bytes: gradients, optimizer state and what is kept for backward; on CUDA the peak.
+        overhead_seconds: spent on digests.
+    """
+
+    moved: frozenset[str]
+    trains: dict[str, bool]
+    flags: dict[str, bool]
+    frozen_buffers: tuple[str, ...]
+    gradients: dict[str, float]
+    losses: tuple[float, ...]
+    held: frozenset[str]
+    step_seconds: float
+    memory_bytes: int
+    overhead_seconds: float
+
+    @property
+    def frozen(self) -> list[str]:
+        """The parameters that were to hold."""
+        return [name for name, train in self.trains.items() if not train]
+
+    @property
+    def trainable(self) -> list[str]:
+        """The parameters that were to move."""
+        return [name for name, train in self.trains.items() if train]
+
+    @property
+    def finite(self) -> bool:
+        """Whether every loss was a number."""
+        return all(map(math.isfinite, self.losses))
+
+
+def run(
+    under_test: ModelUnderTest, config: FreezeConfig, steps: int, progress: Callable[[int], None]
+) -> RunResult:
+    """Apply `config` as a training script does, train `steps` steps, and look at every bit.
+
+    Args:
+        progress: called with each step's number, from 0, as it begins.
+
+    Raises:
+        ConfigError, PatternError: the config does not fit the model.
+        ModelError: the model's own code raised.
+    """
+    model = under_test.model
+    apply(config, model)
+    first, frozen_buffers = _first_names(model), _frozen_buffers(model)
+    trains = {name: flag for name, flag in _flags(model).items() if name in first}
+    held = frozenset(path for path, module in model.named_modules() if is_held(module))
+    before, reading = _digests(under_test)
+    model.train()
+    loop = Loop(under_test)
+    losses, seconds, memory = [], [], 0
+    if under_test.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(under_test.device)
+    for step in range(steps):
+        progress(step)
+        counting = saved_for_backward(model) if step == 0 else nullcontext(lambda: 0)
+        started = perf_counter()
+        with counting as saved:
+            loss = loop.forward(step)
+            memory = max(memory, saved())
+            loop.backward(loss)
+        loop.optimize()
+        synchronize(under_test.device)
+        seconds.append(perf_counter() - started)
+        if loss is not None:
+            losses.append(loss.item())
+        del loss
+    memory += training_state(loop.optimizer)
+    if under_test.device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(under_test.device)
+    after, rereading = _digests(under_test)
+    parameters = model.named_parameters(remove_duplicate=False)
+    return RunResult(
+        moved=frozenset(name for name in before if before[name] != after.get(name)),
+        trains=trains,
+        flags=_flags(model),
+        frozen_buffers=frozen_buffers,
+        gradients={name: loop.gradients[id(p)] for name, p in parameters if id(p) in loop.gradients},
+        losses=tuple(losses),
+        held=held,
+        step_seconds=min(seconds),
+        memory_bytes=memory,
+        overhead_seconds=reading + rereading,
+    )
+
+
+def _flags(model: nn.Module) -> dict[str, bool]:
+    """Parameter -> requires_grad; those that cannot train are left out."""
+    return {
+        name: parameter.requires_grad
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if parameter.is_floating_point() or parameter.is_complex()
+    }
+
+
+def _first_names(model: nn.Module) -> set[str]:
+    """One name per parameter that is not tied to an earlier one."""
+    first: dict[object, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first.setdefault((storage_of(parameter), parameter.shape, parameter.dtype), name)
+    return set(first.values())
+
+
+def _frozen_buffers(model: nn.Module) -> tuple[str, ...]:
+    """The buffers of every module whose parameters, or whose surroundings', are all frozen."""
+    return tuple(
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        if module._buffers and is_frozen(model, path)
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    )
+
+
+def _digests(under_test: ModelUnderTest) -> tuple[dict[str, bytes], float]:
+    """The digest of every tensor by name, and the seconds it took."""
+    synchronize(under_test.device)
+    started = perf_counter()
+    digests = digest_state(under_test.model)
+    return digests, perf_counter() - started

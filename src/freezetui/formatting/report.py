@@ -1,0 +1,64 @@
+"""A sanity report as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from freezetui import numbers
+from freezetui.sanity.report import Finding, SanityReport
+from freezetui.text import printable
+
+_SIGNS = {"error": "✗", "warning": "!", "note": "·"}
+
+
+def headline(report: SanityReport) -> str:
+    """The verdict in a few words."""
+    frozen = report.frozen
+    if report.verdict == "moved":
+        return f"✗ MOVED: {numbers.plural(len(frozen.moved), 'frozen tensor')} changed"
+    if report.verdict == "held":
+        return f"✓ HELD: {numbers.plural(frozen.tensors, 'frozen tensor')} unchanged, bit for bit"
+    return f"? INCONCLUSIVE: {frozen.held:,} of {numbers.plural(frozen.tensors, 'frozen tensor')} unchanged"
+
+
+def summary(report: SanityReport) -> str:
+    """What moved, what drifted, where it ran and what the choice saves."""
+    trainable, buffers = report.trainable, report.buffers
+    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} moved"]
+    if buffers.tensors:
+        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} held")
+    parts.append(f"{numbers.plural(report.steps, 'step')} on {report.device}")
+    if report.cost is not None and report.cost.control_step_seconds and report.cost.control_memory_bytes:
+        time = report.cost.step_seconds / report.cost.control_step_seconds
+        memory = report.cost.memory_bytes / report.cost.control_memory_bytes
+        # A step that trains less takes no longer: what is over 100 % is a busy machine's doing.
+        parts.append(
+            f"against full training: {numbers.percent(time)} of the step time, "
+            f"{numbers.percent(memory)} of the memory"
+        )
+    parts.append(numbers.duration(report.seconds))
+    return "; ".join(parts)
+
+
+def finding_text(finding: Finding) -> str:
+    """A finding in one or two lines."""
+    more = len(finding.tensors) - 3
+    names = ", ".join(finding.tensors[:3]) + (f" and {more:,} more" if more > 0 else "")
+    first = f"{_SIGNS[finding.severity]} {finding.code}  {finding.message}"
+    fix = f"\n      fix: {printable(finding.fix)}" if finding.fix else ""
+    return printable(f"{first}{f'  [{names}]' if names else ''}") + fix
+
+
+def report_lines(report: SanityReport) -> Iterator[str]:
+    """The whole report."""
+    yield headline(report)
+    yield summary(report)
+    model = report.architecture or "no architecture"
+    shape = f", input {numbers.shape(report.input)}" if report.input else ""
+    yield printable(f"model: {model}{shape}") + ("" if report.forward else "; no forward pass")
+    if report.losses:
+        yield "losses: " + ", ".join(
+            "not finite" if loss is None else f"{loss:.4g}" for loss in report.losses
+        )
+    for finding in report.findings:
+        yield finding_text(finding)

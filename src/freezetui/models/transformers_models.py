@@ -1,0 +1,56 @@
+"""Models of transformers, built from the `config.json` beside their checkpoint."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from freezetui.checkpoint.types import Checkpoint
+from freezetui.errors import ModelError
+from freezetui.models.spec import Spec
+from freezetui.user_code import user_code
+
+LIBRARY = "transformers"
+
+
+def is_pretrained(spec: Spec) -> bool:
+    """Whether the spec names a model class of transformers."""
+    return spec.kind == "module" and spec.source == LIBRARY
+
+
+def pretrained_model(spec: Spec, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module:
+    """The model that the spec's class makes of its `config.json`, without weights; no foreign code is run.
+
+    Args:
+        arguments: settings that win over those of the config.
+
+    Raises:
+        ModelError: transformers is not installed or has no such class, or the config does not fit it.
+    """
+    try:
+        library = importlib.import_module(LIBRARY)
+    except ImportError:
+        raise ModelError(
+            f"{spec} needs transformers, which is not installed.",
+            "Run: pip install 'freezetui[transformers]'",
+        ) from None
+    model_class = getattr(library, spec.name, None)
+    if not (isinstance(model_class, type) and issubclass(model_class, library.PreTrainedModel)):
+        raise ModelError(
+            f"transformers {library.__version__} has no model class {spec.name}.",
+            "Upgrade transformers, or name what builds the model with --architecture.",
+        )
+    folder = Path(checkpoint.parts[0].source).parent
+    with user_code(f"Reading {folder / 'config.json'}"):
+        config = library.AutoConfig.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True, **arguments
+        )
+    # Any other name could fetch code from a hub.
+    config._attn_implementation = "eager"
+    with user_code(f"{spec}(config)"):
+        model: nn.Module = model_class(config)
+    return model

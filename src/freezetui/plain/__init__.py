@@ -1,1 +1,0 @@
-"""What the face says in plain text: numbers, the tree, the report."""

@@ -1,0 +1,1 @@
+"""What builds a checkpoint's model, told from names, shapes and configs. Knows no torch."""

@@ -1,0 +1,252 @@
+"""Which architecture of torchvision has these names and shapes. Knows no torch.
+
+The index beside this file is made by `scripts/make_catalog.py` from the installed torchvision. It holds
+hashes, not names: one over a model's names, ranks and kernel sizes (its structure), one over its shapes
+with the dimensions left open that an argument such as `num_classes` decides (its body).
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import xxhash
+
+from freezetui.checkpoint.types import Checkpoint, TensorInfo
+
+#: More tensors than any model of the index has: those are turned away before the index is read.
+MAX_TENSORS = 4096
+
+#: Old checkpoints, and those with frozen norms, have none of these counters.
+COUNTER = "num_batches_tracked"
+
+InputKind = Literal["image", "segmentation", "detection", "video", "flow"]
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """An input that an architecture takes in train mode.
+
+    Attributes:
+        kind: "detection" is a list of images with targets, "flow" a pair of images.
+        shape: of one example, without the batch dimension; channels first.
+    """
+
+    kind: InputKind
+    shape: tuple[int, ...]
+
+
+class Recognition(msgspec.Struct, frozen=True):
+    """A known architecture that has a checkpoint's names.
+
+    Attributes:
+        architecture: what builds it, e.g. "torchvision:vgg16".
+        arguments: keyword arguments for it, read from the shapes, e.g. {"num_classes": 10}.
+        label: for people, e.g. "torchvision vgg16, 10 classes".
+        exact: False where names and kernel sizes agree, but the widths are others.
+        alternatives: other architectures with the very same names and shapes.
+        order: the segments of the names, as they follow each other in the module.
+        buffers: the last segments of the names that are buffers; all others are parameters.
+        input: what it takes.
+    """
+
+    architecture: str
+    arguments: dict[str, int | bool]
+    label: str
+    exact: bool
+    alternatives: tuple[str, ...]
+    order: tuple[str, ...]
+    buffers: tuple[str, ...]
+    input: Recipe
+
+
+class Free(msgspec.Struct, frozen=True, array_like=True):
+    """A dimension that an argument decides: `scale * argument + offset`.
+
+    Attributes:
+        patch: where not 0, the dimension counts the square patches of this side that an image has.
+    """
+
+    argument: str
+    tensor: str
+    dim: int
+    scale: int
+    offset: int
+    patch: int = 0
+
+    def solve(self, size: int) -> int | None:
+        """The argument that makes the dimension `size`; None where none does."""
+        value, rest = divmod(size - self.offset, self.scale)
+        if rest or value < 1:
+            return None
+        if not self.patch:
+            return value
+        side = math.isqrt(value)
+        return side * self.patch if side * side == value else None
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One architecture of the index, with one choice of the arguments that change its names.
+
+    Attributes:
+        structure, body: hashes; see `structure_of` and `body_of`.
+        free: the dimensions that arguments decide.
+        defaults: the arguments in `free` that go without saying at this value.
+        elements: of all tensors at the default arguments.
+        resizable: whether shapes alone tell how to build it in other widths.
+    """
+
+    name: str
+    arguments: dict[str, int | bool]
+    structure: str
+    body: str
+    free: tuple[Free, ...]
+    defaults: dict[str, int]
+    elements: int
+    resizable: bool
+    order: tuple[str, ...]
+    buffers: tuple[str, ...]
+    input: Recipe
+
+
+class Index(msgspec.Struct, frozen=True):
+    """The shipped index: the torchvision it was made from, and its models."""
+
+    torchvision: str
+    entries: tuple[Entry, ...]
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def recognize(tensors: Sequence[TensorInfo]) -> Recognition | None:
+    """The model of torchvision that has these names and shapes, or these names and other widths."""
+    if not 0 < len(tensors) <= MAX_TENSORS:
+        return None
+    shapes: Shapes = {t.name: t.shape for t in tensors if not t.name.endswith(COUNTER)}
+    candidates = _by_structure().get(structure_of(shapes), ())
+    exact = [(entry, found) for entry in candidates if (found := _solved(entry, shapes)) is not None]
+    if exact:
+        exact.sort(key=lambda pair: len(pair[0].name))
+        entry, arguments = exact[0]
+        return _recognition(entry, arguments, tuple(f"torchvision:{other.name}" for other, _ in exact[1:]))
+    resizable = [entry for entry in candidates if entry.resizable]
+    if not resizable:
+        return None
+    entry = min(resizable, key=lambda entry: _distance(entry, shapes))
+    return _recognition(entry, _arguments(entry, shapes) or {}, None)
+
+
+def in_module_order(checkpoint: Checkpoint, recognition: Recognition | None) -> tuple[TensorInfo, ...]:
+    """The checkpoint's tensors as the known model registers them, each known to be parameter or buffer.
+
+    A safetensors file loses the order, and no state_dict says which tensors are buffers. Without a
+    recognition they come back as they are.
+    """
+    if recognition is None:
+        return checkpoint.tensors
+    rank = {segment: (0, index) for index, segment in enumerate(recognition.order)}
+
+    def place(tensor: TensorInfo) -> list[tuple[int, int]]:
+        segments = tensor.name.split(".")
+        return [(1, int(s)) if s.isdecimal() else rank.get(s, (2, 0)) for s in segments]
+
+    return tuple(_settled(tensor, recognition.buffers) for tensor in sorted(checkpoint.tensors, key=place))
+
+
+def recipe(name: str, arguments: Mapping[str, object]) -> Recipe | None:
+    """What the model of torchvision with this name takes, built with these arguments; None where unknown."""
+    heads = {"aux_logits", "aux_loss"} & arguments.keys()
+    chosen = {head: arguments[head] for head in heads}
+    entries = [entry for entry in index().entries if entry.name == name]
+    entry = next((e for e in entries if e.arguments == chosen), entries[0] if entries else None)
+    return _sized(entry.input, arguments) if entry else None
+
+
+def structure_of(shapes: Shapes) -> str:
+    """A hash over the names, their ranks and the kernel sizes of convolutions."""
+    return _hash(
+        f"{name} {len(shape)} {shape[2:] if len(shape) > 3 else ''}" for name, shape in shapes.items()
+    )
+
+
+def body_of(shapes: Shapes, free: Sequence[Free]) -> str:
+    """A hash over names and shapes, the free dimensions left open."""
+    closed = {name: list(shape) for name, shape in shapes.items()}
+    for head in free:
+        closed[head.tensor][head.dim] = -1
+    return _hash(f"{name} {shape}" for name, shape in closed.items())
+
+
+@lru_cache(maxsize=1)
+def index() -> Index:
+    """The shipped index, read once."""
+    packed = Path(__file__).with_name("catalog.json.gz").read_bytes()
+    return msgspec.json.decode(gzip.decompress(packed), type=Index)
+
+
+@lru_cache(maxsize=1)
+def _by_structure() -> dict[str, list[Entry]]:
+    known: dict[str, list[Entry]] = {}
+    for entry in index().entries:
+        known.setdefault(entry.structure, []).append(entry)
+    return known
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return xxhash.xxh3_64_hexdigest("\n".join(sorted(lines)).encode("utf-8", "surrogatepass"))
+
+
+def _arguments(entry: Entry, shapes: Shapes) -> dict[str, int] | None:
+    """The free arguments, as the shapes tell them; None where two dimensions disagree."""
+    found: dict[str, int] = {}
+    for free in entry.free:
+        value = free.solve(shapes[free.tensor][free.dim])
+        if value is None or found.setdefault(free.argument, value) != value:
+            return None
+    return found
+
+
+def _solved(entry: Entry, shapes: Shapes) -> dict[str, int] | None:
+    """The free arguments where everything else is as in the index, else None."""
+    return _arguments(entry, shapes) if body_of(shapes, entry.free) == entry.body else None
+
+
+def _distance(entry: Entry, shapes: Shapes) -> tuple[float, int]:
+    """How unlikely a model of other widths was made from this one."""
+    elements = sum(map(math.prod, shapes.values()))
+    return abs(math.log(entry.elements / max(elements, 1))), len(entry.name)
+
+
+def _recognition(entry: Entry, found: dict[str, int], alternatives: tuple[str, ...] | None) -> Recognition:
+    """Put together; `alternatives` is None where the widths are others."""
+    parts = [f"torchvision {entry.name}"]
+    if alternatives is None:
+        parts.append("other widths")
+    if "num_classes" in found:
+        parts.append(f"{found['num_classes']} classes")
+    said = {name: value for name, value in found.items() if entry.defaults.get(name) != value}
+    return Recognition(
+        architecture=f"torchvision:{entry.name}",
+        arguments={**said, **entry.arguments},
+        label=", ".join(parts),
+        exact=alternatives is not None,
+        alternatives=alternatives or (),
+        order=entry.order,
+        buffers=entry.buffers,
+        input=_sized(entry.input, found),
+    )
+
+
+def _sized(recipe: Recipe, arguments: Mapping[str, object]) -> Recipe:
+    side = arguments.get("image_size")
+    return Recipe(recipe.kind, (3, side, side)) if isinstance(side, int) else recipe
+
+
+def _settled(tensor: TensorInfo, buffers: tuple[str, ...]) -> TensorInfo:
+    buffer = tensor.name.rpartition(".")[2] in buffers
+    return msgspec.structs.replace(tensor, kind="buffer" if buffer else "parameter", guessed=False)

@@ -1,0 +1,41 @@
+"""Opening: a session that is read in a thread, while the terminal is got ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
+from typing import TypeVar
+
+from freezetui.session.session import Options, Session
+
+Result = TypeVar("Result")
+
+
+class Opening(Future[Session]):
+    """A session that is being read; it holds what `Session` raises.
+
+    Attributes:
+        progress: how far it is, in a few words; "" where that is no question.
+    """
+
+    progress = ""
+
+
+def open_in_thread(options: Options) -> Opening:
+    """The session, read while the caller does something else."""
+    opening = Opening()
+    run_in_thread(opening, lambda: Session(options, lambda text: setattr(opening, "progress", text)))
+    return opening
+
+
+def run_in_thread(promise: Future[Result], work: Callable[[], Result]) -> None:
+    """Do the work in a thread that nobody waits for who leaves; the promise gets what it gives or raises."""
+
+    def run() -> None:
+        try:
+            promise.set_result(work())
+        except BaseException as error:
+            promise.set_exception(error)
+
+    Thread(target=run, daemon=True).start()

@@ -1,0 +1,270 @@
+"""Session: the open checkpoint, the choice and the config it is saved to. Knows no widgets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.sources.urls import is_url, shown_url
+from freezetui.config.paths import SUFFIX, content_of, default_path, set_aside_name
+from freezetui.config.schema import FreezeConfig, ModelSection
+from freezetui.config.sync import config_from_plan, plan_from_config
+from freezetui.errors import ConfigError
+from freezetui.freeze.minimize import added_rules
+from freezetui.freeze.plan import FreezePlan, FreezeTotals
+from freezetui.freeze.rules import Rule, overlay
+from freezetui.freeze.tree import ParamTree
+from freezetui.recognition.architecture import Architecture, known, moved_path, named, remembered
+from freezetui.recognition.catalog import in_module_order, recognize
+from freezetui.sanity.report import SanityReport
+
+if TYPE_CHECKING:
+    from freezetui.freeze.presets import Preset
+    from freezetui.sanity.protocol import CheckRequest
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What the command line said.
+
+    Attributes:
+        source: the checkpoint: a path or a URL of a file or a folder.
+        more: further files that are opened as one with it.
+        key: which nested dict holds the state_dict; None chooses.
+        config: the config to open with and to save to; None means `NAME.freeze.yaml` beside it.
+        architecture: what builds the model; "" leaves it to the config or to recognition.
+        arguments: keyword arguments for it.
+        input: shape of one example, without the batch dimension; () finds one.
+        device, steps, timeout: of the sanity step; the timeout in seconds.
+    """
+
+    source: str
+    more: tuple[str, ...] = ()
+    key: str | None = None
+    config: Path | None = None
+    architecture: str = ""
+    arguments: dict[str, Any] = {}
+    input: tuple[int, ...] = ()
+    device: str = "auto"
+    steps: int = 3
+    timeout: float | None = None
+
+
+class Session:
+    """The open checkpoint and everything chosen about it.
+
+    Args:
+        progress: told in a few words how far the opening is, where it takes more than one file.
+
+    Attributes:
+        options: what the command line said.
+        checkpoint, tree, plan: what is open.
+        config: as on disk; None where nothing is saved yet.
+        config_path: where saving goes.
+        problem: why the config beside the checkpoint could not be read; None where it could.
+        differences: how this model differs from the one the config was made for, one line each.
+        architecture: what the sanity step builds.
+        named_anew: whether a person has named another since the config was saved.
+        report: of the last sanity step; None before the first.
+
+    Raises:
+        CheckpointError: the source is no checkpoint.
+        ConfigError: the config cannot be read.
+    """
+
+    def __init__(self, options: Options, progress: Callable[[str], None] = lambda text: None) -> None:
+        self.options = options
+        sources = [options.source, *options.more]
+        self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
+        self.config_path = options.config or default_path(*sources)
+        recognition = recognize(self.checkpoint.tensors)
+        self._told = known(self.checkpoint, recognition)
+        tensors = in_module_order(self.checkpoint, recognition)
+        self.tree = ParamTree(tensors, root=self.config_path.name.removesuffix(SUFFIX))
+        self.config: FreezeConfig | None = None
+        self.differences: tuple[str, ...] = ()
+        self._fits = True
+        self._seen = b""
+        self.problem: ConfigError | None = None
+        self.plan = FreezePlan(self.tree, self._read_config())
+        self._saved = self.plan.trains()
+        self.named_anew = False
+        self.report: SanityReport | None = None
+        self._checked = b""
+        self.architecture = self._settle_architecture()
+
+    def _read_config(self) -> bytes | None:
+        """What the config on disk selects; None without one. Only one that was asked for must be good."""
+        if self.options.config is None and not self.config_path.exists():
+            return None
+        self._seen = content_of(self.config_path)
+        try:
+            self.config = FreezeConfig.load(self.config_path)
+        except ConfigError as error:
+            if self.options.config is not None:
+                raise
+            self.problem = error
+            return None
+        reading = plan_from_config(self.config, self.tree)
+        self.differences, self._fits = reading.differences, reading.fits
+        return reading.trains
+
+    def _settle_architecture(self) -> Architecture:
+        """The command line wins over the config, the config over what the checkpoint tells of itself."""
+        options = self.options
+        if options.architecture:
+            return named(options.architecture, options.arguments, options.input, self._told)
+        found = self._told
+        if self.config is not None and self._fits:
+            found = remembered(self.config.model, self.config_path.parent, found)
+        elif self.config is not None and self.config.model.architecture and not found.spec:
+            self.differences += (f"that model was built by {self.config.model.architecture}",)
+        arguments = {**found.arguments, **options.arguments}
+        return msgspec.structs.replace(found, arguments=arguments, input=options.input or found.input)
+
+    def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
+        """Choose anew: a preset or training everything, then rules from top to bottom.
+
+        Raises:
+            PatternError: a rule names nothing, or the model has not what the preset trains.
+        """
+        from freezetui.freeze.presets import chosen
+
+        trains = chosen(*preset, self.tree) if preset else b"\1" * len(self.tree.tensors)
+        self.plan.replace(overlay(rules, self.tree, bytearray(trains)))
+
+    def name_architecture(
+        self, spec: str, arguments: dict[str, Any] | None = None, input: tuple[int, ...] = ()
+    ) -> None:
+        """A person names what builds the model; "" checks without a forward pass.
+
+        The report of another model's sanity step is forgotten.
+        """
+        architecture = named(spec, arguments or {}, input, self._told)
+        if architecture != self.architecture:
+            self.report = None
+            self.named_anew = bool(spec)
+        self.architecture = architecture
+
+    def trust_architecture(self) -> None:
+        """A person allows what the config names to be imported and run."""
+        self.architecture = msgspec.structs.replace(self.architecture, asked=True)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """All tensors."""
+        return 0, len(self.tree.tensors)
+
+    @property
+    def totals(self) -> FreezeTotals:
+        """Of the whole model."""
+        return self.plan.totals(*self.span)
+
+    @property
+    def saved_totals(self) -> FreezeTotals:
+        """Of the choice on disk, or of training everything."""
+        return FreezePlan(self.tree, self._saved).totals(*self.span)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether the choice differs from the config that was saved; a fresh one that trains all does not."""
+        return self.named_anew or self.plan.trains() != self._saved
+
+    @property
+    def changed_on_disk(self) -> bool:
+        """Whether somebody else has written the config since it was read or saved here."""
+        content = content_of(self.config_path)
+        return content != self._seen and content != b""
+
+    @property
+    def report_is_stale(self) -> bool:
+        """Whether the choice has changed since the last sanity step."""
+        return self.report is not None and self.plan.trains() != self._checked
+
+    def changes(self) -> tuple[Rule, ...]:
+        """The rules that lead from what is on disk (or from training everything) to this choice."""
+        return added_rules(self.tree, self.plan.trains(), self._saved)
+
+    def written(self, path: Path | None = None) -> FreezeConfig:
+        """The config that saving to `path` would write."""
+        folder = Path(os.path.realpath(path or self.config_path)).parent
+        model = ModelSection(
+            checkpoint=_told(self.options.source, folder),
+            architecture=moved_path(self.architecture.spec, Path(), folder),
+            arguments=self.architecture.arguments if self.architecture.spec else {},
+            input=self.architecture.input,
+        )
+        return config_from_plan(self.plan, model, self.config)
+
+    def why_not_write(self, target: Path) -> str:
+        """What a person should know before `target` is written over; "" where nothing is lost."""
+        if target != self.config_path:
+            return "The file is there already." if target.exists() else ""
+        if self.problem is not None:
+            return f"{self.problem.message} It is kept as {set_aside_name(target).name}."
+        if self.changed_on_disk:
+            return "It has changed on disk since it was read here."
+        return "It was made for another model." if self.differences else ""
+
+    def unreadable(self, target: Path) -> bool:
+        """Whether `target` is the config that could not be read."""
+        return self.problem is not None and target == self.config_path
+
+    def save(self, path: Path | None = None, config: FreezeConfig | None = None) -> Path:
+        """Write the config atomically; returns where it went.
+
+        A file there that could not be read is set aside first, as `set_aside_name` says.
+
+        Args:
+            config: what `written` gave for this path, where it was called already.
+
+        Raises:
+            ConfigError: it cannot be written there.
+        """
+        target = path or self.config_path
+        config = config or self.written(target)
+        if self.unreadable(target) and target.exists():
+            target.rename(set_aside_name(target))
+        config.save(target)
+        self.config, self.config_path = config, target
+        self.differences, self.problem = (), None
+        self._saved, self.named_anew = self.plan.trains(), False
+        self._seen = content_of(target)
+        return target
+
+    def request(self, config: FreezeConfig | None = None) -> CheckRequest:
+        """The sanity step of this choice, which `written` gave as `config` where it was called already."""
+        from freezetui.sanity.protocol import CheckRequest  # the first screen needs none
+
+        config = config or self.written()
+        return CheckRequest(
+            checkpoint=self.options.source,
+            more=self.options.more,
+            key=self.options.key,
+            architecture=self.architecture.spec,
+            bare=self.architecture.bare,
+            arguments=self.architecture.arguments,
+            input=self.architecture.input,
+            rules=config.rules,
+            default=config.default,
+            norm_statistics=config.norm_statistics,
+            device=self.options.device,
+            steps=self.options.steps,
+        )
+
+    def checked(self, report: SanityReport, trains: bytes) -> None:
+        """A sanity step of the choice `trains` has ended."""
+        self.report, self._checked = report, trains
+        if report.input and not self.architecture.input:
+            self.architecture = msgspec.structs.replace(self.architecture, input=report.input)
+
+
+def _told(source: str, folder: Path) -> str:
+    """The checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
+    if is_url(source):
+        return shown_url(source)
+    return Path(os.path.relpath(os.path.realpath(source), folder)).as_posix()

@@ -1,0 +1,27 @@
+"""Foreign text, made safe to show in a terminal."""
+
+from __future__ import annotations
+
+import re
+
+
+def printable(text: str) -> str:
+    """`text` with control, bidirectional and other invisible characters escaped as in a Python literal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """`text` as `printable` makes it, line by line."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)", re.DOTALL)
+
+
+def plain_lines(text: str) -> list[str]:
+    """The lines that hold something, without escape sequences and control characters."""
+    text = _ESCAPES.sub("", text).replace("\r", "\n").expandtabs(4)
+    lines = ("".join(filter(str.isprintable, line)).rstrip() for line in text.split("\n"))
+    return [line for line in lines if line]

@@ -1,0 +1,59 @@
+"""What a sanity report says about single tensors: signs for the tree, words for the details."""
+
+from __future__ import annotations
+
+from freezetui.sanity.report import SanityReport
+from freezetui.session.session import Session
+
+#: As chosen, worth a look, against the choice: positions in `line.MARKS`.
+FINE, LOOK, WRONG = 1, 2, 3
+
+
+def marks_of(session: Session) -> bytes:
+    """Per tensor of the tree, its mark; b"" without a report or where the choice has changed since."""
+    report = session.report
+    if report is None or session.report_is_stale or not report.frozen.tensors + report.trainable.tensors:
+        return b""
+    worse = _noted(report)
+    return bytes(worse.get(tensor.name, 0 if tensor.fixed else FINE) for tensor in session.tree.tensors)
+
+
+def outcome_of(session: Session, name: str) -> list[str]:
+    """What the last sanity step saw of one tensor, for people; [] without one."""
+    report = session.report
+    if report is None:
+        return []
+    when = " (before the last change)" if session.report_is_stale else ""
+    lines = [f"last check{when}: {_word(report, session, name)}"]
+    if name in report.gradients:
+        largest = report.gradients[name]
+        lines.append(f"largest |gradient| {'not finite' if largest is None else format(largest, '.2g')}")
+    for finding in report.findings:
+        if name in finding.tensors:
+            lines += ["", f"{finding.code}: {finding.message}", f"fix: {finding.fix}"]
+    return lines
+
+
+def _noted(report: SanityReport) -> dict[str, int]:
+    noted = dict.fromkeys(report.frozen.unproven, LOOK)
+    noted |= {still.name: LOOK for still in report.trainable.still}
+    noted |= dict.fromkeys(report.buffers.drifted, LOOK)
+    for finding in report.findings:
+        if finding.severity == "error":
+            noted |= dict.fromkeys(finding.tensors, WRONG)
+    return noted | dict.fromkeys(report.frozen.moved, WRONG)
+
+
+def _word(report: SanityReport, session: Session, name: str) -> str:
+    if name in report.frozen.moved:
+        return "frozen, and it moved"
+    if name in report.buffers.drifted:
+        return "buffer, and it drifted"
+    if name in report.frozen.unproven:
+        return "held, but nothing moved it when it trained either"
+    for still in report.trainable.still:
+        if still.name == name:
+            return f"trainable, and it stood still: {still.reason}"
+    index = session.tree.first[session.tree.find(name)]
+    states = {"frozen": "held, bit for bit", "trainable": "moved, as it should"}
+    return states.get(session.plan.totals(index, index + 1).state, "held")

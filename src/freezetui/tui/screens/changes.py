@@ -1,0 +1,38 @@
+"""What the choice changes against the config on disk."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from freezetui import numbers
+from freezetui.session.session import Session
+from freezetui.text import printable
+
+_MAX_RULES = 200
+
+
+def changes_text(session: Session) -> Text:
+    """The changed rules, and the counts before and after."""
+    rules = session.changes()
+    against = session.config_path.name if session.config else "training everything (nothing is saved yet)"
+    text = Text(f"Against {printable(against)}\n\n", "dim")
+    if session.changed_on_disk:
+        text.append("It has changed on disk since it was read here; that is not in this list.\n\n", "bold")
+    if session.named_anew:
+        text.append("model    ", "bold").append(printable(session.architecture.spec) + "\n")
+    if not rules:
+        return text if session.named_anew else text.append("Nothing has changed.")
+    for rule in rules[:_MAX_RULES]:
+        sign = "■ freeze " if rule.action == "freeze" else "○ train  "
+        text.append(sign, "bold").append(printable(rule.pattern) + "\n")
+    if len(rules) > _MAX_RULES:
+        text.append(f"and {len(rules) - _MAX_RULES:,} more rules\n", "dim")
+    before, now = session.saved_totals, session.totals
+    for word, old, new in (
+        ("frozen", before.frozen, now.frozen),
+        ("trainable", before.trainable, now.trainable),
+    ):
+        text.append(f"\n{word:<10}", "bold")
+        text.append(f"{numbers.plural(old.tensors, 'tensor')}, {numbers.count(old.elements)}")
+        text.append(f"  →  {numbers.plural(new.tensors, 'tensor')}, {numbers.count(new.elements)}")
+    return text

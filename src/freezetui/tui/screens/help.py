@@ -1,0 +1,73 @@
+"""The help: every key, made from the bindings themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual.binding import Binding
+
+from freezetui.tui.bindings import SECTIONS
+from freezetui.tui.widgets.parameter_tree import ParameterTree
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_SHOWN = {
+    "slash": "/",
+    "question_mark": "?",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "escape": "esc",
+}
+_SIGNS = (
+    ("■ ○ ◐", "frozen, trainable, mixed"),
+    ("·", "cannot train: a buffer, or whole numbers"),
+    ("=", "tied: one tensor under several names"),
+    ("{0..5} ×6", "equal blocks folded into one line"),
+    ("✓ ! ✗", "after a check: as chosen, worth a look, a frozen tensor moved"),
+)
+_PATTERNS = (
+    ("features", "everything below it"),
+    ("a.{24..28}", "numbers, both ends included"),
+    ("{q,k}_proj", "alternatives"),
+    ("*.weight", "any text within one segment"),
+    ("**.bias", "any number of segments"),
+    ("re:...", "a regular expression for the whole name"),
+)
+
+
+def key_rows() -> Iterator[tuple[str, str, str]]:
+    """Section, keys and what they do, for every binding."""
+    moving = [binding for binding in ParameterTree.BINDINGS if isinstance(binding, Binding)]
+    for section, bindings in {"Move": moving, **SECTIONS}.items():
+        for binding in bindings:
+            keys = " ".join(_SHOWN.get(key, key) for key in binding.key.split(","))
+            yield section, keys, binding.tooltip
+
+
+def help_text() -> Table:
+    """Keys by section, then signs and patterns; what is too long for the screen wraps in its own column."""
+    from rich.table import Table  # the first screen needs none
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    last = ""
+    for section, keys, what in key_rows():
+        if section != last:
+            _head(table, section, first=not last)
+            last = section
+        table.add_row(Text(f"  {keys}", "bold"), what)
+    for head, rows in (("Signs", _SIGNS), ("Patterns", _PATTERNS)):
+        _head(table, head)
+        for signs, meaning in rows:
+            table.add_row(Text(f"  {signs}", "bold"), meaning)
+    return table
+
+
+def _head(table: Table, text: str, first: bool = False) -> None:
+    if not first:
+        table.add_row()
+    table.add_row(Text(text, "bold underline"))

@@ -1,0 +1,50 @@
+"""TextViewer: shows a text that may be longer than the screen."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+
+class TextViewer(ModalScreen[None]):
+    """Shows a text that may be longer than the screen."""
+
+    BINDINGS = [
+        Binding("escape,q,enter,d,question_mark", "leave", "Close"),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
+        Binding("g", "edge(-1)", show=False),
+        Binding("G", "edge(1)", show=False),
+    ]
+
+    def __init__(self, title: str, body: RenderableType) -> None:
+        super().__init__()
+        self._title, self._body = title, body
+
+    def compose(self) -> ComposeResult:
+        """Title and the text in a scrolling box."""
+        with VerticalScroll(classes="dialog wide") as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = "↑ ↓ scroll, esc closes"
+            yield Static(self._body)
+
+    def on_mount(self) -> None:
+        """Keys scroll at once."""
+        self.query_one(VerticalScroll).focus()
+
+    def action_scroll(self, by: int) -> None:
+        """Move as in the tree."""
+        self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
+
+    def action_edge(self, direction: int) -> None:
+        """Go to the start or to the end."""
+        box = self.query_one(VerticalScroll)
+        box.scroll_home(animate=False) if direction < 0 else box.scroll_end(animate=False)
+
+    def action_leave(self) -> None:
+        """Close."""
+        self.dismiss()

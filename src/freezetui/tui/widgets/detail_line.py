@@ -1,0 +1,26 @@
+"""DetailLine: the line under the cursor, where there is no room for the details pane."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.reactive import reactive
+from textual.widget import Widget
+
+
+class DetailLine(Widget):
+    """The line under the cursor in one line, where there is no room for the details pane."""
+
+    text = reactive(Text(), layout=False)
+
+    def render(self) -> Text:
+        """Whatever was last set."""
+        line, width = self.text.copy(), self.size.width
+        name = line.plain.find("  ", 1)
+        rest = line[name:]
+        if name > 0 and cell_len(line.plain) > width and cell_len(rest.plain) < width // 2:
+            line = line[:name]
+            line.truncate(width - cell_len(rest.plain), overflow="ellipsis")
+            line.append_text(rest)
+        line.truncate(width, overflow="ellipsis")
+        return line

@@ -1,0 +1,147 @@
+"""DetailsPane: everything about the line under the cursor."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from freezetui import numbers
+from freezetui.checkpoint.pickles.globals import marked
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.session.session import Session
+from freezetui.text import printable
+from freezetui.tui.check_marks import outcome_of
+from freezetui.tui.widgets.visible_rows import VisibleRows
+
+#: Names of tied tensors in the pane.
+_MAX_TIED = 30
+
+_STATE = {
+    "frozen": "frozen: requires_grad = False",
+    "trainable": "trainable: requires_grad = True",
+    "mixed": "mixed: some frozen, some trainable",
+    "fixed": "cannot train",
+}
+
+
+class DetailsPane(VerticalScroll, can_focus=False):
+    """Full name, exact counts, ties, why it cannot train, and what the last sanity step saw."""
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Static(id="details-text", markup=False)
+
+    def show(self, session: Session, rows: VisibleRows, node: int) -> None:
+        """Describe the line of `node`."""
+        tensor = session.tree.tensor(node) if rows.family(node) is None else None
+        lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        self.query_one("#details-text", Static).update(Text("\n").join(lines))
+
+
+def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
+    """What matters most about the line of `node`, in one line."""
+    tensor = session.tree.tensor(node) if rows.family(node) is None else None
+    if tensor is None:
+        totals = session.plan.totals_over(rows.spans(node))
+        counts = (
+            f"{totals.frozen.tensors:,} frozen, {totals.trainable.tensors:,} trainable"
+            f", {totals.parameters.elements:,} elements, {numbers.size(totals.parameters.bytes)}"
+        )
+        if totals.fixed.tensors:
+            counts += f", {totals.fixed.tensors:,} cannot train"
+        return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {counts}")
+    parts = [
+        f"{tensor.dtype} {numbers.shape(tensor.shape)}",
+        f"{tensor.elements:,} elements",
+        numbers.size(tensor.bytes),
+    ]
+    index = session.tree.first[node]
+    others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
+    parts += [tensor.fixed] if tensor.fixed else []
+    parts += [f"tied to {printable(', '.join(others))}"] if others else []
+    return Text.assemble((f" {printable(tensor.name)}", "bold"), f"  {', '.join(parts)}")
+
+
+def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
+    index = session.tree.first[node]
+    state = session.plan.totals(index, index + 1).state
+    kind = {"parameter": "Parameter", "buffer": "Buffer", "unknown": "Tensor"}[tensor.kind]
+    lines = [
+        Text(printable(tensor.name), "bold"),
+        Text(f"{kind}{' (a guess from its name)' if tensor.guessed else ''}, {tensor.dtype}"),
+        Text(" × ".join(map(str, tensor.shape)) or "scalar"),
+        Text(f"{tensor.elements:,} {'element' if tensor.elements == 1 else 'elements'}"),
+        Text(f"{numbers.size(tensor.bytes)} ({tensor.bytes:,} bytes)"),
+        Text(),
+        Text(_STATE[state], "bold"),
+    ]
+    if tensor.fixed:
+        lines.append(Text(tensor.fixed))
+    if tensor.requires_grad is not None:
+        lines.append(Text(f"stored in the file: requires_grad = {tensor.requires_grad}", "dim"))
+    others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
+    if others:
+        lines += [
+            Text(),
+            Text("tied: one tensor under several names,"),
+            Text("counted once, toggled together:"),
+        ]
+        lines += [Text(f"= {printable(name)}") for name in others]
+        more = len(session.tree.tie_groups[index]) - 1 - len(others)
+        lines += [Text(f"and {more:,} more")] if more else []
+    seen = outcome_of(session, tensor.name)
+    return [*lines, Text(), *(Text(printable(line)) for line in seen)] if seen else lines
+
+
+def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
+    tree = session.tree
+    path = tree.path(node)
+    totals = session.plan.totals_over(rows.spans(node))
+    family = rows.family(node)
+    if family is not None:
+        what = f"{len(family)} equal blocks, toggled together; → shows them"
+    else:
+        what = session.checkpoint.module_types.get(path, "Module" if node else "Whole model")
+    lines = [
+        Text(printable(_title(session, rows, node)), "bold"),
+        Text(printable(what)),
+        Text(),
+        Text(_STATE[totals.state], "bold"),
+    ]
+    for word, tally in (("frozen", totals.frozen), ("trainable", totals.trainable)):
+        lines += [
+            Text(f"{word}: {numbers.plural(tally.tensors, 'tensor')}"),
+            Text(f"  {tally.elements:,} elements, {numbers.size(tally.bytes)}", "dim"),
+        ]
+    if totals.fixed.tensors:
+        lines.append(
+            Text(f"cannot train: {numbers.plural(totals.fixed.tensors, 'tensor')} (buffers and integers)")
+        )
+    if rows.matches is not None:
+        lines.append(Text("only what the filter shows", "italic"))
+    return [*lines, *_about_file(session)] if node == 0 else lines
+
+
+def _title(session: Session, rows: VisibleRows, node: int) -> str:
+    """The dotted name of a module, or of a family of repeated blocks."""
+    path, family = session.tree.path(node), rows.family(node)
+    if family is None:
+        return path or session.tree.names[0]
+    return f"{path.rpartition('.')[0]}.{{{family.start}..{family.stop - 1}}}".lstrip(".")
+
+
+def _about_file(session: Session) -> list[Text]:
+    checkpoint = session.checkpoint
+    lines = [Text()]
+    if checkpoint.unwrapped:
+        lines.append(Text(f"unwrapped: {printable(checkpoint.unwrapped)}"))
+    if len(checkpoint.choices) > 1:
+        lines.append(Text(f"state_dicts in this file (--key): {printable(', '.join(checkpoint.choices))}"))
+    lines += [Text(printable(f"passed over {p.key}: {p.what}"), "dim") for p in checkpoint.skipped[:12]]
+    lines += [Text(printable(f"! {warning}")) for warning in checkpoint.warnings[:12]]
+    if checkpoint.foreign:
+        names = ", ".join(marked(checkpoint.foreign)[:8])
+        lines.append(Text(printable(f"! torch.load would import: {names}")))
+    return lines if len(lines) > 1 else []

@@ -1,0 +1,19 @@
+"""KeyFooter: the keys at the bottom, as many as there is room for."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.widgets import Footer
+
+#: What goes where the screen is narrow, the last ones first.
+_SECOND, _THIRD = {"freeze", "train", "presets"}, {"undo"}
+
+
+class KeyFooter(Footer):
+    """Textual's footer, from which the styles leave out what a narrow screen has no room for."""
+
+    def compose(self) -> ComposeResult:
+        """The keys, those that can be left out marked."""
+        for key in super().compose():
+            action = getattr(key, "action", "")
+            yield key.set_class(action in _SECOND, "-second").set_class(action in _THIRD, "-third")

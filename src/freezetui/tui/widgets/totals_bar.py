@@ -1,0 +1,67 @@
+"""TotalsBar: frozen and trainable, what the choice costs in memory, and the last check."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from freezetui import numbers
+from freezetui.tui.widgets.session_bar import SessionBar
+
+
+class TotalsBar(SessionBar):
+    """Frozen and trainable, what the choice costs in memory, and the last check."""
+
+    def render(self) -> Text:
+        """One or two lines; the parts that do not fit are left out, the last ones first."""
+        if self.session is None:
+            return Text("")
+        width, height = self.size
+        lines = [Text() for _ in range(max(1, height))]
+        row = 0
+        for part in self._parts():
+            while row < len(lines) and cell_len(lines[row].plain) + cell_len(part.plain) + 3 > width:
+                row += 1
+            if row == len(lines):
+                break
+            lines[row].append_text(Text("   " if lines[row].plain else " ")).append_text(part)
+        return Text("\n").join(lines)
+
+    def _parts(self) -> list[Text]:
+        assert self.session is not None
+        totals = self.session.totals
+        frozen, trainable, everything = totals.frozen, totals.trainable, totals.parameters
+        share = totals.share
+        frozen_share = numbers.percent(1 - share if everything.elements else 0)
+        roomy = self.size.width >= 80
+        saved = 3 * (everything.bytes - trainable.bytes)
+        return [
+            Text.assemble(
+                ("■ frozen ", "bold"),
+                f"{numbers.count(frozen.elements)} ({frozen_share})",
+                (f" {numbers.plural(frozen.tensors, 'tensor')}" if roomy else "", "dim"),
+            ),
+            Text.assemble(
+                ("○ trainable ", "bold"),
+                f"{numbers.count(trainable.elements)} ({numbers.percent(share)})",
+                (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", "dim"),
+            ),
+            Text.assemble(
+                "gradients ",
+                (numbers.size(trainable.bytes), "bold"),
+                " + AdamW ",
+                (numbers.size(2 * trainable.bytes), "bold"),
+                f" (saves {numbers.size(saved)})" if saved else "",
+            ),
+            self._check(),
+            Text(f"weights {numbers.size(everything.bytes)}", "dim"),
+        ]
+
+    def _check(self) -> Text:
+        assert self.session is not None
+        report = self.session.report
+        if report is None:
+            return Text("not checked yet: r", "dim")
+        if self.session.report_is_stale:
+            return Text.assemble("last check: ", ("before the last change", "dim"))
+        return Text.assemble("last check: ", (report.verdict, "bold"))

@@ -1,0 +1,135 @@
+"""One line of the tree as styled text, fitted to a width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+
+from freezetui import numbers
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.freeze.plan import FreezeTotals, State
+from freezetui.text import printable
+
+Styles = Mapping[str, Style]
+
+SIGNS: dict[State, str] = {"frozen": "■", "trainable": "○", "mixed": "◐", "fixed": "·"}
+WORDS: dict[State, str] = {"frozen": "frozen", "trainable": "train", "mixed": "mixed", "fixed": "fixed"}
+#: By what the sanity step saw: nothing, as chosen, worth a look, against the choice.
+MARKS = (" ", "✓", "!", "✗")
+_BAR = 8
+_MAX_WIDTH_NAME = 72
+
+
+class Columns(NamedTuple):
+    """How many cells each column gets; 0 leaves it out."""
+
+    state: int
+    name: int
+    shape: int
+    dtype: int
+    elements: int
+    bar: int
+    percent: int = 6
+
+    @classmethod
+    def fit(cls, width: int) -> Columns:
+        """Columns for a tree this wide: what matters least goes first."""
+        state = 11 if width >= 56 else 3
+        shape = 18 if width >= 96 else 14 if width >= 76 else 0
+        dtype = 10 if width >= 100 else 0
+        bar = _BAR + 1 if width >= 66 else 0
+        elements = 10
+        rest = width - state - shape - dtype - elements - bar - 6
+        return cls(state, min(max(8, rest), _MAX_WIDTH_NAME), shape, dtype, elements, bar)
+
+    def heading(self) -> str:
+        """The line above the tree that names the columns."""
+        text = _left("state", self.state) if self.state > 3 else " " * self.state
+        text += _left("name", self.name)
+        text += _right("shape", self.shape) if self.shape else ""
+        text += _right("dtype", self.dtype) if self.dtype else ""
+        text += _right("elements", self.elements)
+        share = "trainable" if self.bar else "train"
+        return text + _right(share, self.bar + self.percent)
+
+
+class TreeLine(NamedTuple):
+    """What one line shows; `columns` and the styles decide how."""
+
+    label: str
+    depth: int
+    arrow: str
+    totals: FreezeTotals
+    tensor: TensorInfo | None
+    mark: str
+    tied: bool
+
+    def segments(self, columns: Columns, styles: Styles) -> list[Segment]:
+        """The line's segments, exactly as wide as the columns together."""
+        state = self.totals.state
+        dim = styles["dim"] if state == "fixed" else styles["plain"]
+        brief = SIGNS[state] + self.mark
+        word = f"{SIGNS[state]} {WORDS[state]:<6} {self.mark}" if columns.state > len(brief) + 1 else brief
+        parts = [Segment(_left(word, columns.state), styles[state]), *self._name(columns.name, styles)]
+        if columns.shape:
+            shape = numbers.shape(self.tensor.shape) if self.tensor else ""
+            parts.append(Segment(_right(shape, columns.shape), dim))
+        if columns.dtype:
+            parts.append(Segment(_right(self.tensor.dtype if self.tensor else "", columns.dtype), dim))
+        parts.append(Segment(_right(self._elements(), columns.elements), dim))
+        return parts + self._share(columns, styles)
+
+    def _name(self, width: int, styles: Styles) -> list[Segment]:
+        indent = min(2 * self.depth, max(0, width // 2))
+        lead = " " * indent + self.arrow
+        if self.totals.state == "fixed":
+            style = styles["dim"]
+        else:
+            style = styles["plain"] if self.tensor else styles["module"]
+        tail = " =" if self.tied else ""
+        room = width - indent - cell_len(self.arrow) - len(tail) - 1
+        name = printable(self.label[: 4 * max(1, room)])
+        if cell_len(name) > room or len(self.label) > 4 * max(1, room):
+            name = set_cell_size(name, max(0, room - 1)) + "…"
+        used = indent + cell_len(self.arrow) + cell_len(name) + len(tail)
+        return [
+            Segment(lead, styles["dim"]),
+            Segment(name, style),
+            Segment(tail + " " * max(0, width - used), styles["tied"]),
+        ]
+
+    def _elements(self) -> str:
+        if self.tensor is not None:
+            return numbers.count(self.tensor.elements)
+        return numbers.count(self.totals.parameters.elements or self.totals.fixed.elements)
+
+    def _share(self, columns: Columns, styles: Styles) -> list[Segment]:
+        if self.totals.state == "fixed":
+            return [Segment(" " * (columns.bar + columns.percent), styles["dim"])]
+        share = self.totals.share
+        parts = []
+        if columns.bar:
+            filled = round(share * _BAR)
+            if 0 < share < 1:
+                filled = min(max(filled, 1), _BAR - 1)
+            parts = [
+                Segment(" ", styles["plain"]),
+                Segment("━" * filled, styles["trainable"]),
+                Segment("─" * (_BAR - filled), styles["frozen"]),
+            ]
+        parts.append(Segment(_right(numbers.percent(share), columns.percent), styles["plain"]))
+        return parts
+
+
+def _left(text: str, width: int) -> str:
+    return set_cell_size(text, width - 1) + " "
+
+
+def _right(text: str, width: int) -> str:
+    if len(text) >= width:
+        text = text[: width - 2] + "…"
+    return text.rjust(width)

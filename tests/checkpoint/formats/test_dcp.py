@@ -1,0 +1,117 @@
+"""Folders that torch.distributed.checkpoint wrote, against its own reader."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.distributed import checkpoint as dcp
+
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.storage import open_weights
+from freezetui.errors import CheckpointError
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2).to(torch.bfloat16))
+    optimizer = torch.optim.AdamW(model[:2].parameters())
+    model[:2](torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    return model, optimizer
+
+
+def save(state: dict[str, Any], folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Writes it; what torch's own reader says of each tensor."""
+    dcp.save(state, checkpoint_id=folder, no_dist=True)
+    entries = dcp.FileSystemReader(folder).read_metadata().state_dict_metadata
+    return {
+        name: (tuple(entry.size), str(entry.properties.dtype))
+        for name, entry in entries.items()
+        if hasattr(entry, "size")
+    }
+
+
+def test_a_state_dict(tmp_path: Path) -> None:
+    model, _ = trained()
+    theirs = save(dict(model.state_dict()), tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    assert {t.name: (t.shape, f"torch.{t.dtype}") for t in checkpoint.tensors} == theirs
+    assert [t.name for t in checkpoint.tensors] == list(model.state_dict())
+    assert [t.bytes for t in checkpoint.tensors] == [t.nbytes for t in model.state_dict().values()]
+    assert checkpoint.format == "distributed state_dict"
+    assert not checkpoint.foreign
+    files = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert checkpoint.size == pytest.approx(files, rel=0.01)
+
+
+def test_a_training_state(tmp_path: Path) -> None:
+    model, optimizer = trained()
+    state = {
+        "model": model.state_dict(),
+        "optim": optimizer.state_dict(),
+        "epoch": 3,
+        "ema": model.state_dict(),
+    }
+    theirs = save(state, tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    ours = {f"model.{t.name}": (t.shape, f"torch.{t.dtype}") for t in checkpoint.tensors}
+    assert ours == {name: head for name, head in theirs.items() if name.startswith("model.")}
+    assert (checkpoint.key, checkpoint.choices) == ("model", ("model", "ema"))
+    passed = {entry.key: entry.what for entry in checkpoint.skipped}
+    assert passed["optim"].startswith("12 tensors, ")
+    assert "epoch" in passed
+    assert len(open_checkpoint(tmp_path, key="ema").tensors) == len(checkpoint.tensors)
+
+
+def test_the_sanity_step_says_how_to_join_the_pieces(tmp_path: Path) -> None:
+    save(dict(trained()[0].state_dict()), tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    with pytest.raises(CheckpointError, match=r"in pieces.*dcp_to_torch"), open_weights(checkpoint):
+        pass
+
+
+def test_other_files_called_metadata(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / ".metadata").write_bytes(pickle.dumps({"not": "ours"}))
+    assert [tensor.name for tensor in open_checkpoint(tmp_path).tensors] == ["a"]
+
+
+def test_a_damaged_one_hides_nothing_else(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
+    (tmp_path / ".metadata").write_bytes(b"nothing")
+    assert [tensor.name for tensor in open_checkpoint(tmp_path).tensors] == ["a"]
+
+
+def test_over_a_network(tmp_path: Path) -> None:
+    import fsspec
+
+    save(dict(trained()[0].state_dict()), tmp_path)
+    files = fsspec.filesystem("memory")
+    files.put(str(tmp_path), "/dcp", recursive=True)
+    assert open_checkpoint("memory://dcp").tensors == open_checkpoint(tmp_path).tensors
+    files.rm("/dcp", recursive=True)
+
+
+def test_damaged(tmp_path: Path) -> None:
+    save(dict(trained()[0].state_dict()), tmp_path)
+    content = (tmp_path / ".metadata").read_bytes()
+    for cut in range(1, len(content), 50):
+        (tmp_path / ".metadata").write_bytes(content[:cut])
+        with pytest.raises(CheckpointError):
+            open_checkpoint(tmp_path)
+    for at in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[at] ^= 0x15
+        (tmp_path / ".metadata").write_bytes(changed)
+        try:
+            open_checkpoint(tmp_path)
+        except CheckpointError as error:
+            assert str(error).isprintable()

@@ -1,0 +1,460 @@
+"""The sanity step on tiny models, each built around one cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.checkpoint import checkpoint
+
+from freezetui.config.schema import FreezeConfig
+from freezetui.engine.check import check as whole_check
+from freezetui.engine.check import check_model
+from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.errors import ModelError
+from freezetui.freeze.rules import Rule
+from freezetui.sanity.protocol import CheckRequest
+from freezetui.sanity.report import SanityReport
+
+
+class Net(nn.Module):
+    """body -> head; the tests freeze the body."""
+
+    def __init__(self, body: nn.Module | None = None, head: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4) if body is None else body
+        self.head = nn.Linear(4, 3) if head is None else head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+def floats(step: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    return (torch.randn(8, 4, generator=torch.Generator().manual_seed(step)),), {}
+
+
+def tokens(step: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    return (torch.arange(8) % 5,), {}
+
+
+def check(
+    model: nn.Module,
+    batch: Callable[..., object] | None = floats,
+    freeze: tuple[str, ...] = ("body",),
+    norms: str = "freeze",
+    **options: object,
+) -> SanityReport:
+    under_test = ModelUnderTest(model, batch, torch.device("cpu"), reason="" if batch else "for the test")
+    config = FreezeConfig(rules=tuple(Rule("freeze", p) for p in freeze), norm_statistics=norms)
+    return check_model(under_test, config, **options)
+
+
+def codes(report: SanityReport) -> dict[str, tuple[str, ...]]:
+    return {finding.code: finding.tensors for finding in report.findings}
+
+
+def body_with(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 4), *layers)
+
+
+def test_a_freeze_that_holds() -> None:
+    seen = []
+    report = check(Net(body_with(nn.BatchNorm1d(4), nn.Dropout())), progress=seen.append)
+    assert (report.verdict, report.exit_code) == ("held", 0)
+    assert (report.frozen.tensors, report.frozen.held, report.frozen.unproven) == (4, 4, ())
+    assert (report.trainable.tensors, report.trainable.moved) == (2, 2)
+    assert (report.buffers.tensors, report.buffers.held) == (3, 3)
+    assert len(report.losses) == report.steps == 3
+    assert set(report.gradients) == {"head.weight", "head.bias"}
+    assert report.cost is not None
+    assert 0 < report.cost.memory_bytes < report.cost.control_memory_bytes
+    assert [(e.phase, e.done) for e in seen] == [
+        *(("step", i) for i in range(3)),
+        *(("control", i) for i in range(3)),
+        ("compare", 3),
+    ]
+
+
+class OwnTrain(nn.Module):
+    """Its own train() puts the norm back into train mode, past the norm's own train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        self.norm.training = mode
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.linear(x))
+
+
+class Clipped(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data.mul_(0.9)
+        return super().forward(x)
+
+
+class BackwardWriter(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x.requires_grad_())
+        out.register_hook(self.shrink)
+        return out
+
+    def shrink(self, grad: Tensor) -> None:
+        self.weight.data.mul_(0.9)
+
+
+class Unfreezer(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.requires_grad_(True)
+        return super().forward(x)
+
+
+class LeavesGradients(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.grad = torch.ones_like(self.weight)
+        return super().forward(x)
+
+
+class Overlapping(nn.Module):
+    """Two parameters of different shape on one memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = torch.randn(6, 4)
+        self.body = nn.Linear(4, 4, bias=False)
+        self.head = nn.Linear(4, 6, bias=False)
+        self.body.weight, self.head.weight = nn.Parameter(memory[:4]), nn.Parameter(memory)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+MOVED = {
+    "M5": (Net(nn.Embedding(5, 4, max_norm=0.5)), tokens, "body.weight", "max_norm"),
+    "M8": (Net(Clipped(4, 4)), floats, "body.weight", "in its forward"),
+    "M8 backward": (Net(BackwardWriter(4, 4)), floats, "body.weight", "in its backward"),
+    "F6": (Net(Unfreezer(4, 4)), floats, "body.weight", "requires_grad"),
+    "M10": (Net(LeavesGradients(4, 4)), floats, "body.weight", ".grad"),
+    "M17": (Overlapping(), floats, "body.weight", "shares its memory"),
+}
+
+
+@pytest.mark.parametrize("cause", MOVED)
+def test_frozen_and_moved(cause: str) -> None:
+    model, batch, name, words = MOVED[cause]
+    report = check(model, batch)
+    assert (report.verdict, report.exit_code) == ("moved", 1)
+    assert report.frozen.moved == (name,)
+    assert report.frozen.held == report.frozen.tensors - 1
+    finding = report.findings[0]
+    assert (finding.severity, finding.code, finding.tensors) == ("error", cause.split()[0], (name,))
+    assert words in finding.message and finding.fix
+
+
+STATISTICS = {
+    "M1": (nn.BatchNorm1d(4), 3),
+    "M3": (nn.BatchNorm1d(4, momentum=0.0), 1),
+    "M4": (
+        nn.Sequential(
+            nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, affine=True, track_running_stats=True), nn.Flatten()
+        ),
+        2,
+    ),
+    "M6": (spectral_norm(nn.Linear(4, 4)), 2),
+}
+
+
+@pytest.mark.parametrize("cause", STATISTICS)
+def test_statistics_of_frozen_norms_hold_or_drift_as_the_config_says(cause: str) -> None:
+    norm, drifting = STATISTICS[cause]
+    report = check(Net(body_with(norm)), norms="freeze")
+    assert (report.verdict, report.buffers.drifted) == ("held", ())
+    report = check(Net(body_with(norm)), norms="update")
+    assert report.verdict == "held"
+    assert len(report.buffers.drifted) == drifting
+    assert codes(report)[cause] == report.buffers.drifted
+    assert all(finding.severity == "note" for finding in report.findings if finding.code == cause)
+
+
+def test_a_norm_put_back_into_train_mode_breaks_the_promise() -> None:
+    report = check(Net(OwnTrain()))
+    assert (report.verdict, report.findings[0].code) == ("moved", "M2")
+    assert report.frozen.moved == ()
+    assert "body.norm.running_mean" in report.buffers.drifted
+
+
+class Codebook(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.register_buffer("usage", torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.usage = self.usage + 1  # a new tensor under the old name
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "code", "buffer"),
+    [
+        (Codebook(), "M8", "body.1.usage"),
+        (FakeQuantize(MovingAverageMinMaxObserver), "M7", "body.1.activation_post_process.min_val"),
+    ],
+    ids=["own buffer", "observer"],
+)
+def test_other_buffers_under_frozen_modules_are_a_warning(layer: nn.Module, code: str, buffer: str) -> None:
+    report = check(Net(body_with(layer)))
+    assert buffer in codes(report)[code]
+    assert report.verdict == "held"
+
+
+class Unused(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.spare = nn.Linear(4, 4)
+
+
+class Detached(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(4, 3)
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + self.inner(x).detach())
+
+
+class Coarse(nn.Module):
+    """A weight in bfloat16 with a small gradient."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.linear = nn.Linear(4, 3)
+        self.scale = nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) + self.share * self.scale.float()
+
+
+STILL = {
+    "unused": (Unused(), "S3", "head.spare.weight", "no gradient"),
+    "detached": (Detached(), "S3", "head.inner.weight", "no gradient"),
+    "precision": (Coarse(1e-4), "S4", "head.scale", "update below the precision"),
+    "noise": (Coarse(1e-9), "S3", "head.scale", "gradient near zero"),
+}
+
+
+@pytest.mark.parametrize("case", STILL)
+def test_trainable_and_still(case: str) -> None:
+    head, code, name, reason = STILL[case]
+    report = check(Net(head=head))
+    assert {still.name: still.reason for still in report.trainable.still}[name] == reason
+    assert name in codes(report)[code]
+    assert report.verdict == "held"
+
+
+def test_a_zero_gradient_is_told_from_none() -> None:
+    """Where decay cannot move the weight either: it is zero."""
+
+    class Gate(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.gate = nn.Parameter(torch.zeros(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + torch.relu(self.gate - 1)
+
+    report = check(Net(head=Gate()))
+    assert [(s.name, s.reason) for s in report.trainable.still] == [("head.gate", "zero gradient")]
+
+
+class Reentrant(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.inner, x, use_reentrant=True)
+
+
+class Residual(nn.Module):
+    """A frozen first layer feeds a re-entrant checkpoint, and a head beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.block, self.head = nn.Linear(4, 4), Reentrant(), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x)
+        return self.block(x) + self.head(x)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_reentrant_checkpointing_cuts_gradients_off() -> None:
+    report = check(Residual())
+    assert codes(report)["S6"] == ("block.inner.weight", "block.inner.bias")
+
+
+def test_everything_frozen() -> None:
+    report = check(Net(), freeze=("**",))
+    assert (report.verdict, report.exit_code) == ("inconclusive", 3)
+    assert set(codes(report)) == {"S8"}
+    assert report.frozen.held == 4
+
+
+def test_nothing_frozen() -> None:
+    report = check(Net(), freeze=())
+    assert report.verdict == "inconclusive"
+    assert set(codes(report)) == {"N5"}
+    assert report.cost is None
+
+
+def test_what_would_not_have_moved_proves_nothing() -> None:
+    body = nn.Linear(4, 4)
+    body.spare = nn.Linear(4, 4)
+    report = check(Net(body))
+    assert report.verdict == "held"
+    assert report.frozen.unproven == codes(report)["N6"] == ("body.spare.weight", "body.spare.bias")
+    report = check(Net(body), freeze=("body.spare",))
+    assert report.verdict == "inconclusive"
+
+
+def test_without_a_control_run_nothing_is_called_unproven() -> None:
+    report = check(Net(head=Unused()), freeze=("head.spare",), control=False)
+    assert (report.verdict, report.frozen.unproven, report.cost) == ("held", (), None)
+
+
+def test_a_tie_counts_once_under_its_first_name() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.mid = nn.Embedding(5, 4), nn.Linear(4, 4)
+            self.out = nn.Linear(4, 5, bias=False)
+            self.out.weight = self.embed.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.out(self.mid(self.embed(x)))
+
+    report = check(Tied(), tokens, freeze=("out",))
+    assert (report.verdict, report.frozen.tensors, report.trainable.tensors) == ("held", 1, 2)
+
+
+def test_without_a_forward_only_the_optimizer_is_checked() -> None:
+    report = check(Net(), batch=None)
+    assert (report.verdict, report.forward, report.losses) == ("inconclusive", False, ())
+    assert (report.frozen.held, report.trainable.moved) == (2, 2)
+    assert "N1" in codes(report)
+
+
+def test_flags_that_are_no_flags_are_named() -> None:
+    model = Net()
+    model.head.weight.require_grad = False
+    model.head.requires_grad = False
+    model.body.weight.requires_grad_(False)
+    found = codes(check(model))
+    assert found["F1"] == ("head.weight",)
+    assert found["F2"] == ("head",)
+    assert found["N2"] == ("body.weight",)
+
+
+def test_a_loss_that_is_no_number_proves_nothing() -> None:
+    class Log(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * float("nan")
+
+    report = check(Net(head=Log(4, 3)))
+    assert report.verdict == "inconclusive"
+    assert "N4" in codes(report)
+
+
+def test_a_model_that_cannot_train_as_a_whole_is_checked_without_control() -> None:
+    class InPlace(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).exp().mul_(2)
+
+    report = check(Net(InPlace(4, 4)))
+    assert report.verdict == "held"
+    assert "N3" in codes(report)
+
+
+def test_an_error_of_the_models_own_code_is_one_line() -> None:
+    class Raises(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            raise ValueError("two\n\x1b[31mlines")
+
+    with pytest.raises(
+        ModelError, match=r"own forward raised ValueError: two lines\. Raised at .*test_step.py"
+    ):
+        check(Net(head=Raises(4, 3)))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1)),
+        nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3, elementwise_affine=False)),
+        nn.Linear(4, 3, dtype=torch.complex64),
+        nn.Sequential(nn.EmbeddingBag(9, 3, sparse=True)),
+    ],
+    ids=["softmax", "normalised", "complex", "sparse gradient"],
+)
+def test_no_false_alarm_on_unusual_outputs_and_gradients(head: nn.Module) -> None:
+    class Cast(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.body(x)
+            if isinstance(head, nn.Linear):
+                return self.head(x.to(torch.complex64))
+            if isinstance(head[0], nn.EmbeddingBag):
+                return torch.cat([x, self.head(torch.arange(8).reshape(8, 1))], 1)
+            return self.head(x)
+
+    report = check(Cast(head=head))
+    assert (report.verdict, report.trainable.still) == ("held", ())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_dtypes(dtype: torch.dtype) -> None:
+    report = check(Net().to(dtype), lambda step: ((floats(step)[0][0].to(dtype),), {}))
+    assert (report.verdict, report.trainable.moved) == ("held", 2)
+
+
+def test_many_steps_stay_finite() -> None:
+    deep = nn.Sequential(*(layer for _ in range(8) for layer in (nn.Linear(4, 4), nn.ReLU())))
+    report = check(Net(head=deep), steps=60, control=False)
+    assert "N4" not in codes(report)
+    assert max(map(abs, report.losses)) < 1e3
+
+
+def test_what_the_model_ties_and_the_file_does_not_is_no_hold(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.ones(4, 4), "b.weight": torch.ones(4, 4)}, tmp_path / "copies.pth")
+    (tmp_path / "tied.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    model = nn.ModuleDict({'a': nn.Linear(4, 4, bias=False), 'b': nn.Linear(4, 4, bias=False)})\n"
+        "    model.b.weight = model.a.weight\n"
+        "    model.forward = lambda x: model.b(model.a(x))\n"
+        "    return model\n".replace("model.a", "model['a']").replace("model.b", "model['b']")
+    )
+    asked = CheckRequest(
+        checkpoint=str(tmp_path / "copies.pth"),
+        architecture=f"{tmp_path / 'tied.py'}:build",
+        input=(4,),
+        device="cpu",
+        rules=(Rule("freeze", "**"), Rule("train", "b")),
+    )
+    report = whole_check(asked)
+    assert report.verdict == "moved"
+    assert report.frozen.moved == ("a.weight",)
+    assert [f.tensors for f in report.findings if f.code == "M17"] == [("a.weight", "b.weight")]
+    report = whole_check(msgspec.structs.replace(asked, rules=(Rule("freeze", "a"),)))
+    assert report.verdict == "inconclusive"
+    assert "M17" in {finding.code for finding in report.findings}

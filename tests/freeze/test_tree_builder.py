@@ -1,0 +1,60 @@
+"""The flat tree of names whose blocks repeat, against one built node by node."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezetui.freeze.tree_builder import preorder
+
+leaves = st.lists(st.sampled_from(["weight", "bias", "w1.weight", "w2.weight", "0.a", "10.a"]), unique=True)
+
+
+@st.composite
+def repeating(draw: st.DrawFn) -> list[str]:
+    """Blocks in blocks, alike but for a few, grouped as a model lists them."""
+    inner, outer = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    block = draw(leaves.filter(bool))
+    odd = draw(st.sets(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=2))
+    names = []
+    for i in range(outer):
+        names += [f"layers.{i}.norm.weight"] if draw(st.booleans()) else []
+        for j in range(inner):
+            names += [f"layers.{i}.experts.{j}.{leaf}" for leaf in (block[:1] if (i, j) in odd else block)]
+    return _grouped([*names, "head.weight"])
+
+
+def _grouped(names: list[str]) -> list[str]:
+    """Sorted by characters a module's names stand together, whatever they are."""
+    return sorted(set(names))
+
+
+@given(repeating())
+def test_equal_blocks_are_laid_out_as_any_others(names):
+    tree = preorder(names, "root")
+    assert tree is not None
+    paths = ["root"]
+    for name in names:
+        segments = name.split(".")
+        paths += [
+            path
+            for path in (".".join(segments[: depth + 1]) for depth in range(len(segments)))
+            if path not in paths
+        ]
+    assert tree.names == [path.rpartition(".")[2] for path in paths]
+    assert list(tree.depths) == [0, *(path.count(".") + 1 for path in paths[1:])]
+    assert list(tree.parents) == [
+        -1,
+        *(max(paths.index(p.rpartition(".")[0] or "root"), 0) for p in paths[1:]),
+    ]
+    below = [[p for p in paths if p == path or p.startswith(path + ".")] for path in paths[1:]]
+    assert list(tree.end) == [len(paths), *(i + len(found) for i, found in enumerate(below, start=1))]
+    assert [bool(leaf) for leaf in tree.leaf] == [path in names for path in paths]
+    assert [paths[node] for node in tree.position] == names
+    counts = [sum(tree.leaf[:node]) for node in range(len(paths) + 1)]
+    assert list(tree.first) == counts
+
+
+def test_a_module_that_comes_up_again_is_told():
+    assert preorder(["a.x", "b.x", "a.y"], "root") is None
+    assert preorder(["a.b.x", "a.c.x", "a.b.y"], "root") is None

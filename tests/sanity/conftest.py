@@ -1,8 +1,0 @@
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True)
-def _one_thread_and_a_seed() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)

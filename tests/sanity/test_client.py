@@ -1,0 +1,252 @@
+"""The engine as a real process: fed, killed and starved."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+from torch import nn
+
+from freezetui.errors import EngineError
+from freezetui.freeze.rules import Rule
+from freezetui.sanity.client import Engine, run_check
+from freezetui.sanity.protocol import CheckRequest, Finished, Progress
+from freezetui.text import plain_lines
+
+SOUND = """
+    import os, sys
+    import torch
+    from torch import nn
+
+    class Loud(nn.Linear):
+        def forward(self, x):
+            print("hello from forward")
+            print("hello from stderr", file=sys.stderr)
+            os.write(1, b'{"type":"finished"}\\n')
+            return super().forward(x)
+
+    def build():
+        print("hello from build", sys.stdin.read())
+        return Loud(4, 3)
+"""
+
+BAD = """
+    import ctypes, os, sys, threading, time
+
+    def exits():
+        os._exit(7)
+
+    def segfaults():
+        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+        ctypes.string_at(0)
+
+    def killed():
+        os.kill(os.getpid(), 9)
+
+    def sleeps():
+        time.sleep(600)
+
+    def forks():
+        if os.fork() == 0:
+            time.sleep(600)
+        print("last words", flush=True)
+        os._exit(3)
+
+    def hoards():
+        return [bytearray(2**62)]
+
+    def raises():
+        raise KeyError("\\033[31mred\\033[0m\\nline")
+
+    def quits():
+        sys.exit("enough")
+"""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("engine")
+    torch.save(nn.Linear(4, 3).state_dict(), folder / "linear.pth")
+    (folder / "sound.py").write_text(textwrap.dedent(SOUND))
+    (folder / "bad.py").write_text(textwrap.dedent(BAD))
+    return folder
+
+
+def request(files: Path, factory: str = "", **changes: object) -> CheckRequest:
+    changes = {"rules": (Rule("freeze", "bias"),), "device": "cpu", **changes}
+    architecture = str(files / factory) if factory else ""
+    return CheckRequest(checkpoint=str(files / "linear.pth"), architecture=architecture, **changes)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_prints_of_the_models_code_reach_the_log_and_not_the_channel(files: Path) -> None:
+    with Engine(request(files, "sound.py:build", input=(4,), steps=2)) as engine:
+        *progress, last = engine.events()
+        log = "\n".join(engine.log_tail(1000))
+    assert isinstance(last, Finished)
+    report = last.report
+    assert (report.verdict, report.forward, report.steps) == ("held", True, 2)
+    assert (report.frozen.held, report.trainable.moved, report.input) == (1, 1, (4,))
+    assert report.architecture.endswith("sound.py:build")
+    assert all(isinstance(event, Progress) and event.text for event in progress)
+    assert [e.phase for e in progress] == [
+        *("import", "build", "input", "load"),
+        *("step", "step", "control", "control", "compare"),
+    ]
+    assert {"hello from build", "hello from forward", "hello from stderr"} <= set(log.split("\n"))
+
+
+def test_without_an_architecture_the_bare_tensors_are_checked(files: Path) -> None:
+    report = run_check(request(files))
+    assert (report.verdict, report.forward, report.architecture) == ("inconclusive", False, "")
+    assert (report.frozen.tensors, report.trainable.moved) == (1, 1)
+
+
+def test_a_loss_that_is_no_number_is_a_finding(files: Path) -> None:
+    state = nn.Linear(4, 3).state_dict()
+    state["weight"][0, 0] = float("nan")
+    torch.save(state, files / "nan.pth")
+    asked = request(files, "sound.py:build", input=(4,))
+    report = run_check(msgspec.structs.replace(asked, checkpoint=str(files / "nan.pth")))
+    assert report.verdict == "inconclusive"
+    assert report.losses == (None, None, None)
+    assert "N4" in {finding.code for finding in report.findings}
+
+
+ENDS = {
+    "exits": "exit code 7",
+    "segfaults": "signal 11.*Last in the log: File .*ctypes.*in string_at",
+    "killed": "signal 9.*memory",
+    "hoards": "MemoryError",
+    "raises": r"raised KeyError: .*red.*\. Raised at .*bad.py, line \d+, in raises\.",
+    "quits": r"raised SystemExit: enough\. Raised at .*bad.py, line \d+, in quits\.",
+    "forks": "exit code 3.*last words",
+}
+
+
+@pytest.mark.parametrize("factory", ENDS)
+def test_every_end_is_one_clear_line(files: Path, factory: str) -> None:
+    with pytest.raises(EngineError, match=ENDS[factory]) as caught:
+        run_check(request(files, f"bad.py:{factory}"), timeout=60)
+    assert "\n" not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_the_log_of_what_a_person_can_act_on_holds_no_traceback_of_ours(files: Path) -> None:
+    with Engine(request(files, "bad.py:nothing")) as engine:
+        with pytest.raises(EngineError, match=r"has no nothing\. It has exits, segfaults"):
+            list(engine.events())
+        assert engine.log_tail() == []
+    with Engine(request(files, "bad.py:raises")) as engine:
+        with pytest.raises(EngineError):
+            list(engine.events())
+        log = engine.log_tail()
+    assert log[0].startswith("Traceback")
+    assert "freezetui" not in "\n".join(log)
+
+
+def test_a_device_that_is_not_here_is_told_with_those_that_are(files: Path) -> None:
+    with pytest.raises(EngineError, match=r"no device cuda:99 here\. Here: auto, cpu"):
+        run_check(request(files, device="cuda:99"))
+
+
+def test_a_hang_ends_with_the_timeout(files: Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(EngineError, match="longer than 8 s"):
+        run_check(request(files, "bad.py:sleeps"), timeout=8)
+    assert time.monotonic() - started < 12
+
+
+def test_cancel_from_another_thread_ends_the_whole_group_at_once(files: Path) -> None:
+    with Engine(request(files, "bad.py:sleeps")) as engine:
+        events = engine.events()
+        next(events)
+        threading.Timer(0.2, engine.cancel).start()
+        started = time.monotonic()
+        assert all(isinstance(event, Progress) for event in events)
+        assert time.monotonic() - started < 5
+    assert not alive(engine._process.pid)
+
+
+def test_the_engine_ends_when_its_face_dies(files: Path) -> None:
+    face = f"""
+        import os, time
+        from freezetui.sanity.client import Engine
+        from freezetui.sanity.protocol import CheckRequest
+        engine = Engine(CheckRequest(checkpoint={str(files / "linear.pth")!r},
+                                     architecture={str(files / "bad.py") + ":sleeps"!r}))
+        for event in engine.events():
+            if event.phase == "build":
+                print(engine._process.pid, flush=True)
+    """
+    face_process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(face)], stdout=subprocess.PIPE)
+    assert face_process.stdout is not None
+    engine_pid = int(face_process.stdout.readline())
+    assert alive(engine_pid)
+    face_process.send_signal(signal.SIGKILL)
+    face_process.wait()
+    face_process.stdout.close()
+    deadline = time.monotonic() + 10
+    while alive(engine_pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(engine_pid)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"device": "cuda:99"}, "no device cuda:99"),
+        ({"rules": (Rule("freeze", "bais"),)}, "'bais' matches no parameter.*Closest: bias"),
+        ({"checkpoint": "/nowhere/x.pth"}, "/nowhere/x.pth"),
+        ({"architecture": "torchvision:resnet18"}, "does not fit"),
+    ],
+    ids=["device", "pattern", "file", "weights"],
+)
+def test_what_cannot_be_checked_is_told_as_the_face_would(files: Path, changes, message: str) -> None:
+    from msgspec.structs import replace
+
+    with pytest.raises(EngineError, match=message):
+        run_check(replace(request(files), **changes))
+
+
+def test_a_file_in_the_current_folder_shadows_nothing(files: Path, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    assert run_check(request(files)).frozen.held == 1
+
+
+def test_the_client_imports_no_torch() -> None:
+    code = (
+        "import sys, freezetui.sanity.client, freezetui.sanity.report;"
+        "print(sorted({'torch', 'numpy', 'textual', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a\x1b[1;31mred\x1b[0m\n\n\x07b\r\nc\td", ["ared", "b", "c   d"]),
+        ("\x1b]8;;http://x\x07link\x1b]8;;\x1b\\", ["link"]),
+        ("x\u202ey", ["xy"]),
+    ],
+)
+def test_foreign_text_loses_what_a_terminal_would_obey(text: str, lines: list[str]) -> None:
+    assert plain_lines(text) == lines

@@ -1,0 +1,143 @@
+"""The session: who decides what builds the model, and what is forgotten when that changes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from freezetui.config.paths import why_no_config
+from freezetui.config.schema import FreezeConfig
+from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
+from freezetui.session.session import Options, Session
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
+OTHER_MODEL = """\
+freezetui: 1
+model:
+  architecture: {architecture}
+  arguments: {{num_classes: 3}}
+  input: [1, 28, 28]
+  fingerprint: sha256:00
+rules:
+  - freeze: '**.bias'
+"""
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Callable[..., Session]:
+    """A session on a copy of a sample, with a config of this text beside it."""
+
+    def run(config: str = "", sample: str = "vgg_digits.pth", **options: object) -> Session:
+        source = Path(shutil.copy(SAMPLES / sample, tmp_path))
+        if config:
+            source.with_name(f"{source.stem}.freeze.yaml").write_text(config)
+        return Session(Options(str(source), **options))
+
+    return run
+
+
+def report() -> SanityReport:
+    return SanityReport(
+        verdict="held",
+        architecture="torchvision:vgg16",
+        device="cpu",
+        steps=3,
+        forward=True,
+        losses=(),
+        seconds=1.0,
+        frozen=FrozenPart(1, 1),
+        trainable=TrainablePart(1, 1),
+        buffers=BufferPart(0, 0),
+        findings=(),
+        input=(3, 32, 32),
+    )
+
+
+def test_a_config_made_for_another_model_tells_nothing_of_what_builds_this_one(opened):
+    session = opened(OTHER_MODEL.format(architecture="torchvision:resnet18"))
+    assert session.differences
+    assert session.architecture.spec == "torchvision:vgg16"
+    assert session.architecture.arguments == {"num_classes": 10}
+    assert session.architecture.input == ()
+    written = FreezeConfig.load(session.save()).model
+    assert (written.architecture, written.arguments) == ("torchvision:vgg16", {"num_classes": 10})
+
+
+def test_what_built_another_model_is_told_where_nothing_is_known_of_this_one(opened):
+    session = opened(OTHER_MODEL.format(architecture="pkg.mod:build"), sample="tiny_transformer.pth")
+    assert session.architecture.spec == ""
+    assert "that model was built by pkg.mod:build" in session.differences
+    assert FreezeConfig.load(session.save()).model.architecture == ""
+
+
+def test_a_config_with_a_rule_that_names_nothing_still_tells_what_builds_the_model(opened):
+    session = opened("freezetui: 1\nmodel: {architecture: 'pkg.mod:build'}\nrules:\n  - freeze: fc\n")
+    assert session.differences
+    assert session.architecture.spec == "pkg.mod:build"
+    assert not session.architecture.asked
+
+
+def test_the_command_line_wins_over_the_config(opened):
+    config = "freezetui: 1\nmodel: {architecture: 'pkg.mod:build', arguments: {a: 1, b: 2}, input: [4]}\n"
+    session = opened(config, arguments={"b": 3}, input=(5,))
+    assert session.architecture.spec == "pkg.mod:build"
+    assert session.architecture.arguments == {"a": 1, "b": 3}
+    assert session.architecture.input == (5,)
+    session = opened(config, architecture="torchvision:vgg16", arguments={"b": 3})
+    assert session.architecture.arguments == {"b": 3}
+    assert session.architecture.asked
+
+
+def test_another_architecture_forgets_the_report_the_arguments_and_the_input(opened):
+    session = opened()
+    session.checked(report(), session.plan.trains())
+    assert session.architecture.input == (3, 32, 32)
+    session.name_architecture("pkg.mod:build")
+    assert session.report is None
+    assert session.architecture.arguments == {}
+    assert session.architecture.input == ()
+    assert not session.request().bare
+
+
+def test_no_architecture_is_a_choice_too(opened):
+    session = opened()
+    session.name_architecture("")
+    assert session.request().bare
+    assert session.request().architecture == ""
+
+
+def test_a_config_that_somebody_else_has_written_is_not_written_over_unasked(opened):
+    session = opened()
+    session.plan.set([session.tree.span(1)], False)
+    path = session.save()
+    assert session.why_not_write(path) == ""
+    path.write_text(path.read_text() + "# mine\n")
+    assert session.changed_on_disk
+    assert "changed on disk" in session.why_not_write(path)
+    session.save()
+    assert session.why_not_write(path) == ""
+    path.unlink()
+    assert session.why_not_write(path) == ""
+
+
+def test_another_architecture_is_unsaved_until_it_is_saved(opened):
+    session = opened()
+    session.name_architecture("torchvision:vgg11")
+    assert session.unsaved
+    session.save()
+    assert not session.unsaved
+    session.name_architecture("")
+    assert not session.unsaved
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("", "empty"), (".", "folder"), ("a.txt", "end in"), (".json", "end in"), ("no/a.yaml", "no folder")],
+)
+def test_names_that_cannot_be_saved_under_are_refused_at_once(name, why, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert why in why_no_config(name)
+    assert why_no_config("a.freeze.yaml") == ""

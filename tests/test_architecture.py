@@ -1,0 +1,92 @@
+"""The house stands: who imports whom, who never loads torch, what every file looks like."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from freezetui import __version__
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src" / "freezetui").rglob("*.py"))
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that a statement loads in a fresh process."""
+    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(result.stdout.split())
+
+
+def test_import_linter_contracts_hold():
+    lint = Path(sys.executable).with_name("lint-imports")
+    result = subprocess.run([lint], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("modules", "never"),
+    [
+        ("freezetui", {"torch", "textual", "rich", "click", "numpy", "msgspec"}),
+        ("freezetui.cli.main", {"torch", "textual", "numpy", "msgspec"}),
+        (
+            "freezetui.checkpoint.open, freezetui.checkpoint.state_dict.assemble",
+            {"torch", "textual", "rich", "numpy", "zipfile"},
+        ),
+        (
+            "freezetui.config.sync, freezetui.freeze.presets",
+            {"torch", "textual", "rich", "numpy", "ruamel"},
+        ),
+        (
+            "freezetui.session.session, freezetui.formatting.tree, freezetui.formatting.report",
+            {"torch", "textual", "rich", "numpy"},
+        ),
+        (
+            "freezetui.sanity.client, freezetui.recognition.catalog",
+            {"torch", "torchvision", "textual", "numpy"},
+        ),
+        ("freezetui.tui.app", {"torch", "torchvision", "numpy", "ruamel", "safetensors"}),
+        ("freezetui.engine.main, freezetui.engine.check, freezetui.training.config", {"textual"}),
+        ("freezetui.models.build", {"textual", "torchvision"}),
+    ],
+)
+def test_nothing_is_loaded_before_it_is_needed(modules, never):
+    assert not loaded_by(f"import {modules}") & never
+
+
+def test_opening_and_showing_a_checkpoint_never_loads_torch():
+    sample = ROOT / "sample_ckpts" / "vgg_digits.pth"
+    loaded = loaded_by(
+        "from freezetui.session.session import Options, Session; "
+        f"Session(Options(source={str(sample)!r})).written()"
+    )
+    assert not loaded & {"torch", "numpy", "textual"}
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.relative_to(ROOT / "src").as_posix())
+def test_every_public_thing_says_what_it_is_and_no_file_is_long(source):
+    text = source.read_text("utf-8")
+    assert len(text.splitlines()) <= 300
+    module = ast.parse(text)
+    assert ast.get_docstring(module) is not None
+    for parent in (module, *(node for node in module.body if isinstance(node, ast.ClassDef))):
+        if isinstance(parent, ast.ClassDef) and parent.name.startswith("_"):
+            continue
+        for node in parent.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                overload = {"overload", "override"} & {ast.unparse(d) for d in node.decorator_list}
+                if not node.name.startswith("_") and not overload:
+                    assert ast.get_docstring(node), f"{node.name}, line {node.lineno}"
+
+
+def test_the_version_is_one():
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None and version[1] == __version__
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
