@@ -41,8 +41,8 @@ def write_model_line(spec: ModelSpec) -> str:
     import shlex
 
     words = [spec.architecture] if spec.architecture else []
-    # One word per option: a value may begin with a dash.
-    words += [f"--arg={name}={_value_text(value)}" for name, value in spec.arguments.items()]
+    for name, value in spec.arguments.items():
+        words += ["--arg", f"{name}={_value_text(value)}"]
     if spec.input:
         words += ["--input", ",".join(map(str, spec.input))]
     return shlex.join(words)

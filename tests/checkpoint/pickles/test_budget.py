@@ -55,7 +55,9 @@ def read_in_a_process(path: Path, base: int) -> tuple[str, int]:
     """What came of it, and the bytes by which memory grew; `base` is what is allowed beside the share."""
     code = (
         "import re, sys\n"
-        "from freezetui.checkpoint.formats import reader, torch_zip\nfrom freezetui.checkpoint.pickles import budget\nfrom freezetui.checkpoint.state_dict import assemble\n"
+        "from freezetui.checkpoint.formats import reader, torch_zip\n"
+        "from freezetui.checkpoint.pickles import budget\n"
+        "from freezetui.checkpoint.state_dict import assemble\n"
         "from freezetui.checkpoint.open import open_checkpoint\n"
         "from freezetui.errors import CheckpointError\n"
         "budget._BASE_BYTES = int(sys.argv[2])\n"

@@ -67,9 +67,9 @@ def test_sparse(write: Write, layout: torch.layout, dtype: torch.dtype, containe
     tensor, parameter = checkpoint.tensors
     assert (tensor.shape, f"torch.{tensor.dtype}") == (tuple(value.shape), str(dtype))
     assert (tensor.elements, tensor.bytes) == (value.numel(), nbytes)
-    assert tensor.stored is not None and f"torch.{tensor.stored.what}" == str(layout)
+    assert tensor.packing is not None and f"torch.{tensor.packing.what}" == str(layout)
     assert (parameter.requires_grad, parameter.kind, parameter.fixed) == (True, "parameter", "")
-    with pytest.raises(ModelError, match=f"w is no block of numbers .* kind {tensor.stored.what}"):
+    with pytest.raises(ModelError, match=f"w is no block of numbers .* kind {tensor.packing.what}"):
         load_tensors(checkpoint)
 
 
@@ -96,7 +96,7 @@ def test_nested(write: Write, layout: torch.layout) -> None:
     for tensor in checkpoint.tensors[:2]:
         assert (tensor.shape, tensor.dtype) == (tuple(value.values().shape), "float32")
         assert (tensor.elements, tensor.bytes) == (value.numel(), value.nbytes)
-        assert tensor.stored is not None and tensor.stored.what == "nested"
+        assert tensor.packing is not None and tensor.packing.what == "nested"
     assert [t.requires_grad for t in checkpoint.tensors] == [None, True, None]
     assert not checkpoint.warnings
 
@@ -409,7 +409,7 @@ def test_nonsense_in_place_of_any_argument_is_no_error() -> None:
         reader = TensorReader(BufferDetector(()))
         info = reader.info("w", value, live=choose.random() < 0.5)
         assert info.bytes >= 0 and info.elements >= 0 and isinstance(info.fixed, str)
-        assert info.dtype != "unknown" or info.stored is not None
+        assert info.dtype != "unknown" or info.packing is not None
         assert reader.nbytes(value) == (info.bytes if info.dtype != "unknown" else 0)
         pool = [*pool[:basic], *pool[basic:][-20:], value]
         read += 1
