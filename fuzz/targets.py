@@ -125,7 +125,7 @@ def attempt(target: str, data: bytes) -> str:
                 assert tensor.elements >= 0
                 assert tensor.bytes >= 0
                 assert isinstance(tensor.name, str)
-                _ = tensor.fixed
+                _ = tensor.untrainable_reason
             assert "".join(checkpoint.warnings).isprintable()
     assert time.monotonic() - started < MOST_SECONDS
     return refusal

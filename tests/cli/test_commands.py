@@ -94,8 +94,8 @@ def test_plan_takes_freeze_and_train_in_the_order_given(vgg):
     )
     assert result.returncode == 0
     shown = json.loads(freezetui("show", vgg, "--json").stdout)["tensors"]
-    trains = {tensor["name"] for tensor in shown if not tensor["frozen"]}
-    assert trains == {f"features.{i}.weight" for i in (24, 26, 28)} | {
+    mask = {tensor["name"] for tensor in shown if not tensor["frozen"]}
+    assert mask == {f"features.{i}.weight" for i in (24, 26, 28)} | {
         f"classifier.{i}.weight" for i in (0, 3, 6)
     }
     result = freezetui(

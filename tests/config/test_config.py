@@ -82,20 +82,20 @@ def test_saving_over_another_config_leaves_just_the_new_one(folder, first, secon
 
 @given(choices())
 def test_a_choice_survives_being_written_and_read(choice):
-    tree, trains = choice
-    config = config_from_plan(FreezePlan(tree, trains), ModelSection())
+    tree, mask = choice
+    config = config_from_plan(FreezePlan(tree, mask), ModelSection())
     reading = plan_from_config(config, tree)
-    assert agree(tree, reading.trains, trains)
+    assert agree(tree, reading.mask, mask)
     assert reading.differences == ()
 
 
 @given(choices(), st.randoms(use_true_random=False))
 def test_existing_rules_never_spoil_a_new_choice(choice, random):
-    tree, trains = choice
-    before = bytes(random.randint(0, 1) for _ in trains)
+    tree, mask = choice
+    before = bytes(random.randint(0, 1) for _ in mask)
     existing = config_from_plan(FreezePlan(tree, before), ModelSection())
-    config = config_from_plan(FreezePlan(tree, trains), ModelSection(), existing)
-    assert agree(tree, resolve(config.rules, tree, config.default), trains)
+    config = config_from_plan(FreezePlan(tree, mask), ModelSection(), existing)
+    assert agree(tree, resolve(config.rules, tree, config.default), mask)
 
 
 WRITTEN = """\

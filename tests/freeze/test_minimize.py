@@ -16,16 +16,16 @@ from support.strategies import agree, choices
 
 @given(choices())
 def test_the_rules_give_back_exactly_the_choice(choice):
-    tree, trains = choice
-    default, rules = choose_rules(tree, trains)
-    assert agree(tree, resolve(rules, tree, default), trains)
+    tree, mask = choice
+    default, rules = choose_rules(tree, mask)
+    assert agree(tree, resolve(rules, tree, default), mask)
 
 
 @given(choices(), st.randoms(use_true_random=False))
 def test_added_rules_turn_any_base_into_the_choice(choice, random):
-    tree, trains = choice
-    base = bytes(random.randint(0, 1) for _ in trains)
-    assert agree(tree, overlay(added_rules(tree, trains, base), tree, bytearray(base)), trains)
+    tree, mask = choice
+    base = bytes(random.randint(0, 1) for _ in mask)
+    assert agree(tree, overlay(added_rules(tree, mask, base), tree, bytearray(base)), mask)
 
 
 @st.composite
@@ -41,39 +41,39 @@ def small_choices(draw: st.DrawFn) -> tuple[ParamTree, bytes]:
 @settings(max_examples=60)
 @given(small_choices(), st.integers(0, 1))
 def test_no_smaller_set_of_subtree_rules_says_the_same(choice, start):
-    tree, trains = choice
-    base = bytes([start]) * len(trains)
-    rules = cover(tree, trains, base)
-    assert agree(tree, overlay(rules, tree, bytearray(base)), trains)
+    tree, mask = choice
+    base = bytes([start]) * len(mask)
+    rules = cover(tree, mask, base)
+    assert agree(tree, overlay(rules, tree, bytearray(base)), mask)
     for fewer in combinations(range(len(tree)), len(rules) - 1) if rules else ():
         for values in product((0, 1), repeat=len(fewer)):
             got = bytearray(base)
             for node, value in zip(fewer, values, strict=True):
                 first, last = tree.span(node)
                 got[first:last] = bytes([value]) * (last - first)
-            assert not agree(tree, got, trains)
+            assert not agree(tree, got, mask)
 
 
 def test_rules_read_as_a_person_would_write_them():
     names = [f"features.{i}.{p}" for i in (0, 2, 5, 7, 24, 26, 28) for p in ("weight", "bias")]
     tree = ParamTree([TensorInfo(n, (1,), "float32", "parameter") for n in (*names, "classifier.weight")])
-    trains = resolve([Rule("freeze", "features"), Rule("train", "features.{24..28}")], tree)
-    assert choose_rules(tree, bytes(trains)) == ("train", (Rule("freeze", "features.{0..7}"),))
+    mask = resolve([Rule("freeze", "features"), Rule("train", "features.{24..28}")], tree)
+    assert choose_rules(tree, bytes(mask)) == ("train", (Rule("freeze", "features.{0..7}"),))
     biases = resolve([Rule("train", "**.bias")], tree, "freeze")
     assert choose_rules(tree, bytes(biases)) == ("freeze", (Rule("train", "features.{0..28}.bias"),))
 
 
 def test_a_range_never_spans_a_sibling_that_is_not_meant():
     tree = ParamTree([TensorInfo(f"layers.{i}.w", (1,), "float32") for i in range(6)])
-    trains = bytes([0, 0, 1, 0, 0, 0])
-    assert choose_rules(tree, trains) == ("freeze", (Rule("train", "layers.2"),))
+    mask = bytes([0, 0, 1, 0, 0, 0])
+    assert choose_rules(tree, mask) == ("freeze", (Rule("train", "layers.2"),))
     assert choose_rules(tree, bytes([0, 1, 0, 1, 1, 1]))[1] == (Rule("freeze", "layers.{0,2}"),)
 
 
 def test_ranges_have_no_largest_number():
     tree = ParamTree([TensorInfo(f"blocks.{i}.w", (1,), "float32") for i in range(0, 60_000, 3)])
-    trains = bytes(len(tree.tensors) - 1) + b"\1"
-    default, rules = choose_rules(tree, b"\1" + trains[1:])
+    mask = bytes(len(tree.tensors) - 1) + b"\1"
+    default, rules = choose_rules(tree, b"\1" + mask[1:])
     assert (default, rules) == ("freeze", (Rule("train", "blocks.{0,59997}"),))
     half = bytes(10_000) + b"\1" * 10_000
     default, rules = choose_rules(tree, half)
@@ -92,9 +92,9 @@ def test_a_hundred_thousand_tensors_are_covered_in_seconds():
             for k in "123"
         ]
     )
-    trains = resolve([Rule("freeze", "layers.{0..24}"), Rule("train", "**.w2")], tree)
+    mask = resolve([Rule("freeze", "layers.{0..24}"), Rule("train", "**.w2")], tree)
     started = time.perf_counter()
-    default, rules = choose_rules(tree, bytes(trains))
+    default, rules = choose_rules(tree, bytes(mask))
     assert time.perf_counter() - started < 15
     assert len(rules) <= 3
-    assert resolve(rules, tree, default) == trains
+    assert resolve(rules, tree, default) == mask

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freezetui.checkpoint.types import StorageKey, TensorInfo
-from freezetui.freeze.plan import FIXED, FROZEN, TRAINABLE, FreezePlan
+from freezetui.freeze.plan import FROZEN, TRAINABLE, UNTRAINABLE, FreezePlan
 from freezetui.freeze.rules import Rule, overlay
 from freezetui.freeze.tree import ParamTree
 from support.strategies import trees
@@ -28,7 +28,7 @@ def perform(plan: FreezePlan, edit: tuple[str, int, int]) -> None:
     size = len(plan.tree.tensors)
     start, stop = sorted((a % (size + 1), b % (size + 1)))
     if what == "replace":
-        new = bytearray(plan.trains())
+        new = bytearray(plan.mask())
         new[start:stop] = bytes(stop - start)
         for index, group in plan.tree.tie_groups.items():
             new[index] = new[group[0]]
@@ -66,7 +66,7 @@ def test_what_cannot_train_never_changes_and_ties_agree(tree, run):
         perform(plan, edit)
         assert (plan.version > version) == (bytes(plan.states) != before)
         for index, tensor in enumerate(tree.tensors):
-            assert (plan.states[index] == FIXED) == bool(tensor.fixed)
+            assert (plan.states[index] == UNTRAINABLE) == bool(tensor.untrainable_reason)
             states = {plan.states[i] for i in tree.tie_groups.get(index, (index,))}
             assert not {FROZEN, TRAINABLE} <= states
 
@@ -88,8 +88,8 @@ def test_totals_are_what_counting_one_by_one_gives(tree, run, data):
         assert tally.tensors == len(distinct)
         assert tally.elements == sum(t.elements for t in distinct.values())
         assert tally.bytes == sum(t.bytes for t in distinct.values())
-    states = {plan.states[i] for i in range(start, stop)} - {FIXED}
-    words = {frozenset(): "fixed", frozenset([FROZEN]): "frozen", frozenset([TRAINABLE]): "trainable"}
+    states = {plan.states[i] for i in range(start, stop)} - {UNTRAINABLE}
+    words = {frozenset(): "untrainable", frozenset([FROZEN]): "frozen", frozenset([TRAINABLE]): "trainable"}
     assert totals.state == words.get(frozenset(states), "mixed")
 
 
@@ -101,7 +101,11 @@ def test_totals_over_several_ranges_count_a_tied_tensor_once(tree, run, data):
     ends = sorted(data.draw(st.sets(st.integers(0, len(tree.tensors)))))
     spans = list(zip(ends[::2], ends[1::2], strict=False))
     totals = plan.totals_over(spans)
-    for value, tally in ((FROZEN, totals.frozen), (TRAINABLE, totals.trainable), (FIXED, totals.fixed)):
+    for value, tally in (
+        (FROZEN, totals.frozen),
+        (TRAINABLE, totals.trainable),
+        (UNTRAINABLE, totals.untrainable),
+    ):
         distinct = {}
         for index in (index for span in spans for index in range(*span)):
             if plan.states[index] == value:
@@ -127,13 +131,15 @@ def test_totals_of_an_irregular_choice_are_the_same_and_fast():
 
 @given(trees, st.binary(min_size=14, max_size=14))
 def test_tied_tensors_train_where_a_choice_names_one_of_them(tree, drawn):
-    trains = bytes(byte & 1 for byte in drawn[: len(tree.tensors)])
+    mask = bytes(byte & 1 for byte in drawn[: len(tree.tensors)])
     plan = FreezePlan(tree)
-    plan.replace(trains)
-    assert plan.states == FreezePlan(tree, trains).states
+    plan.replace(mask)
+    assert plan.states == FreezePlan(tree, mask).states
     for index, tensor in enumerate(tree.tensors):
         group = tree.tie_groups.get(index, (index,))
-        assert plan.states[index] == (FIXED if tensor.fixed else max(trains[i] for i in group))
+        assert plan.states[index] == (
+            UNTRAINABLE if tensor.untrainable_reason else max(mask[i] for i in group)
+        )
 
 
 @given(trees)
@@ -155,8 +161,8 @@ def test_a_file_in_which_all_tensors_are_one_takes_no_time():
     started = monotonic()
     assert plan.set([(i, i + 1) for i in range(0, 20_000, 2)], False) == 1
     assert plan.invert([(0, 20_000)]) == 1
-    trains = overlay([Rule("freeze", "l.{0..5000}.w")], tree, bytearray(b"\1" * 20_000))
-    assert not any(trains)
+    mask = overlay([Rule("freeze", "l.{0..5000}.w")], tree, bytearray(b"\1" * 20_000))
+    assert not any(mask)
     assert [index for index, _ in tree.groups_of(range(20_000))] == [0]
     assert tree.tied_to(0, 3) == [1, 2, 3]
     assert monotonic() - started < 5

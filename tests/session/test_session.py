@@ -93,7 +93,7 @@ def test_the_command_line_wins_over_the_config(opened):
 
 def test_another_architecture_forgets_the_report_the_arguments_and_the_input(opened):
     session = opened()
-    session.checked(report(), session.plan.trains())
+    session.checked(report(), session.plan.mask())
     assert session.architecture.input == (3, 32, 32)
     session.name_architecture("pkg.mod:build")
     assert session.report is None

@@ -33,14 +33,14 @@ trees = tensors().map(ParamTree)
 def choices(draw: st.DrawFn) -> tuple[ParamTree, bytes]:
     """A tree and a choice in which ties agree."""
     tree = draw(trees)
-    trains = bytearray(
+    mask = bytearray(
         draw(st.lists(st.integers(0, 1), min_size=len(tree.tensors), max_size=len(tree.tensors)))
     )
     for index, group in tree.tie_groups.items():
-        trains[index] = trains[group[0]]
-    return tree, bytes(trains)
+        mask[index] = mask[group[0]]
+    return tree, bytes(mask)
 
 
 def agree(tree: ParamTree, one: bytes | bytearray, other: bytes | bytearray) -> bool:
     """Whether two choices are equal wherever a tensor can train."""
-    return all(a == b or t.fixed for a, b, t in zip(one, other, tree.tensors, strict=True))
+    return all(a == b or t.untrainable_reason for a, b, t in zip(one, other, tree.tensors, strict=True))

@@ -110,13 +110,13 @@ async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, f
     async with opened(small, architecture=spec, device="cpu", timeout=8.0) as driver:
         driver.go("2")
         await driver.press("f")
-        choice = driver.session.plan.trains()
+        choice = driver.session.plan.mask()
         await driver.press("r")
         panel = driver.app.query_one(CheckPanel)
         await driver.until(lambda: said in headline(driver))
         await driver.until(lambda: not panel.running)
         assert driver.session.report is None
-        assert driver.session.plan.trains() == choice
+        assert driver.session.plan.mask() == choice
         await driver.press("s")
         await driver.until(lambda: not driver.session.unsaved)
 
@@ -273,11 +273,11 @@ async def test_saving_what_takes_long_shows_that_it_runs_and_can_be_given_up(ope
         # Not pressed by the pilot, which waits until nothing is busy any more.
         driver.app.simulate_key("s")
         await driver.until(lambda: "fewest rules" in driver.screen_text())
-        choice = driver.session.plan.trains()
+        choice = driver.session.plan.mask()
         driver.app.simulate_key("f")  # goes nowhere
         driver.app.simulate_key("escape")
         await driver.until(lambda: len(driver.app.screen_stack) == 1)
-        assert driver.session.plan.trains() == choice
+        assert driver.session.plan.mask() == choice
         assert driver.session.unsaved
         assert not list(tmp_path.glob("*.yaml"))
         driver.session.plan.undo()

@@ -42,15 +42,15 @@ async def test_f_t_a_i_act_on_line_and_model(opened):
 
 async def test_undo_and_redo(opened):
     async with opened() as driver:
-        start = driver.session.plan.trains()
+        start = driver.session.plan.mask()
         driver.go("features")
         await driver.press("f")
-        frozen = driver.session.plan.trains()
+        frozen = driver.session.plan.mask()
         await driver.press("a", "i")
         await driver.press("u", "u", "u")
-        assert driver.session.plan.trains() == start
+        assert driver.session.plan.mask() == start
         await driver.press("ctrl+r")
-        assert driver.session.plan.trains() == frozen
+        assert driver.session.plan.mask() == frozen
         await driver.press("u", "u")
         assert "nothing to undo" in driver.notices()
 
@@ -100,13 +100,13 @@ async def test_a_folded_family_toggles_all_its_blocks(opened):
 async def test_buffers_and_integers_say_why_they_cannot_train(opened):
     async with opened("shufflenet_digits.safetensors") as driver:
         driver.go("conv1.1.running_mean")
-        before = driver.session.plan.trains()
+        before = driver.session.plan.mask()
         await driver.press("space")
-        assert driver.session.plan.trains() == before
+        assert driver.session.plan.mask() == before
         assert "buffer" in driver.notices()
         driver.go("conv1.1.num_batches_tracked")
         await driver.press("f")
-        assert driver.session.plan.trains() == before
+        assert driver.session.plan.mask() == before
 
 
 async def test_presets(opened):
@@ -139,9 +139,9 @@ async def test_saving_writes_the_choice_and_opens_with_it_again(opened, sample):
         assert config.model.checkpoint == "vgg_digits.pth"
         assert config.model.architecture == "torchvision:vgg16"
         assert config.expect is not None and config.expect.frozen.tensors == 26
-        trains = driver.session.plan.trains()
+        mask = driver.session.plan.mask()
     async with opened(path) as driver:
-        assert driver.session.plan.trains() == trains
+        assert driver.session.plan.mask() == mask
         assert not driver.session.unsaved
         await driver.press("d")
         assert "Nothing has changed" in driver.screen_text()

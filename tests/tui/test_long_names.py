@@ -42,10 +42,10 @@ def test_chosen_and_saved(checkpoint: Path) -> None:
     assert {tensor.name for tensor in session.tree.tensors} == set(TENSORS)
     index = next(i for i, tensor in enumerate(session.tree.tensors) if tensor.name.endswith("bias"))
     session.plan.set([(index, index + 1)], False)
-    chosen = session.plan.trains()
+    chosen = session.plan.mask()
     path = session.save()
     assert FreezeConfig.load(path).rules[0].pattern == f"{DEEP}.b"
-    assert Session(Options(str(checkpoint))).plan.trains() == chosen
+    assert Session(Options(str(checkpoint))).plan.mask() == chosen
     lines = list(show_lines(session.checkpoint, session.plan, session.architecture.label))
     assert any("frozen" in line for line in lines)
 

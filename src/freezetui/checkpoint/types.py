@@ -105,12 +105,12 @@ class Packing(msgspec.Struct, frozen=True, gc=False):
         bytes: of all its parts in the file: a sparse tensor's indices and values, a subclass's inner tensors,
             the packed rows; of a nested tensor its values, of a meta tensor what it would take. Without the
             scales and zero points of torch's own quantized tensors, which torch does not count either.
-        fixed: why it cannot require grad, in a few words; "" where only the dtype decides.
+        untrainable_reason: why it cannot require grad, in a few words; "" where only the dtype decides.
     """
 
     what: str
     bytes: int
-    fixed: str = ""
+    untrainable_reason: str = ""
 
 
 class TensorInfo(msgspec.Struct, frozen=True, gc=False):
@@ -151,10 +151,10 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
         return math.prod(self.shape) * ITEMSIZE.get(self.dtype, 0)
 
     @property
-    def fixed(self) -> str:
+    def untrainable_reason(self) -> str:
         """Why this tensor cannot be toggled, in a few words; empty where it can."""
-        if self.packing is not None and self.packing.fixed:
-            return f"{self.packing.what}: {self.packing.fixed}"
+        if self.packing is not None and self.packing.untrainable_reason:
+            return f"{self.packing.what}: {self.packing.untrainable_reason}"
         if self.kind == "buffer":
             return "buffer: no gradient ever reaches it"
         if not can_require_grad(self.dtype):

@@ -137,7 +137,7 @@ def expect_of(totals: FreezeTotals) -> Expect:
 
 def fingerprint(tensors: Iterable[TensorInfo]) -> str:
     """ "sha256:..." over the sorted names and shapes of the parameters; buffers do not count."""
-    lines = sorted(f"{t.name}\t{'x'.join(map(str, t.shape))}" for t in tensors if not t.fixed)
+    lines = sorted(f"{t.name}\t{'x'.join(map(str, t.shape))}" for t in tensors if not t.untrainable_reason)
     import hashlib  # here, since OpenSSL takes its time and most who open a file save later
 
     return "sha256:" + hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()

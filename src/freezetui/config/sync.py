@@ -18,13 +18,13 @@ class ConfigMatch(NamedTuple):
     """A config read onto a model.
 
     Attributes:
-        trains: per tensor, 1 to train and 0 to freeze.
+        mask: per tensor, 1 to train and 0 to freeze.
         differences: how the model differs from the one the config was made for, one line each.
         complete: whether every rule named something.
         fits: whether names and shapes are those the config was made for, or it does not say which.
     """
 
-    trains: bytes
+    mask: bytes
     differences: tuple[str, ...]
     complete: bool
     fits: bool
@@ -32,21 +32,21 @@ class ConfigMatch(NamedTuple):
 
 def plan_from_config(config: FreezeConfig, tree: ParamTree) -> ConfigMatch:
     """What `config` selects in `tree`; a rule that names nothing here is skipped and told."""
-    trains = bytearray([config.default == "train"]) * len(tree.tensors)
+    mask = bytearray([config.default == "train"]) * len(tree.tensors)
     lost: list[str] = []
     for rule in config.rules:
         try:
-            overlay([rule], tree, trains)
+            overlay([rule], tree, mask)
         except PatternError as error:
             lost.append(f"{rule.action} {rule.pattern}: {error}")
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
     lines = [] if fits else ["it was made for a model with other names or shapes"]
-    lines += [*_counts_differ(config, tree, bytes(trains)), *lost]
-    return ConfigMatch(bytes(trains), tuple(lines), not lost, fits)
+    lines += [*_counts_differ(config, tree, bytes(mask)), *lost]
+    return ConfigMatch(bytes(mask), tuple(lines), not lost, fits)
 
 
-def _counts_differ(config: FreezeConfig, tree: ParamTree, trains: bytes) -> list[str]:
-    totals = FreezePlan(tree, trains).totals(0, len(tree.tensors))
+def _counts_differ(config: FreezeConfig, tree: ParamTree, mask: bytes) -> list[str]:
+    totals = FreezePlan(tree, mask).totals(0, len(tree.tensors))
     lines = []
     if config.expect is not None:
         for what, wanted, got in (
@@ -73,8 +73,8 @@ def config_from_plan(
         model: what it was chosen for; its fingerprint is filled in here.
         existing: what was saved before, for its rules, stages and norm statistics.
     """
-    tree, trains = plan.tree, plan.trains()
-    default, rules = _rules(tree, trains, existing)
+    tree, mask = plan.tree, plan.mask()
+    default, rules = _rules(tree, mask, existing)
     return msgspec.structs.replace(
         existing or FreezeConfig(),
         model=msgspec.structs.replace(model, fingerprint=fingerprint(tree.tensors)),
@@ -84,12 +84,12 @@ def config_from_plan(
     )
 
 
-def _rules(tree: ParamTree, trains: bytes, existing: FreezeConfig | None) -> tuple[Action, tuple[Rule, ...]]:
-    default, fresh = choose_rules(tree, trains)
+def _rules(tree: ParamTree, mask: bytes, existing: FreezeConfig | None) -> tuple[Action, tuple[Rule, ...]]:
+    default, fresh = choose_rules(tree, mask)
     if existing is None:
         return default, fresh
     reading = plan_from_config(existing, tree)
-    added = added_rules(tree, trains, reading.trains)
+    added = added_rules(tree, mask, reading.mask)
     if len(added) > len(fresh) or not reading.complete:
         return default, fresh
     return existing.default, (*existing.rules, *added)

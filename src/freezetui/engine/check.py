@@ -105,7 +105,7 @@ def _wanted(request: CheckRequest, checkpoint: Checkpoint) -> dict[str, bool]:
     tree = ParamTree(checkpoint.tensors)
     trains = resolve(request.rules, tree, request.default)
     pairs = zip(tree.tensors, trains, strict=True)
-    return {tensor.name: bool(train) for tensor, train in pairs if not tensor.fixed}
+    return {tensor.name: bool(train) for tensor, train in pairs if not tensor.untrainable_reason}
 
 
 def _control(

@@ -81,7 +81,7 @@ class BareTensors(nn.Module):
         for info in checkpoint.tensors:
             tensor = tensors[info.name]
             # Straight into the registries: register_parameter refuses the dots.
-            if info.fixed:
+            if info.untrainable_reason:
                 self._buffers[info.name] = tensor
             else:
                 self._parameters[info.name] = parameters.setdefault(id(tensor), nn.Parameter(tensor))

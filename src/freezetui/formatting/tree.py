@@ -14,7 +14,7 @@ from freezetui.text import printable
 
 #: Of a file in which all tensors are one, every name would list all the others.
 _MAX_TIED = 64
-_SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed ", "fixed": "· fixed "}
+_SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed ", "untrainable": "· fixed "}
 
 
 def show_json(checkpoint: Checkpoint, plan: FreezePlan, architecture: str) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def show_json(checkpoint: Checkpoint, plan: FreezePlan, architecture: str) -> di
         "warnings": list(checkpoint.warnings),
         "totals": {
             "parameters": totals.parameters._asdict(),
-            "buffers": totals.fixed._asdict(),
+            "buffers": totals.untrainable._asdict(),
             "frozen": totals.frozen._asdict(),
             "trainable": totals.trainable._asdict(),
         },
@@ -83,7 +83,7 @@ def totals_lines(plan: FreezePlan) -> Iterator[str]:
         ("parameters", totals.parameters),
         ("frozen", totals.frozen),
         ("trainable", totals.trainable),
-        ("buffers", totals.fixed),
+        ("buffers", totals.untrainable),
     ):
         yield f"{word:<11}{_tally(tally)}"
 
@@ -128,6 +128,6 @@ def _line(plan: FreezePlan, node: int, stop: int, folded: bool) -> str:
     what = f"{numbers.shape(tensor.shape)} {tensor.dtype}" if tensor else ""
     elements = tensor.elements if tensor else totals.parameters.elements
     tied = "  tied" if tensor and tree.first[node] in tree.tie_groups else ""
-    share = "" if totals.state == "fixed" else numbers.percent(totals.share)
+    share = "" if totals.state == "untrainable" else numbers.percent(totals.share)
     columns = f"{what:>26} {numbers.count(elements):>10} {share:>6}"
     return f"{_SIGNS[totals.state]}  {label:<40} {columns}{tied}".rstrip()

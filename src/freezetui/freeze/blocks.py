@@ -18,7 +18,7 @@ def is_number(text: str) -> bool:
 
 def has_parameters(tree: ParamTree, node: int) -> bool:
     """Whether anything below `node` can train."""
-    return any(not tree.tensors[i].fixed for i in range(*tree.span(node)))
+    return any(not tree.tensors[i].untrainable_reason for i in range(*tree.span(node)))
 
 
 def blocks_of(tree: ParamTree) -> list[int]:

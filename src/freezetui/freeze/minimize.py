@@ -15,47 +15,51 @@ _ACTIONS: tuple[Action, Action] = ("freeze", "train")
 _INHERIT, _FREE, _NEVER = 2, 2, 2**31
 
 
-def choose_rules(tree: ParamTree, trains: bytes) -> tuple[Action, tuple[Rule, ...]]:
-    """The default and the rules, written as short as can be, that give `trains`.
+def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]]:
+    """The default and the rules, written as short as can be, that give `mask`.
 
     Args:
-        trains: per tensor of `tree`, 1 to train and 0 to freeze; what cannot train does not matter.
+        mask: per tensor of `tree`, 1 to train and 0 to freeze; what cannot train does not matter.
     """
-    candidates = {a: added_rules(tree, trains, bytes([v]) * len(trains)) for v, a in enumerate(_ACTIONS)}
+    candidates = {a: added_rules(tree, mask, bytes([v]) * len(mask)) for v, a in enumerate(_ACTIONS)}
     default: Action = "freeze" if len(candidates["freeze"]) < len(candidates["train"]) else "train"
     return default, candidates[default]
 
 
-def added_rules(tree: ParamTree, trains: bytes, base: bytes) -> tuple[Rule, ...]:
-    """The rules that, put below whatever selects `base`, select `trains`, written as short as can be."""
-    rules = compact(tree, _chosen(tree, trains, base))
+def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
+    """The rules that, put below whatever selects `base`, select `mask`, written as short as can be."""
+    rules = compact(tree, _chosen(tree, mask, base))
     got = overlay(rules, tree, bytearray(base))
-    wrong = (i for i, tensor in enumerate(tree.tensors) if got[i] != trains[i] and not tensor.fixed)
+    wrong = (
+        i for i, tensor in enumerate(tree.tensors) if got[i] != mask[i] and not tensor.untrainable_reason
+    )
     # Only where a tensor and a module share one name does a subtree rule say too much.
-    exact = (Rule(_ACTIONS[trains[i]], "re:" + re.escape(tree.tensors[i].name)) for i in wrong)
+    exact = (Rule(_ACTIONS[mask[i]], "re:" + re.escape(tree.tensors[i].name)) for i in wrong)
     return (*rules, *exact)
 
 
-def cover(tree: ParamTree, trains: bytes, base: bytes) -> list[Rule]:
-    """The fewest subtree rules that turn `base` into `trains`, ancestors before what they contain.
+def cover(tree: ParamTree, mask: bytes, base: bytes) -> list[Rule]:
+    """The fewest subtree rules that turn `base` into `mask`, ancestors before what they contain.
 
     Args:
-        trains: per tensor 1 to train, 0 to freeze; what cannot train is free.
+        mask: per tensor 1 to train, 0 to freeze; what cannot train is free.
         base: per tensor, what it is where no rule names it.
     """
     return [
         Rule(_ACTIONS[action], literal(tree.path(node)) if node else "**")
-        for node, action in _chosen(tree, trains, base)
+        for node, action in _chosen(tree, mask, base)
     ]
 
 
-def _chosen(tree: ParamTree, trains: bytes, base: bytes) -> list[tuple[int, int]]:
+def _chosen(tree: ParamTree, mask: bytes, base: bytes) -> list[tuple[int, int]]:
     """The nodes that get a rule of their own, and 0 to freeze or 1 to train, in preorder.
 
     Dynamic programming from the leaves up. `keep[s][node]` is how many rules the subtree needs when the
     node inherits `s` (freeze, train, or no rule at all) and gets no rule of its own, which costs one.
     """
-    wanted = bytes(_FREE if t.fixed else value for t, value in zip(tree.tensors, trains, strict=True))
+    wanted = bytes(
+        _FREE if t.untrainable_reason else value for t, value in zip(tree.tensors, mask, strict=True)
+    )
     visited = _until_uniform(tree, wanted)
     keep = [array("q", bytes(8 * len(tree))) for _ in range(3)]
     for node in reversed(visited):

@@ -10,18 +10,18 @@ from typing import Literal, NamedTuple
 
 from freezetui.freeze.tree import ParamTree
 
-FROZEN, TRAINABLE, FIXED = 0, 1, 2
+FROZEN, TRAINABLE, UNTRAINABLE = 0, 1, 2
 
-State = Literal["frozen", "trainable", "mixed", "fixed"]
+State = Literal["frozen", "trainable", "mixed", "untrainable"]
 
-_TO = {value: bytes([value, value, FIXED]) + bytes(range(3, 256)) for value in (FROZEN, TRAINABLE)}
+_TO = {value: bytes([value, value, UNTRAINABLE]) + bytes(range(3, 256)) for value in (FROZEN, TRAINABLE)}
 _RUN = (re.compile(rb"\x00+"), re.compile(rb"\x01+"), re.compile(rb"\x02+"))
-_ONLY = [bytes(value == other for other in range(256)) for value in (FROZEN, TRAINABLE, FIXED)]
+_ONLY = [bytes(value == other for other in range(256)) for value in (FROZEN, TRAINABLE, UNTRAINABLE)]
 #: The state of a tensor that is not asked for.
 _OUTSIDE = 3
 #: More runs than this are slower to add up than all tensors, one by one.
 _MAX_RUNS = 2000
-_INVERT = bytes([TRAINABLE, FROZEN, FIXED]) + bytes(range(3, 256))
+_INVERT = bytes([TRAINABLE, FROZEN, UNTRAINABLE]) + bytes(range(3, 256))
 
 
 class Size(NamedTuple):
@@ -44,7 +44,7 @@ class FreezeTotals(NamedTuple):
 
     frozen: Size
     trainable: Size
-    fixed: Size
+    untrainable: Size
 
     @property
     def parameters(self) -> Size:
@@ -53,10 +53,10 @@ class FreezeTotals(NamedTuple):
 
     @property
     def state(self) -> State:
-        """Of the whole range; "fixed" where nothing in it can train."""
+        """Of the whole range; "untrainable" where nothing in it can train."""
         if self.trainable.tensors:
             return "mixed" if self.frozen.tensors else "trainable"
-        return "frozen" if self.frozen.tensors else "fixed"
+        return "frozen" if self.frozen.tensors else "untrainable"
 
     @property
     def share(self) -> float:
@@ -72,21 +72,23 @@ class FreezePlan:
 
     Args:
         tree: what the bytes stand for.
-        trains: per tensor, 1 to train and 0 to freeze; None trains everything that can. Where tied
+        mask: per tensor, 1 to train and 0 to freeze; None trains everything that can. Where tied
             tensors differ, they train.
 
     Attributes:
         version: grows with every change, undo and redo included.
     """
 
-    def __init__(self, tree: ParamTree, trains: bytes | bytearray | None = None) -> None:
+    def __init__(self, tree: ParamTree, mask: bytes | bytearray | None = None) -> None:
         self.tree = tree
         self.version = 0
         self._undo: list[_Diff] = []
         self._redo: list[_Diff] = []
-        self.states = bytearray([FIXED if tensor.fixed else TRAINABLE for tensor in tree.tensors])
-        if trains is not None:
-            self.states = self._with(trains)
+        self.states = bytearray(
+            [UNTRAINABLE if tensor.untrainable_reason else TRAINABLE for tensor in tree.tensors]
+        )
+        if mask is not None:
+            self.states = self._with(mask)
 
     @property
     def can_undo(self) -> bool:
@@ -98,7 +100,7 @@ class FreezePlan:
         """Whether there is something to redo."""
         return bool(self._redo)
 
-    def trains(self) -> bytes:
+    def mask(self) -> bytes:
         """Per tensor, 1 where it trains and 0 where it is frozen or cannot train."""
         return bytes(self.states.translate(bytes([0, 1, 0]) + bytes(range(3, 256))))
 
@@ -119,12 +121,12 @@ class FreezePlan:
         """Freeze what trains as a whole, else train all of it; returns how many tensors changed."""
         return self.set(spans, trainable=self.totals_over(spans).state != "trainable")
 
-    def replace(self, trains: bytes | bytearray) -> int:
+    def replace(self, mask: bytes | bytearray) -> int:
         """Make the whole choice anew, as one edit; returns how many tensors changed.
 
-        Where tied tensors differ in `trains`, they train.
+        Where tied tensors differ in `mask`, they train.
         """
-        return self._commit(self._with(trains))
+        return self._commit(self._with(mask))
 
     def undo(self) -> tuple[int, int] | None:
         """Take the last edit back; returns the range that changed, None when there was nothing."""
@@ -150,7 +152,7 @@ class FreezePlan:
         states = bytearray([_OUTSIDE]) * (high - low)
         for start, stop in spans:
             states[start - low : stop - low] = self.states[start:stop]
-        return FreezeTotals(*(self._tally(value, states, low) for value in (FROZEN, TRAINABLE, FIXED)))
+        return FreezeTotals(*(self._tally(value, states, low) for value in (FROZEN, TRAINABLE, UNTRAINABLE)))
 
     def _tally(self, value: int, states: bytearray, start: int) -> Size:
         """Of the tensors with this value among the states of those from `start` on."""
@@ -193,10 +195,10 @@ class FreezePlan:
         self._tie(new, chain.from_iterable(starmap(self.tree.tied_in, spans)))
         return self._commit(new)
 
-    def _with(self, trains: bytes | bytearray) -> bytearray:
-        """The states that `trains` asks for."""
+    def _with(self, mask: bytes | bytearray) -> bytearray:
+        """The states that `mask` asks for."""
         new = bytearray(
-            old if old == FIXED else value for old, value in zip(self.states, trains, strict=True)
+            old if old == UNTRAINABLE else value for old, value in zip(self.states, mask, strict=True)
         )
         self._tie(new, [index for index in self.tree.tie_groups if new[index] == TRAINABLE])
         return new

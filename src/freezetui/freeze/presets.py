@@ -20,12 +20,12 @@ class Preset(NamedTuple):
     Attributes:
         name: as on the command line.
         title: what trains, for people.
-        trains: (tree, n) -> per tensor, 1 to train and 0 to freeze; only "last-blocks" looks at n.
+        mask: (tree, n) -> per tensor, 1 to train and 0 to freeze; only "last-blocks" looks at n.
     """
 
     name: str
     title: str
-    trains: Callable[[ParamTree, int], bytes]
+    mask: Callable[[ParamTree, int], bytes]
 
 
 def find_preset(name: str) -> tuple[Preset, int]:
@@ -52,10 +52,10 @@ def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
     if preset.name == "last-blocks" and number > most:
         has = f"{most} repeated blocks" if most else "no repeated blocks"
         raise PatternError(f"last-blocks:{number}: this model has {has}.", "Valid: a number up to that.")
-    trains = preset.trains(tree, number)
-    if preset.name != "nothing" and not any(trains):
+    mask = preset.mask(tree, number)
+    if preset.name != "nothing" and not any(mask):
         raise PatternError(f"this model has none of what {preset.name!r} trains.", "Take another preset.")
-    return trains
+    return mask
 
 
 def head_of(tree: ParamTree) -> int:

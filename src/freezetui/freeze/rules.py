@@ -35,8 +35,8 @@ def resolve(rules: Iterable[Rule], tree: ParamTree, default: Action = "train") -
     return overlay(rules, tree, bytearray([default == "train"]) * len(tree.tensors))
 
 
-def overlay(rules: Iterable[Rule], tree: ParamTree, trains: bytearray) -> bytearray:
-    """Apply `rules` from top to bottom on `trains` (per tensor 0 or 1), in place, and return it.
+def overlay(rules: Iterable[Rule], tree: ParamTree, mask: bytearray) -> bytearray:
+    """Apply `rules` from top to bottom on `mask` (per tensor 0 or 1), in place, and return it.
 
     Raises:
         PatternError: as `resolve`.
@@ -45,11 +45,11 @@ def overlay(rules: Iterable[Rule], tree: ParamTree, trains: bytearray) -> bytear
         value = b"\1" if rule.action == "train" else b"\0"
         spans = matched(rule.pattern, tree)
         for start, stop in spans:
-            trains[start:stop] = value * (stop - start)
+            mask[start:stop] = value * (stop - start)
         for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
             for member in group:
-                trains[member] = value[0]
-    return trains
+                mask[member] = value[0]
+    return mask
 
 
 def matched(pattern: str, tree: ParamTree) -> list[tuple[int, int]]:
@@ -63,10 +63,10 @@ def matched(pattern: str, tree: ParamTree) -> list[tuple[int, int]]:
         near = closest(pattern, tree)
         hint = f"Closest: {', '.join(near)}." if near else "'**' names everything."
         raise PatternError(f"pattern {pattern!r} matches no parameter.", hint)
-    if all(tree.tensors[i].fixed for start, stop in spans for i in range(start, stop)):
+    if all(tree.tensors[i].untrainable_reason for start, stop in spans for i in range(start, stop)):
         raise PatternError(
             f"pattern {pattern!r} matches only tensors that cannot train.",
-            tree.tensors[spans[0][0]].fixed.capitalize() + ".",
+            tree.tensors[spans[0][0]].untrainable_reason.capitalize() + ".",
         )
     for alternative, alone in islice(alternatives(pattern), _MAX_ALTERNATIVES):
         if not Pattern(alone).spans(tree):

@@ -188,7 +188,11 @@ def _dtype(model: nn.Module) -> torch.dtype:
 
 def _stored_dtype(checkpoint: Checkpoint) -> torch.dtype | None:
     """The one dtype that all of the file's weights have; None where they have several, or an 8-bit one."""
-    dtypes = {tensor.dtype for tensor in checkpoint.tensors if tensor.kind != "buffer" and not tensor.fixed}
+    dtypes = {
+        tensor.dtype
+        for tensor in checkpoint.tensors
+        if tensor.kind != "buffer" and not tensor.untrainable_reason
+    }
     known = {
         "float16": torch.float16,
         "bfloat16": torch.bfloat16,

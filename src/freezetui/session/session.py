@@ -91,7 +91,7 @@ class Session:
         self._seen = b""
         self.problem: ConfigError | None = None
         self.plan = FreezePlan(self.tree, self._read_config())
-        self._saved = self.plan.trains()
+        self._saved = self.plan.mask()
         self.named_anew = False
         self.report: SanityReport | None = None
         self._checked = b""
@@ -111,7 +111,7 @@ class Session:
             return None
         reading = plan_from_config(self.config, self.tree)
         self.differences, self._fits = reading.differences, reading.fits
-        return reading.trains
+        return reading.mask
 
     def _settle_architecture(self) -> Architecture:
         """The command line wins over the config, the config over what the checkpoint tells of itself."""
@@ -134,8 +134,8 @@ class Session:
         """
         from freezetui.freeze.presets import chosen
 
-        trains = chosen(*preset, self.tree) if preset else b"\1" * len(self.tree.tensors)
-        self.plan.replace(overlay(rules, self.tree, bytearray(trains)))
+        mask = chosen(*preset, self.tree) if preset else b"\1" * len(self.tree.tensors)
+        self.plan.replace(overlay(rules, self.tree, bytearray(mask)))
 
     def name_architecture(
         self, spec: str, arguments: dict[str, Any] | None = None, input: tuple[int, ...] = ()
@@ -172,7 +172,7 @@ class Session:
     @property
     def unsaved(self) -> bool:
         """Whether the choice differs from the config that was saved; a fresh one that trains all does not."""
-        return self.named_anew or self.plan.trains() != self._saved
+        return self.named_anew or self.plan.mask() != self._saved
 
     @property
     def changed_on_disk(self) -> bool:
@@ -183,11 +183,11 @@ class Session:
     @property
     def report_is_stale(self) -> bool:
         """Whether the choice has changed since the last sanity step."""
-        return self.report is not None and self.plan.trains() != self._checked
+        return self.report is not None and self.plan.mask() != self._checked
 
     def changes(self) -> tuple[Rule, ...]:
         """The rules that lead from what is on disk (or from training everything) to this choice."""
-        return added_rules(self.tree, self.plan.trains(), self._saved)
+        return added_rules(self.tree, self.plan.mask(), self._saved)
 
     def written(self, path: Path | None = None) -> FreezeConfig:
         """The config that saving to `path` would write."""
@@ -232,7 +232,7 @@ class Session:
         config.save(target)
         self.config, self.config_path = config, target
         self.differences, self.problem = (), None
-        self._saved, self.named_anew = self.plan.trains(), False
+        self._saved, self.named_anew = self.plan.mask(), False
         self._seen = content_of(target)
         return target
 
@@ -256,9 +256,9 @@ class Session:
             steps=self.options.steps,
         )
 
-    def checked(self, report: SanityReport, trains: bytes) -> None:
-        """A sanity step of the choice `trains` has ended."""
-        self.report, self._checked = report, trains
+    def checked(self, report: SanityReport, mask: bytes) -> None:
+        """A sanity step of the choice `mask` has ended."""
+        self.report, self._checked = report, mask
         if report.input and not self.architecture.input:
             self.architecture = msgspec.structs.replace(self.architecture, input=report.input)
 

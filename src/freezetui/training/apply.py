@@ -63,18 +63,18 @@ def apply(config: FreezeConfig, model: nn.Module, stage: str | None = None, stri
         _compare(config, live.tree)
     for later in config.stages:  # a typo there must not end the training in the middle
         resolve(later.rules, live.tree, config.default)
-    trains = resolve(config.rules_for(stage), live.tree, config.default)
-    for parameter, tensor, train in zip(live.parameters, live.tree.tensors, trains, strict=True):
-        if tensor.fixed:
+    mask = resolve(config.rules_for(stage), live.tree, config.default)
+    for parameter, tensor, train in zip(live.parameters, live.tree.tensors, mask, strict=True):
+        if tensor.untrainable_reason:
             continue
         parameter.requires_grad_(bool(train))
         if not train:
             parameter.grad = None
-    _read_back(live, trains)
+    _read_back(live, mask)
     norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
     hold_norms(model, norms)
     clean = clean_names(model, [*dict(model.named_parameters()), *norms])
-    return _applied(live, trains, [clean[path] for path in norms])
+    return _applied(live, mask, [clean[path] for path in norms])
 
 
 def parameter_groups(
@@ -123,16 +123,16 @@ def _compare(config: FreezeConfig, tree: ParamTree) -> None:
         )
     if config.expect is None:
         return
-    trains = resolve(config.rules, tree, config.default)
-    got = _counts(tree, trains)
-    if got != config.expect and not _expected_untied(config, tree, trains):
+    mask = resolve(config.rules, tree, config.default)
+    got = _counts(tree, mask)
+    if got != config.expect and not _expected_untied(config, tree, mask):
         raise ConfigError(
             f"the rules select something else than the config expects: {_versus(config.expect, got)}.",
             "Save the config again for this model, or apply it with strict=False.",
         )
 
 
-def _expected_untied(config: FreezeConfig, tree: ParamTree, trains: bytearray) -> bool:
+def _expected_untied(config: FreezeConfig, tree: ParamTree, mask: bytearray) -> bool:
     """Whether the counts fit with every name counted: a file may hold copies of what the model ties.
 
     Raises:
@@ -142,7 +142,7 @@ def _expected_untied(config: FreezeConfig, tree: ParamTree, trains: bytearray) -
     meant = resolve(config.rules, untied, config.default)
     if _counts(untied, meant) != config.expect:
         return False
-    for tensor, train, wish in zip(tree.tensors, trains, meant, strict=True):
+    for tensor, train, wish in zip(tree.tensors, mask, meant, strict=True):
         if train != wish:
             raise ConfigError(
                 f"{tensor.name} is tied to a parameter that the rules {'train' if train else 'freeze'}.",
@@ -183,12 +183,12 @@ def _versus(wanted: Expect, got: Expect) -> str:
     )
 
 
-def _read_back(live: LiveParameters, trains: bytearray) -> None:
-    """Whether the live flags are what `trains` says."""
+def _read_back(live: LiveParameters, mask: bytearray) -> None:
+    """Whether the live flags are what `mask` says."""
     wrong = [
         tensor.name
-        for parameter, tensor, train in zip(live.parameters, live.tree.tensors, trains, strict=True)
-        if not tensor.fixed and parameter.requires_grad != bool(train)
+        for parameter, tensor, train in zip(live.parameters, live.tree.tensors, mask, strict=True)
+        if not tensor.untrainable_reason and parameter.requires_grad != bool(train)
     ]
     if wrong:
         others = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
@@ -198,17 +198,17 @@ def _read_back(live: LiveParameters, trains: bytearray) -> None:
         )
 
 
-def _counts(tree: ParamTree, trains: bytearray) -> Expect:
-    return expect_of(FreezePlan(tree, trains).totals(0, len(tree.tensors)))
+def _counts(tree: ParamTree, mask: bytearray) -> Expect:
+    return expect_of(FreezePlan(tree, mask).totals(0, len(tree.tensors)))
 
 
-def _applied(live: LiveParameters, trains: bytearray, norms: Iterable[str]) -> Applied:
+def _applied(live: LiveParameters, mask: bytearray, norms: Iterable[str]) -> Applied:
     tensors: list[tuple[TensorInfo, int]] = [
-        pair for pair in zip(live.tree.tensors, trains, strict=True) if not pair[0].fixed
+        pair for pair in zip(live.tree.tensors, mask, strict=True) if not pair[0].untrainable_reason
     ]
     return Applied(
         frozen=tuple(tensor.name for tensor, train in tensors if not train),
         trainable=tuple(tensor.name for tensor, train in tensors if train),
-        counts=_counts(live.tree, trains),
+        counts=_counts(live.tree, mask),
         norms=tuple(norms),
     )

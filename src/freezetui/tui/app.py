@@ -145,10 +145,10 @@ class FreezeTuiApp(Finding):
                 return
         elif not architecture.asked and not await self._may_import(session):
             return
-        trains = session.plan.trains()
+        mask = session.plan.mask()
         config = await self.run_with_busy_screen(_FINDING_RULES, session.written)
         if config is not None:
-            await panel.start(session.request(config), trains, self.options.timeout)
+            await panel.start(session.request(config), mask, self.options.timeout)
 
     def _is_checking(self) -> bool:
         running = self.query_one(CheckPanel).running
@@ -167,7 +167,7 @@ class FreezeTuiApp(Finding):
     @on(CheckPanel.Ended)
     def _checked(self, event: CheckPanel.Ended) -> None:
         if self.session:
-            self.session.checked(event.report, event.trains)
+            self.session.checked(event.report, event.mask)
             self.edited()
 
     @on(CheckPanel.JumpTo)

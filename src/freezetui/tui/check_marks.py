@@ -15,7 +15,9 @@ def marks_of(session: Session) -> bytes:
     if report is None or session.report_is_stale or not report.frozen.tensors + report.trainable.tensors:
         return b""
     worse = _noted(report)
-    return bytes(worse.get(tensor.name, 0 if tensor.fixed else FINE) for tensor in session.tree.tensors)
+    return bytes(
+        worse.get(tensor.name, 0 if tensor.untrainable_reason else FINE) for tensor in session.tree.tensors
+    )
 
 
 def outcome_of(session: Session, name: str) -> list[str]:

@@ -73,9 +73,9 @@ class Choosing(FaceApp):
             return
         from freezetui.tui.screens.presets import PresetScreen  # the first screen needs none
 
-        trains = await self.push_screen_wait(PresetScreen(self.session.tree))
-        if trains is not None:
-            changed = self.session.plan.replace(trains)
+        mask = await self.push_screen_wait(PresetScreen(self.session.tree))
+        if mask is not None:
+            changed = self.session.plan.replace(mask)
             self.edited(f"preset: {numbers.plural(changed, 'tensor')} changed")
 
     def action_undo(self) -> None:

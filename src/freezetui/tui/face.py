@@ -81,9 +81,11 @@ class FaceApp(App[int]):
         if not spans:
             self.notify("nothing matches", timeout=3)
             return
-        if plan.totals_over(spans).state == "fixed":
+        if plan.totals_over(spans).state == "untrainable":
             tensor = self.session.tree.tensors[spans[0][0]] if spans[0][0] < spans[0][1] else None
-            self.notify(tensor.fixed if tensor else "there is nothing here that can train", markup=False)
+            self.notify(
+                tensor.untrainable_reason if tensor else "there is nothing here that can train", markup=False
+            )
             return
         changed = plan.toggle(spans) if trainable is None else plan.set(spans, trainable)
         self.edited(f"{what}: {numbers.plural(changed, 'tensor')} changed" if what else "")

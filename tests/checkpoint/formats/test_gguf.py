@@ -71,8 +71,15 @@ def test_names_shapes_types_and_bytes_are_those_of_the_package(model: Path) -> N
     ]
     assert checkpoint.format == "GGUF"
     assert checkpoint.label == "llama (llama.cpp's names)"
-    assert [bool(t.fixed) for t in checkpoint.tensors] == [False, False, True, True, False, False]
-    assert "q4_0" in checkpoint.tensors[3].fixed
+    assert [bool(t.untrainable_reason) for t in checkpoint.tensors] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert "q4_0" in checkpoint.tensors[3].untrainable_reason
 
 
 def test_every_bit_of_what_can_train(model: Path) -> None:

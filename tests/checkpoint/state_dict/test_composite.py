@@ -68,7 +68,7 @@ def test_sparse(write: Write, layout: torch.layout, dtype: torch.dtype, containe
     assert (tensor.shape, f"torch.{tensor.dtype}") == (tuple(value.shape), str(dtype))
     assert (tensor.elements, tensor.bytes) == (value.numel(), nbytes)
     assert tensor.packing is not None and f"torch.{tensor.packing.what}" == str(layout)
-    assert (parameter.requires_grad, parameter.kind, parameter.fixed) == (True, "parameter", "")
+    assert (parameter.requires_grad, parameter.kind, parameter.untrainable_reason) == (True, "parameter", "")
     with pytest.raises(ModelError, match=f"w is no block of numbers .* kind {tensor.packing.what}"):
         load_tensors(checkpoint)
 
@@ -162,7 +162,7 @@ def test_a_wrapper_shows_its_own_shape_and_the_bytes_inside(write: Write, depth:
         (tensor,) = checkpoint.tensors
         assert (tensor.name, tensor.shape, tensor.dtype) == ("weight", (8, 4), "bfloat16")
         assert (tensor.elements, tensor.bytes) == (32, bytes_of(packed) + depth * bytes_of(scale))
-        assert tensor.fixed.startswith("Quantized: quantized, its values are")
+        assert tensor.untrainable_reason.startswith("Quantized: quantized, its values are")
         assert any(name.endswith(".Quantized") for name in checkpoint.foreign)
         assert tensor.requires_grad is (False if saved is model else None)
 
@@ -179,7 +179,7 @@ def test_torchao(write: Write, way: str) -> None:
     inner = [getattr(torchs["0.weight"], name) for name in torchs["0.weight"].__tensor_flatten__()[0]]
     assert (weight.name, weight.shape, weight.dtype) == ("0.weight", (64, 128), "bfloat16")
     assert (weight.elements, weight.bytes) == (64 * 128, bytes_of(*inner))
-    assert bool(weight.fixed) is not inner[0].is_floating_point()
+    assert bool(weight.untrainable_reason) is not inner[0].is_floating_point()
     assert (bias.shape, bias.bytes) == ((64,), 128)
 
 
@@ -234,7 +234,7 @@ def test_a_dtensor_of_which_a_part_is_here(write: Write, one_process: Any) -> No
     value._local_tensor = torch.ones(2, 3)  # as on the other ranks of four
     checkpoint = open_checkpoint(write({"w": value}))
     (tensor,) = checkpoint.tensors
-    assert (tensor.shape, tensor.elements, tensor.bytes, tensor.fixed) == ((8, 3), 24, 24, "")
+    assert (tensor.shape, tensor.elements, tensor.bytes, tensor.untrainable_reason) == ((8, 3), 24, 24, "")
     with pytest.raises(ModelError, match="kind DTensor"):
         load_tensors(checkpoint)
 
@@ -268,7 +268,7 @@ def test_an_unknown_tensor_is_listed_with_a_warning(write: Write, third_party: M
     assert [t.name for t in checkpoint.tensors] == ["a.weight", "b.weight", "c.weight", "d.weight"]
     unread = checkpoint.tensors[1]
     assert (unread.shape, unread.dtype, unread.bytes, unread.elements) == ((0,), "unknown", 0, 0)
-    assert unread.fixed == "unknown: a kind of tensor that is not read here"
+    assert unread.untrainable_reason == "unknown: a kind of tensor that is not read here"
     assert checkpoint.warnings == (
         "2 tensors of a kind that is not read here: only their names are known (b.weight, c.weight)",
     )
@@ -300,7 +300,7 @@ def test_lazy_modules(write: Write) -> None:
         for tensor in checkpoint.tensors:
             if tensor.name.endswith("num_batches_tracked"):
                 continue
-            lazy = tensor.fixed == "uninitialized: it has no shape before the first forward"
+            lazy = tensor.untrainable_reason == "uninitialized: it has no shape before the first forward"
             assert lazy and tensor.shape == (0,) and tensor.bytes == 0
             assert tensor.name not in flags or tensor.requires_grad is True
         # A lazy module is pickled with its hooks, which getattr fetches: attacks use it as well.
@@ -367,7 +367,7 @@ def test_quantized_modules_show_the_weights_that_they_pack(write: Write, contain
         checkpoint = open_checkpoint(write(saved, container))
         shown = {dtype: {t.shape for t in checkpoint.tensors if t.dtype == dtype} for dtype in weights}
         assert shown == weights
-        assert all(t.fixed for t in checkpoint.tensors if t.dtype in weights)
+        assert all(t.untrainable_reason for t in checkpoint.tensors if t.dtype in weights)
         assert [t.name for t in checkpoint.tensors[-2:]] == ["3.weight", "3.bias"]
         assert {entry.what for entry in checkpoint.skipped} <= {"torch.qint8", "torch.quint8"}
     linear = {"0._packed_params._packed_params.0": (4, 3), "0._packed_params._packed_params.1": (4,)}
@@ -408,7 +408,7 @@ def test_nonsense_in_place_of_any_argument_is_no_error() -> None:
             continue
         reader = TensorReader(BufferDetector(()))
         info = reader.info("w", value, live=choose.random() < 0.5)
-        assert info.bytes >= 0 and info.elements >= 0 and isinstance(info.fixed, str)
+        assert info.bytes >= 0 and info.elements >= 0 and isinstance(info.untrainable_reason, str)
         assert info.dtype != "unknown" or info.packing is not None
         assert reader.nbytes(value) == (info.bytes if info.dtype != "unknown" else 0)
         pool = [*pool[:basic], *pool[basic:][-20:], value]

@@ -60,7 +60,7 @@ def test_every_dtype_of_torch_is_known_with_its_size() -> None:
 def test_what_can_require_grad_is_what_torch_lets(dtype: torch.dtype) -> None:
     allowed = grad_is_allowed(dtype)
     assert can_require_grad(named(dtype)) is allowed
-    why = TensorInfo("w", (1,), named(dtype), "parameter").fixed
+    why = TensorInfo("w", (1,), named(dtype), "parameter").untrainable_reason
     assert bool(why) is not allowed
     assert allowed or why.endswith("which cannot require grad")
 
@@ -92,7 +92,10 @@ def test_narrow_integers_are_written_on_meta_only(write: Write, dtype: torch.dty
     tensor, torchs = only(path), torch.load(path)["w"]
     assert (tensor.shape, tensor.dtype) == ((3, 4), named(torchs.dtype))
     assert (tensor.elements, tensor.bytes) == (torchs.numel(), torchs.nbytes)
-    assert f"{re.findall('[0-9]', named(dtype))[0]}-bit integers" in TensorInfo("w", (1,), tensor.dtype).fixed
+    assert (
+        f"{re.findall('[0-9]', named(dtype))[0]}-bit integers"
+        in TensorInfo("w", (1,), tensor.dtype).untrainable_reason
+    )
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 3, 5), (7,), (8,), (2, 0), (0, 3)], ids=str)
@@ -112,7 +115,7 @@ def test_quantized(
     tensor = only(write({"q": saved}, container))
     assert (tensor.shape, tensor.dtype, tensor.elements) == (shape, named(dtype), saved.numel())
     assert tensor.bytes == saved.untyped_storage().nbytes()
-    assert "quantized" in TensorInfo("q", shape, tensor.dtype, "parameter").fixed
+    assert "quantized" in TensorInfo("q", shape, tensor.dtype, "parameter").untrainable_reason
 
 
 def test_every_dtype_that_can_be_mapped_is_loaded_and_the_others_are_named(write: Write) -> None:
@@ -177,7 +180,7 @@ def test_dtypes_that_torch_lacks(tmp_path: Path, dtype: str, shape: tuple[int, .
         size,
         torch.Size(shape).numel() * PACKED.get(tensor.dtype, 1),
     )
-    assert tensor.fixed == f"{dtype}: packed {dtype[1]}-bit, torch lacks it"
+    assert tensor.untrainable_reason == f"{dtype}: packed {dtype[1]}-bit, torch lacks it"
     with pytest.raises(ModelError, match=f"of the kind {dtype}"):
         load_tensors(open_checkpoint(path))
 

@@ -174,8 +174,8 @@ def _attributes(state: Any) -> Iterator[Any]:
 
 def _quantized(head: Head) -> str:
     """Why what a subclass holds most of takes no gradient; "" where it does."""
-    if head[3] is not None and head[3].fixed:
-        return head[3].fixed
+    if head[3] is not None and head[3].untrainable_reason:
+        return head[3].untrainable_reason
     return "" if can_require_grad(head[1]) else f"quantized, its values are {head[1]}"
 
 

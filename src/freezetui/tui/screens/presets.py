@@ -59,7 +59,7 @@ class PresetScreen(ModalScreen[bytes | None]):
     def _trains(self, preset: Preset) -> bytes:
         if preset.name == "last-blocks":
             return last_blocks(self._tree, self._blocks, self._number)
-        return preset.trains(self._tree, 0)
+        return preset.mask(self._tree, 0)
 
     def _label(self, preset: Preset) -> Text | None:
         """What it would train; None where this model has nothing of it."""
@@ -75,8 +75,8 @@ class PresetScreen(ModalScreen[bytes | None]):
             title += f" ({head})"
         elif preset.name == "last-blocks":
             title = f"train the last ‹{self._number:,}› of {self._most:,} blocks and what follows"
-        trains = f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
-        return Text.assemble(title, (f"  {trains}", "dim"), no_wrap=True, overflow="ellipsis")
+        mask = f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
+        return Text.assemble(title, (f"  {mask}", "dim"), no_wrap=True, overflow="ellipsis")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Apply."""

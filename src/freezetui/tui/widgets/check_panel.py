@@ -39,9 +39,9 @@ class CheckPanel(Vertical):
     class Ended(Message):
         """The check has ended with a report."""
 
-        def __init__(self, report: SanityReport, trains: bytes) -> None:
+        def __init__(self, report: SanityReport, mask: bytes) -> None:
             super().__init__()
-            self.report, self.trains = report, trains
+            self.report, self.mask = report, mask
 
     class JumpTo(Message):
         """The person chose a finding: show its tensor."""
@@ -61,8 +61,8 @@ class CheckPanel(Vertical):
         """Whether an engine runs now."""
         return self._engine is not None
 
-    async def start(self, request: CheckRequest, trains: bytes, timeout: float | None) -> None:
-        """Run a check of the choice `trains`."""
+    async def start(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
+        """Run a check of the choice `mask`."""
         if not self.children:  # made when it is first used: the tree is painted the sooner
             headline = Static(id="check-headline", markup=False)
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
@@ -71,7 +71,7 @@ class CheckPanel(Vertical):
         self._told, self.outdated = None, False
         self.query_one(OptionList).display = False
         self._say("starting the engine", running=True)
-        self._run(request, trains, timeout)
+        self._run(request, mask, timeout)
 
     def cancel(self) -> None:
         """End a running check, or else hide the panel."""
@@ -81,7 +81,7 @@ class CheckPanel(Vertical):
             self.display = False
 
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _run(self, request: CheckRequest, trains: bytes, timeout: float | None) -> None:
+    def _run(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
         from freezetui.sanity.client import Engine  # the first screen needs none
         from freezetui.sanity.protocol import Finished
 
@@ -93,7 +93,7 @@ class CheckPanel(Vertical):
                 try:
                     for event in engine.events():
                         if isinstance(event, Finished):
-                            call(self._finished, event.report, trains)
+                            call(self._finished, event.report, mask)
                             return
                         call(self._progress, event)
                     call(self._say, "cancelled; nothing was changed")
@@ -116,7 +116,7 @@ class CheckPanel(Vertical):
         self.query_one("#check-headline", Static).update(message)
         self.query_one(ProgressBar).display = running
 
-    def _finished(self, report: SanityReport, trains: bytes) -> None:
+    def _finished(self, report: SanityReport, mask: bytes) -> None:
         verdict, told = (headline(report), _COLOURS[report.verdict]), f"  {summary(report)}"
         keys = "  (tab: the findings, enter: to the tensor)" if report.findings else ""
         self._told = Text.assemble(verdict, told, (keys, "dim"))
@@ -128,7 +128,7 @@ class CheckPanel(Vertical):
                 self._targets[str(number)] = finding.tensors[0]
             options.append(Option(Text(finding_text(finding)), id=str(number)))
         self._list(options, highlighted=0)
-        self.post_message(self.Ended(report, trains))
+        self.post_message(self.Ended(report, mask))
 
     def watch_outdated(self, outdated: bool) -> None:
         """Say so in front of what was found, or take it back."""

@@ -22,7 +22,7 @@ _STATE = {
     "frozen": "frozen: requires_grad = False",
     "trainable": "trainable: requires_grad = True",
     "mixed": "mixed: some frozen, some trainable",
-    "fixed": "cannot train",
+    "untrainable": "cannot train",
 }
 
 
@@ -49,8 +49,8 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
             f"{totals.frozen.tensors:,} frozen, {totals.trainable.tensors:,} trainable"
             f", {totals.parameters.elements:,} elements, {numbers.size(totals.parameters.bytes)}"
         )
-        if totals.fixed.tensors:
-            counts += f", {totals.fixed.tensors:,} cannot train"
+        if totals.untrainable.tensors:
+            counts += f", {totals.untrainable.tensors:,} cannot train"
         return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {counts}")
     parts = [
         f"{tensor.dtype} {numbers.shape(tensor.shape)}",
@@ -59,7 +59,7 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
     ]
     index = session.tree.first[node]
     others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
-    parts += [tensor.fixed] if tensor.fixed else []
+    parts += [tensor.untrainable_reason] if tensor.untrainable_reason else []
     parts += [f"tied to {printable(', '.join(others))}"] if others else []
     return Text.assemble((f" {printable(tensor.name)}", "bold"), f"  {', '.join(parts)}")
 
@@ -77,8 +77,8 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
         Text(),
         Text(_STATE[state], "bold"),
     ]
-    if tensor.fixed:
-        lines.append(Text(tensor.fixed))
+    if tensor.untrainable_reason:
+        lines.append(Text(tensor.untrainable_reason))
     if tensor.requires_grad is not None:
         lines.append(Text(f"stored in the file: requires_grad = {tensor.requires_grad}", "dim"))
     others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
@@ -115,9 +115,11 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
             Text(f"{word}: {numbers.plural(tally.tensors, 'tensor')}"),
             Text(f"  {tally.elements:,} elements, {numbers.size(tally.bytes)}", "dim"),
         ]
-    if totals.fixed.tensors:
+    if totals.untrainable.tensors:
         lines.append(
-            Text(f"cannot train: {numbers.plural(totals.fixed.tensors, 'tensor')} (buffers and integers)")
+            Text(
+                f"cannot train: {numbers.plural(totals.untrainable.tensors, 'tensor')} (buffers and integers)"
+            )
         )
     if rows.matches is not None:
         lines.append(Text("only what the filter shows", "italic"))

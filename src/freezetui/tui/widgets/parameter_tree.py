@@ -35,7 +35,7 @@ class ParameterTree(ScrollView, can_focus=True):
         "tree--frozen",
         "tree--trainable",
         "tree--mixed",
-        "tree--fixed",
+        "tree--untrainable",
         "tree--cursor",
     }
 

@@ -16,8 +16,13 @@ from freezetui.text import printable
 
 Styles = Mapping[str, Style]
 
-SIGNS: dict[State, str] = {"frozen": "■", "trainable": "○", "mixed": "◐", "fixed": "·"}
-WORDS: dict[State, str] = {"frozen": "frozen", "trainable": "train", "mixed": "mixed", "fixed": "fixed"}
+SIGNS: dict[State, str] = {"frozen": "■", "trainable": "○", "mixed": "◐", "untrainable": "·"}
+WORDS: dict[State, str] = {
+    "frozen": "frozen",
+    "trainable": "train",
+    "mixed": "mixed",
+    "untrainable": "fixed",
+}
 #: By what the sanity step saw: nothing, as chosen, worth a look, against the choice.
 MARKS = (" ", "✓", "!", "✗")
 _BAR = 8
@@ -71,7 +76,7 @@ class TreeLine(NamedTuple):
     def segments(self, columns: Columns, styles: Styles) -> list[Segment]:
         """The line's segments, exactly as wide as the columns together."""
         state = self.totals.state
-        dim = styles["dim"] if state == "fixed" else styles["plain"]
+        dim = styles["dim"] if state == "untrainable" else styles["plain"]
         brief = SIGNS[state] + self.mark
         word = f"{SIGNS[state]} {WORDS[state]:<6} {self.mark}" if columns.state > len(brief) + 1 else brief
         parts = [Segment(_left(word, columns.state), styles[state]), *self._name(columns.name, styles)]
@@ -86,7 +91,7 @@ class TreeLine(NamedTuple):
     def _name(self, width: int, styles: Styles) -> list[Segment]:
         indent = min(2 * self.depth, max(0, width // 2))
         lead = " " * indent + self.arrow
-        if self.totals.state == "fixed":
+        if self.totals.state == "untrainable":
             style = styles["dim"]
         else:
             style = styles["plain"] if self.tensor else styles["module"]
@@ -105,10 +110,10 @@ class TreeLine(NamedTuple):
     def _elements(self) -> str:
         if self.tensor is not None:
             return numbers.count(self.tensor.elements)
-        return numbers.count(self.totals.parameters.elements or self.totals.fixed.elements)
+        return numbers.count(self.totals.parameters.elements or self.totals.untrainable.elements)
 
     def _share(self, columns: Columns, styles: Styles) -> list[Segment]:
-        if self.totals.state == "fixed":
+        if self.totals.state == "untrainable":
             return [Segment(" " * (columns.bar + columns.percent), styles["dim"])]
         share = self.totals.share
         parts = []
