@@ -1,4 +1,4 @@
-"""The house stands: who imports whom, who never loads torch, what every file looks like."""
+"""Architecture tests: which rooms import which, what never loads torch, what every file looks like."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ import pytest
 from freezetui import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = sorted((ROOT / "src" / "freezetui").rglob("*.py"))
+PACKAGE = ROOT / "src" / "freezetui"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -29,6 +32,30 @@ def test_import_linter_contracts_hold():
     lint = Path(sys.executable).with_name("lint-imports")
     result = subprocess.run([lint], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stdout
+
+
+def imported_rooms(source: Path) -> Iterator[str]:
+    """The rooms that a file imports, inside functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("freezetui"):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.startswith("freezetui.")]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names)
+
+
+def test_rooms_import_each_other_in_no_circle():
+    names = {path.stem for path in PACKAGE.iterdir()}
+    rooms: dict[str, set[str]] = {}
+    for source in SOURCES:
+        room = source.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if not room.startswith("__"):
+            known = {name for name in imported_rooms(source) if name != room and name in names}
+            rooms.setdefault(room, set()).update(known)
+    assert {"cli", "engine", "checkpoint"} <= rooms.keys() and rooms["cli"]
+    TopologicalSorter(rooms).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize(
