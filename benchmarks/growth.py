@@ -112,14 +112,14 @@ def measure() -> None:
             screens.append(terminal.wait_for("layers"))
             terminal.settle()
             peaks.append(terminal.end())
-        columns.append({**column, "screen": median(screens), "face": median(peaks)})
+        columns.append({**column, "screen": median(screens), "ui": median(peaks)})
     heads = [f"{size:,}" for size in SIZES]
     print(f"| seconds | {' | '.join(heads)} | µs per tensor at {heads[-1]} |")
     print("|---|" + "---|" * (len(SIZES) + 1))
     for stage, what in {**_STAGES, "screen": "whole process, to the first screen"}.items():
         cells = [f"{column[stage]:.3g}" for column in columns]
         print(f"| {what} | {' | '.join(cells)} | {columns[-1][stage] / SIZES[-1] * 1e6:.2g} |")
-    for kind, what in (("peak", "peak memory of these stages, MB"), ("face", "peak memory of the face, MB")):
+    for kind, what in (("peak", "peak memory of these stages, MB"), ("ui", "peak memory of the UI, MB")):
         cells = [f"{column[kind] / 1e6:,.0f}" for column in columns]
         print(f"| {what} | {' | '.join(cells)} | {columns[-1][kind] / SIZES[-1]:,.0f} bytes |")
 

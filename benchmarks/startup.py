@@ -26,7 +26,7 @@ class Case(NamedTuple):
     """A program to start.
 
     Attributes:
-        text: has been written when the first screen stands.
+        text: what the first screen shows.
         budget: the largest ratio to an empty Textual app; 0 for none.
     """
 
@@ -36,7 +36,7 @@ class Case(NamedTuple):
     budget: float = 0
 
     def run(self) -> Start:
-        """Start it, wait until its first screen stands still, kill it."""
+        """Start it, wait until its first screen no longer changes, kill it."""
         terminal = Terminal(self.command)
         try:
             seconds = terminal.wait_for(self.text)

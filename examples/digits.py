@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 
 def load_digits(size: int, mirror: bool = False) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Training images, training labels, test images, test labels.
+    """Return training images, training labels, test images and test labels.
 
     Args:
         size: side of the square images, enlarged from 8; images are float32 of shape (N, 3, size, size).
-        mirror: left and right exchanged: the same digits, seen anew.
+        mirror: whether to swap left and right, which makes the same digits new to a model.
     """
     from sklearn import datasets
 
@@ -29,6 +29,6 @@ def load_digits(size: int, mirror: bool = False) -> tuple[Tensor, Tensor, Tensor
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The share of right answers, 0 to 1."""
+    """Return the share of correct answers, from 0 to 1."""
     model.eval()
     return (model(images).argmax(1) == labels).float().mean().item()

@@ -1,4 +1,4 @@
-"""A small transformer that continues text, letter by letter; its embedding and its head are one tensor."""
+"""A small transformer that continues text by characters; its embedding and its head are one tensor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ VOCABULARY = 128
 
 
 class Block(nn.Module):
-    """Self-attention and a feed-forward layer, each behind a LayerNorm."""
+    """Self-attention and a feed-forward layer, each after a LayerNorm."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -49,5 +49,5 @@ class TinyTransformer(nn.Module):
 
 
 def tiny_transformer() -> TinyTransformer:
-    """The model, untrained; `--architecture examples/tiny_transformer.py:tiny_transformer`."""
+    """Return the untrained model; `--architecture examples/tiny_transformer.py:tiny_transformer`."""
     return TinyTransformer()

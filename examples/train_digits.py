@@ -1,4 +1,4 @@
-"""Fine-tune vgg_digits.pth on digits as it has never seen them: mirrored.
+"""Fine-tune vgg_digits.pth on mirrored digits, which it has never seen.
 
     python examples/train_digits.py examples/vgg_digits.freeze.yaml
 
@@ -26,7 +26,7 @@ LEARNING_RATE = 3e-3
 
 
 def stages_of(config: FreezeConfig) -> Iterator[tuple[str, int, FreezeConfig, str | None]]:
-    """Name, epochs, config and stage to apply, one after the other."""
+    """Yield the name, epochs, config and stage to apply of each stage."""
     for stage in config.stages:
         yield stage.name, stage.epochs or EPOCHS, config, stage.name
     if not config.stages:
@@ -37,7 +37,7 @@ def stages_of(config: FreezeConfig) -> Iterator[tuple[str, int, FreezeConfig, st
 def train(
     model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, epochs: int
 ) -> None:
-    """A plain training loop."""
+    """Train with a plain loop."""
     for _ in range(epochs):
         model.train()
         for batch in torch.randperm(len(labels)).split(64):

@@ -39,5 +39,5 @@ class VGGDigits(nn.Module):
 
 
 def vgg_digits(num_classes: int = 10) -> VGGDigits:
-    """The model, untrained; `--architecture examples/vgg_digits.py:vgg_digits`."""
+    """Return the untrained model; `--architecture examples/vgg_digits.py:vgg_digits`."""
     return VGGDigits(num_classes)

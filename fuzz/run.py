@@ -1,4 +1,4 @@
-"""Fuzz one target with atheris until the time is up or something is found: see docs/hostile.md."""
+"""Fuzz one target with atheris until the time is up or something is found: see docs/security.md."""
 
 from __future__ import annotations
 

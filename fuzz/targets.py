@@ -108,7 +108,7 @@ def attempt(target: str, data: bytes) -> str:
     """Open what the target makes of the bytes; why it was refused, or "" where it was opened.
 
     Raises:
-        AssertionError: it took too long, or the refusal is no clear line.
+        AssertionError: it took too long, or the error is not one clear line.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:

@@ -1,31 +1,51 @@
-"""What all tests share: the hypothesis profile, one thread, and files written by torch."""
+"""Shared by all tests: the hypothesis profile, one thread, files written by torch, runs without torch."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from hypothesis import settings
-from safetensors.torch import save_model
-from torch import Tensor, nn
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 ROOT = Path(__file__).parents[1]
+WITH_TORCH = importlib.util.find_spec("torch") is not None
+#: An import at the top of a test file that brings torch.
+_IMPORTS_TORCH = re.compile(
+    r"^(?:from|import) (?:torch|torchvision|transformers|safetensors\.torch"
+    r"|support\.checkpoint_samples|targets|freezetui\.(?:engine|models|training))\b",
+    re.MULTILINE,
+)
 
 
 settings.register_profile("freezetui", max_examples=150, deadline=None)
 settings.load_profile("freezetui")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files that import torch where `-m "not torch"` was asked for."""
+    if "not torch" not in config.getoption("markexpr") or collection_path.suffix != ".py":
+        return None
+    return True if _IMPORTS_TORCH.search(collection_path.read_text("utf-8")) else None
+
+
 @pytest.fixture(autouse=True)
 def _one_thread_and_a_seed() -> None:
     """Two cores are shared by all, and every test draws the same numbers."""
+    if not WITH_TORCH:
+        return
+    import torch
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
@@ -45,6 +65,10 @@ def save(tmp_path: Path) -> Callable[..., Checkpoint]:
     """Writes a model to a file, or a state_dict with torch.save, and opens it."""
 
     def write(what: nn.Module | dict[str, Tensor], name: str = "model.pth") -> Checkpoint:
+        import torch
+        from safetensors.torch import save_model
+        from torch import nn
+
         path = tmp_path / name
         if isinstance(what, nn.Module) and name.endswith(".safetensors"):
             save_model(what, str(path))

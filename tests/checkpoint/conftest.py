@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from torch import nn
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @pytest.fixture
@@ -18,6 +19,8 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     """write(object, container="zip"): the file that torch.save makes of it."""
 
     def save(value: Any, container: str = "zip", name: str = "file.pth") -> Path:
+        import torch
+
         path = tmp_path / name
         torch.save(value, path, _use_new_zipfile_serialization=container == "zip")
         return path

@@ -161,7 +161,9 @@ def test_control_characters_never_reach_the_terminal(tmp_path):
         (["--nope"], ["--nope"]),
         (["check", "vgg_digits.pth", "--input", "²,3"], ["not a valid shape"]),
         (["check", "vgg_digits.pth", "--input", "9" * 5000 + ",3"], ["not a valid shape"]),
-        (["check", "vgg_digits.pth", "--arg", "a=" + "[" * 100_000], ["a='["]),
+        pytest.param(
+            ["check", "vgg_digits.pth", "--arg", "a=" + "[" * 100_000], ["a='["], marks=pytest.mark.torch
+        ),
         (["plan", "vgg_digits.pth"], ["Nothing is chosen"]),
         (["plan", "vgg_digits.pth", "--preset", ""], ["''"]),
         (["plan", "vgg_digits.pth", "--preset", "last-blocks:²"], ["²"]),
@@ -222,6 +224,7 @@ def test_a_factory_named_by_the_config_is_not_imported_unasked(vgg):
     assert not vgg.with_name("ran").exists()
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 def test_check_held_as_json_and_the_checkpoint_is_untouched(vgg):
     before = vgg.read_bytes()
@@ -237,6 +240,7 @@ def test_check_held_as_json_and_the_checkpoint_is_untouched(vgg):
     assert vgg.read_bytes() == before
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 def test_check_finds_what_moves_a_frozen_weight(tmp_path):
     """An Embedding with max_norm rewrites its frozen weight in the forward itself."""
@@ -259,6 +263,7 @@ def test_check_finds_what_moves_a_frozen_weight(tmp_path):
     assert any(finding["code"] == "M5" for finding in report["findings"])
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("end", "said"),
     [
@@ -276,6 +281,7 @@ def test_check_refuses_a_config_that_a_script_would_refuse(vgg, end, said):
     assert_one_line(freezetui("check", vgg), said)
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 def test_check_without_an_architecture_is_inconclusive(tmp_path):
     import torch

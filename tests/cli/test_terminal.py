@@ -14,6 +14,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
 
 
 @pytest.mark.slow
+@pytest.mark.torch
 def test_open_freeze_check_save_quit(tmp_path):
     path = Path(shutil.copy(SAMPLES / "vgg_digits.pth", tmp_path))
     before = path.read_bytes()

@@ -41,6 +41,7 @@ def headline(driver) -> str:
     return str(driver.app.query_one("#check-headline").content)
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_edit(opened):
     async with opened(device="cpu") as driver:
@@ -60,6 +61,7 @@ async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_ed
         assert "check: ✓ HELD" in driver.screen_text()
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 async def test_a_finding_leads_to_its_tensor(opened, small):
     spec = f"{small.with_name('factory.py')}:build"
@@ -80,6 +82,7 @@ async def test_a_finding_leads_to_its_tensor(opened, small):
         assert not driver.app.query_one(CheckPanel).display
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 async def test_findings_can_be_read_on_a_small_screen(opened):
     async with opened(device="cpu", size=(60, 15)) as driver:
@@ -90,6 +93,7 @@ async def test_findings_can_be_read_on_a_small_screen(opened):
         assert "fix: train something" in driver.screen_text()
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 async def test_a_file_of_integers_is_inconclusive(opened, tmp_path):
     import torch
@@ -101,6 +105,7 @@ async def test_a_file_of_integers_is_inconclusive(opened, tmp_path):
         assert driver.session.report.verdict == "inconclusive"
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "said"), [("crash", "exit code 7"), ("broken", "no such layer"), ("hang", "longer than 8 s")]
@@ -121,6 +126,7 @@ async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, f
         await driver.until(lambda: not driver.session.unsaved)
 
 
+@pytest.mark.torch
 async def test_escape_cancels_a_check(opened, small):
     spec = f"{small.with_name('factory.py')}:hang"
     async with opened(small, architecture=spec, device="cpu") as driver:
@@ -135,6 +141,7 @@ async def test_escape_cancels_a_check(opened, small):
         assert "cancelled" in headline(driver)
 
 
+@pytest.mark.torch
 async def test_an_unknown_architecture_is_asked_for(opened, small):
     async with opened(small) as driver:
         await driver.press("r")
@@ -156,6 +163,7 @@ async def test_an_unknown_architecture_is_asked_for(opened, small):
         assert "pkg.mod:build --arg wide=true --input 3,8,8" in driver.screen_text()
 
 
+@pytest.mark.torch
 @pytest.mark.slow
 async def test_left_empty_the_tensors_alone_are_checked_and_the_last_report_goes(opened):
     async with opened(device="cpu") as driver:
@@ -176,6 +184,7 @@ async def test_left_empty_the_tensors_alone_are_checked_and_the_last_report_goes
         assert driver.session.report.architecture == ""
 
 
+@pytest.mark.torch
 async def test_a_factory_named_by_the_config_is_asked_about(opened, small):
     small.with_name("small.freeze.yaml").write_text(
         "freezetui: 1\nmodel:\n  architecture: factory.py:build\nrules:\n  - freeze: '0'\n"
@@ -259,6 +268,7 @@ async def test_every_key_works_at_every_size(opened, size):
         assert "tiny_transformer" in driver.screen_text()
 
 
+@pytest.mark.torch
 async def test_saving_what_takes_long_shows_that_it_runs_and_can_be_given_up(opened, tmp_path):
     import random
 

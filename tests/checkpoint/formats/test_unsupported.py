@@ -15,9 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
-from torch import nn
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.errors import CheckpointError
@@ -106,8 +103,9 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read(write: Callable[..., Path]) -> None:
-    path = write({"a": torch.ones(2)})
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(LFS)
     path.chmod(0)
     assert "Permission denied" in refused(path).message
 
@@ -118,14 +116,22 @@ def test_names_of_files_are_escaped(tmp_path: Path) -> None:
     assert "\\x1b[31m\\u202egpj" in refused(path).message
 
 
+@pytest.mark.torch
 def test_files_without_a_state_dict(write: Callable[..., Path]) -> None:
+    import torch
+    from torch import nn
+
     assert "no state_dict" in refused(write({"epoch": 3, "loss": 0.5})).message
     assert "1 tensor" in refused(write(torch.ones(3))).message
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], momentum=0.9)
     assert "no state_dict" in refused(write({"optimizer": optimizer.state_dict()})).message
 
 
+@pytest.mark.torch
 def test_a_key_that_leads_nowhere_names_those_that_lead(write: Callable[..., Path], tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
     path = write({"model": {"a": torch.ones(2)}, "ema": {"a": torch.ones(2)}})
     error = refused(path, key="emma")
     assert "'emma'" in error.message

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 #: Resident bytes that reading may add: a base, and for each byte of the pickle. Real checkpoints take 7 to 15
-#: (see docs/hostile.md), chains of tuples 84. And never more than this share of the machine's memory.
+#: (see docs/security.md), chains of tuples 84. And never more than this share of the machine's memory.
 _BASE_BYTES, _BYTES_PER_BYTE, _SHARE = 1 << 28, 32, 0.75
 #: Seconds of processor time: a base, and bytes for each second more; real checkpoints take one for 19 MB.
 _BASE_SECONDS, _BYTES_PER_SECOND = 10.0, 1e6
