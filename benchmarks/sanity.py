@@ -1,4 +1,4 @@
-"""The sanity step on a VGG16 against the bare loop; `sanity.py [DEVICE]` prints its lines of the table."""
+"""The check of a VGG16 against the bare loop; `sanity.py [DEVICE]` prints its lines of the table."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import statistics
 import sys
 import time
 
+import msgspec
 import torch
 import torchvision
 from harness import Row
 from make_inputs import VGG_PTH
 
+from freezetui.config.schema import FreezeConfig
 from freezetui.freeze.rules import Rule
+from freezetui.model_spec import ModelSpec
 from freezetui.sanity.client import run_check
-from freezetui.sanity.protocol import CheckRequest
+from freezetui.session.session import Options, Session
 
 STEPS, BATCH, SIZE = 3, 2, 224
 
@@ -40,15 +43,9 @@ def bare_step(device: str) -> float:
 def main() -> None:
     """Print the lines."""
     device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
-    request = CheckRequest(
-        checkpoint=str(VGG_PTH),
-        input=(3, SIZE, SIZE),
-        rules=(Rule("freeze", "features"),),
-        device=device,
-        steps=STEPS,
-        batch=BATCH,
-    )
-    cost = run_check(request, lambda event: None, None).cost
+    options = Options(str(VGG_PTH), model=ModelSpec(input=(3, SIZE, SIZE)), device=device, steps=STEPS)
+    request = Session(options).request(FreezeConfig(rules=(Rule("freeze", "features"),)))
+    cost = run_check(msgspec.structs.replace(request, batch=BATCH)).cost
     assert cost is not None
     bare = bare_step(device)
     what = f"sanity step, VGG16, batch of {BATCH}, {device}"

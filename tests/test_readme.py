@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from pathlib import Path
 
 from freezetui.config.schema import FreezeConfig
+from freezetui.sanity.codes import CODES
 from freezetui.tui.screens.help import key_rows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,6 +29,16 @@ def test_the_config_shown_is_a_config(tmp_path):
     config = FreezeConfig.load(path)
     assert [rule.pattern for rule in config.rules] == ["features", "features.{24..28}"]
     assert config.rules_for("everything")[-1].action == "train"
+
+
+def test_the_tables_of_causes_are_made_from_the_registry():
+    script = runpy.run_path(str(ROOT / "scripts" / "make_readme_tables.py"))
+    assert script["with_tables"](README) == README, "run scripts/make_readme_tables.py"
+    assert len(re.findall(r"^\| [MFSN]\d+ \|", README, re.MULTILINE)) == len(CODES)
+    in_scripts = {entry.code for entry in CODES.values() if entry.severity is None}
+    assert in_scripts == set(
+        re.findall(r"[MF]\d+", README.partition("codes, except ")[2].partition(",\nwhere")[0])
+    )
 
 
 def test_both_commands_are_in_the_makefile():

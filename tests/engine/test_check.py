@@ -8,19 +8,25 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.checkpoint import checkpoint
+from torchvision.models import get_model
 
 from freezetui.config.schema import FreezeConfig
 from freezetui.engine.check import check as whole_check
 from freezetui.engine.check import check_model
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.errors import ModelError
+from freezetui.formatting.report import headline
 from freezetui.freeze.rules import Rule
-from freezetui.sanity.protocol import CheckRequest
+from freezetui.model_spec import ModelSpec
+from freezetui.recognition import catalog
+from freezetui.sanity.protocol import CheckRequest, decode_request, encode
 from freezetui.sanity.report import SanityReport
+from freezetui.session.session import Options, Session
 
 
 class Net(nn.Module):
@@ -308,6 +314,7 @@ def test_everything_frozen() -> None:
     report = check(Net(), freeze=("**",))
     assert (report.verdict, report.exit_code) == ("inconclusive", 3)
     assert set(codes(report)) == {"S8"}
+    assert headline(report) == "? INCONCLUSIVE: everything is frozen"
     assert report.frozen.held == 4
 
 
@@ -315,6 +322,7 @@ def test_nothing_frozen() -> None:
     report = check(Net(), freeze=())
     assert report.verdict == "inconclusive"
     assert set(codes(report)) == {"N5"}
+    assert headline(report) == "? INCONCLUSIVE: nothing is frozen"
     assert report.cost is None
 
 
@@ -326,6 +334,7 @@ def test_what_would_not_have_moved_proves_nothing() -> None:
     assert report.frozen.unproven == codes(report)["N6"] == ("body.spare.weight", "body.spare.bias")
     report = check(Net(body), freeze=("body.spare",))
     assert report.verdict == "inconclusive"
+    assert headline(report) == "? INCONCLUSIVE: no frozen tensor changes when trainable either"
 
 
 def test_without_a_control_run_nothing_is_called_unproven() -> None:
@@ -353,6 +362,7 @@ def test_without_a_forward_only_the_optimizer_is_checked() -> None:
     assert (report.verdict, report.forward, report.losses) == ("inconclusive", False, ())
     assert (report.frozen.held, report.trainable.moved) == (2, 2)
     assert "N1" in codes(report)
+    assert headline(report) == "? INCONCLUSIVE: no forward pass"
 
 
 def test_flags_that_are_no_flags_are_named() -> None:
@@ -374,6 +384,42 @@ def test_a_loss_that_is_no_number_proves_nothing() -> None:
     report = check(Net(head=Log(4, 3)))
     assert report.verdict == "inconclusive"
     assert "N4" in codes(report)
+    assert headline(report) == "? INCONCLUSIVE: the loss is not a finite number"
+
+
+def test_trainable_tensors_that_all_stay_unchanged_prove_nothing() -> None:
+    report = check(Net(head=Unused()), freeze=("body", "head.weight", "head.bias"))
+    assert (report.verdict, report.trainable.moved) == ("inconclusive", 0)
+    assert "N7" in codes(report)
+    assert headline(report) == "? INCONCLUSIVE: no trainable tensor changed"
+
+
+def test_flags_that_the_model_freezes_again_are_inconclusive() -> None:
+    class Refreezer(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            self.bias.requires_grad_(False)
+            return super().forward(x)
+
+    report = check(Net(head=Refreezer(4, 3)))
+    assert (report.verdict, codes(report)["F6"]) == ("inconclusive", ("head.bias",))
+    assert headline(report) == "? INCONCLUSIVE: the model's own code sets requires_grad"
+
+
+def test_a_model_without_anything_to_train_says_so() -> None:
+    integers = nn.Module()
+    integers.register_buffer("steps", torch.arange(3))
+    report = check(integers, batch=None, freeze=())
+    assert set(codes(report)) == {"S9", "N1"}
+    assert headline(report) == "? INCONCLUSIVE: no tensor can train"
+
+
+@pytest.mark.parametrize("freeze", [("body",), ("**",), ()])
+@pytest.mark.parametrize("batch", [None, floats])
+def test_every_inconclusive_check_says_why(
+    batch: Callable[..., object] | None, freeze: tuple[str, ...]
+) -> None:
+    report = check(Net(), batch=batch, freeze=freeze)
+    assert headline(report).startswith("? INCONCLUSIVE: " if report.verdict == "inconclusive" else "✓ HELD: ")
 
 
 def test_a_model_that_cannot_train_as_a_whole_is_checked_without_control() -> None:
@@ -392,7 +438,7 @@ def test_an_error_of_the_models_own_code_is_one_line() -> None:
             raise ValueError("two\n\x1b[31mlines")
 
     with pytest.raises(
-        ModelError, match=r"own forward raised ValueError: two lines\. Raised at .*test_step.py"
+        ModelError, match=r"own forward raised ValueError: two lines\. Raised at .*test_check.py"
     ):
         check(Net(head=Raises(4, 3)))
 
@@ -446,15 +492,50 @@ def test_what_the_model_ties_and_the_file_does_not_is_no_hold(tmp_path: Path) ->
     )
     asked = CheckRequest(
         checkpoint=str(tmp_path / "copies.pth"),
-        architecture=f"{tmp_path / 'tied.py'}:build",
-        input=(4,),
+        model=ModelSpec(f"{tmp_path / 'tied.py'}:build", input=(4,)),
         device="cpu",
-        rules=(Rule("freeze", "**"), Rule("train", "b")),
+        config=FreezeConfig(rules=(Rule("freeze", "**"), Rule("train", "b"))),
     )
     report = whole_check(asked)
     assert report.verdict == "moved"
     assert report.frozen.moved == ("a.weight",)
     assert [f.tensors for f in report.findings if f.code == "M17"] == [("a.weight", "b.weight")]
-    report = whole_check(msgspec.structs.replace(asked, rules=(Rule("freeze", "a"),)))
+    config = FreezeConfig(rules=(Rule("freeze", "a"),))
+    report = whole_check(msgspec.structs.replace(asked, config=config))
     assert report.verdict == "inconclusive"
     assert "M17" in {finding.code for finding in report.findings}
+    assert headline(report) == "? INCONCLUSIVE: frozen and trainable names are tied"
+
+
+def test_a_pickled_module_is_not_imported_but_suggested(tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "pickled.pth")
+    report = whole_check(CheckRequest(checkpoint=str(tmp_path / "pickled.pth"), device="cpu"))
+    fix = next(finding.fix for finding in report.findings if finding.code == "N1")
+    assert "--architecture torch.nn.modules.container:Sequential " in fix
+
+
+def test_the_engine_recognizes_nothing_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The UI has hashed names and shapes once, and its request says what came of it."""
+    torch.save(get_model("squeezenet1_1", num_classes=7).state_dict(), tmp_path / "net.pth")
+    freeze = FreezeConfig(rules=(Rule("freeze", "features"),))
+    request = Session(Options(str(tmp_path / "net.pth"), device="cpu", steps=1)).request(freeze)
+
+    def refuse(tensors: object) -> None:
+        raise AssertionError("recognized again")
+
+    monkeypatch.setattr(catalog, "recognize", refuse)
+    report = whole_check(decode_request(encode(request)))
+    assert (report.verdict, report.architecture) == ("held", "torchvision:squeezenet1_1")
+    bare = whole_check(msgspec.structs.replace(request, model=ModelSpec()))
+    assert (bare.forward, bare.architecture) == (False, "")
+
+
+def test_a_check_of_bare_safetensors_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "bare.safetensors"
+    save_file({"a.weight": torch.ones(64, 64), "b.weight": torch.ones(64, 64)}, path)
+    before, written = path.read_bytes(), path.stat().st_mtime_ns
+    config = FreezeConfig(rules=(Rule("freeze", "a"),))
+    report = whole_check(CheckRequest(checkpoint=str(path), config=config, device="cpu"))
+    assert (report.trainable.moved, report.frozen.held) == (1, 1)
+    assert path.read_bytes() == before
+    assert path.stat().st_mtime_ns == written

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torchvision.models import DenseNet, ShuffleNetV2, get_model
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import Checkpoint
-from freezetui.errors import ModelError
-from freezetui.models.build import build_model, choose_spec, fill
+from freezetui.errors import CheckpointError, ModelError
+from freezetui.model_spec import ModelSpec
+from freezetui.models import load
+from freezetui.models.build import Built, build_model, fill
 from freezetui.models.load import load_tensors
-from freezetui.models.spec import parse_spec
+from freezetui.recognition.catalog import recognize
 
 Save = Callable[..., Checkpoint]
 FILE = Path(__file__).resolve().parents[1] / "support" / "factories.py"
+
+
+def build_known(checkpoint: Checkpoint, **options: Any) -> Built:
+    """What names and shapes alone tell, built."""
+    recognition = recognize(checkpoint.tensors)
+    assert recognition is not None
+    return build_model(recognition.model, checkpoint, recognition, **options)
 
 
 def same_bits(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
@@ -37,9 +48,9 @@ def test_a_known_model_is_rebuilt_bit_for_bit(save: Save, model: str, name: str)
     checkpoint = save(trained, name)
     random = torch.get_rng_state()
     phases: list[str] = []
-    built = build_model(choose_spec(checkpoint), {}, checkpoint, progress=phases.append)
+    built = build_known(checkpoint, progress=phases.append)
     assert same_bits(built.model.state_dict(), trained.state_dict())
-    assert built.arguments == {"num_classes": 4}
+    assert built.spec == ModelSpec(f"torchvision:{model}", {"num_classes": 4}, (3, 64, 64))
     assert built.example is not None and built.example.shape == (3, 64, 64)
     assert phases == ["build", "input", "load"]
     assert torch.equal(random, torch.get_rng_state())
@@ -77,7 +88,7 @@ def test_other_widths_are_built_and_compute_the_same(save: Save, name: str) -> N
     factory, channels = NARROW[name]
     trained = factory().eval()
     checkpoint = save(trained)
-    built = build_model(choose_spec(checkpoint), {}, checkpoint)
+    built = build_known(checkpoint)
     assert built.example is not None and built.example.shape == (channels, 64, 64)
     (images,), _ = built.example.batch(2, 0, "cpu", built.dtype)
     with torch.no_grad():
@@ -86,15 +97,9 @@ def test_other_widths_are_built_and_compute_the_same(save: Save, name: str) -> N
 
 def test_a_width_that_shapes_do_not_tell_is_refused(save: Save) -> None:
     checkpoint = save(get_model("mobilenet_v2", weights=None, width_mult=0.25))
-    with pytest.raises(ModelError, match="no known architecture"):
-        choose_spec(checkpoint)
-
-
-def test_a_pickled_module_is_not_imported_but_named(save: Save, tmp_path: Path) -> None:
-    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "pickled.pth")
-    with pytest.raises(ModelError) as caught:
-        choose_spec(open_checkpoint(str(tmp_path / "pickled.pth")))
-    assert "--architecture torch.nn.modules.container:Sequential" in caught.value.hint
+    assert recognize(checkpoint.tensors) is None
+    with pytest.raises(ModelError, match="of another shape"):
+        build_model(ModelSpec("torchvision:mobilenet_v2"), checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ def test_loading_is_strict(save: Save, arguments: dict[str, Any], drop: str, add
     state |= {add: torch.ones(1)} if add else {}
     state.pop(drop, None)
     with pytest.raises(ModelError) as caught:
-        build_model(parse_spec(f"{FILE}:mlp"), arguments, save(state))
+        build_model(ModelSpec(f"{FILE}:mlp", arguments), save(state))
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -120,7 +125,7 @@ def test_a_long_list_of_names_is_cut(save: Save) -> None:
     with pytest.raises(
         ModelError, match=r"1000 unexpected: layer0\.weight, layer1\.weight, layer2\.weight, \.\.\."
     ) as caught:
-        build_model(parse_spec(f"{FILE}:mlp"), {}, checkpoint)
+        build_model(ModelSpec(f"{FILE}:mlp"), checkpoint)
     assert len(str(caught.value)) < 500
 
 
@@ -153,7 +158,7 @@ def test_ties_stay_ties_and_may_be_absent(save: Save) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_a_model_runs_in_the_dtype_of_its_file(save: Save, dtype: torch.dtype) -> None:
     state = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)).to(dtype).state_dict()
-    built = build_model(parse_spec(f"{FILE}:mlp"), {}, save(state))
+    built = build_model(ModelSpec(f"{FILE}:mlp"), save(state))
     assert built.dtype == dtype and built.example is not None
     assert same_bits(built.model.state_dict(), state)
 
@@ -180,8 +185,60 @@ def test_tensors_of_every_kind_are_torchs_own_bits(tmp_path: Path, legacy: bool)
     assert loaded["slice"].data_ptr() + 16 == loaded["overlap"].data_ptr()
 
 
-def test_writing_to_a_loaded_tensor_leaves_the_file_alone(save: Save) -> None:
-    checkpoint = save({"a": torch.ones(5000)})
+@pytest.mark.parametrize("name", ["model.pth", "model.safetensors"])
+def test_writing_to_a_loaded_tensor_leaves_the_file_alone(save: Save, name: str) -> None:
+    checkpoint = save(nn.Linear(50, 100), name)
     before = Path(checkpoint.source).read_bytes()
-    load_tensors(checkpoint)["a"].zero_()
+    tensors = load_tensors(checkpoint)
+    for tensor in tensors.values():
+        tensor.zero_()
+    assert not any(tensor.count_nonzero() for tensor in tensors.values())
     assert Path(checkpoint.source).read_bytes() == before
+    assert all(tensor.count_nonzero() for tensor in load_tensors(checkpoint).values())
+
+
+def test_a_safetensors_file_of_any_alignment_is_loaded(tmp_path: Path) -> None:
+    header = b'{"x":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},'
+    header += b'"y":{"dtype":"F32","shape":[2],"data_offsets":[3,11]}}'
+    data = bytes([1, 2, 3]) + struct.pack("<2f", 0.5, 2.0)
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
+    loaded = load_tensors(open_checkpoint(str(path)))
+    assert same_bits(loaded, {"x": torch.tensor([1, 2, 3], dtype=torch.uint8), "y": torch.tensor([0.5, 2.0])})
+
+
+def test_tensors_are_loaded_straight_to_a_device(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meta device stands for one whose memory is not the CPU's; safetensors knows none such."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    loaded = load_tensors(save(model), torch.device("meta"))
+    assert {name: tensor.shape for name, tensor in loaded.items()} == {
+        name: tensor.shape for name, tensor in model.state_dict().items()
+    }
+    assert {tensor.device.type for tensor in loaded.values()} == {"meta"}
+    asked = []
+
+    def opened(path: str, framework: str, device: str) -> Any:
+        asked.append((path, device))
+        return safe_open(path, framework, device="cpu")
+
+    monkeypatch.setattr(load, "safe_open", opened)
+    checkpoint = save(model, "model.safetensors")
+    assert same_bits(load_tensors(checkpoint, torch.device("cuda:1")), model.state_dict())
+    assert asked == [(checkpoint.source, "cuda:1")]
+
+
+def test_ties_of_the_file_are_one_tensor_on_every_device(save: Save) -> None:
+    loaded = load_tensors(save(Tied()), torch.device("meta"))
+    assert loaded["head.weight"] is loaded["embed.weight"]
+
+
+def test_a_safetensors_file_that_has_changed_is_refused(save: Save) -> None:
+    checkpoint = save(nn.Linear(2, 3), "model.safetensors")
+    save(nn.Linear(20, 30), "model.safetensors")
+    with pytest.raises(CheckpointError, match="changed since"):
+        load_tensors(checkpoint)
+    save(nn.Linear(3, 2, bias=False), "model.safetensors")
+    path = Path(checkpoint.source)
+    path.write_bytes(path.read_bytes().ljust(checkpoint.size, b"\0")[: checkpoint.size])
+    with pytest.raises(CheckpointError):
+        load_tensors(checkpoint)

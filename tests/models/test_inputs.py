@@ -13,9 +13,9 @@ from torchvision.models import get_model
 
 from freezetui.models.inputs import find_input
 from freezetui.models.outputs import tensors_of
-from freezetui.models.spec import Spec, parse_spec
+from freezetui.models.spec import Factory, parse_factory
 
-OWN = Spec("module", "package", "factory")
+OWN = Factory("module", "package", "factory")
 
 
 class Wrapped(nn.Module):
@@ -118,7 +118,7 @@ def test_an_input_is_found_and_the_model_trains_on_it(kind: str) -> None:
 def test_known_models_of_every_task_train_on_their_recipe(name: str, shape: tuple[int, ...]) -> None:
     none = {} if name.startswith(("squeeze", "raft")) else {"weights_backbone": None}
     model = get_model(name, weights=None, **none)
-    example, tried = find_input(model, parse_spec(f"torchvision:{name}"), {})
+    example, tried = find_input(model, parse_factory(f"torchvision:{name}"), {})
     assert example is not None and (example.shape, tried) == (shape, ())
     args, kwargs = example.batch(2, 0, "cpu", torch.float32)
     assert tensors_of(model.train()(*args, **kwargs))
@@ -132,7 +132,7 @@ def test_known_models_of_every_task_train_on_their_recipe(name: str, shape: tupl
 def test_large_models_train_on_their_recipe(name: str) -> None:
     none = {"weights_backbone": None} if "_fpn" in name else {}
     model = get_model(name, weights=None, **none)
-    example, tried = find_input(model, parse_spec(f"torchvision:{name}"), {})
+    example, tried = find_input(model, parse_factory(f"torchvision:{name}"), {})
     assert example is not None and not tried
     args, kwargs = example.batch(2, 0, "cpu", torch.float32)
     assert tensors_of(model.train()(*args, **kwargs))
@@ -154,7 +154,7 @@ def test_a_model_that_takes_nothing_says_why() -> None:
     example, tried = find_input(Wrapped(fail, conv=nn.Conv2d(3, 4, 3)), OWN, {})
     assert example is None
     assert tried[0] == "images 3x64x64: KeyError: 'needs\\na graph'"
-    assert find_input(nn.Identity(), OWN, {})[1] == ("no layer tells what its input looks like",)
+    assert find_input(nn.Identity(), OWN, {})[1] == ("no layer reveals the input shape",)
 
 
 @dataclass

@@ -10,14 +10,14 @@ import pytest
 from torch import nn
 
 from freezetui.errors import ModelError
-from freezetui.models.spec import call, parse_spec
+from freezetui.models.spec import call, parse_factory
 
 FILE = Path(__file__).resolve().parents[1] / "support" / "factories.py"
 
 
 @pytest.mark.parametrize("text", ["torchvision:vgg16", "package.module:Class.build", f"{FILE}:mlp"])
 def test_a_spec_is_written_as_it_is_read(text: str) -> None:
-    assert str(parse_spec(text)) == text
+    assert str(parse_factory(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -25,17 +25,19 @@ def test_a_spec_is_written_as_it_is_read(text: str) -> None:
 )
 def test_anything_else_is_one_clear_line(text: str) -> None:
     with pytest.raises(ModelError) as caught:
-        parse_spec(text)
+        parse_factory(text)
     assert "\n" not in str(caught.value) and "torchvision:NAME" in caught.value.hint
 
 
 def test_a_factory_in_a_file_gets_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    model = call(parse_spec(f"{FILE}:mlp"), {"width": 4, "classes": 2})
+    model = call(parse_factory(f"{FILE}:mlp"), {"width": 4, "classes": 2})
     assert [tuple(p.shape) for p in model.parameters()] == [(4, 5), (4,), (2, 4), (2,)]
-    assert isinstance(call(parse_spec(f"{FILE}:Nested.mlp"), {}), nn.Sequential)
-    assert isinstance(call(parse_spec(f"{FILE}:ready"), {}), nn.Sequential)
-    assert isinstance(call(parse_spec("torch.nn:Linear"), {"in_features": 2, "out_features": 3}), nn.Linear)
+    assert isinstance(call(parse_factory(f"{FILE}:Nested.mlp"), {}), nn.Sequential)
+    assert isinstance(call(parse_factory(f"{FILE}:ready"), {}), nn.Sequential)
+    assert isinstance(
+        call(parse_factory("torch.nn:Linear"), {"in_features": 2, "out_features": 3}), nn.Linear
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,16 +56,16 @@ def test_what_a_persons_code_does_wrong_is_one_line(
     name: str, arguments: dict[str, int], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ModelError) as caught:
-        call(parse_spec(f"{FILE}:{name}"), arguments)
+        call(parse_factory(f"{FILE}:{name}"), arguments)
     assert said in str(caught.value) and "\n" not in str(caught.value)
     assert bool(capsys.readouterr().err) == ("raised" in said)
 
 
 def test_torchvisions_names_are_suggested_and_weights_refused() -> None:
     with pytest.raises(ModelError, match=r"no model resnet81. Did you mean resnet18"):
-        call(parse_spec("torchvision:resnet81"), {})
-    with pytest.raises(ModelError, match="weights cannot be given"):
-        call(parse_spec("torchvision:resnet18"), {"weights": "DEFAULT"})
+        call(parse_factory("torchvision:resnet81"), {})
+    with pytest.raises(ModelError, match="weights is not allowed"):
+        call(parse_factory("torchvision:resnet18"), {"weights": "DEFAULT"})
 
 
 def test_a_torchvision_that_does_not_match_torch(tmp_path: Path) -> None:
@@ -71,9 +73,9 @@ def test_a_torchvision_that_does_not_match_torch(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from freezetui.errors import ModelError\n"
-        "from freezetui.models.spec import call, parse_spec\n"
-        "print(call(parse_spec('torch.nn:Identity'), {}))\n"
-        "try: call(parse_spec('torchvision:vgg16'), {})\n"
+        "from freezetui.models.spec import call, parse_factory\n"
+        "print(call(parse_factory('torch.nn:Identity'), {}))\n"
+        "try: call(parse_factory('torchvision:vgg16'), {})\n"
         "except ModelError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from freezetui.config.schema import FreezeConfig
 from freezetui.engine.check import check
 from freezetui.errors import ModelError
 from freezetui.freeze.rules import Rule
+from freezetui.model_spec import ModelSpec
 from freezetui.sanity.protocol import CheckRequest
 from freezetui.session.session import Options, Session
 
@@ -33,8 +35,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def request(folder: Path, **settings: object) -> CheckRequest:
     return CheckRequest(
         checkpoint=str(folder),
-        architecture="transformers:GPT2LMHeadModel",
-        rules=(Rule("freeze", "transformer.h.{0..1}"),),
+        model=ModelSpec("transformers:GPT2LMHeadModel"),
+        config=FreezeConfig(rules=(Rule("freeze", "transformer.h.{0..1}"),)),
         device="cpu",
         **settings,
     )
@@ -49,28 +51,28 @@ def test_the_sanity_step_runs_the_real_model(folder: Path) -> None:
 
 def test_a_session_takes_it_from_the_config_and_names_the_folder_whole(folder: Path) -> None:
     session = Session(Options(str(folder)))
-    assert session.architecture.spec == "transformers:GPT2LMHeadModel"
+    assert session.architecture.model.architecture == "transformers:GPT2LMHeadModel"
     assert session.architecture.label == "transformers GPT2LMHeadModel"
-    assert session.architecture.asked
+    assert session.architecture.trusted
     assert session.config_path == folder.parent / "gpt2-1.5.freeze.yaml"
     path = session.save()
     again = Session(Options(str(folder)))
     assert again.config is not None
     assert again.config.model.checkpoint == "gpt2-1.5"
-    assert again.architecture.asked  # no question: only the library itself is run
+    assert again.architecture.trusted  # no question: only the library itself is run
     path.unlink()
 
 
 def test_what_a_config_names_is_asked_for(folder: Path) -> None:
     path = folder.parent / "gpt2-1.5.freeze.yaml"
     path.write_text("freezetui: 1\nmodel: {architecture: 'timm:create_model', arguments: {model_name: x}}\n")
-    assert not Session(Options(str(folder))).architecture.asked
+    assert not Session(Options(str(folder))).architecture.trusted
     path.unlink()
 
 
 @pytest.mark.parametrize("name", ["GPT2LMHead", "pipeline", "AutoModel", "GPT2Config"])
 def test_only_model_classes_are_built(folder: Path, name: str) -> None:
-    asked = CheckRequest(checkpoint=str(folder), architecture=f"transformers:{name}", device="cpu")
+    asked = CheckRequest(checkpoint=str(folder), model=ModelSpec(f"transformers:{name}"), device="cpu")
     with pytest.raises(ModelError, match=f"has no model class {name}"):
         check(asked)
 

@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models import list_models
 
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.model_spec import ModelSpec
 from freezetui.recognition import catalog
 from freezetui.recognition.catalog import in_module_order, recognize
 
@@ -27,8 +28,8 @@ def test_every_model_is_recognised_with_its_class_count(
     state = make_catalog.build(name, **arguments).state_dict()
     found = recognize(infos(state.items()))
     assert found is not None and found.exact
-    assert f"torchvision:{name}" in (found.architecture, *found.alternatives)
-    assert found.arguments == arguments
+    assert f"torchvision:{name}" in (found.model.architecture, *found.alternatives)
+    assert found.model == ModelSpec(found.model.architecture, arguments)
     ordered = in_module_order(Checkpoint("x", "x", tuple(infos(sorted(state.items())))), found)
     assert [tensor.name for tensor in ordered] == list(state)
 
@@ -49,7 +50,7 @@ def test_arguments_are_read_from_names_and_shapes(
 ) -> None:
     found = recognize(infos(make_catalog.build(name, **arguments).state_dict().items()))
     assert found is not None and found.exact
-    assert (found.architecture, found.arguments) == (f"torchvision:{name}", arguments)
+    assert found.model == ModelSpec(f"torchvision:{name}", arguments)
     assert found.input.shape[1] == arguments.get("image_size", found.input.shape[1])
 
 
@@ -62,7 +63,8 @@ def test_plain_models_come_before_their_quantized_and_resized_twins(
     ]:
         found = recognize(infos(make_catalog.build(twin).state_dict().items()))
         assert found is not None
-        assert (found.architecture, found.alternatives) == (f"torchvision:{name}", (f"torchvision:{twin}",))
+        assert found.model.architecture == f"torchvision:{name}"
+        assert found.alternatives == (f"torchvision:{twin}",)
 
 
 def test_old_checkpoints_without_batch_counters(make_catalog: ModuleType, infos: Infos) -> None:

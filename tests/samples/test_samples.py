@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.freeze.tree import ParamTree
+from freezetui.model_spec import ModelSpec
 from freezetui.models.build import build_model
-from freezetui.models.spec import parse_spec
 from freezetui.recognition.catalog import recognize
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,8 @@ def state_dict(name: str) -> dict[str, Tensor]:
 def built(name: str) -> nn.Module:
     checkpoint = open_checkpoint(str(SAMPLES / name))
     arguments = {"num_classes": 10} if name.startswith("shufflenet") else {}
-    return build_model(parse_spec(BUILT_BY[name]), arguments, checkpoint).model.eval()
+    spec = ModelSpec(BUILT_BY[name], arguments)
+    return build_model(spec, checkpoint, recognize(checkpoint.tensors)).model.eval()
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +126,7 @@ def test_vgg_has_exactly_the_names_of_torchvision_and_runs_in_its_vgg16() -> Non
 def test_it_is_recognised(name: str) -> None:
     recognition = recognize(open_checkpoint(str(SAMPLES / name)).tensors)
     expected = {"vgg_digits.pth": "torchvision:vgg16"}.get(name, BUILT_BY[name])
-    assert recognition is not None and recognition.architecture == expected
+    assert recognition is not None and recognition.model.architecture == expected
 
 
 def test_the_training_checkpoint_is_unwrapped_and_its_optimizer_passed_over() -> None:

@@ -16,8 +16,10 @@ import pytest
 import torch
 from torch import nn
 
+from freezetui.config.schema import FreezeConfig
 from freezetui.errors import EngineError
 from freezetui.freeze.rules import Rule
+from freezetui.model_spec import ModelSpec
 from freezetui.sanity.client import Engine, run_check
 from freezetui.sanity.protocol import CheckRequest, Finished, Progress
 from freezetui.text import plain_lines
@@ -81,10 +83,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def request(files: Path, factory: str = "", **changes: object) -> CheckRequest:
-    changes = {"rules": (Rule("freeze", "bias"),), "device": "cpu", **changes}
-    architecture = str(files / factory) if factory else ""
-    return CheckRequest(checkpoint=str(files / "linear.pth"), architecture=architecture, **changes)
+def request(files: Path, factory: str = "", input: tuple[int, ...] = (), **changes: object) -> CheckRequest:
+    changes = {"config": frozen("bias"), "device": "cpu", **changes}
+    model = ModelSpec(str(files / factory) if factory else "", input=input)
+    return CheckRequest(checkpoint=str(files / "linear.pth"), model=model, **changes)
+
+
+def frozen(pattern: str) -> FreezeConfig:
+    return FreezeConfig(rules=(Rule("freeze", pattern),))
 
 
 def alive(pid: int) -> bool:
@@ -187,10 +193,11 @@ def test_cancel_from_another_thread_ends_the_whole_group_at_once(files: Path) ->
 def test_the_engine_ends_when_its_face_dies(files: Path) -> None:
     face = f"""
         import os, time
+        from freezetui.model_spec import ModelSpec
         from freezetui.sanity.client import Engine
         from freezetui.sanity.protocol import CheckRequest
         engine = Engine(CheckRequest(checkpoint={str(files / "linear.pth")!r},
-                                     architecture={str(files / "bad.py") + ":sleeps"!r}))
+                                     model=ModelSpec({str(files / "bad.py") + ":sleeps"!r})))
         for event in engine.events():
             if event.phase == "build":
                 print(engine._process.pid, flush=True)
@@ -212,9 +219,9 @@ def test_the_engine_ends_when_its_face_dies(files: Path) -> None:
     ("changes", "message"),
     [
         ({"device": "cuda:99"}, "no device cuda:99"),
-        ({"rules": (Rule("freeze", "bais"),)}, "'bais' matches no parameter.*Closest: bias"),
+        ({"config": frozen("bais")}, "'bais' matches no parameter.*Closest: bias"),
         ({"checkpoint": "/nowhere/x.pth"}, "/nowhere/x.pth"),
-        ({"architecture": "torchvision:resnet18"}, "does not fit"),
+        ({"model": ModelSpec("torchvision:resnet18")}, "does not fit"),
     ],
     ids=["device", "pattern", "file", "weights"],
 )

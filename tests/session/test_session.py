@@ -10,6 +10,7 @@ import pytest
 
 from freezetui.config.paths import why_no_config
 from freezetui.config.schema import FreezeConfig
+from freezetui.model_spec import ModelSpec
 from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
 from freezetui.session.session import Options, Session
 
@@ -59,16 +60,16 @@ def report() -> SanityReport:
 def test_a_config_made_for_another_model_tells_nothing_of_what_builds_this_one(opened):
     session = opened(OTHER_MODEL.format(architecture="torchvision:resnet18"))
     assert session.differences
-    assert session.architecture.spec == "torchvision:vgg16"
-    assert session.architecture.arguments == {"num_classes": 10}
-    assert session.architecture.input == ()
+    assert session.architecture.model.architecture == "torchvision:vgg16"
+    assert session.architecture.model.arguments == {"num_classes": 10}
+    assert session.architecture.model.input == ()
     written = FreezeConfig.load(session.save()).model
     assert (written.architecture, written.arguments) == ("torchvision:vgg16", {"num_classes": 10})
 
 
 def test_what_built_another_model_is_told_where_nothing_is_known_of_this_one(opened):
     session = opened(OTHER_MODEL.format(architecture="pkg.mod:build"), sample="tiny_transformer.pth")
-    assert session.architecture.spec == ""
+    assert session.architecture.model.architecture == ""
     assert "that model was built by pkg.mod:build" in session.differences
     assert FreezeConfig.load(session.save()).model.architecture == ""
 
@@ -76,37 +77,37 @@ def test_what_built_another_model_is_told_where_nothing_is_known_of_this_one(ope
 def test_a_config_with_a_rule_that_names_nothing_still_tells_what_builds_the_model(opened):
     session = opened("freezetui: 1\nmodel: {architecture: 'pkg.mod:build'}\nrules:\n  - freeze: fc\n")
     assert session.differences
-    assert session.architecture.spec == "pkg.mod:build"
-    assert not session.architecture.asked
+    assert session.architecture.model.architecture == "pkg.mod:build"
+    assert not session.architecture.trusted
 
 
 def test_the_command_line_wins_over_the_config(opened):
     config = "freezetui: 1\nmodel: {architecture: 'pkg.mod:build', arguments: {a: 1, b: 2}, input: [4]}\n"
-    session = opened(config, arguments={"b": 3}, input=(5,))
-    assert session.architecture.spec == "pkg.mod:build"
-    assert session.architecture.arguments == {"a": 1, "b": 3}
-    assert session.architecture.input == (5,)
-    session = opened(config, architecture="torchvision:vgg16", arguments={"b": 3})
-    assert session.architecture.arguments == {"b": 3}
-    assert session.architecture.asked
+    session = opened(config, model=ModelSpec(arguments={"b": 3}, input=(5,)))
+    assert session.architecture.model.architecture == "pkg.mod:build"
+    assert session.architecture.model.arguments == {"a": 1, "b": 3}
+    assert session.architecture.model.input == (5,)
+    session = opened(config, model=ModelSpec("torchvision:vgg16", {"b": 3}))
+    assert session.architecture.model.arguments == {"b": 3}
+    assert session.architecture.trusted
 
 
 def test_another_architecture_forgets_the_report_the_arguments_and_the_input(opened):
     session = opened()
     session.checked(report(), session.plan.mask())
-    assert session.architecture.input == (3, 32, 32)
-    session.name_architecture("pkg.mod:build")
+    assert session.architecture.model.input == (3, 32, 32)
+    session.name_architecture(ModelSpec("pkg.mod:build"))
     assert session.report is None
-    assert session.architecture.arguments == {}
-    assert session.architecture.input == ()
-    assert not session.request().bare
+    assert session.architecture.model.arguments == {}
+    assert session.architecture.model.input == ()
+    assert session.request().model == ModelSpec("pkg.mod:build")
 
 
 def test_no_architecture_is_a_choice_too(opened):
     session = opened()
-    session.name_architecture("")
-    assert session.request().bare
-    assert session.request().architecture == ""
+    session.name_architecture(ModelSpec())
+    assert session.architecture.tensors_only
+    assert session.request().model == ModelSpec()
 
 
 def test_a_config_that_somebody_else_has_written_is_not_written_over_unasked(opened):
@@ -125,11 +126,11 @@ def test_a_config_that_somebody_else_has_written_is_not_written_over_unasked(ope
 
 def test_another_architecture_is_unsaved_until_it_is_saved(opened):
     session = opened()
-    session.name_architecture("torchvision:vgg11")
+    session.name_architecture(ModelSpec("torchvision:vgg11"))
     assert session.unsaved
     session.save()
     assert not session.unsaved
-    session.name_architecture("")
+    session.name_architecture(ModelSpec())
     assert not session.unsaved
 
 

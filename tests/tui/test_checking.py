@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from freezetui.model_spec import ModelSpec
 from freezetui.tui.widgets.check_panel import CheckPanel
 
 FACTORY = """
@@ -65,7 +66,7 @@ async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_ed
 @pytest.mark.slow
 async def test_a_finding_leads_to_its_tensor(opened, small):
     spec = f"{small.with_name('factory.py')}:build"
-    async with opened(small, architecture=spec, input=(4,), device="cpu") as driver:
+    async with opened(small, model=ModelSpec(spec, input=(4,)), device="cpu") as driver:
         driver.go("0")
         await driver.press("f", "r")
         await driver.until(lambda: driver.session.report is not None)
@@ -90,7 +91,7 @@ async def test_findings_can_be_read_on_a_small_screen(opened):
         await driver.until(lambda: driver.session.report is not None)
         await driver.pilot.pause()
         assert "S8  everything is frozen" in driver.screen_text()
-        assert "fix: train something" in driver.screen_text()
+        assert "fix: unfreeze something" in driver.screen_text()
 
 
 @pytest.mark.torch
@@ -112,7 +113,7 @@ async def test_a_file_of_integers_is_inconclusive(opened, tmp_path):
 )
 async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, factory, said):
     spec = f"{small.with_name('factory.py')}:{factory}"
-    async with opened(small, architecture=spec, device="cpu", timeout=8.0) as driver:
+    async with opened(small, model=ModelSpec(spec), device="cpu", timeout=8.0) as driver:
         driver.go("2")
         await driver.press("f")
         choice = driver.session.plan.mask()
@@ -129,7 +130,7 @@ async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, f
 @pytest.mark.torch
 async def test_escape_cancels_a_check(opened, small):
     spec = f"{small.with_name('factory.py')}:hang"
-    async with opened(small, architecture=spec, device="cpu") as driver:
+    async with opened(small, model=ModelSpec(spec), device="cpu") as driver:
         driver.go("2")
         await driver.press("f", "r")
         panel = driver.app.query_one(CheckPanel)
@@ -145,7 +146,7 @@ async def test_escape_cancels_a_check(opened, small):
 async def test_an_unknown_architecture_is_asked_for(opened, small):
     async with opened(small) as driver:
         await driver.press("r")
-        assert "No architecture recognised" in driver.screen_text()
+        assert "Architecture unknown" in driver.screen_text()
         await driver.press("escape")
         assert not driver.app.query_one(CheckPanel).display
         await driver.press("o")
@@ -155,10 +156,8 @@ async def test_an_unknown_architecture_is_asked_for(opened, small):
         await driver.press("backspace")
         await driver.type("wide=true --input 3x8x8")
         await driver.press("enter")
-        architecture = driver.session.architecture
-        assert architecture.spec == "pkg.mod:build"
-        assert architecture.arguments == {"wide": True}
-        assert architecture.input == (3, 8, 8)
+        model = driver.session.architecture.model
+        assert model == ModelSpec("pkg.mod:build", {"wide": True}, (3, 8, 8))
         await driver.press("o")
         assert "pkg.mod:build --arg wide=true --input 3,8,8" in driver.screen_text()
 

@@ -31,11 +31,13 @@ class Mapped(NamedTuple):
         view: all its bytes, in a copy-on-write map.
         places: where each storage lies, by its key; safetensors: each tensor, by its name in the file.
         directory: of a zip archive.
+        safetensors: the file's path where that is its format; "" for all others.
     """
 
     view: memoryview
     places: Mapping[str, Span | Member]
     directory: ZipDirectory | None
+    safetensors: str = ""
 
     def bytes(self, key: str) -> memoryview | None:
         """The bytes under a key; None where the file does not hold them."""
@@ -72,6 +74,11 @@ class Weights:
                 "Fetch or save the file again.",
             )
         return raw
+
+    def safetensors(self, tensor: TensorInfo) -> tuple[str, str] | None:
+        """Return the safetensors file that holds the tensor and its name there; None for other formats."""
+        key, file = self._holder(tensor)
+        return (file.safetensors, key) if file is not None and file.safetensors else None
 
     def _holder(self, tensor: TensorInfo) -> tuple[str, Mapped | None]:
         """The key of a tensor's storage and the file that holds it."""
@@ -123,4 +130,5 @@ def _mapped(part: Part) -> Mapped:
         )
     entries, start = read_header(data, size, name)
     ranges = ((tensor, entry.data_offsets) for tensor, entry in entries.items())
-    return Mapped(view, {tensor: (start + low, high - low) for tensor, (low, high) in ranges}, None)
+    places = {tensor: (start + low, high - low) for tensor, (low, high) in ranges}
+    return Mapped(view, places, None, part.source)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import repeat
 from operator import attrgetter, mul
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
+
+from freezetui.model_spec import ModelSpec
 
 Kind = Literal["parameter", "buffer", "unknown"]
 
@@ -216,7 +218,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         size: bytes of all its files.
         parts: the files; one, or the shards in order. A storage's key then begins with the part's number.
         label: the model for people, as a `config.json` beside the file names it; "" without one.
-        architecture: what builds it; "" where that is not known. arguments: keyword arguments for it.
+        model: what builds it, as that file names it; empty where that is not known.
     """
 
     source: str
@@ -233,8 +235,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     size: int = 0
     parts: tuple[Part, ...] = ()
     label: str = ""
-    architecture: str = ""
-    arguments: dict[str, Any] = {}
+    model: ModelSpec = ModelSpec()
 
     @property
     def unwrapped(self) -> str:

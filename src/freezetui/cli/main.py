@@ -171,10 +171,11 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     from freezetui.sanity.client import run_check
 
     session = _session(_options(paths, **options))
-    if not session.architecture.asked and not _may_import(session):
+    if not session.architecture.trusted and not _may_import(session):
+        named = session.architecture.model.architecture
         raise FreezeTuiError(
-            f"{session.config_path} asks to import and run {session.architecture.spec}.",
-            f"If you trust it, pass --architecture {session.architecture.spec}",
+            f"{session.config_path} asks to import and run {named}.",
+            f"If you trust it, pass --architecture {named}",
         )
     if session.differences:
         raise FreezeTuiError(
@@ -193,10 +194,18 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     sys.exit(report.exit_code)
 
 
-def _options(paths: tuple[str, ...], **options: Any) -> Options:
+def _options(
+    paths: tuple[str, ...],
+    architecture: str = "",
+    arguments: dict[str, Any] | None = None,
+    input: tuple[int, ...] = (),
+    **options: Any,
+) -> Options:
+    from freezetui.model_spec import ModelSpec
     from freezetui.session.session import Options
 
-    return Options(source=paths[0], more=paths[1:], **options)
+    model = ModelSpec(architecture, arguments or {}, input)
+    return Options(source=paths[0], more=paths[1:], model=model, **options)
 
 
 def _session(options: Options) -> Session:
@@ -218,7 +227,7 @@ def _show(options: Options, depth: int | None, as_json: bool) -> None:
     if as_json:
         from freezetui.formatting.json import json_text
 
-        document = show_json(session.checkpoint, session.plan, session.architecture.spec)
+        document = show_json(session.checkpoint, session.plan, session.architecture.model.architecture)
         click.echo(json_text(document))
     else:
         click.echo("\n".join(show_lines(session.checkpoint, session.plan, session.architecture.label, depth)))
@@ -227,8 +236,8 @@ def _show(options: Options, depth: int | None, as_json: bool) -> None:
 def _may_import(session: Session) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    question = f"{session.config_path.name} asks to import and run {session.architecture.spec}. Do it?"
-    return click.confirm(question, err=True)
+    named = session.architecture.model.architecture
+    return click.confirm(f"{session.config_path.name} asks to import and run {named}. Do it?", err=True)
 
 
 @contextmanager

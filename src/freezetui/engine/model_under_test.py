@@ -1,21 +1,23 @@
-"""What is checked: a model with batches for it, or the bare tensors where there is no model."""
+"""The model under test and its batches; bare tensors where there is no model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from freezetui.checkpoint.types import Checkpoint
-from freezetui.models.build import build_model, choose_spec
+from freezetui.model_spec import ModelSpec
+from freezetui.models.build import build_model
 from freezetui.models.load import load_tensors
-from freezetui.recognition.catalog import recognize
 from freezetui.sanity.protocol import CheckRequest
 
 Batch = tuple[tuple[Any, ...], dict[str, Any]]
+
+_UNKNOWN = "no known architecture matches its parameter names and shapes"
 
 
 @dataclass(frozen=True)
@@ -27,24 +29,24 @@ class ModelUnderTest:
         batch: step -> arguments and keyword arguments of a forward; None where no forward is possible.
         device: where the model is.
         seed: of dropout and the like.
-        architecture: what built the model; "" for bare tensors.
-        input: shape of one example; () where it is more than one tensor of one shape.
+        spec: what built the model, with the shape of one example; empty for bare tensors.
         reason: why there is no forward; "" where there is one.
+        suggestion: what may build the model where nothing did: "SPEC", or the class that the file names.
     """
 
     model: nn.Module
     batch: Callable[[int], Batch] | None
     device: torch.device
     seed: int = 0
-    architecture: str = ""
-    input: tuple[int, ...] = ()
+    spec: ModelSpec = field(default_factory=ModelSpec)
     reason: str = ""
+    suggestion: str = "SPEC"
 
 
 def load_model_under_test(
     request: CheckRequest, checkpoint: Checkpoint, device: torch.device, progress: Callable[[str], None]
 ) -> ModelUnderTest:
-    """Build what the request names or what the names and shapes tell, else take the bare tensors.
+    """Build the request's model, or without an architecture take the bare tensors.
 
     Args:
         progress: called with "build", "input" and "load" as each begins.
@@ -53,30 +55,41 @@ def load_model_under_test(
         ModelError: the model cannot be built, or its names and shapes are not the checkpoint's.
         CheckpointError: the file's bytes cannot be reached.
     """
-    unknown = not request.architecture and recognize(checkpoint.tensors) is None
-    if request.bare or unknown:
+    if not request.model.architecture:
         progress("load")
-        reason = "names and shapes are those of no known architecture" if unknown else "none was asked for"
-        return ModelUnderTest(BareTensors(checkpoint).to(device), None, device, request.seed, reason=reason)
-    spec = choose_spec(checkpoint, request.architecture)
-    built = build_model(spec, request.arguments, checkpoint, request.input, progress)
-    model, example = built.model.to(device), built.example
+        is_known = request.recognition is not None
+        return ModelUnderTest(
+            BareTensors(checkpoint, device),
+            None,
+            device,
+            request.seed,
+            reason="no architecture requested" if is_known else _UNKNOWN,
+            suggestion=_suggestion(checkpoint),
+        )
+    built = build_model(request.model, checkpoint, request.recognition, device, progress)
+    example = built.example
     if example is None:
-        reason = f"no input was found that the model takes ({built.tried[0]})"
-        return ModelUnderTest(model, None, device, request.seed, built.architecture, reason=reason)
+        reason = f"no input was found that the model accepts ({built.tried[0]})"
+        return ModelUnderTest(built.model, None, device, request.seed, built.spec, reason)
 
     def batch(step: int) -> Batch:
         return example.batch(request.batch, request.seed + step, device, built.dtype)
 
-    return ModelUnderTest(model, batch, device, request.seed, built.architecture, example.shape)
+    return ModelUnderTest(built.model, batch, device, request.seed, built.spec)
+
+
+def _suggestion(checkpoint: Checkpoint) -> str:
+    """Return the class that a pickled module names, as a spec; "SPEC" where the file names none."""
+    module, _, name = checkpoint.module_types.get("", "").rpartition(".")
+    return f"{module}:{name}" if module else "SPEC"
 
 
 class BareTensors(nn.Module):
     """A checkpoint's tensors under their own names, and no forward."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
         super().__init__()
-        tensors = load_tensors(checkpoint)
+        tensors = load_tensors(checkpoint, device)
         parameters: dict[int, nn.Parameter] = {}
         for info in checkpoint.tensors:
             tensor = tensors[info.name]

@@ -1,4 +1,4 @@
-"""One run of a few steps under one config, and everything that was seen."""
+"""Runs a few training steps under one config and records what changed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class RunResult:
 
     Attributes:
         moved: parameters and buffers whose bits changed, tied ones under each name.
-        trains: parameter -> requires_grad as the config set it; tied ones under the first name only, and
+        planned: parameter -> requires_grad as the config set it; tied ones under the first name only, and
             those that cannot train left out.
-        flags: every such parameter -> requires_grad, read back from the live model after the last step.
+        final_flags: every such parameter -> requires_grad, read back from the model after the last step.
         frozen_buffers: the buffers of modules whose parameters are all frozen.
         gradients: parameter -> largest absolute gradient seen; absent where none ever arrived.
         losses: one per step; none without a forward.
@@ -41,8 +41,8 @@ class RunResult:
     """
 
     moved: frozenset[str]
-    trains: dict[str, bool]
-    flags: dict[str, bool]
+    planned: dict[str, bool]
+    final_flags: dict[str, bool]
     frozen_buffers: tuple[str, ...]
     gradients: dict[str, float]
     losses: tuple[float, ...]
@@ -53,17 +53,17 @@ class RunResult:
 
     @property
     def frozen(self) -> list[str]:
-        """The parameters that were to hold."""
-        return [name for name, train in self.trains.items() if not train]
+        """The parameters that were to stay unchanged."""
+        return [name for name, train in self.planned.items() if not train]
 
     @property
     def trainable(self) -> list[str]:
-        """The parameters that were to move."""
-        return [name for name, train in self.trains.items() if train]
+        """The parameters that were to change."""
+        return [name for name, train in self.planned.items() if train]
 
     @property
     def finite(self) -> bool:
-        """Whether every loss was a number."""
+        """Whether every loss was a finite number."""
         return all(map(math.isfinite, self.losses))
 
 
@@ -80,9 +80,10 @@ def run(
         ModelError: the model's own code raised.
     """
     model = under_test.model
-    apply(config, model)
+    # The UI has compared the file with the config; what the model adds to the file, a tie say, is a finding.
+    apply(config, model, strict=False)
     first, frozen_buffers = _first_names(model), _frozen_buffers(model)
-    trains = {name: flag for name, flag in _flags(model).items() if name in first}
+    planned = {name: flag for name, flag in _flags(model).items() if name in first}
     held = frozenset(path for path, module in model.named_modules() if is_held(module))
     before, reading = _digests(under_test)
     model.train()
@@ -111,8 +112,8 @@ def run(
     parameters = model.named_parameters(remove_duplicate=False)
     return RunResult(
         moved=frozenset(name for name in before if before[name] != after.get(name)),
-        trains=trains,
-        flags=_flags(model),
+        planned=planned,
+        final_flags=_flags(model),
         frozen_buffers=frozen_buffers,
         gradients={name: loop.gradients[id(p)] for name, p in parameters if id(p) in loop.gradients},
         losses=tuple(losses),

@@ -10,15 +10,30 @@ from freezetui.text import printable
 
 _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 
+#: Finding's code -> why a check proves nothing; where several apply, the first is shown.
+_REASONS = {
+    "F6": "the model's own code sets requires_grad",
+    "M17": "frozen and trainable names are tied",
+    "N5": "nothing is frozen",
+    "S8": "everything is frozen",
+    "S9": "no tensor can train",
+    "N1": "no forward pass",
+    "N4": "the loss is not a finite number",
+    "N7": "no trainable tensor changed",
+    "N6": "no frozen tensor changes when trainable either",
+}
+
 
 def headline(report: SanityReport) -> str:
-    """The verdict in a few words."""
+    """Return the verdict in a few words."""
     frozen = report.frozen
     if report.verdict == "moved":
         return f"✗ MOVED: {numbers.plural(len(frozen.moved), 'frozen tensor')} changed"
     if report.verdict == "held":
         return f"✓ HELD: {numbers.plural(frozen.tensors, 'frozen tensor')} unchanged, bit for bit"
-    return f"? INCONCLUSIVE: {frozen.held:,} of {numbers.plural(frozen.tensors, 'frozen tensor')} unchanged"
+    codes = {finding.code for finding in report.findings}
+    reason = next((reason for code, reason in _REASONS.items() if code in codes), "")
+    return f"? INCONCLUSIVE: {reason}" if reason else "? INCONCLUSIVE"
 
 
 def summary(report: SanityReport) -> str:

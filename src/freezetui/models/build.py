@@ -12,99 +12,79 @@ from torch.overrides import TorchFunctionMode
 
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import ModelError
+from freezetui.model_spec import ModelSpec
 from freezetui.models.inputs import Example, find_input
-from freezetui.models.load import load_tensors
+from freezetui.models.load import CPU, load_tensors
 from freezetui.models.resize import resize
-from freezetui.models.spec import Spec, call, parse_spec
+from freezetui.models.spec import Factory, call, parse_factory
 from freezetui.models.transformers_models import is_pretrained, pretrained_model
-from freezetui.recognition.catalog import COUNTER, Recognition, recognize
+from freezetui.recognition.catalog import COUNTER, Recognition
 
 
 class Built(NamedTuple):
-    """A model that holds a checkpoint's weights, on the CPU.
+    """A model that holds a checkpoint's weights, on the device asked for.
 
     Attributes:
         model: as its factory left it (modes, flags), but for the weights.
-        architecture: what built it, e.g. "torchvision:vgg16".
-        arguments: what the factory was called with.
+        spec: what built it, every argument that the factory was called with, and the input's shape.
         dtype: of its floating point parameters; the file's, where it has but one and the model runs in it.
         example: an input that it takes in train mode; None where none was found.
         tried: why no input was found, one line per attempt; empty where one was.
     """
 
     model: nn.Module
-    architecture: str
-    arguments: dict[str, Any]
+    spec: ModelSpec
     dtype: torch.dtype
     example: Example | None
     tried: tuple[str, ...]
 
 
-def choose_spec(checkpoint: Checkpoint, text: str = "") -> Spec:
-    """What the person named, else what names and shapes tell.
-
-    Raises:
-        ModelError: `text` is malformed, or empty and the architecture is not known.
-    """
-    if text:
-        return parse_spec(text)
-    recognition = recognize(checkpoint.tensors)
-    if recognition is not None:
-        return parse_spec(recognition.architecture)
-    module, _, name = checkpoint.module_types.get("", "").rpartition(".")
-    suggestion = (
-        f"{module}:{name}" if module else "torchvision:NAME, package.module:callable or file.py:callable"
-    )
-    raise ModelError(
-        f"{checkpoint.source}: names and shapes are those of no known architecture.",
-        f"Name what builds it: --architecture {suggestion}.",
-    )
-
-
 def build_model(
-    spec: Spec,
-    arguments: Mapping[str, Any],
+    spec: ModelSpec,
     checkpoint: Checkpoint,
-    shape: Sequence[int] = (),
+    recognition: Recognition | None = None,
+    device: torch.device = CPU,
     progress: Callable[[str], None] = lambda phase: None,
 ) -> Built:
-    """Build the spec's model, find an input for it, and load the checkpoint into it.
+    """Build the spec's model, find an input for it, and load the checkpoint into it on `device`.
 
-    The input is looked for before the weights are loaded: the forwards that it takes may then move
-    whatever they like, and nothing has to be kept and restored.
+    The input is looked for on the CPU, before the weights are loaded: the forwards that it takes may then
+    change whatever they like, and nothing has to be kept and restored.
 
     Args:
-        arguments: for the factory; those that the shapes tell (`num_classes`) need not be given.
-        shape: of one example, without the batch dimension; empty finds one.
+        spec: arguments that the shapes tell (`num_classes`) need not be given; an empty input finds one.
+        recognition: what the checkpoint's names and shapes are known as; None where they are not.
         progress: called with "build", "input" and "load" as each begins.
 
     Raises:
         ModelError: the model cannot be built, or its names and shapes are not the checkpoint's.
         CheckpointError: the file's bytes cannot be reached.
     """
+    factory = parse_factory(spec.architecture)
     progress("build")
-    recognition = _recognized(spec, checkpoint)
-    arguments = {**(recognition.arguments if recognition else {}), **arguments}
+    known = recognition if recognition is not None and _is_known(factory, recognition) else None
+    arguments = {**(known.model.arguments if known else {}), **spec.arguments}
     with SkipRandomInit(), torch.random.fork_rng(devices=()):
-        if is_pretrained(spec):
-            model = pretrained_model(spec, arguments, checkpoint)
+        if is_pretrained(factory):
+            model = pretrained_model(factory, arguments, checkpoint)
         else:
-            model = call(spec, arguments)
-    if recognition is not None and not recognition.exact:
+            model = call(factory, arguments)
+    if known is not None and not known.exact:
         resize(model, {tensor.name: tensor.shape for tensor in checkpoint.tensors})
-    lazy = any(nn.parameter.is_lazy(parameter) for parameter in model.parameters())
-    if lazy:
+    if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         fill(model, checkpoint)
     progress("input")
     own, stored = _dtype(model), _stored_dtype(checkpoint)
     if stored not in (None, own):
         model.to(stored)
-    example, tried = find_input(model, spec, arguments, shape)
+    example, tried = find_input(model, factory, arguments, spec.input)
     if example is None and stored not in (None, own):
-        example, tried = find_input(model.to(own), spec, arguments, shape)
+        example, tried = find_input(model.to(own), factory, arguments, spec.input)
     progress("load")
-    fill(model, checkpoint)
-    return Built(model, str(spec), dict(arguments), _dtype(model), example, tried)
+    # Each weight goes from the file's pages to the device, with no copy of them all in between.
+    fill(model.to(device), checkpoint)
+    built_by = ModelSpec(str(factory), arguments, example.shape if example else ())
+    return Built(model, built_by, _dtype(model), example, tried)
 
 
 def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
@@ -173,12 +153,9 @@ class SkipRandomInit(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _recognized(spec: Spec, checkpoint: Checkpoint) -> Recognition | None:
-    """What names and shapes tell of the arguments, where they tell the same model."""
-    recognition = recognize(checkpoint.tensors)
-    if recognition is None or str(spec) not in (recognition.architecture, *recognition.alternatives):
-        return None
-    return recognition
+def _is_known(factory: Factory, recognition: Recognition) -> bool:
+    """Whether names and shapes are those of what this factory makes."""
+    return str(factory) in (recognition.model.architecture, *recognition.alternatives)
 
 
 def _dtype(model: nn.Module) -> torch.dtype:

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from freezetui.models.detection_inputs import detection_batch
 from freezetui.models.outputs import tensors_of
 from freezetui.models.probes import Probe, probes
-from freezetui.models.spec import Spec
+from freezetui.models.spec import Factory
 from freezetui.recognition.catalog import Recipe, recipe
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
@@ -40,7 +40,7 @@ class Example(NamedTuple):
 
 
 def find_input(
-    model: nn.Module, spec: Spec, arguments: Mapping[str, Any], shape: Sequence[int] = ()
+    model: nn.Module, factory: Factory, arguments: Mapping[str, Any], shape: Sequence[int] = ()
 ) -> tuple[Example | None, tuple[str, ...]]:
     """The first candidate that a forward in train mode takes, else None and why each failed.
 
@@ -52,24 +52,24 @@ def find_input(
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     tried = []
     with _training(model):
-        for example in _candidates(model, spec, arguments, tuple(shape)):
+        for example in _candidates(model, factory, arguments, tuple(shape)):
             try:
                 args, kwargs = example.batch(2, 0, "cpu", dtype)
                 with torch.no_grad():
                     if not tensors_of(model(*args, **kwargs)):
                         raise TypeError("it returns no floating point tensor")
-            except Exception as error:  # a person's forward may raise anything
+            except Exception as error:  # the user's forward may raise anything
                 reason = " ".join(str(error).split())[:160]
                 tried.append(f"{example.text}: {type(error).__name__}: {reason}")
             else:
                 return example, ()
-    return None, tuple(tried) or ("no layer tells what its input looks like",)
+    return None, tuple(tried) or ("no layer reveals the input shape",)
 
 
 def _candidates(
-    model: nn.Module, spec: Spec, arguments: Mapping[str, Any], shape: tuple[int, ...]
+    model: nn.Module, factory: Factory, arguments: Mapping[str, Any], shape: tuple[int, ...]
 ) -> Iterator[Example]:
-    known = recipe(spec.name, arguments) if spec.kind == "torchvision" else None
+    known = recipe(factory.name, arguments) if factory.kind == "torchvision" else None
     if known is not None:
         yield from _known(model, known, shape)
         return
@@ -194,4 +194,4 @@ def _to(value: Any, device: torch.device | str) -> Any:
 
 
 def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "one number each"
+    return "x".join(map(str, shape)) or "a scalar"

@@ -1,4 +1,4 @@
-"""Spec: what builds a model, as the person wrote it."""
+"""Factory: the parsed form of the architecture in a ModelSpec, and the call that builds the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_NAMED = 12
 FORMS = "Write torchvision:NAME, package.module:callable or path/to/file.py:callable."
 
 
-class Spec(NamedTuple):
+class Factory(NamedTuple):
     """What builds a model.
 
     Attributes:
@@ -39,7 +39,7 @@ class Spec(NamedTuple):
         return f"{self.source}:{self.name}"
 
 
-def parse_spec(text: str) -> Spec:
+def parse_factory(text: str) -> Factory:
     """Read `torchvision:NAME`, `package.module:callable` or `path/to/file.py:callable`.
 
     Raises:
@@ -47,73 +47,76 @@ def parse_spec(text: str) -> Spec:
     """
     source, colon, name = text.strip().rpartition(":")
     if not colon or not source or not all(part.isidentifier() for part in name.split(".")):
-        raise ModelError(f"{text!r} names no architecture.", FORMS)
+        raise ModelError(f"{text!r} is not a valid architecture spec.", FORMS)
     if source == "torchvision":
-        return Spec("torchvision", source, name)
+        return Factory("torchvision", source, name)
     if source.endswith(".py") or "/" in source or os.sep in source:
         if not Path(source).is_file():
             raise ModelError(f"{text!r}: there is no file {source}.", FORMS)
-        return Spec("file", source, name)
+        return Factory("file", source, name)
     if not all(part.isidentifier() for part in source.split(".")):
-        raise ModelError(f"{text!r} names no architecture.", FORMS)
-    return Spec("module", source, name)
+        raise ModelError(f"{text!r} is not a valid architecture spec.", FORMS)
+    return Factory("module", source, name)
 
 
-def call(spec: Spec, arguments: Mapping[str, Any]) -> nn.Module:
-    """The model that the spec's factory makes; runs the person's code, or torchvision's.
+def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
+    """Return the model that the factory makes; runs the user's code, or torchvision's.
 
     Raises:
         ModelError: the factory cannot be imported, raised, or made no nn.Module. The traceback of what
             the person's own code raised goes to stderr.
     """
-    factory = _torchvision_factory(spec.name, arguments) if spec.kind == "torchvision" else _factory(spec)
-    if isinstance(factory, nn.Module):
+    is_ours = factory.kind == "torchvision"
+    build = _torchvision_builder(factory.name, arguments) if is_ours else _imported(factory)
+    if isinstance(build, nn.Module):
         if arguments:
-            raise ModelError(f"{spec} is a model already and takes no arguments.", "Leave the arguments out.")
-        return factory
-    if not callable(factory):
-        raise ModelError(f"{spec} is a {type(factory).__name__}, not a callable that makes a model.", FORMS)
-    with user_code(f"{spec}({_written(arguments)})"):
-        model = factory(**arguments)
+            raise ModelError(
+                f"{factory} is already a model instance and takes no arguments.", "Leave the arguments out."
+            )
+        return build
+    if not callable(build):
+        raise ModelError(f"{factory} is a {type(build).__name__}, not a callable that makes a model.", FORMS)
+    with user_code(f"{factory}({_written(arguments)})"):
+        model = build(**arguments)
     if not isinstance(model, nn.Module):
         raise ModelError(
-            f"{spec} returned a {type(model).__name__}, not a torch.nn.Module.",
+            f"{factory} returned a {type(model).__name__}, not a torch.nn.Module.",
             "Name a callable that returns the model itself.",
         )
     return model
 
 
-def _factory(spec: Spec) -> Any:
-    """The named attribute of the person's module or file."""
-    with user_code(f"Importing {spec.source}"):
-        module = _import(spec)
+def _imported(factory: Factory) -> Any:
+    """Return the named attribute of the user's module or file."""
+    with user_code(f"Importing {factory.source}"):
+        module = _import(factory)
     found: Any = module
-    for part in spec.name.split("."):
+    for part in factory.name.split("."):
         if not hasattr(found, part):
             names = [n for n, value in vars(found).items() if callable(value) and not n.startswith("_")]
-            raise ModelError(f"{spec.source} has no {spec.name}.", _closest(part, names))
+            raise ModelError(f"{factory.source} has no {factory.name}.", _closest(part, names))
         found = getattr(found, part)
     return found
 
 
-def _import(spec: Spec) -> ModuleType:
-    """Import as `python -m` would, the working folder first; a file with its own folder first."""
-    path = Path(spec.source).resolve()
-    folder = str(path.parent if spec.kind == "file" else Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    if spec.kind == "module":
-        return importlib.import_module(spec.source)
+def _import(factory: Factory) -> ModuleType:
+    """Import as `python -m` would, the working directory first; a file with its own directory first."""
+    path = Path(factory.source).resolve()
+    directory = str(path.parent if factory.kind == "file" else Path.cwd())
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    if factory.kind == "module":
+        return importlib.import_module(factory.source)
     found = importlib.util.spec_from_file_location(path.stem, path)
     if found is None or found.loader is None:
-        raise ImportError(f"{path.name} is no Python file")
+        raise ImportError(f"{path.name} is not a Python file")
     module = sys.modules[path.stem] = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
 
 
-def _torchvision_factory(name: str, arguments: Mapping[str, Any]) -> Callable[..., Any]:
-    """The builder, told to fetch no weights."""
+def _torchvision_builder(name: str, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the builder, with no weights to download."""
     models = _torchvision_models()
     if name not in models.list_models():
         raise ModelError(f"torchvision has no model {name}.", _closest(name, models.list_models()))
@@ -122,7 +125,7 @@ def _torchvision_factory(name: str, arguments: Mapping[str, Any]) -> Callable[..
     given = [argument for argument in arguments if argument in none]
     if given:
         raise ModelError(
-            f"{given[0]} cannot be given: the weights come from the checkpoint.", "Leave it out."
+            f"{given[0]} is not allowed: weights are loaded from the checkpoint.", "Leave it out."
         )
     return lambda **given: builder(**none, **given)
 

@@ -11,19 +11,19 @@ from torch import nn
 
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import ModelError
-from freezetui.models.spec import Spec
+from freezetui.models.spec import Factory
 from freezetui.user_code import user_code
 
 LIBRARY = "transformers"
 
 
-def is_pretrained(spec: Spec) -> bool:
-    """Whether the spec names a model class of transformers."""
-    return spec.kind == "module" and spec.source == LIBRARY
+def is_pretrained(factory: Factory) -> bool:
+    """Whether it is a model class of transformers."""
+    return factory.kind == "module" and factory.source == LIBRARY
 
 
-def pretrained_model(spec: Spec, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module:
-    """The model that the spec's class makes of its `config.json`, without weights; no foreign code is run.
+def pretrained_model(factory: Factory, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module:
+    """Return the model that the class makes of its `config.json`, without weights; runs no other code.
 
     Args:
         arguments: settings that win over those of the config.
@@ -35,13 +35,13 @@ def pretrained_model(spec: Spec, arguments: Mapping[str, Any], checkpoint: Check
         library = importlib.import_module(LIBRARY)
     except ImportError:
         raise ModelError(
-            f"{spec} needs transformers, which is not installed.",
+            f"{factory} needs transformers, which is not installed.",
             "Run: pip install 'freezetui[transformers]'",
         ) from None
-    model_class = getattr(library, spec.name, None)
+    model_class = getattr(library, factory.name, None)
     if not (isinstance(model_class, type) and issubclass(model_class, library.PreTrainedModel)):
         raise ModelError(
-            f"transformers {library.__version__} has no model class {spec.name}.",
+            f"transformers {library.__version__} has no model class {factory.name}.",
             "Upgrade transformers, or name what builds the model with --architecture.",
         )
     folder = Path(checkpoint.parts[0].source).parent
@@ -51,6 +51,6 @@ def pretrained_model(spec: Spec, arguments: Mapping[str, Any], checkpoint: Check
         )
     # Any other name could fetch code from a hub.
     config._attn_implementation = "eager"
-    with user_code(f"{spec}(config)"):
+    with user_code(f"{factory}(config)"):
         model: nn.Module = model_class(config)
     return model

@@ -18,6 +18,7 @@ import msgspec
 import xxhash
 
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.model_spec import ModelSpec
 
 #: More tensors than any model of the index has: those are turned away before the index is read.
 MAX_TENSORS = 4096
@@ -44,9 +45,9 @@ class Recognition(msgspec.Struct, frozen=True):
     """A known architecture that has a checkpoint's names.
 
     Attributes:
-        architecture: what builds it, e.g. "torchvision:vgg16".
-        arguments: keyword arguments for it, read from the shapes, e.g. {"num_classes": 10}.
-        label: for people, e.g. "torchvision vgg16, 10 classes".
+        model: what builds it, e.g. "torchvision:vgg16", with the arguments that the shapes tell, e.g.
+            {"num_classes": 10}.
+        label: for the user, e.g. "torchvision vgg16, 10 classes".
         exact: False where names and kernel sizes agree, but the widths are others.
         alternatives: other architectures with the very same names and shapes.
         order: the segments of the names, as they follow each other in the module.
@@ -54,8 +55,7 @@ class Recognition(msgspec.Struct, frozen=True):
         input: what it takes.
     """
 
-    architecture: str
-    arguments: dict[str, int | bool]
+    model: ModelSpec
     label: str
     exact: bool
     alternatives: tuple[str, ...]
@@ -231,8 +231,7 @@ def _recognition(entry: Entry, found: dict[str, int], alternatives: tuple[str, .
         parts.append(f"{found['num_classes']} classes")
     said = {name: value for name, value in found.items() if entry.defaults.get(name) != value}
     return Recognition(
-        architecture=f"torchvision:{entry.name}",
-        arguments={**said, **entry.arguments},
+        model=ModelSpec(f"torchvision:{entry.name}", {**said, **entry.arguments}),
         label=", ".join(parts),
         exact=alternatives is not None,
         alternatives=alternatives or (),

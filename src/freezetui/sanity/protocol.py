@@ -1,60 +1,41 @@
-"""What the face and the engine say to each other: typed structs as JSON lines. Knows no torch."""
+"""What the UI and the engine send each other: typed structs as JSON lines. Knows no torch."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 import msgspec
 
-from freezetui.config.schema import FreezeConfig, ModelSection
-from freezetui.freeze.rules import Action, Rule
+from freezetui.config.schema import FreezeConfig
+from freezetui.model_spec import ModelSpec
+from freezetui.recognition.catalog import Recognition
 from freezetui.sanity.report import SanityReport
 
 
 class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One sanity step to run.
+    """One check to run.
 
     Attributes:
         checkpoint: path or URL; only ever read. more: further files that are opened as one with it.
         key: which nested dict holds the state_dict; None chooses.
-        architecture: what builds the model, e.g. "torchvision:vgg16"; "" recognises it from names and shapes.
-        bare: whether to take the tensors alone, without a model and a forward pass.
-        arguments: keyword arguments for it.
-        input: shape of one example, without the batch dimension; () finds one.
-        rules, default, norm_statistics: the choice to prove, as in FreezeConfig.
+        model: what builds the model, its paths relative to the working directory; without an architecture
+            only the tensors are checked, with no model and no forward pass.
+        recognition: what the checkpoint's names and shapes are known as; None where they are not.
+        config: the plan to check, as saving writes it; its own `model` section is not used.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         steps: optimizer steps; batch: examples in each; seed: of the synthetic batch and of dropout.
-        control: whether to run with everything trainable first, to see what would have moved.
+        control: whether to run with everything trainable as well, to see what would have changed.
     """
 
     checkpoint: str
     more: tuple[str, ...] = ()
     key: str | None = None
-    architecture: str = ""
-    bare: bool = False
-    arguments: dict[str, Any] = {}
-    input: tuple[int, ...] = ()
-    rules: tuple[Rule, ...] = ()
-    default: Action = "train"
-    norm_statistics: Literal["freeze", "update"] = "freeze"
+    model: ModelSpec = ModelSpec()
+    recognition: Recognition | None = None
+    config: FreezeConfig = FreezeConfig()
     device: str = "auto"
     steps: int = 3
     batch: int = 2
     seed: int = 0
     control: bool = True
-
-    @property
-    def config(self) -> FreezeConfig:
-        """The choice as a config, so that the step applies it as a training script does."""
-        model = ModelSection(
-            checkpoint=self.checkpoint,
-            architecture=self.architecture,
-            arguments=self.arguments,
-            input=self.input,
-        )
-        return FreezeConfig(
-            model=model, default=self.default, rules=self.rules, norm_statistics=self.norm_statistics
-        )
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):

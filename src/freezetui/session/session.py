@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,7 +19,14 @@ from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.plan import FreezePlan, FreezeTotals
 from freezetui.freeze.rules import Rule, overlay
 from freezetui.freeze.tree import ParamTree
-from freezetui.recognition.architecture import Architecture, known, moved_path, named, remembered
+from freezetui.model_spec import ModelSpec
+from freezetui.recognition.architecture import (
+    Architecture,
+    from_checkpoint,
+    from_config,
+    from_user,
+    moved_path,
+)
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 
@@ -36,19 +43,15 @@ class Options(msgspec.Struct, frozen=True):
         more: further files that are opened as one with it.
         key: which nested dict holds the state_dict; None chooses.
         config: the config to open with and to save to; None means `NAME.freeze.yaml` beside it.
-        architecture: what builds the model; "" leaves it to the config or to recognition.
-        arguments: keyword arguments for it.
-        input: shape of one example, without the batch dimension; () finds one.
-        device, steps, timeout: of the sanity step; the timeout in seconds.
+        model: what builds the model; without an architecture the config or recognition decides.
+        device, steps, timeout: of the check; the timeout in seconds.
     """
 
     source: str
     more: tuple[str, ...] = ()
     key: str | None = None
     config: Path | None = None
-    architecture: str = ""
-    arguments: dict[str, Any] = {}
-    input: tuple[int, ...] = ()
+    model: ModelSpec = ModelSpec()
     device: str = "auto"
     steps: int = 3
     timeout: float | None = None
@@ -81,9 +84,9 @@ class Session:
         sources = [options.source, *options.more]
         self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
         self.config_path = options.config or default_path(*sources)
-        recognition = recognize(self.checkpoint.tensors)
-        self._told = known(self.checkpoint, recognition)
-        tensors = in_module_order(self.checkpoint, recognition)
+        self._recognition = recognize(self.checkpoint.tensors)
+        self._detected = from_checkpoint(self.checkpoint, self._recognition)
+        tensors = in_module_order(self.checkpoint, self._recognition)
         self.tree = ParamTree(tensors, root=self.config_path.name.removesuffix(SUFFIX))
         self.config: FreezeConfig | None = None
         self.differences: tuple[str, ...] = ()
@@ -114,17 +117,20 @@ class Session:
         return reading.mask
 
     def _settle_architecture(self) -> Architecture:
-        """The command line wins over the config, the config over what the checkpoint tells of itself."""
-        options = self.options
-        if options.architecture:
-            return named(options.architecture, options.arguments, options.input, self._told)
-        found = self._told
+        """Return what the command line names, else the config, else what the checkpoint tells of itself."""
+        given, found = self.options.model, self._detected
+        if given.architecture:
+            return from_user(given, found)
         if self.config is not None and self._fits:
-            found = remembered(self.config.model, self.config_path.parent, found)
-        elif self.config is not None and self.config.model.architecture and not found.spec:
+            found = from_config(self.config.model, self.config_path.parent, found)
+        elif self.config is not None and self.config.model.architecture and not found.model.architecture:
             self.differences += (f"that model was built by {self.config.model.architecture}",)
-        arguments = {**found.arguments, **options.arguments}
-        return msgspec.structs.replace(found, arguments=arguments, input=options.input or found.input)
+        model = ModelSpec(
+            found.model.architecture,
+            {**found.model.arguments, **given.arguments},
+            given.input or found.model.input,
+        )
+        return msgspec.structs.replace(found, model=model)
 
     def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
         """Choose anew: a preset or training everything, then rules from top to bottom.
@@ -137,22 +143,20 @@ class Session:
         mask = chosen(*preset, self.tree) if preset else b"\1" * len(self.tree.tensors)
         self.plan.replace(overlay(rules, self.tree, bytearray(mask)))
 
-    def name_architecture(
-        self, spec: str, arguments: dict[str, Any] | None = None, input: tuple[int, ...] = ()
-    ) -> None:
-        """A person names what builds the model; "" checks without a forward pass.
+    def name_architecture(self, model: ModelSpec) -> None:
+        """Set what builds the model, as the user named it; without an architecture only tensors are checked.
 
-        The report of another model's sanity step is forgotten.
+        The report of another model's check is forgotten.
         """
-        architecture = named(spec, arguments or {}, input, self._told)
+        architecture = from_user(model, self._detected)
         if architecture != self.architecture:
             self.report = None
-            self.named_anew = bool(spec)
+            self.named_anew = bool(model.architecture)
         self.architecture = architecture
 
     def trust_architecture(self) -> None:
-        """A person allows what the config names to be imported and run."""
-        self.architecture = msgspec.structs.replace(self.architecture, asked=True)
+        """Allow what the config names to be imported and run, as the user confirmed."""
+        self.architecture = msgspec.structs.replace(self.architecture, trusted=True)
 
     @property
     def span(self) -> tuple[int, int]:
@@ -192,11 +196,12 @@ class Session:
     def written(self, path: Path | None = None) -> FreezeConfig:
         """The config that saving to `path` would write."""
         folder = Path(os.path.realpath(path or self.config_path)).parent
+        built_by = self.architecture.model
         model = ModelSection(
             checkpoint=_told(self.options.source, folder),
-            architecture=moved_path(self.architecture.spec, Path(), folder),
-            arguments=self.architecture.arguments if self.architecture.spec else {},
-            input=self.architecture.input,
+            architecture=moved_path(built_by.architecture, Path(), folder),
+            arguments=built_by.arguments if built_by.architecture else {},
+            input=built_by.input,
         )
         return config_from_plan(self.plan, model, self.config)
 
@@ -237,21 +242,16 @@ class Session:
         return target
 
     def request(self, config: FreezeConfig | None = None) -> CheckRequest:
-        """The sanity step of this choice, which `written` gave as `config` where it was called already."""
+        """Return the check of this plan, which `written` gave as `config` where it was called already."""
         from freezetui.sanity.protocol import CheckRequest  # the first screen needs none
 
-        config = config or self.written()
         return CheckRequest(
             checkpoint=self.options.source,
             more=self.options.more,
             key=self.options.key,
-            architecture=self.architecture.spec,
-            bare=self.architecture.bare,
-            arguments=self.architecture.arguments,
-            input=self.architecture.input,
-            rules=config.rules,
-            default=config.default,
-            norm_statistics=config.norm_statistics,
+            model=self.architecture.model,
+            recognition=self._recognition,
+            config=config or self.written(),
             device=self.options.device,
             steps=self.options.steps,
         )
@@ -259,8 +259,9 @@ class Session:
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """A sanity step of the choice `mask` has ended."""
         self.report, self._checked = report, mask
-        if report.input and not self.architecture.input:
-            self.architecture = msgspec.structs.replace(self.architecture, input=report.input)
+        if report.input and not self.architecture.model.input:
+            model = msgspec.structs.replace(self.architecture.model, input=report.input)
+            self.architecture = msgspec.structs.replace(self.architecture, model=model)
 
 
 def _told(source: str, folder: Path) -> str:

@@ -16,7 +16,6 @@ from textual.screen import Screen
 from freezetui import numbers
 from freezetui.config.paths import why_no_config
 from freezetui.errors import FreezeTuiError, from_os_error
-from freezetui.model_spec import ModelSpec
 from freezetui.recognition.model_line import read_model_line, write_model_line
 from freezetui.session.loading import Opening, open_in_thread
 from freezetui.session.session import Options, Session
@@ -140,10 +139,10 @@ class FreezeTuiApp(Finding):
         if session is None or self._is_checking():
             return
         architecture = session.architecture
-        if not architecture.spec and not architecture.bare:
-            if not await self._name_architecture(session, "No architecture recognised"):
+        if not architecture.model.architecture and not architecture.tensors_only:
+            if not await self._name_architecture(session, "Architecture unknown"):
                 return
-        elif not architecture.asked and not await self._may_import(session):
+        elif not architecture.trusted and not await self._may_import(session):
             return
         mask = session.plan.mask()
         config = await self.run_with_busy_screen(_FINDING_RULES, session.written)
@@ -157,7 +156,8 @@ class FreezeTuiApp(Finding):
         return running
 
     async def _may_import(self, session: Session) -> bool:
-        body = f"{session.config_path.name} asks to import and run {session.architecture.spec}."
+        named = session.architecture.model.architecture
+        body = f"{session.config_path.name} asks to import and run {named}."
         options = [("y", "import and run it"), ("n", "do not check")]
         if await self.push_screen_wait(ConfirmScreen("Run code named by the config?", body, options)) != "y":
             return False
@@ -184,13 +184,11 @@ class FreezeTuiApp(Finding):
             await self._name_architecture(self.session, "Architecture for the sanity step")
 
     async def _name_architecture(self, session: Session, title: str) -> bool:
-        now = session.architecture
-        line = write_model_line(ModelSpec(now.spec, now.arguments, now.input))
+        line = write_model_line(session.architecture.model)
         answer = await self.push_screen_wait(PromptScreen(title, _NAME_IT, line, refuse=_why_not_read))
         if answer is None:
             return False
-        model = read_model_line(answer)
-        session.name_architecture(model.architecture, model.arguments, model.input)
+        session.name_architecture(read_model_line(answer))
         if session.report is None:
             self.query_one(CheckPanel).cancel()
         self.edited()

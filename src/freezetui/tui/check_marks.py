@@ -32,7 +32,8 @@ def outcome_of(session: Session, name: str) -> list[str]:
         lines.append(f"largest |gradient| {'not finite' if largest is None else format(largest, '.2g')}")
     for finding in report.findings:
         if name in finding.tensors:
-            lines += ["", f"{finding.code}: {finding.message}", f"fix: {finding.fix}"]
+            lines += ["", f"{finding.code}: {finding.message}"]
+            lines += [f"fix: {finding.fix}"] if finding.fix else []
     return lines
 
 

@@ -66,7 +66,7 @@ def opened(endpoint: str, source: str) -> str:
         "import sys; from freezetui.checkpoint.open import *; from freezetui.errors import *\n"
         "try: c = open_checkpoint(sys.argv[1])\n"
         "except CheckpointError as error: print(error)\n"
-        "else: print(len(c.tensors), c.format, c.architecture, c.size)"
+        "else: print(len(c.tensors), c.format, c.model.architecture, c.size)"
     )
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_TELEMETRY": "1"}
     done = subprocess.run(

@@ -15,6 +15,7 @@ from torch import Tensor
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import CheckpointError
+from freezetui.model_spec import ModelSpec
 from freezetui.models.load import load_tensors
 
 INDEX = "model.safetensors.index.json"
@@ -74,7 +75,7 @@ def test_a_folder_and_its_index_are_what_the_shards_hold(llama: Path) -> None:
 @pytest.mark.parametrize("name", ["one", "one/model.safetensors", "Llama-3.1", f"Llama-3.1/{INDEX}"])
 def test_the_config_beside_it_tells_the_architecture(llama: Path, name: str) -> None:
     checkpoint = open_checkpoint(llama / name)
-    assert checkpoint.architecture == "transformers:LlamaForCausalLM"
+    assert checkpoint.model.architecture == "transformers:LlamaForCausalLM"
     assert checkpoint.label == "transformers LlamaForCausalLM"
 
 
@@ -101,11 +102,7 @@ def test_other_configs(
     save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(config) if config != "nothing" else "{{{")
     checkpoint = open_checkpoint(tmp_path)
-    assert (checkpoint.label, checkpoint.architecture, checkpoint.arguments) == (
-        label,
-        architecture,
-        arguments,
-    )
+    assert (checkpoint.label, checkpoint.model) == (label, ModelSpec(architecture, arguments))
 
 
 def shards(folder: Path, save: Callable[[dict[str, Tensor], Path], object], name: str) -> dict[str, Tensor]:

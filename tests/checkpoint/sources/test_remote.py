@@ -114,7 +114,7 @@ def test_a_folder_with_its_config(tmp_path: Path) -> None:
     files.pipe("/organisation/model/config.json", b'{"architectures": ["LlamaForCausalLM"]}')
     checkpoint = open_checkpoint("memory://organisation/model")
     assert [tensor.name for tensor in checkpoint.tensors] == ["a.weight"]
-    assert checkpoint.architecture == "transformers:LlamaForCausalLM"
+    assert checkpoint.model.architecture == "transformers:LlamaForCausalLM"
     files.rm("/organisation", recursive=True)
 
 

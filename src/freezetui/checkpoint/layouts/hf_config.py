@@ -9,6 +9,7 @@ import msgspec
 from freezetui.checkpoint.sources.base import Source
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import CheckpointError
+from freezetui.model_spec import ModelSpec
 
 _NAME = "config.json"
 _MAX_BYTES = 10_000_000
@@ -28,14 +29,14 @@ def _told(config: dict[str, Any]) -> dict[str, Any]:
     """The fields of a Checkpoint that the config settles."""
     names, name = config.get("architectures"), config.get("architecture")
     if isinstance(names, list) and names and _is_name(names[0]):
-        return {"label": f"transformers {names[0]}", "architecture": f"transformers:{names[0]}"}
+        return {"label": f"transformers {names[0]}", "model": ModelSpec(f"transformers:{names[0]}")}
     if _is_name(config.get("_class_name")):
         return {"label": f"diffusers {config['_class_name']}"}
     if isinstance(name, str) and _is_name(name.replace(".", "_").replace("-", "_")):
         arguments: dict[str, Any] = {"model_name": name}
         if type(config.get("num_classes")) is int:
             arguments["num_classes"] = config["num_classes"]
-        return {"label": f"timm {name}", "architecture": "timm:create_model", "arguments": arguments}
+        return {"label": f"timm {name}", "model": ModelSpec("timm:create_model", arguments)}
     return {}
 
 

@@ -19,7 +19,7 @@ def changes_text(session: Session) -> Text:
     if session.changed_on_disk:
         text.append("It has changed on disk since it was read here; that is not in this list.\n\n", "bold")
     if session.named_anew:
-        text.append("model    ", "bold").append(printable(session.architecture.spec) + "\n")
+        text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")
     if not rules:
         return text if session.named_anew else text.append("Nothing has changed.")
     for rule in rules[:_MAX_RULES]:
