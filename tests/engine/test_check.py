@@ -13,7 +13,7 @@ from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.checkpoint import checkpoint
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.engine.check import check as whole_check
 from freezetui.engine.check import check_model
 from freezetui.engine.model_under_test import ModelUnderTest
@@ -51,7 +51,7 @@ def check(
     **options: object,
 ) -> SanityReport:
     under_test = ModelUnderTest(model, batch, torch.device("cpu"), reason="" if batch else "for the test")
-    config = FreezeConfig(rules=tuple(Rule("freeze", p) for p in freeze), norm_statistics=norms)
+    config = ConfigData(rules=tuple(Rule("freeze", p) for p in freeze), norm_statistics=norms)
     return check_model(under_test, config, **options)
 
 

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import Checkpoint
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.engine.device import choose_device, is_out_of_memory
 from freezetui.engine.flags import flags_set_back, frozen_by_constructor, stray_flags
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
@@ -58,7 +58,7 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
 
 def check_model(
     under_test: ModelUnderTest,
-    config: FreezeConfig,
+    config: ConfigData,
     steps: int = 3,
     control: bool = True,
     progress: Report = lambda event: None,
@@ -113,7 +113,7 @@ def _control(
 ) -> tuple[RunResult | None, list[Finding]]:
     """The run with everything trainable; None and a note where it cannot be done."""
     try:
-        return run(under_test, FreezeConfig(norm_statistics="update"), steps, progress), []
+        return run(under_test, ConfigData(norm_statistics="update"), steps, progress), []
     except (ModelError, RuntimeError, MemoryError) as error:
         if isinstance(error, ModelError):
             reason = f"fails with everything trainable ({error.message})"

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from freezetui.config.schema import FreezeConfig, ModelSection
+from freezetui.config.schema import ConfigData, ModelSection
 from freezetui.freeze.rules import Action, Rule
 from freezetui.sanity.report import SanityReport
 
@@ -21,7 +21,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
         bare: whether to take the tensors alone, without a model and a forward pass.
         arguments: keyword arguments for it.
         input: shape of one example, without the batch dimension; () finds one.
-        rules, default, norm_statistics: the choice to prove, as in FreezeConfig.
+        rules, default, norm_statistics: the choice to prove, as in ConfigData.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         steps: optimizer steps; batch: examples in each; seed: of the synthetic batch and of dropout.
         control: whether to run with everything trainable first, to see what would have moved.
@@ -44,7 +44,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     control: bool = True
 
     @property
-    def config(self) -> FreezeConfig:
+    def config(self) -> ConfigData:
         """The choice as a config, so that the step applies it as a training script does."""
         model = ModelSection(
             checkpoint=self.checkpoint,
@@ -52,7 +52,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
             arguments=self.arguments,
             input=self.input,
         )
-        return FreezeConfig(
+        return ConfigData(
             model=model, default=self.default, rules=self.rules, norm_statistics=self.norm_statistics
         )
 

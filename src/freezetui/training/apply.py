@@ -9,7 +9,7 @@ import msgspec
 from torch import nn
 
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.config.schema import Expect, FreezeConfig, expect_of, fingerprint
+from freezetui.config.schema import ConfigData, Expect, fingerprint
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.rules import resolve
@@ -41,7 +41,7 @@ class Applied(msgspec.Struct, frozen=True):
         )
 
 
-def apply(config: FreezeConfig, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
+def apply(config: ConfigData, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
     """Set requires_grad of every parameter by name, and keep frozen norms in eval.
 
     Names are compared without `module.`, `_orig_mod.`, `_fsdp_wrapped_module.` and `base_model.model.`.
@@ -78,7 +78,7 @@ def apply(config: FreezeConfig, model: nn.Module, stage: str | None = None, stri
 
 
 def parameter_groups(
-    config: FreezeConfig,
+    config: ConfigData,
     model: nn.Module,
     lr: float,
     weight_decay: float | None = None,
@@ -113,7 +113,7 @@ def parameter_groups(
     return [{"params": params, "lr": lr, "weight_decay": decay} for params, decay in halves if params]
 
 
-def _compare(config: FreezeConfig, tree: ParamTree) -> None:
+def _compare(config: ConfigData, tree: ParamTree) -> None:
     """Whether this is the model that the config was made for, by names and shapes, then by counts."""
     if config.model.fingerprint and config.model.fingerprint not in _fingerprints(tree):
         raise ConfigError(
@@ -132,7 +132,7 @@ def _compare(config: FreezeConfig, tree: ParamTree) -> None:
         )
 
 
-def _expected_untied(config: FreezeConfig, tree: ParamTree, mask: bytearray) -> bool:
+def _expected_untied(config: ConfigData, tree: ParamTree, mask: bytearray) -> bool:
     """Whether the counts fit with every name counted: a file may hold copies of what the model ties.
 
     Raises:
@@ -157,12 +157,12 @@ def _fingerprints(tree: ParamTree) -> set[str]:
     return {fingerprint(tree.tensors), fingerprint(first)}
 
 
-def _difference(config: FreezeConfig, tree: ParamTree) -> str:
+def _difference(config: ConfigData, tree: ParamTree) -> str:
     if config.expect is None:
         return ""
     frozen, trainable = config.expect.frozen, config.expect.trainable
     tensors, elements = frozen.tensors + trainable.tensors, frozen.elements + trainable.elements
-    got_tensors, got_elements, _ = tree.totals(0, len(tree.tensors))
+    got_tensors, got_elements, _ = FreezePlan(tree).totals().parameters
     if (tensors, elements) == (got_tensors, got_elements):
         return f" (as many tensors, {tensors:,}, and elements, {elements:,}, but called or shaped otherwise)"
     return (
@@ -199,7 +199,7 @@ def _read_back(live: LiveParameters, mask: bytearray) -> None:
 
 
 def _counts(tree: ParamTree, mask: bytearray) -> Expect:
-    return expect_of(FreezePlan(tree, mask).totals(0, len(tree.tensors)))
+    return Expect.of(FreezePlan(tree, mask).totals())
 
 
 def _applied(live: LiveParameters, mask: bytearray, norms: Iterable[str]) -> Applied:
