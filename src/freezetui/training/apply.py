@@ -14,7 +14,7 @@ from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.rules import resolve
 from freezetui.freeze.tree import ParamTree
-from freezetui.training.names import LiveParameters, clean_names
+from freezetui.training.names import LiveParameters
 from freezetui.training.norms import frozen_norms, hold_norms
 
 
@@ -44,7 +44,7 @@ class Applied(msgspec.Struct, frozen=True):
 def apply(config: ConfigData, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
     """Set requires_grad of every parameter by name, and keep frozen norms in eval.
 
-    Names are compared without `module.`, `_orig_mod.`, `_fsdp_wrapped_module.` and `base_model.model.`.
+    Names are compared without what DDP, FSDP, torch.compile, activation checkpointing and PEFT put into them.
     Frozen parameters lose a gradient that an earlier stage left, since an optimizer would still use it.
     Apply before the optimizer is built, and again, with a new optimizer, for every stage.
 
@@ -58,7 +58,7 @@ def apply(config: ConfigData, model: nn.Module, stage: str | None = None, strict
         ConfigError: the model is not the one the config was made for, or a flag does not stick.
         PatternError: a pattern matches no parameter.
     """
-    live = LiveParameters(model)
+    live = _live(config, model)
     if strict:
         _compare(config, live.tree)
     for later in config.stages:  # a typo there must not end the training in the middle
@@ -73,8 +73,7 @@ def apply(config: ConfigData, model: nn.Module, stage: str | None = None, strict
     _read_back(live, mask)
     norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
     hold_norms(model, norms)
-    clean = clean_names(model, [*dict(model.named_parameters()), *norms])
-    return _applied(live, mask, [clean[path] for path in norms])
+    return _applied(live, mask, [live.path(path) for path in norms])
 
 
 def parameter_groups(
@@ -97,7 +96,7 @@ def parameter_groups(
     Raises:
         ConfigError: the config is not applied to this model, or nothing trains.
     """
-    live = LiveParameters(model)
+    live = _live(config, model)
     _read_back(live, resolve(config.rules_for(stage), live.tree, config.default))
     unique = {id(p): p for p in live.parameters if p.requires_grad}
     if not unique:
@@ -111,6 +110,16 @@ def parameter_groups(
         ([p for p in unique.values() if p.ndim < 2], 0.0),
     )
     return [{"params": params, "lr": lr, "weight_decay": decay} for params, decay in halves if params]
+
+
+def _live(config: ConfigData, model: nn.Module) -> LiveParameters:
+    """Return the model's parameters, named as in the checkpoint that the config was made for."""
+    live = LiveParameters(model)
+    if config.model.fingerprint and config.model.fingerprint not in _fingerprints(live.tree):
+        wrapped = LiveParameters(model, parallel=False)
+        if config.model.fingerprint in _fingerprints(wrapped.tree):
+            return wrapped
+    return live
 
 
 def _compare(config: ConfigData, tree: ParamTree) -> None:
