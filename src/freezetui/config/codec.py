@@ -16,7 +16,8 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
-from freezetui.config.yaml_edit import rewritten, same, written
+from freezetui.config.yaml_edit import edit
+from freezetui.config.yaml_text import same, yaml_text
 from freezetui.errors import ConfigError
 from freezetui.freeze.rules import Rule
 
@@ -66,7 +67,7 @@ def write_config(path: Path, config: ConfigData) -> None:
 
 def _anew(path: Path, plain: dict[str, Any]) -> str:
     if path.suffix != ".json":
-        return written(plain)
+        return yaml_text(plain)
     # Only ASCII: a name may hold what steers a terminal, or half a character that no file can.
     return json.dumps(plain, indent=2).replace("\x7f", "\\u007f") + "\n"
 
@@ -88,7 +89,7 @@ def _changed(path: Path, before: str, config: ConfigData) -> str:
         return before
     if path.suffix != ".json":
         with contextlib.suppress(ConfigError, YAMLError):
-            text = rewritten(before, old, plain)
+            text = edit(before, old, plain)
             if same(_plain(_Reader(path, _parse(path, text)).config(ConfigData)), plain):
                 return text
     return _anew(path, plain)
