@@ -63,6 +63,7 @@ def stages(folder: str) -> None:
     from time import perf_counter
 
     from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.config.codec import write_config
     from freezetui.config.schema import ModelSection
     from freezetui.config.sync import config_from_plan
     from freezetui.freeze.minimize import choose_rules
@@ -92,7 +93,7 @@ def stages(folder: str) -> None:
     timed("alternate", lambda: choose_rules(tree, (b"\0\1" * count)[:count]))
     plan.replace(half)
     path = Path(folder).with_suffix(".freeze.yaml")
-    timed("save", lambda: config_from_plan(plan, ModelSection()).save(path))
+    timed("save", lambda: write_config(path, config_from_plan(plan, ModelSection())))
     path.unlink()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     print(json.dumps({**seconds, "peak": peak}))

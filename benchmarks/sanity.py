@@ -12,7 +12,7 @@ import torchvision
 from harness import Row
 from make_inputs import VGG_PTH
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.client import run_check
@@ -44,7 +44,7 @@ def main() -> None:
     """Print the lines."""
     device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
     options = Options(str(VGG_PTH), model=ModelSpec(input=(3, SIZE, SIZE)), device=device, steps=STEPS)
-    request = Session(options).request(FreezeConfig(rules=(Rule("freeze", "features"),)))
+    request = Session(options).request(ConfigData(rules=(Rule("freeze", "features"),)))
     cost = run_check(msgspec.structs.replace(request, batch=BATCH)).cost
     assert cost is not None
     bare = bare_step(device)

@@ -6,7 +6,7 @@ import re
 import runpy
 from pathlib import Path
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.codec import read_config
 from freezetui.sanity.codes import CODES
 from freezetui.tui.screens.help import key_rows
 
@@ -26,7 +26,7 @@ def test_the_key_table_is_made_from_the_bindings():
 def test_the_config_shown_is_a_config(tmp_path):
     path = tmp_path / "vgg16.freeze.yaml"
     path.write_text(block("yaml"))
-    config = FreezeConfig.load(path)
+    config = read_config(path)
     assert [rule.pattern for rule in config.rules] == ["features", "features.{24..28}"]
     assert config.rules_for("everything")[-1].action == "train"
 

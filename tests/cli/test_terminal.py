@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.codec import read_config
 from support.pseudo_terminal import Terminal
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
@@ -30,7 +30,7 @@ def test_open_freeze_check_save_quit(tmp_path):
     terminal.child.send("q")
     assert terminal.exit_code() == 0
 
-    config = FreezeConfig.load(tmp_path / "vgg_digits.freeze.yaml")
+    config = read_config(tmp_path / "vgg_digits.freeze.yaml")
     assert [(rule.action, rule.pattern) for rule in config.rules] == [("freeze", "features")]
     assert config.expect is not None and config.expect.frozen.tensors == 26
     assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""FreezeConfig: what is saved is what is loaded; what a person wrote stays."""
+"""Configs on disk: what is saved is what is loaded; what a user wrote stays."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.config.codec import read_config, write_config
 from freezetui.config.paths import default_path
-from freezetui.config.schema import Count, Expect, FreezeConfig, ModelSection, Stage, fingerprint
+from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.config.sync import config_from_plan, plan_from_config
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezePlan
@@ -30,7 +31,7 @@ values = st.recursive(
     max_leaves=5,
 )
 configs = st.builds(
-    FreezeConfig,
+    ConfigData,
     model=st.builds(
         ModelSection,
         checkpoint=text,
@@ -65,20 +66,41 @@ def folder(tmp_path_factory):
 def test_save_and_load_are_the_identity(folder, config, suffix):
     path = folder / f"a{suffix}"
     path.unlink(missing_ok=True)
-    config.save(path)
-    assert FreezeConfig.load(path) == config
+    write_config(path, config)
+    assert read_config(path) == config
 
 
 @given(first=configs, second=configs)
 def test_saving_over_another_config_leaves_just_the_new_one(folder, first, second):
     path = folder / "b.yaml"
     path.unlink(missing_ok=True)
-    first.save(path)
+    write_config(path, first)
     once = path.read_bytes()
-    first.save(path)
+    write_config(path, first)
     assert path.read_bytes() == once
-    second.save(path)
-    assert FreezeConfig.load(path) == second
+    write_config(path, second)
+    assert read_config(path) == second
+
+
+def test_keys_are_written_in_the_documented_order(tmp_path):
+    model = ModelSection("torchvision:vgg16", {"b": 1}, (3, 8, 8), "vgg16.pth", "sha256:0")
+    write_config(tmp_path / "a.yaml", ConfigData(model, "freeze", (Rule("train", "a"),)))
+    assert (
+        (tmp_path / "a.yaml").read_text()
+        == """\
+freezetui: 1
+model:
+  checkpoint: vgg16.pth
+  architecture: torchvision:vgg16
+  arguments: {b: 1}
+  input: [3, 8, 8]
+  fingerprint: sha256:0
+default: freeze
+rules:
+  - train: a
+norm_statistics: freeze
+"""
+    )
 
 
 @given(choices())
@@ -128,7 +150,7 @@ def test_an_unchanged_config_leaves_the_file_as_it_is(tmp_path, newline):
     path = tmp_path / "a.freeze.yaml"
     content = WRITTEN.replace("\n", newline).encode("utf-8-sig")
     path.write_bytes(content)
-    FreezeConfig.load(path).save(path)
+    write_config(path, read_config(path))
     assert path.read_bytes() == content
 
 
@@ -165,19 +187,19 @@ FIRST, LAST, NEW = Rule("freeze", "features"), Rule("train", "features.{24..28}"
     ids=str,
 )
 def test_a_change_touches_its_own_lines_only(by_hand, changed, was, becomes):
-    config = msgspec.structs.replace(FreezeConfig.load(by_hand), **changed)
-    config.save(by_hand)
+    config = msgspec.structs.replace(read_config(by_hand), **changed)
+    write_config(by_hand, config)
     assert WRITTEN.count(was) == 1
     assert by_hand.read_text() == WRITTEN.replace(was, becomes)
-    assert FreezeConfig.load(by_hand) == config
+    assert read_config(by_hand) == config
 
 
 @given(config=configs)
 def test_comments_on_their_own_lines_survive_whatever_changes(folder, config):
     path = folder / "c.yaml"
     path.write_text(WRITTEN)
-    config.save(path)
-    assert FreezeConfig.load(path) == config
+    write_config(path, config)
+    assert read_config(path) == config
     survived = path.read_text()
     assert all(comment in survived for comment in ("# my model", "# the lower", "# About", "# the end"))
 
@@ -195,7 +217,7 @@ def test_a_save_never_writes_over_what_is_no_config(tmp_path, name, content):
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(ConfigError, match=name):
-        FreezeConfig().save(path)
+        write_config(path, ConfigData())
     assert path.read_text() == content
 
 
@@ -205,17 +227,17 @@ def test_any_text_is_a_config_or_a_clear_error(folder, content):
         path = folder / name
         path.write_bytes(b"freezetui: 1\n" * name.endswith("yaml") + content.encode("utf-8", "surrogatepass"))
         try:
-            FreezeConfig.load(path)
+            read_config(path)
         except ConfigError as error:
             assert name in str(error)
             assert "\n" not in str(error)
 
 
 def test_a_lone_surrogate_can_be_saved(folder):
-    config = FreezeConfig(rules=(Rule("freeze", "a\ud800b"),))
+    config = ConfigData(rules=(Rule("freeze", "a\ud800b"),))
     for name in ("e.yaml", "e.json"):
-        config.save(folder / name)
-        assert FreezeConfig.load(folder / name) == config
+        write_config(folder / name, config)
+        assert read_config(folder / name) == config
 
 
 @pytest.mark.parametrize(
@@ -245,7 +267,7 @@ def test_errors_name_file_line_and_valid_choices(tmp_path, written, line, says):
     path = tmp_path / "a.freeze.yaml"
     path.write_text(written)
     with pytest.raises(ConfigError) as caught:
-        FreezeConfig.load(path)
+        read_config(path)
     said = str(caught.value)
     assert f"{path}, line {line}" in said
     assert says in said
@@ -266,7 +288,7 @@ def test_what_is_no_config_says_so(tmp_path, name, written):
     path = tmp_path / name
     path.write_text(written)
     with pytest.raises(ConfigError, match=name):
-        FreezeConfig.load(path)
+        read_config(path)
 
 
 def test_a_missing_or_odd_file_is_one_line(tmp_path):
@@ -274,7 +296,7 @@ def test_a_missing_or_odd_file_is_one_line(tmp_path):
     os.mkfifo(tmp_path / "fifo.yaml")
     for path in (tmp_path / "none.yaml", tmp_path, tmp_path / "binary.yaml", tmp_path / "fifo.yaml"):
         with pytest.raises(ConfigError):
-            FreezeConfig.load(path)
+            read_config(path)
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -286,7 +308,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(ConfigError, match="No space left"):
-        FreezeConfig().save(path)
+        write_config(path, ConfigData())
     assert path.read_text() == WRITTEN
     assert [file.name for file in tmp_path.iterdir()] == ["a.freeze.yaml"]
 
@@ -296,10 +318,10 @@ def test_a_save_keeps_permissions_and_follows_a_link(tmp_path):
     real.write_text(WRITTEN)
     real.chmod(0o640)
     link.symlink_to(real)
-    FreezeConfig().save(link)
+    write_config(link, ConfigData())
     assert link.is_symlink()
     assert stat.S_IMODE(real.stat().st_mode) == 0o640
-    assert FreezeConfig.load(real) == FreezeConfig()
+    assert read_config(real) == ConfigData()
 
 
 @given(tensors(), st.randoms(use_true_random=False))

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import get_model
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.engine.check import check as whole_check
 from freezetui.engine.check import check_model
 from freezetui.engine.model_under_test import ModelUnderTest
@@ -57,7 +57,7 @@ def check(
     **options: object,
 ) -> SanityReport:
     under_test = ModelUnderTest(model, batch, torch.device("cpu"), reason="" if batch else "for the test")
-    config = FreezeConfig(rules=tuple(Rule("freeze", p) for p in freeze), norm_statistics=norms)
+    config = ConfigData(rules=tuple(Rule("freeze", p) for p in freeze), norm_statistics=norms)
     return check_model(under_test, config, **options)
 
 
@@ -494,13 +494,13 @@ def test_what_the_model_ties_and_the_file_does_not_is_no_hold(tmp_path: Path) ->
         checkpoint=str(tmp_path / "copies.pth"),
         model=ModelSpec(f"{tmp_path / 'tied.py'}:build", input=(4,)),
         device="cpu",
-        config=FreezeConfig(rules=(Rule("freeze", "**"), Rule("train", "b"))),
+        config=ConfigData(rules=(Rule("freeze", "**"), Rule("train", "b"))),
     )
     report = whole_check(asked)
     assert report.verdict == "moved"
     assert report.frozen.moved == ("a.weight",)
     assert [f.tensors for f in report.findings if f.code == "M17"] == [("a.weight", "b.weight")]
-    config = FreezeConfig(rules=(Rule("freeze", "a"),))
+    config = ConfigData(rules=(Rule("freeze", "a"),))
     report = whole_check(msgspec.structs.replace(asked, config=config))
     assert report.verdict == "inconclusive"
     assert "M17" in {finding.code for finding in report.findings}
@@ -517,7 +517,7 @@ def test_a_pickled_module_is_not_imported_but_suggested(tmp_path: Path) -> None:
 def test_the_engine_recognizes_nothing_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The UI has hashed names and shapes once, and its request says what came of it."""
     torch.save(get_model("squeezenet1_1", num_classes=7).state_dict(), tmp_path / "net.pth")
-    freeze = FreezeConfig(rules=(Rule("freeze", "features"),))
+    freeze = ConfigData(rules=(Rule("freeze", "features"),))
     request = Session(Options(str(tmp_path / "net.pth"), device="cpu", steps=1)).request(freeze)
 
     def refuse(tensors: object) -> None:
@@ -534,7 +534,7 @@ def test_a_check_of_bare_safetensors_leaves_the_file_as_it_is(tmp_path: Path) ->
     path = tmp_path / "bare.safetensors"
     save_file({"a.weight": torch.ones(64, 64), "b.weight": torch.ones(64, 64)}, path)
     before, written = path.read_bytes(), path.stat().st_mtime_ns
-    config = FreezeConfig(rules=(Rule("freeze", "a"),))
+    config = ConfigData(rules=(Rule("freeze", "a"),))
     report = whole_check(CheckRequest(checkpoint=str(path), config=config, device="cpu"))
     assert (report.trainable.moved, report.frozen.held) == (1, 1)
     assert path.read_bytes() == before

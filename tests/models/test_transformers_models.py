@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.engine.check import check
 from freezetui.errors import ModelError
 from freezetui.freeze.rules import Rule
@@ -36,7 +36,7 @@ def request(folder: Path, **settings: object) -> CheckRequest:
     return CheckRequest(
         checkpoint=str(folder),
         model=ModelSpec("transformers:GPT2LMHeadModel"),
-        config=FreezeConfig(rules=(Rule("freeze", "transformer.h.{0..1}"),)),
+        config=ConfigData(rules=(Rule("freeze", "transformer.h.{0..1}"),)),
         device="cpu",
         **settings,
     )

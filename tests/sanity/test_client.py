@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.errors import EngineError
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
@@ -89,8 +89,8 @@ def request(files: Path, factory: str = "", input: tuple[int, ...] = (), **chang
     return CheckRequest(checkpoint=str(files / "linear.pth"), model=model, **changes)
 
 
-def frozen(pattern: str) -> FreezeConfig:
-    return FreezeConfig(rules=(Rule("freeze", pattern),))
+def frozen(pattern: str) -> ConfigData:
+    return ConfigData(rules=(Rule("freeze", pattern),))
 
 
 def alive(pid: int) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from freezetui.config.codec import read_config
 from freezetui.config.paths import why_no_config
-from freezetui.config.schema import FreezeConfig
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
 from freezetui.session.session import Options, Session
@@ -63,7 +63,7 @@ def test_a_config_made_for_another_model_tells_nothing_of_what_builds_this_one(o
     assert session.architecture.model.architecture == "torchvision:vgg16"
     assert session.architecture.model.arguments == {"num_classes": 10}
     assert session.architecture.model.input == ()
-    written = FreezeConfig.load(session.save()).model
+    written = read_config(session.save()).model
     assert (written.architecture, written.arguments) == ("torchvision:vgg16", {"num_classes": 10})
 
 
@@ -71,7 +71,7 @@ def test_what_built_another_model_is_told_where_nothing_is_known_of_this_one(ope
     session = opened(OTHER_MODEL.format(architecture="pkg.mod:build"), sample="tiny_transformer.pth")
     assert session.architecture.model.architecture == ""
     assert "that model was built by pkg.mod:build" in session.differences
-    assert FreezeConfig.load(session.save()).model.architecture == ""
+    assert read_config(session.save()).model.architecture == ""
 
 
 def test_a_config_with_a_rule_that_names_nothing_still_tells_what_builds_the_model(opened):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.codec import read_config
 
 
 async def test_space_freezes_what_trains_and_trains_what_is_frozen(opened):
@@ -134,7 +134,7 @@ async def test_saving_writes_the_choice_and_opens_with_it_again(opened, sample):
         await driver.press("s")
         await driver.until(lambda: not driver.session.unsaved)
         assert "unsaved" not in driver.screen_text()
-        config = FreezeConfig.load(path.with_name("vgg_digits.freeze.yaml"))
+        config = read_config(path.with_name("vgg_digits.freeze.yaml"))
         assert [(rule.action, rule.pattern) for rule in config.rules] == [("freeze", "features")]
         assert config.model.checkpoint == "vgg_digits.pth"
         assert config.model.architecture == "torchvision:vgg16"
@@ -162,14 +162,14 @@ async def test_save_as_asks_before_it_writes_over_another_file(opened, tmp_path)
         await driver.until(lambda: "Write over" in driver.screen_text())
         await driver.press("n")
         await driver.pilot.pause()
-        assert FreezeConfig.load(other).default == "freeze"
+        assert read_config(other).default == "freeze"
         await driver.press("S")
         driver.app.screen.query_one("Input").value = str(other)
         await driver.press("enter")
         await driver.until(lambda: "Write over" in driver.screen_text())
         await driver.press("y")
         await driver.until(lambda: not driver.session.unsaved)
-        assert FreezeConfig.load(other).default == "train"
+        assert read_config(other).default == "train"
         assert "# mine" in other.read_text()
 
 

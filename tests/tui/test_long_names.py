@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.codec import read_config
 from freezetui.formatting.tree import show_lines
 from freezetui.freeze.minimize import choose_rules
 from freezetui.freeze.rules import overlay
@@ -44,7 +44,7 @@ def test_chosen_and_saved(checkpoint: Path) -> None:
     session.plan.set([(index, index + 1)], False)
     chosen = session.plan.mask()
     path = session.save()
-    assert FreezeConfig.load(path).rules[0].pattern == f"{DEEP}.b"
+    assert read_config(path).rules[0].pattern == f"{DEEP}.b"
     assert Session(Options(str(checkpoint))).plan.mask() == chosen
     lines = list(show_lines(session.checkpoint, session.plan, session.architecture.label))
     assert any("frozen" in line for line in lines)

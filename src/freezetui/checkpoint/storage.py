@@ -83,7 +83,7 @@ class Weights:
     def _holder(self, tensor: TensorInfo) -> tuple[str, Mapped | None]:
         """The key of a tensor's storage and the file that holds it."""
         if tensor.storage is None:
-            key = self._checkpoint.prefix + tensor.name
+            key = self._checkpoint.name_in_file(tensor)
             return key, self._holders.get(key) if self._holders else self._files[0]
         if len(self._files) == 1:
             return tensor.storage.key, self._files[0]

@@ -89,7 +89,8 @@ class StorageKey(msgspec.Struct, frozen=True, gc=False):
     (an LSTM's flat weights lie at disjoint offsets of one storage).
 
     Attributes:
-        key: names the storage inside its file (the zip member, the legacy key, the safetensors name).
+        key: names the storage inside its file (the zip member, the legacy key, the safetensors name). Where a
+            checkpoint has several parts, "N/" and that name in part N.
         offset: first element, counted in elements from the storage's start.
         stride: in elements, one per dimension; None means contiguous.
     """
@@ -125,8 +126,8 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
         dtype: torch's name without `torch.`, e.g. "bfloat16".
         kind: "parameter" or "buffer" where that is known, else "unknown".
         requires_grad: as stored; None where the file stores none (a plain state_dict never does).
-        storage: where its bytes lie; None where the format keeps none. Where `packing` names
-            parts, it says only which tensors are one.
+        storage: where its bytes lie; None where they lie under the checkpoint's prefix and the name. Where
+            `packing` names parts, it says only which tensors are one.
         guessed: True where `kind` was inferred from the name or the dtype and could be wrong.
         packing: how it is kept where that is not one block with strides.
     """
@@ -207,7 +208,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         format: for people, e.g. "zip state_dict", "legacy pickle", "safetensors", "pickled nn.Module".
         tensors: the state_dict's tensors, in the file's order (safetensors: natural order of the names).
         key: the dotted key under which the state_dict was found; "" for the top level.
-        prefix: what was stripped from the front of every name, e.g. "module."; "" for nothing.
+        prefix: what was taken off the front of every name, e.g. "module."; "" for nothing.
+        wrappers: what was taken out inside names, e.g. ("_orig_mod",); see `checkpoint.state_dict.wrappers`.
         choices: every key that holds a state_dict (`--key`), the chosen one included.
         skipped: optimizer, epoch and the like.
         module_types: module path -> qualified class name where the file knows it (pickled nn.Module,
@@ -226,6 +228,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     tensors: tuple[TensorInfo, ...]
     key: str = ""
     prefix: str = ""
+    wrappers: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     skipped: tuple[SkippedEntry, ...] = ()
     module_types: dict[str, str] = {}
@@ -239,8 +242,16 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def unwrapped(self) -> str:
-        """What was taken off to reach the names, for people: "key model, prefix module."; "" for nothing."""
+        """What was taken off to reach the names, for users: "key model, prefix module."; "" for nothing."""
         parts = [f"key {self.key}"] if self.key else []
         if self.prefix:
             parts.append(f"prefix {self.prefix}")
+        if self.wrappers:
+            parts.append(f"{' and '.join(self.wrappers)} inside names")
         return ", ".join(parts)
+
+    def name_in_file(self, tensor: TensorInfo) -> str:
+        """Return what a file that keeps tensors by name (safetensors, GGUF) calls a tensor."""
+        if tensor.storage is None:
+            return self.prefix + tensor.name
+        return tensor.storage.key if len(self.parts) < 2 else tensor.storage.key.partition("/")[2]

@@ -15,17 +15,18 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
-from freezetui.config.schema import VERSION, Count, Expect, FreezeConfig, ModelSection, Stage
-from freezetui.config.yaml_edit import rewritten, same, written
+from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
+from freezetui.config.yaml_edit import edit
+from freezetui.config.yaml_text import same, yaml_text
 from freezetui.errors import ConfigError
 from freezetui.freeze.rules import Rule
 
-_C = TypeVar("_C", bound=FreezeConfig)
+_C = TypeVar("_C", bound=ConfigData)
 
 _FORMAT_KEY = "freezetui"
 _MAX_BYTES = 16 * 2**20
 _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
-    (r"\$", FreezeConfig),
+    (r"\$", ConfigData),
     (r"\$\.model", ModelSection),
     (r"\$\.expect", Expect),
     (r"\$\.expect\.(frozen|trainable)", Count),
@@ -34,16 +35,21 @@ _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
 _CHOICES = {"default": "train, freeze", "norm_statistics": "freeze, update"}
 
 
-def read_config(path: Path, cls: type[_C]) -> _C:
-    """Read a config file as `cls`.
+def read_config(path: Path) -> ConfigData:
+    """Read a config file.
 
     Raises:
         ConfigError: names the file, the line and the valid choices.
     """
+    return read_config_as(ConfigData, path)
+
+
+def read_config_as(cls: type[_C], path: Path) -> _C:
+    """Read a config file as `cls`, which adds no fields of its own; see `read_config`."""
     return _Reader(path, _parse(path, _text(path))).config(cls)
 
 
-def write_config(path: Path, config: FreezeConfig) -> None:
+def write_config(path: Path, config: ConfigData) -> None:
     """Write `config` atomically: a temporary file in the same folder, fsync, replace.
 
     Raises:
@@ -61,12 +67,12 @@ def write_config(path: Path, config: FreezeConfig) -> None:
 
 def _anew(path: Path, plain: dict[str, Any]) -> str:
     if path.suffix != ".json":
-        return written(plain)
+        return yaml_text(plain)
     # Only ASCII: a name may hold what steers a terminal, or half a character that no file can.
     return json.dumps(plain, indent=2).replace("\x7f", "\\u007f") + "\n"
 
 
-def _changed(path: Path, before: str, config: FreezeConfig) -> str:
+def _changed(path: Path, before: str, config: ConfigData) -> str:
     """What a file that says `before` shall say now; the same to the letter where nothing changed.
 
     Raises:
@@ -76,15 +82,15 @@ def _changed(path: Path, before: str, config: FreezeConfig) -> str:
     reader.check_version()
     plain = _plain(config)
     try:
-        old = _plain(reader.config(FreezeConfig))
+        old = _plain(reader.config(ConfigData))
     except ConfigError:
         return _anew(path, plain)
     if same(old, plain):
         return before
     if path.suffix != ".json":
         with contextlib.suppress(ConfigError, YAMLError):
-            text = rewritten(before, old, plain)
-            if same(_plain(_Reader(path, _parse(path, text)).config(FreezeConfig)), plain):
+            text = edit(before, old, plain)
+            if same(_plain(_Reader(path, _parse(path, text)).config(ConfigData)), plain):
                 return text
     return _anew(path, plain)
 
@@ -205,8 +211,7 @@ class _Reader:
         unknown = re.search(r"unknown field `(.*)`", problem)
         struct = next((s for pattern, s in _SECTIONS if re.fullmatch(pattern, place)), None)
         if unknown and struct is not None:
-            fields = [*struct.__struct_fields__]
-            valid = ", ".join([_FORMAT_KEY, *fields] if struct is FreezeConfig else fields)
+            valid = ", ".join(_keys_of(struct))
             return self.error(place, unknown[1], f"unknown key {unknown[1]!r}", f"Valid keys: {valid}.")
         parent, _, key = place.rpartition(".")
         hint = f"Valid: {_CHOICES[key]}." if key in _CHOICES else "See the README's section on the config."
@@ -250,20 +255,30 @@ def _line_of(node: Any, key: str | int) -> int | None:
     return None
 
 
-def _plain(config: FreezeConfig) -> dict[str, Any]:
+def _plain(config: ConfigData) -> dict[str, Any]:
     """The config as it is written, keys in the documented order."""
     plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **json.loads(json.dumps(msgspec.to_builtins(config)))}
+    plain["model"] = _ordered(plain.get("model", {}), ModelSection)
     plain.setdefault("default", config.default)
     plain["rules"] = [_written(rule) for rule in config.rules]
     plain.setdefault("norm_statistics", config.norm_statistics)
     for stage, section in zip(config.stages, plain.get("stages", ()), strict=True):
         if stage.rules:
             section["rules"] = [_written(rule) for rule in stage.rules]
-    return {
-        key: plain[key]
-        for key in (_FORMAT_KEY, *FreezeConfig.__struct_fields__)
-        if plain.get(key) not in (None, {})
-    }
+    return _ordered({key: value for key, value in plain.items() if value not in (None, {})}, ConfigData)
+
+
+def _keys_of(section: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The keys of a section, in the order in which they are written."""
+    fields = section.__struct_fields__
+    if section is ConfigData:
+        return (_FORMAT_KEY, *fields)
+    # A subclass has its own fields behind those of ModelSpec; in a file the checkpoint comes first.
+    return ("checkpoint", *(f for f in fields if f != "checkpoint")) if section is ModelSection else fields
+
+
+def _ordered(plain: dict[str, Any], section: type[msgspec.Struct]) -> dict[str, Any]:
+    return {key: plain[key] for key in _keys_of(section) if key in plain}
 
 
 def _written(rule: Rule) -> dict[str, str]:

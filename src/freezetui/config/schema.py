@@ -1,10 +1,9 @@
-"""FreezeConfig: the choice as a file that a person reads and a training script loads."""
+"""The sections of a freeze config: what the file says, as plain data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,25 +12,20 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezeTotals, Size
 from freezetui.freeze.rules import Action, Rule
+from freezetui.model_spec import ModelSpec
 
 VERSION = 1
 
 
-class ModelSection(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Which model a config was made for.
+class ModelSection(ModelSpec, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Which model a config was made for, and what builds it.
 
     Attributes:
-        checkpoint: relative to the config's folder.
-        architecture: what builds the nn.Module, e.g. "torchvision:vgg16"; "" where unknown.
-        arguments: keyword arguments for it.
-        input: shape of one example, without the batch dimension.
+        checkpoint: relative to the config's directory.
         fingerprint: see `fingerprint`.
     """
 
     checkpoint: str = ""
-    architecture: str = ""
-    arguments: dict[str, Any] = {}
-    input: tuple[Annotated[int, Meta(ge=1, lt=2**31)], ...] = ()
     fingerprint: str = ""
 
 
@@ -42,9 +36,9 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     elements: int
 
     @classmethod
-    def of(cls, tally: Size) -> Count:
-        """The count of a tally."""
-        return cls(tally.tensors, tally.elements)
+    def of(cls, size: Size) -> Count:
+        """Return the count of a size, without its bytes."""
+        return cls(size.tensors, size.elements)
 
 
 class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +46,11 @@ class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     frozen: Count
     trainable: Count
+
+    @classmethod
+    def of(cls, totals: FreezeTotals) -> Expect:
+        """Return the `expect` section of a plan with these totals."""
+        return cls(Count.of(totals.frozen), Count.of(totals.trainable))
 
 
 class Stage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -69,11 +68,11 @@ class Stage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     lr_scale: Annotated[float, Meta(ge=0)] = 1.0
 
 
-class FreezeConfig(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Which parameters are frozen, and for which model.
 
     Attributes:
-        default: what becomes of a parameter that no rule names.
+        default: what becomes of a parameter that no rule matches.
         rules: from top to bottom; the last rule that matches wins.
         norm_statistics: "freeze" keeps frozen norms in eval, "update" lets their statistics run.
         expect: what the rules must select; None checks nothing.
@@ -86,29 +85,8 @@ class FreezeConfig(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     expect: Expect | None = None
     stages: tuple[Stage, ...] = ()
 
-    @classmethod
-    def load(cls, path: str | Path) -> FreezeConfig:
-        """Read a `.freeze.yaml` or `.json` file.
-
-        Raises:
-            ConfigError: names the file, the line and the valid choices.
-        """
-        from freezetui.config.codec import read_config
-
-        return read_config(Path(path), cls)
-
-    def save(self, path: str | Path) -> None:
-        """Write the config atomically; comments in a YAML file that is there already survive.
-
-        Raises:
-            ConfigError: the file cannot be written, or what is there is no config.
-        """
-        from freezetui.config.codec import write_config
-
-        write_config(Path(path), self)
-
     def rules_for(self, stage: str | None = None) -> tuple[Rule, ...]:
-        """The rules of a stage: the config's own, and the stage's below them; None means no stage.
+        """Return the rules of a stage: the config's own, and the stage's below them; None means no stage.
 
         Raises:
             ConfigError: there is no such stage.
@@ -116,7 +94,7 @@ class FreezeConfig(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         return self.rules if stage is None else (*self.rules, *self.stage(stage).rules)
 
     def stage(self, name: str) -> Stage:
-        """The stage of this name.
+        """Return the stage of this name.
 
         Raises:
             ConfigError: there is no such stage.
@@ -130,13 +108,8 @@ class FreezeConfig(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         )
 
 
-def expect_of(totals: FreezeTotals) -> Expect:
-    """The `expect` section for a choice."""
-    return Expect(Count.of(totals.frozen), Count.of(totals.trainable))
-
-
 def fingerprint(tensors: Iterable[TensorInfo]) -> str:
-    """ "sha256:..." over the sorted names and shapes of the parameters; buffers do not count."""
+    """Return "sha256:..." over the sorted names and shapes of the parameters; buffers do not count."""
     lines = sorted(f"{t.name}\t{'x'.join(map(str, t.shape))}" for t in tensors if not t.untrainable_reason)
     import hashlib  # here, since OpenSSL takes its time and most who open a file save later
 

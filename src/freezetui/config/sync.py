@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from freezetui.config.schema import Count, FreezeConfig, ModelSection, expect_of, fingerprint
+from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, fingerprint
 from freezetui.errors import PatternError
 from freezetui.freeze.minimize import added_rules, choose_rules
 from freezetui.freeze.plan import FreezePlan
@@ -30,7 +30,7 @@ class ConfigMatch(NamedTuple):
     fits: bool
 
 
-def plan_from_config(config: FreezeConfig, tree: ParamTree) -> ConfigMatch:
+def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
     """What `config` selects in `tree`; a rule that names nothing here is skipped and told."""
     mask = bytearray([config.default == "train"]) * len(tree.tensors)
     lost: list[str] = []
@@ -45,8 +45,8 @@ def plan_from_config(config: FreezeConfig, tree: ParamTree) -> ConfigMatch:
     return ConfigMatch(bytes(mask), tuple(lines), not lost, fits)
 
 
-def _counts_differ(config: FreezeConfig, tree: ParamTree, mask: bytes) -> list[str]:
-    totals = FreezePlan(tree, mask).totals(0, len(tree.tensors))
+def _counts_differ(config: ConfigData, tree: ParamTree, mask: bytes) -> list[str]:
+    totals = FreezePlan(tree, mask).totals()
     lines = []
     if config.expect is not None:
         for what, wanted, got in (
@@ -61,9 +61,7 @@ def _counts_differ(config: FreezeConfig, tree: ParamTree, mask: bytes) -> list[s
     return lines
 
 
-def config_from_plan(
-    plan: FreezePlan, model: ModelSection, existing: FreezeConfig | None = None
-) -> FreezeConfig:
+def config_from_plan(plan: FreezePlan, model: ModelSection, existing: ConfigData | None = None) -> ConfigData:
     """The config that says what `plan` says.
 
     Rules of `existing` stay as they are where they still say the same, and are added to where that is
@@ -76,15 +74,15 @@ def config_from_plan(
     tree, mask = plan.tree, plan.mask()
     default, rules = _rules(tree, mask, existing)
     return msgspec.structs.replace(
-        existing or FreezeConfig(),
+        existing or ConfigData(),
         model=msgspec.structs.replace(model, fingerprint=fingerprint(tree.tensors)),
         default=default,
         rules=rules,
-        expect=expect_of(plan.totals(0, len(tree.tensors))),
+        expect=Expect.of(plan.totals()),
     )
 
 
-def _rules(tree: ParamTree, mask: bytes, existing: FreezeConfig | None) -> tuple[Action, tuple[Rule, ...]]:
+def _rules(tree: ParamTree, mask: bytes, existing: ConfigData | None) -> tuple[Action, tuple[Rule, ...]]:
     default, fresh = choose_rules(tree, mask)
     if existing is None:
         return default, fresh

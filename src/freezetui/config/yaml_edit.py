@@ -1,172 +1,141 @@
-"""A config as YAML text: written anew, or changed in place so that a person's lines and comments stay."""
+"""A config's YAML changed in place: only the lines of what changed, everything else to the letter.
+
+ruamel.yaml finds where each value is in the text and writes the new ones. Its own round trip is not used:
+it indents, spaces and spells anew what nobody changed, mixes line ends, hangs a comment on the item above it
+and drops it with that item, and appends a rule below the next section's comment.
+tests/config/test_yaml_edit.py shows it.
+"""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator
 from difflib import SequenceMatcher
 from json import dumps
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-_ON_ONE_LINE = ("arguments", "input", "frozen", "trainable")
-
-_UNPRINTABLE = re.compile(r"[^\n -~]")
-
-_Edit = tuple[int, int, str]  # from and to, in characters of the old text, and what stands there instead
+from freezetui.config.yaml_text import same, yaml_text
 
 
-def written(plain: Any) -> str:
-    """Plain values as block-style YAML, small leaves on one line."""
-    yaml = YAML(typ="rt")
-    yaml.width = 2**30
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    stream = io.StringIO()
-    yaml.dump(_shaped(plain), stream)
-    return _UNPRINTABLE.sub(_escape, stream.getvalue())
-
-
-def rewritten(text: str, old: dict[str, Any], new: dict[str, Any]) -> str:
-    """`text` with only that written anew in which `new` differs from `old`, which is what `text` says.
+def edit(text: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Return `text`, which says `old`, changed where `new` differs.
 
     A comment above a rule stays where it is, whatever becomes of the rule; one beside it shares its fate.
     """
-    text = text if text.endswith("\n") else text + "\n"
-    root = YAML(typ="rt").compose(text)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    pieces, done = [], 0
-    for start, stop, instead in sorted(_mapping(text, root, old, new), key=lambda edit: edit[0]):
-        pieces += [text[done:start], instead.replace("\n", newline)]
-        done = stop
-    return "".join([*pieces, text[done:]])
+    return _Editor(text).edited(old, new)
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two plain values are equal; 1, 1.0 and True are not."""
-    return dumps(one, sort_keys=True) == dumps(other, sort_keys=True)
+class _Edit(NamedTuple):
+    """Characters `start .. stop - 1` of the old text, and what replaces them."""
+
+    start: int
+    stop: int
+    text: str
 
 
-def _escape(character: re.Match[str]) -> str:
-    """What ruamel.yaml writes as it is: direction marks and the like. All of it stands in double quotes."""
-    if character[0].isprintable():
-        return character[0]
-    code = ord(character[0])
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+class _Editor:
+    """Collects edits of one text."""
 
+    def __init__(self, text: str) -> None:
+        self.newline = "\r\n" if "\r\n" in text else "\n"
+        self.text = text if text.endswith("\n") else text + "\n"
+        self.edits: list[_Edit] = []
 
-def _shaped(plain: Any) -> Any:
-    if isinstance(plain, dict):
-        return {key: _flow(v) if key in _ON_ONE_LINE else _shaped(v) for key, v in plain.items()}
-    if isinstance(plain, list):
-        return [_shaped(item) for item in plain]
-    return DoubleQuotedScalarString(plain) if isinstance(plain, str) and not plain.isprintable() else plain
+    def edited(self, old: dict[str, Any], new: dict[str, Any]) -> str:
+        self._mapping(YAML(typ="rt").compose(self.text), old, new)
+        pieces, done = [], 0
+        for edit in sorted(self.edits, key=lambda edit: edit.start):
+            pieces += [self.text[done : edit.start], edit.text.replace("\n", self.newline)]
+            done = edit.stop
+        return "".join([*pieces, self.text[done:]])
 
+    def _mapping(self, node: MappingNode, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """Edit a mapping on lines of its own; a key that is in neither `old` nor `new` stays as it is."""
+        column = node.start_mark.column
+        entries = {key.value: (key, value) for key, value in node.value}
+        end = node.start_mark.index - column  # of the entry above, in the order of `new`
+        for name, value in new.items():
+            if name in entries:
+                key, there = entries[name]
+                end = self._lines(key, there)[1]
+                if not same(old.get(name), value):
+                    self._value(key, there, old.get(name), value)
+            else:
+                self._insert(end, " " * column, {name: value})
+        for name in old.keys() - new.keys() & entries.keys():
+            self._remove(*entries[name])
 
-def _flow(plain: Any) -> Any:
-    if isinstance(plain, str):  # quoted where it is no word: ruamel.yaml writes {a: ?0}, which it cannot read
-        return plain if re.fullmatch(r"[\w./+-]+", plain) else DoubleQuotedScalarString(plain)
-    if not isinstance(plain, dict | list):
-        return plain
-    leaf: CommentedMap | CommentedSeq
-    if isinstance(plain, dict):
-        leaf = CommentedMap((_flow(key), _flow(value)) for key, value in plain.items())
-    else:
-        leaf = CommentedSeq(map(_flow, plain))
-    leaf.fa.set_flow_style()
-    return leaf
-
-
-def _mapping(text: str, node: MappingNode, old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Edit]:
-    """Entries that changed, came or went; one that is in neither `old` nor `new` stays as it is."""
-    column = node.start_mark.column
-    entries = {key.value: (key, value) for key, value in node.value}
-    before = None  # the entry above, in the order of `new`
-    for name, value in new.items():
-        if name in entries:
-            key, before = entries[name]
-            if not same(old.get(name), value):
-                yield from _entry(text, key, before, old.get(name), value)
+    def _value(self, key: Node, node: Node, old: Any, new: Any) -> None:
+        """Edit `key: old` so that it says `key: new`."""
+        if isinstance(node, MappingNode) and _is_block(node) and isinstance(new, dict) and new:
+            self._mapping(node, old or {}, new)
+        elif isinstance(node, SequenceNode) and _is_block(node) and isinstance(new, list):
+            self._sequence(key, node, old or [], new)
         else:
-            first = node.start_mark.index - column
-            start = first if before is None else _line_end(text, _content_end(text, before))
-            yield start, start, " " * column + _block({name: value}, column) + "\n"
-    for name in old.keys() - new.keys() & entries.keys():
-        key, value = entries[name]
-        yield _line_start(text, key.start_mark.index), _line_end(text, _content_end(text, value)), ""
+            self._replace(key, node, {key.value: new})
 
+    def _sequence(self, key: Node, node: SequenceNode, old: list[Any], new: list[Any]) -> None:
+        """Edit a list on lines below `key`; items that did not change keep their lines."""
+        items: list[Node] = node.value
+        if not new:
+            colon = self.text.index(":", key.end_mark.index) + 1
+            self.edits.append(_Edit(colon, colon, " []"))
+        first = items[0].start_mark.index
+        dash = self.text[self._line_start(first) : first]
+        ends = [self._line_end(key.end_mark.index), *(self._lines(item, item)[1] for item in items)]
+        matcher = SequenceMatcher(None, [*map(dumps, old)], [*map(dumps, new)], autojunk=False)
+        for tag, a, b, c, d in matcher.get_opcodes():
+            if tag == "equal":
+                continue
+            both = min(b - a, d - c)
+            for i, j in zip(range(a, a + both), range(c, c + both), strict=True):
+                self._item(items[i], old[i], new[j])
+            for item in items[a + both : b]:
+                self._remove(item, item)
+            for added in new[c + both : d]:
+                self._insert(ends[a + both], dash, added)
 
-def _entry(text: str, key: Node, node: Node, old: Any, new: Any) -> Iterator[_Edit]:
-    """The edits for `key: old`, which shall be `key: new`."""
-    if isinstance(node, MappingNode) and _is_block(node) and isinstance(new, dict) and new:
-        yield from _mapping(text, node, old or {}, new)
-    elif isinstance(node, SequenceNode) and _is_block(node) and isinstance(new, list):
-        yield from _sequence(text, key, node, old or [], new)
-    else:
-        column = key.start_mark.column
-        yield key.start_mark.index, _content_end(text, node), _block({key.value: new}, column)
+    def _item(self, node: Node, old: dict[str, Any], new: dict[str, Any]) -> None:
+        if isinstance(node, MappingNode) and _is_block(node) and old.keys() & new.keys():
+            self._mapping(node, old, new)
+        else:
+            self._replace(node, node, new)
 
+    def _replace(self, first: Node, last: Node, plain: Any) -> None:
+        start = first.start_mark
+        text = yaml_text(plain).rstrip("\n").replace("\n", "\n" + " " * start.column)
+        self.edits.append(_Edit(start.index, self._content_end(last), text))
 
-def _sequence(text: str, key: Node, node: SequenceNode, old: list[Any], new: list[Any]) -> Iterator[_Edit]:
-    """The edits for the items of a list below `key`; those that did not change keep their lines."""
-    items: list[Node] = node.value
-    first = items[0].start_mark
-    dash = text[_line_start(text, first.index) : first.index]
-    if not new:
-        colon = text.index(":", key.end_mark.index) + 1
-        yield colon, colon, " []"
-    matcher = SequenceMatcher(None, [*map(dumps, old)], [*map(dumps, new)], autojunk=False)
-    for tag, a, b, c, d in matcher.get_opcodes():
-        if tag == "equal":
-            continue
-        pairs = [*zip(range(a, b), range(c, d), strict=False)]
-        for i, j in pairs:
-            yield from _item(text, items[i], old[i], new[j])
-        for item in items[a + len(pairs) : b]:
-            end = _content_end(text, item)
-            yield _line_start(text, item.start_mark.index), _line_end(text, end), ""
-        kept = a + len(pairs)
-        above = _content_end(text, items[kept - 1]) if kept else key.end_mark.index
-        for added in new[c + len(pairs) : d]:
-            start = _line_end(text, above)
-            yield start, start, dash + _block(added, first.column) + "\n"
+    def _insert(self, at: int, indent: str, plain: Any) -> None:
+        """Add lines at the start of a line; `indent` may end in the dash of a list."""
+        text = yaml_text(plain).rstrip("\n").replace("\n", "\n" + " " * len(indent))
+        self.edits.append(_Edit(at, at, f"{indent}{text}\n"))
 
+    def _remove(self, first: Node, last: Node) -> None:
+        self.edits.append(_Edit(*self._lines(first, last), ""))
 
-def _item(text: str, node: Node, old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Edit]:
-    if isinstance(node, MappingNode) and _is_block(node) and old.keys() & new.keys():
-        yield from _mapping(text, node, old, new)
-    else:
-        yield node.start_mark.index, _content_end(text, node), _block(new, node.start_mark.column)
+    def _lines(self, first: Node, last: Node) -> tuple[int, int]:
+        """Return where the lines from one node to another begin and end; comments below are not of them."""
+        return self._line_start(first.start_mark.index), self._line_end(self._content_end(last))
+
+    def _content_end(self, node: Node) -> int:
+        """Return where the last character of `node` ends; ruamel.yaml counts the comments below to it."""
+        while _is_block(node):
+            last = node.value[-1]
+            node = last[1] if isinstance(node, MappingNode) else last
+        end: int = node.end_mark.index
+        while self.text[end - 1] in " \t\r\n":
+            end -= 1
+        return end
+
+    def _line_start(self, index: int) -> int:
+        return self.text.rfind("\n", 0, index) + 1
+
+    def _line_end(self, index: int) -> int:
+        return self.text.find("\n", index) + 1 or len(self.text)
 
 
 def _is_block(node: Node) -> bool:
     """Whether it holds other nodes, on lines of their own."""
     return isinstance(node, MappingNode | SequenceNode) and not node.flow_style and bool(node.value)
-
-
-def _block(plain: Any, column: int) -> str:
-    """`plain` as it is written where the cursor stands at `column`."""
-    return written(plain).rstrip("\n").replace("\n", "\n" + " " * column)
-
-
-def _content_end(text: str, node: Node) -> int:
-    """Where the last character of `node` ends; comments behind it do not count."""
-    while _is_block(node):
-        last = node.value[-1]
-        node = last[1] if isinstance(node, MappingNode) else last
-    end: int = node.end_mark.index
-    while text[end - 1] in " \t\r\n":
-        end -= 1
-    return end
-
-
-def _line_start(text: str, index: int) -> int:
-    return text.rfind("\n", 0, index) + 1
-
-
-def _line_end(text: str, index: int) -> int:
-    return text.find("\n", index) + 1 or len(text)

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import Checkpoint
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.engine.device import choose_device, is_out_of_memory
 from freezetui.engine.flags import flags_set_back, frozen_by_constructor, stray_flags
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
@@ -61,7 +61,7 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
 
 def check_model(
     under_test: ModelUnderTest,
-    config: FreezeConfig,
+    config: ConfigData,
     steps: int = 3,
     control: bool = True,
     progress: Report = lambda event: None,
@@ -103,7 +103,7 @@ def check_model(
     return _report(under_test, result, full, findings, unchanged, unproven, steps, perf_counter() - started)
 
 
-def _file_plan(config: FreezeConfig, checkpoint: Checkpoint) -> dict[str, bool]:
+def _file_plan(config: ConfigData, checkpoint: Checkpoint) -> dict[str, bool]:
     """Return parameter of the file -> whether the config trains it."""
     tree = ParamTree(checkpoint.tensors)
     mask = resolve(config.rules, tree, config.default)
@@ -116,7 +116,7 @@ def _control(
 ) -> tuple[RunResult | None, list[Finding]]:
     """Run with everything trainable; None and a note where that cannot be done."""
     try:
-        return run(under_test, FreezeConfig(norm_statistics="update"), steps, progress), []
+        return run(under_test, ConfigData(norm_statistics="update"), steps, progress), []
     except (ModelError, RuntimeError, MemoryError) as error:
         if isinstance(error, ModelError):
             reason = f"fails with everything trainable ({error.message})"

@@ -11,7 +11,7 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.engine.device import synchronize
 from freezetui.engine.loop import Loop
 from freezetui.engine.memory import saved_for_backward, training_state
@@ -68,7 +68,7 @@ class RunResult:
 
 
 def run(
-    under_test: ModelUnderTest, config: FreezeConfig, steps: int, progress: Callable[[int], None]
+    under_test: ModelUnderTest, config: ConfigData, steps: int, progress: Callable[[int], None]
 ) -> RunResult:
     """Apply `config` as a training script does, train `steps` steps, and look at every bit.
 

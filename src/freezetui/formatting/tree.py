@@ -19,7 +19,7 @@ _SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed
 
 def show_json(checkpoint: Checkpoint, plan: FreezePlan, architecture: str) -> dict[str, Any]:
     """The document that `show --json` prints."""
-    totals = plan.totals(0, len(plan.tree.tensors))
+    totals = plan.totals()
     tree = plan.tree
     return {
         "source": checkpoint.source,
@@ -78,7 +78,7 @@ def show_lines(
 
 def totals_lines(plan: FreezePlan) -> Iterator[str]:
     """Parameters, frozen, trainable and buffers."""
-    totals = plan.totals(0, len(plan.tree.tensors))
+    totals = plan.totals()
     for word, tally in (
         ("parameters", totals.parameters),
         ("frozen", totals.frozen),

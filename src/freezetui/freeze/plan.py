@@ -90,16 +90,6 @@ class FreezePlan:
         if mask is not None:
             self.states = self._with(mask)
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is something to undo."""
-        return bool(self._undo)
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is something to redo."""
-        return bool(self._redo)
-
     def mask(self) -> bytes:
         """Per tensor, 1 where it trains and 0 where it is frozen or cannot train."""
         return bytes(self.states.translate(bytes([0, 1, 0]) + bytes(range(3, 256))))
@@ -136,8 +126,12 @@ class FreezePlan:
         """Do again what was undone; returns the range that changed, None when there was nothing."""
         return self._shift(self._redo, self._undo)
 
-    def totals(self, start: int, stop: int) -> FreezeTotals:
-        """Tensors, elements and bytes of a range by state; a tensor tied within it counts once."""
+    def totals(self, start: int = 0, stop: int | None = None) -> FreezeTotals:
+        """Return tensors, elements and bytes of a range by state; a tensor tied within it counts once.
+
+        Without a range: of the whole model.
+        """
+        stop = len(self.states) if stop is None else stop
         states = self.states[start:stop]
         frozen, trainable = self._tally(FROZEN, states, start), self._tally(TRAINABLE, states, start)
         return FreezeTotals(frozen, trainable, Size(*self.tree.totals(start, stop)) - frozen - trainable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from freezetui.config.schema import FreezeConfig
+from freezetui.config.schema import ConfigData
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.catalog import Recognition
 from freezetui.sanity.report import SanityReport
@@ -30,7 +30,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     model: ModelSpec = ModelSpec()
     recognition: Recognition | None = None
-    config: FreezeConfig = FreezeConfig()
+    config: ConfigData = ConfigData()
     device: str = "auto"
     steps: int = 3
     batch: int = 2

@@ -12,7 +12,7 @@ import msgspec
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.urls import is_url, shown_url
 from freezetui.config.paths import SUFFIX, content_of, default_path, set_aside_name
-from freezetui.config.schema import FreezeConfig, ModelSection
+from freezetui.config.schema import ConfigData, ModelSection
 from freezetui.config.sync import config_from_plan, plan_from_config
 from freezetui.errors import ConfigError
 from freezetui.freeze.minimize import added_rules
@@ -88,7 +88,7 @@ class Session:
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
         self.tree = ParamTree(tensors, root=self.config_path.name.removesuffix(SUFFIX))
-        self.config: FreezeConfig | None = None
+        self.config: ConfigData | None = None
         self.differences: tuple[str, ...] = ()
         self._fits = True
         self._seen = b""
@@ -104,9 +104,11 @@ class Session:
         """What the config on disk selects; None without one. Only one that was asked for must be good."""
         if self.options.config is None and not self.config_path.exists():
             return None
+        from freezetui.config.codec import read_config  # YAML, which a start without a config does not need
+
         self._seen = content_of(self.config_path)
         try:
-            self.config = FreezeConfig.load(self.config_path)
+            self.config = read_config(self.config_path)
         except ConfigError as error:
             if self.options.config is not None:
                 raise
@@ -166,12 +168,12 @@ class Session:
     @property
     def totals(self) -> FreezeTotals:
         """Of the whole model."""
-        return self.plan.totals(*self.span)
+        return self.plan.totals()
 
     @property
     def saved_totals(self) -> FreezeTotals:
         """Of the choice on disk, or of training everything."""
-        return FreezePlan(self.tree, self._saved).totals(*self.span)
+        return FreezePlan(self.tree, self._saved).totals()
 
     @property
     def unsaved(self) -> bool:
@@ -193,7 +195,7 @@ class Session:
         """The rules that lead from what is on disk (or from training everything) to this choice."""
         return added_rules(self.tree, self.plan.mask(), self._saved)
 
-    def written(self, path: Path | None = None) -> FreezeConfig:
+    def written(self, path: Path | None = None) -> ConfigData:
         """The config that saving to `path` would write."""
         folder = Path(os.path.realpath(path or self.config_path)).parent
         built_by = self.architecture.model
@@ -219,7 +221,7 @@ class Session:
         """Whether `target` is the config that could not be read."""
         return self.problem is not None and target == self.config_path
 
-    def save(self, path: Path | None = None, config: FreezeConfig | None = None) -> Path:
+    def save(self, path: Path | None = None, config: ConfigData | None = None) -> Path:
         """Write the config atomically; returns where it went.
 
         A file there that could not be read is set aside first, as `set_aside_name` says.
@@ -230,18 +232,20 @@ class Session:
         Raises:
             ConfigError: it cannot be written there.
         """
+        from freezetui.config.codec import write_config
+
         target = path or self.config_path
         config = config or self.written(target)
         if self.unreadable(target) and target.exists():
             target.rename(set_aside_name(target))
-        config.save(target)
+        write_config(target, config)
         self.config, self.config_path = config, target
         self.differences, self.problem = (), None
         self._saved, self.named_anew = self.plan.mask(), False
         self._seen = content_of(target)
         return target
 
-    def request(self, config: FreezeConfig | None = None) -> CheckRequest:
+    def request(self, config: ConfigData | None = None) -> CheckRequest:
         """Return the check of this plan, which `written` gave as `config` where it was called already."""
         from freezetui.sanity.protocol import CheckRequest  # the first screen needs none
 

@@ -9,12 +9,12 @@ import msgspec
 from torch import nn
 
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.config.schema import Expect, FreezeConfig, expect_of, fingerprint
+from freezetui.config.schema import ConfigData, Expect, fingerprint
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.rules import resolve
 from freezetui.freeze.tree import ParamTree
-from freezetui.training.names import LiveParameters, clean_names
+from freezetui.training.names import LiveParameters
 from freezetui.training.norms import frozen_norms, hold_norms
 
 
@@ -41,10 +41,10 @@ class Applied(msgspec.Struct, frozen=True):
         )
 
 
-def apply(config: FreezeConfig, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
+def apply(config: ConfigData, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
     """Set requires_grad of every parameter by name, and keep frozen norms in eval.
 
-    Names are compared without `module.`, `_orig_mod.`, `_fsdp_wrapped_module.` and `base_model.model.`.
+    Names are compared without what DDP, FSDP, torch.compile, activation checkpointing and PEFT put into them.
     Frozen parameters lose a gradient that an earlier stage left, since an optimizer would still use it.
     Apply before the optimizer is built, and again, with a new optimizer, for every stage.
 
@@ -58,7 +58,7 @@ def apply(config: FreezeConfig, model: nn.Module, stage: str | None = None, stri
         ConfigError: the model is not the one the config was made for, or a flag does not stick.
         PatternError: a pattern matches no parameter.
     """
-    live = LiveParameters(model)
+    live = _live(config, model)
     if strict:
         _compare(config, live.tree)
     for later in config.stages:  # a typo there must not end the training in the middle
@@ -73,12 +73,11 @@ def apply(config: FreezeConfig, model: nn.Module, stage: str | None = None, stri
     _read_back(live, mask)
     norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
     hold_norms(model, norms)
-    clean = clean_names(model, [*dict(model.named_parameters()), *norms])
-    return _applied(live, mask, [clean[path] for path in norms])
+    return _applied(live, mask, [live.path(path) for path in norms])
 
 
 def parameter_groups(
-    config: FreezeConfig,
+    config: ConfigData,
     model: nn.Module,
     lr: float,
     weight_decay: float | None = None,
@@ -97,7 +96,7 @@ def parameter_groups(
     Raises:
         ConfigError: the config is not applied to this model, or nothing trains.
     """
-    live = LiveParameters(model)
+    live = _live(config, model)
     _read_back(live, resolve(config.rules_for(stage), live.tree, config.default))
     unique = {id(p): p for p in live.parameters if p.requires_grad}
     if not unique:
@@ -113,7 +112,17 @@ def parameter_groups(
     return [{"params": params, "lr": lr, "weight_decay": decay} for params, decay in halves if params]
 
 
-def _compare(config: FreezeConfig, tree: ParamTree) -> None:
+def _live(config: ConfigData, model: nn.Module) -> LiveParameters:
+    """Return the model's parameters, named as in the checkpoint that the config was made for."""
+    live = LiveParameters(model)
+    if config.model.fingerprint and config.model.fingerprint not in _fingerprints(live.tree):
+        wrapped = LiveParameters(model, parallel=False)
+        if config.model.fingerprint in _fingerprints(wrapped.tree):
+            return wrapped
+    return live
+
+
+def _compare(config: ConfigData, tree: ParamTree) -> None:
     """Whether this is the model that the config was made for, by names and shapes, then by counts."""
     if config.model.fingerprint and config.model.fingerprint not in _fingerprints(tree):
         raise ConfigError(
@@ -132,7 +141,7 @@ def _compare(config: FreezeConfig, tree: ParamTree) -> None:
         )
 
 
-def _expected_untied(config: FreezeConfig, tree: ParamTree, mask: bytearray) -> bool:
+def _expected_untied(config: ConfigData, tree: ParamTree, mask: bytearray) -> bool:
     """Whether the counts fit with every name counted: a file may hold copies of what the model ties.
 
     Raises:
@@ -157,12 +166,12 @@ def _fingerprints(tree: ParamTree) -> set[str]:
     return {fingerprint(tree.tensors), fingerprint(first)}
 
 
-def _difference(config: FreezeConfig, tree: ParamTree) -> str:
+def _difference(config: ConfigData, tree: ParamTree) -> str:
     if config.expect is None:
         return ""
     frozen, trainable = config.expect.frozen, config.expect.trainable
     tensors, elements = frozen.tensors + trainable.tensors, frozen.elements + trainable.elements
-    got_tensors, got_elements, _ = tree.totals(0, len(tree.tensors))
+    got_tensors, got_elements, _ = FreezePlan(tree).totals().parameters
     if (tensors, elements) == (got_tensors, got_elements):
         return f" (as many tensors, {tensors:,}, and elements, {elements:,}, but called or shaped otherwise)"
     return (
@@ -199,7 +208,7 @@ def _read_back(live: LiveParameters, mask: bytearray) -> None:
 
 
 def _counts(tree: ParamTree, mask: bytearray) -> Expect:
-    return expect_of(FreezePlan(tree, mask).totals(0, len(tree.tensors)))
+    return Expect.of(FreezePlan(tree, mask).totals())
 
 
 def _applied(live: LiveParameters, mask: bytearray, norms: Iterable[str]) -> Applied:

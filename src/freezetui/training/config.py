@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from freezetui.config import schema as file
+from freezetui.config.codec import read_config_as, write_config
+from freezetui.config.schema import ConfigData
 from freezetui.training.apply import Applied, apply, parameter_groups
 
 
-class FreezeConfig(file.FreezeConfig, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Which parameters are frozen, and for which model; `load` it, then `apply` it."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> FreezeConfig:
+        """Read a `.freeze.yaml` or `.json` file.
+
+        Raises:
+            ConfigError: names the file, the line and the valid choices.
+        """
+        return read_config_as(cls, Path(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the config atomically; comments in a YAML file that is there already survive.
+
+        Raises:
+            ConfigError: the file cannot be written, or what is there is not a config.
+        """
+        write_config(Path(path), self)
 
     def apply(self, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
         """Freeze and unfreeze the parameters of `model`; see `freezetui.training.apply.apply`."""
@@ -20,5 +39,5 @@ class FreezeConfig(file.FreezeConfig, frozen=True, omit_defaults=True, forbid_un
     def parameter_groups(
         self, model: nn.Module, lr: float, weight_decay: float | None = None, stage: str | None = None
     ) -> list[dict[str, Any]]:
-        """What the optimizer gets; see `freezetui.training.apply.parameter_groups`."""
+        """Return what the optimizer gets; see `freezetui.training.apply.parameter_groups`."""
         return parameter_groups(self, model, lr, weight_decay, stage)

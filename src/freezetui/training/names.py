@@ -2,55 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterator
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from freezetui.checkpoint.state_dict.wrappers import unwrap
 from freezetui.checkpoint.types import StorageKey, TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.tree import ParamTree
 
-_WRAPPED = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+#: Classes whose child `module` is what they wrap. The name alone does not tell: it may be the model's own.
 _PARALLEL = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
-_PREFIXES = ("module.", "base_model.model.")
-
-
-def clean_names(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """Live name -> the name without what DDP, FSDP, torch.compile and PEFT put into it.
-
-    Where that would make two names equal, nothing is taken off.
-    """
-    wrapped = {f"{path}.module" if path else "module" for path in _parallel_paths(model)}
-    clean = {name: _unwrapped(name, wrapped) for name in names}
-    while prefix := next(
-        (p for p in _PREFIXES if clean and all(n.startswith(p) for n in clean.values())), ""
-    ):
-        clean = {name: short[len(prefix) :] for name, short in clean.items()}
-    return clean if len(set(clean.values())) == len(clean) else {name: name for name in clean}
-
-
-def _common_prefix(names: Collection[str]) -> str:
-    return next((prefix for prefix in _PREFIXES if names and all(n.startswith(prefix) for n in names)), "")
-
-
-def _parallel_paths(model: nn.Module) -> list[str]:
-    return [path for path, module in model.named_modules() if type(module).__name__ in _PARALLEL]
-
-
-def _unwrapped(name: str, wrapped: set[str]) -> str:
-    segments = name.split(".")
-    paths = (".".join(segments[: i + 1]) for i in range(len(segments)))
-    return ".".join(
-        segment
-        for segment, path in zip(segments, paths, strict=True)
-        if segment not in _WRAPPED and path not in wrapped
-    )
 
 
 class LiveParameters:
     """The parameters of a live model, under every name they have.
+
+    Names are those that a reader gives a checkpoint of the model: without what wrappers put into them, which
+    is decided on all that its state_dict holds, buffers too.
+
+    Args:
+        model: is only looked at.
+        parallel: whether the `module` of DDP and the like is taken off inside the model, too: a file saved
+            before a part was wrapped has none there, one saved after it has.
 
     Attributes:
         tree: what rules are resolved on; parameters that are one object or one piece of memory are tied.
@@ -60,23 +36,56 @@ class LiveParameters:
         ConfigError: a lazy parameter has no shape yet.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        live = dict(model.named_parameters(remove_duplicate=False))
+    def __init__(self, model: nn.Module, parallel: bool = True) -> None:
+        live = dict(_parameters(model))
         lazy = next((name for name, parameter in live.items() if is_lazy(parameter)), None)
         if lazy is not None:
             raise ConfigError(
                 f"{lazy} is a lazy parameter without a shape.",
                 "Run one forward pass before applying a config.",
             )
-        clean = clean_names(model, live)
-        by_name = {clean[name]: parameter for name, parameter in live.items()}
+        names = [*live, *_persistent_buffers(model)]
+        self._parallel = _parallel_prefixes(model) if parallel else []
+        short = [self._without_parallel(name) for name in names]
+        if len(set(short)) < len(names):
+            self._parallel, short = [], names
+        self._unwrapped = unwrap(short)
+        by_name = dict(zip(self._unwrapped.names, live.values(), strict=False))
         self.tree = ParamTree([_info(name, parameter) for name, parameter in by_name.items()])
         self.parameters = [by_name[tensor.name] for tensor in self.tree.tensors]
 
-    @property
-    def names(self) -> list[str]:
-        """One per parameter, tied ones under each name."""
-        return [tensor.name for tensor in self.tree.tensors]
+    def path(self, path: str) -> str:
+        """Return the path of a module of the model without what wrappers put into it."""
+        return self._unwrapped.path(self._without_parallel(path))
+
+    def _without_parallel(self, name: str) -> str:
+        for inner in self._parallel:
+            if f"{name}.".startswith(inner):
+                name = (inner.removesuffix("module.") + name[len(inner) :]).removesuffix(".")
+        return name
+
+
+def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield all parameters by name, tied ones under each; some wrappers' named_parameters changes names."""
+    for path, module in model.named_modules(remove_duplicate=False):
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                yield f"{path}.{name}" if path else name, parameter
+
+
+def _persistent_buffers(model: nn.Module) -> Iterator[str]:
+    """Yield the names of the buffers that a state_dict holds."""
+    for path, module in model.named_modules(remove_duplicate=False):
+        for name, buffer in module._buffers.items():
+            if buffer is not None and name not in module._non_persistent_buffers_set:
+                yield f"{path}.{name}" if path else name
+
+
+def _parallel_prefixes(model: nn.Module) -> list[str]:
+    """Return where DDP and the like hold their models; those inside others first."""
+    modules = [*model.named_modules(remove_duplicate=False)]
+    paths = [path for path, module in modules if type(module).__name__ in _PARALLEL]
+    return [f"{path}.module." if path else "module." for path in reversed(paths)]
 
 
 def _info(name: str, parameter: nn.Parameter) -> TensorInfo:
@@ -91,7 +100,7 @@ def _info(name: str, parameter: nn.Parameter) -> TensorInfo:
 
 
 def storage_of(parameter: nn.Parameter) -> StorageKey:
-    """Where it lies: the address of plain tensors, so that two Parameters on one memory are tied too."""
+    """Return where it is: the address of plain tensors, so that two Parameters on one memory are tied too."""
     if type(parameter) is nn.Parameter and parameter.layout == torch.strided and parameter.data_ptr():
         return StorageKey(f"{parameter.device}:{parameter.data_ptr()}", 0, parameter.stride())
     return StorageKey(f"object:{id(parameter)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from math import prod
 from operator import attrgetter
@@ -13,8 +13,8 @@ import msgspec
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.ordering import natural_order
-from freezetui.checkpoint.state_dict.wrappers import common_prefix
-from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, TensorInfo
+from freezetui.checkpoint.state_dict.wrappers import Unwrapped, unwrap
+from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
@@ -102,16 +102,29 @@ def read_safetensors(file: Stream, size: int, source: str, key: str | None) -> C
     if key is not None:
         raise CheckpointError(f"{source} is safetensors, which has no keys.", "Leave --key out.")
     entries, _ = read_header(file, size, source)
-    tensors, prefix = tensors_of(entries)
-    return Checkpoint(source=source, format="safetensors", tensors=tensors, prefix=prefix)
+    tensors, unwrapped = tensors_of(entries)
+    return Checkpoint(
+        source=source,
+        format="safetensors",
+        tensors=tensors,
+        prefix=unwrapped.prefix,
+        wrappers=unwrapped.inside,
+    )
 
 
-def tensors_of(entries: Mapping[str, Entry]) -> tuple[tuple[TensorInfo, ...], str]:
-    """The tensors of a header, or of several, in natural order, and the prefix taken off their names."""
+def tensors_of(
+    entries: Mapping[str, Entry], parts: Sequence[Mapping[str, Entry]] = (), own_keys: bool = False
+) -> tuple[tuple[TensorInfo, ...], Unwrapped]:
+    """Return the tensors of a header, or of several, in natural order, and what was taken off their names.
+
+    Args:
+        parts: the header of each file, where there are several.
+        own_keys: whether every tensor says what the file calls it, not only those whose name has changed
+            behind the prefix.
+    """
     names = natural_order(entries)
-    prefix = common_prefix(names)
-    cut = len(prefix)
-    shorts = [name[cut:] for name in names] if cut else names
+    unwrapped = unwrap(names)
+    shorts = unwrapped.names
     held = list(map(entries.__getitem__, names))
     theirs = list(map(attrgetter("dtype"), held))
     dtypes = list(map(DTYPES.__getitem__, theirs))
@@ -119,12 +132,27 @@ def tensors_of(entries: Mapping[str, Entry]) -> tuple[tuple[TensorInfo, ...], st
     # A million tensors have few shapes: each is kept once.
     each = list(map(attrgetter("shape"), held))
     shapes = map(dict[tuple[int, ...], tuple[int, ...]]().setdefault, each, each)
-    columns = shorts, shapes, dtypes, kinds, repeat(None), repeat(None), guesses
+    storages: Iterable[StorageKey | None] = repeat(None)
+    if own_keys or unwrapped.inside:
+        prefix = None if own_keys else unwrapped.prefix
+        storages = _own_names(names, shorts, prefix, parts)
+    columns = shorts, shapes, dtypes, kinds, repeat(None), storages, guesses
     if _NARROW.keys().isdisjoint(theirs):
-        return tuple(map(TensorInfo, *columns)), prefix
+        return tuple(map(TensorInfo, *columns)), unwrapped
     narrow = [_narrow(entry) if entry.dtype in _NARROW else (entry.shape, None) for entry in held]
-    parts = [shape for shape, _ in narrow], [packing for _, packing in narrow]
-    return tuple(map(TensorInfo, shorts, parts[0], *columns[2:], parts[1])), prefix
+    narrow_shapes, packings = zip(*narrow, strict=True)
+    return tuple(map(TensorInfo, shorts, narrow_shapes, *columns[2:], packings)), unwrapped
+
+
+def _own_names(
+    names: Sequence[str], shorts: Sequence[str], prefix: str | None, parts: Sequence[Mapping[str, Entry]]
+) -> Iterator[StorageKey | None]:
+    """Yield where the bytes of each tensor lie; None where `prefix` and its name tell."""
+    several = len(parts) > 1
+    part_of = {name: number for number, part in enumerate(parts) for name in part} if several else {}
+    for own, short in zip(names, shorts, strict=True):
+        is_told = prefix is not None and own == prefix + short
+        yield None if is_told else StorageKey(f"{part_of[own]}/{own}" if several else own)
 
 
 def _narrow(entry: Entry) -> tuple[tuple[int, ...], Packing | None]:

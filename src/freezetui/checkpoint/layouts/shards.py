@@ -139,10 +139,13 @@ def _merged(shards: Sequence[_Shard], format: str) -> Checkpoint:
     for number, shard in enumerate(shards):
         entries.update(shard.entries)
         if shard.checkpoint is not None:
-            pickled.update((tensor.name, _numbered(tensor, number)) for tensor in shard.checkpoint.tensors)
-    ordered, prefix = tensors_of(entries)
+            tensors = shard.checkpoint.tensors
+            named = (_numbered(tensor, number) for tensor in tensors) if len(shards) > 1 else tensors
+            pickled.update((tensor.name, tensor) for tensor in named)
     inner = [shard.checkpoint for shard in shards if shard.checkpoint is not None]
-    prefixes = {checkpoint.prefix for checkpoint in inner} | ({prefix} if entries else set())
+    # Where one of them is a pickle, no prefix need be that of all.
+    ordered, unwrapped = tensors_of(entries, [shard.entries for shard in shards], own_keys=bool(inner))
+    prefixes = {checkpoint.prefix for checkpoint in inner} | ({unwrapped.prefix} if entries else set())
 
     def joined(each: Callable[[Checkpoint], Iterable[T]]) -> tuple[T, ...]:
         return tuple(dict.fromkeys(item for checkpoint in inner for item in each(checkpoint)))
@@ -153,6 +156,7 @@ def _merged(shards: Sequence[_Shard], format: str) -> Checkpoint:
         tensors=(*ordered, *pickled.values()),
         key=inner[0].key if inner else "",
         prefix=prefixes.pop() if len(prefixes) == 1 else "",
+        wrappers=tuple(dict.fromkeys((*unwrapped.inside, *joined(lambda checkpoint: checkpoint.wrappers)))),
         choices=inner[0].choices if inner else (),
         skipped=joined(lambda checkpoint: checkpoint.skipped),
         module_paths=joined(lambda checkpoint: checkpoint.module_paths),
@@ -186,8 +190,9 @@ def _missing(missing: Set[str], where: Mapping[str, str]) -> tuple[str, ...]:
 
 def _differences(shards: Sequence[_Shard], where: Mapping[str, str], missing: Set[str]) -> tuple[str, ...]:
     """Names that the index has and the shards have not, and the other way round."""
-    if any(shard.checkpoint is not None and shard.checkpoint.prefix for shard in shards):
-        return ()  # the index names them with the prefix, the readers without
+    pickled = [shard.checkpoint for shard in shards if shard.checkpoint is not None]
+    if any(checkpoint.prefix or checkpoint.wrappers for checkpoint in pickled):
+        return ()  # the index names them with what wrappers added, the readers without
     absent, extra = set(where), set[str]()
     for shard in shards:
         absent.difference_update(shard.names)

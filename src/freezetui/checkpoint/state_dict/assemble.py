@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from freezetui.checkpoint.state_dict.quantized import is_packed, packed_tensors
 from freezetui.checkpoint.state_dict.search import Candidate, choose, find_candidates, labels, worthwhile
 from freezetui.checkpoint.state_dict.skipped import Summary
 from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, TensorReader
-from freezetui.checkpoint.state_dict.wrappers import common_prefix
+from freezetui.checkpoint.state_dict.wrappers import Unwrapped, unwrap
 from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Checkpoint, Kind, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
@@ -44,22 +44,21 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
     chosen = choose(candidates, key, source)
     types: dict[str, str] = {}
     names, values, kinds = _columns(chosen, types, archive.declared, source)
-    prefix = common_prefix(names)
-    if prefix:
-        names = [name[len(prefix) :] for name in names]
-    info = TensorReader(BufferDetector(names)).info
+    unwrapped = unwrap(names)
+    info = TensorReader(BufferDetector(unwrapped.names)).info
     live = repeat(not isinstance(chosen.value, dict))
-    tensors = tuple(map(info, names, values, kinds, live))
+    tensors = tuple(map(info, unwrapped.names, values, kinds, live))
     return Checkpoint(
         source=source,
         format=_label(chosen, container),
         tensors=tensors,
         key=chosen.key,
-        prefix=prefix,
+        prefix=unwrapped.prefix,
+        wrappers=unwrapped.inside,
         choices=tuple(candidate.key for candidate in worthwhile(candidates)),
         skipped=summary.skipped(chosen),
-        module_types={_stripped(path, prefix): name for path, name in types.items() if _below(path, prefix)},
-        module_paths=_module_paths(chosen, prefix),
+        module_types={unwrapped.path(path): types[path] for path in _model_paths(types, unwrapped)},
+        module_paths=_module_paths(chosen, unwrapped),
         foreign=archive.foreign,
         warnings=tuple(_warnings(archive, candidates, chosen, tensors)),
     )
@@ -101,22 +100,19 @@ def _label(chosen: Candidate, container: str) -> str:
     return "pickled nn.Module" if container == "zip" else "legacy pickled nn.Module"
 
 
-def _module_paths(chosen: Candidate, prefix: str) -> tuple[str, ...]:
+def _module_paths(chosen: Candidate, unwrapped: Unwrapped) -> tuple[str, ...]:
     """Every module that `state_dict._metadata` names."""
     state = getattr(chosen.value, "state", None) if isinstance(chosen.value, OrderedDictStub) else None
     metadata = state.get("_metadata") if isinstance(state, dict) else None
     if not isinstance(metadata, dict):
         return ()
-    return tuple(_stripped(path, prefix) for path in metadata if type(path) is str and _below(path, prefix))
+    paths = (path for path in metadata if type(path) is str)
+    return tuple(dict.fromkeys(map(unwrapped.path, _model_paths(paths, unwrapped))))
 
 
-def _below(path: str, prefix: str) -> bool:
-    """Whether a module is the model, or a part of it, and no wrapper around it."""
-    return f"{path}.".startswith(prefix)
-
-
-def _stripped(path: str, prefix: str) -> str:
-    return path[len(prefix) :] if prefix else path
+def _model_paths(paths: Iterable[str], unwrapped: Unwrapped) -> Iterator[str]:
+    """The paths of the model and of its parts, without those of the wrappers around it."""
+    return (path for path in paths if f"{path}.".startswith(unwrapped.prefix))
 
 
 def _warnings(

@@ -63,7 +63,7 @@ class PresetScreen(ModalScreen[bytes | None]):
 
     def _label(self, preset: Preset) -> Text | None:
         """What it would train; None where this model has nothing of it."""
-        totals = FreezePlan(self._tree, self._trains(preset)).totals(0, len(self._tree.tensors))
+        totals = FreezePlan(self._tree, self._trains(preset)).totals()
         if preset.name == "last-blocks" and not self._most:
             return None
         if preset.name != "nothing" and not totals.trainable.tensors:
