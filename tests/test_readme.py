@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from freezetui.config.schema import FreezeConfig
+from freezetui.tui.app import all_bindings
 from freezetui.tui.screens.help import key_rows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,7 +17,7 @@ def block(language: str) -> str:
 
 
 def test_the_key_table_is_made_from_the_bindings():
-    for _, keys, what in key_rows():
+    for _, keys, what in key_rows(all_bindings()):
         assert f"| {' '.join(f'`{key}`' for key in keys.split())} | {what} |" in README
 
 
