@@ -8,6 +8,7 @@ from pathlib import Path
 
 from freezetui.config.codec import read_config
 from freezetui.sanity.codes import CODES
+from freezetui.tui.app import all_bindings
 from freezetui.tui.screens.help import key_rows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,7 +20,7 @@ def block(language: str) -> str:
 
 
 def test_the_key_table_is_made_from_the_bindings():
-    for _, keys, what in key_rows():
+    for _, keys, what in key_rows(all_bindings()):
         assert f"| {' '.join(f'`{key}`' for key in keys.split())} | {what} |" in README
 
 

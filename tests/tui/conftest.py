@@ -13,6 +13,8 @@ from textual.pilot import Pilot
 
 from freezetui.session.session import Options, Session
 from freezetui.tui.app import FreezeTuiApp
+from freezetui.tui.main_screen import MainScreen
+from freezetui.tui.widgets.parameter_tree import ParameterTree
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
 
@@ -24,9 +26,17 @@ class Driver:
         self.app, self.pilot = app, pilot
 
     @property
+    def main(self) -> MainScreen:
+        assert self.app.main_screen is not None
+        return self.app.main_screen
+
+    @property
     def session(self) -> Session:
-        assert self.app.session is not None
-        return self.app.session
+        return self.main.session
+
+    @property
+    def tree(self) -> ParameterTree:
+        return self.main.tree_view
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
@@ -38,7 +48,7 @@ class Driver:
     def go(self, path: str) -> None:
         node = self.session.tree.find(path)
         assert node >= 0, path
-        self.app.tree_view.go_to(node)
+        self.tree.go_to(node)
 
     def state(self, path: str) -> str:
         return self.session.plan.totals(*self.session.tree.span(self.session.tree.find(path))).state
@@ -81,7 +91,7 @@ def opened(sample: Callable[[str], Path]) -> Open:
         app = FreezeTuiApp(Options(source=str(path), **options))
         async with app.run_test(size=size) as pilot:
             driver = Driver(app, pilot)
-            await driver.until(lambda: app.session is not None or app.failure is not None, 20)
+            await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20)
             await pilot.pause()
             yield driver
 

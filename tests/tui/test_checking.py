@@ -55,7 +55,7 @@ async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_ed
         assert "last check: held" in driver.screen_text()
         driver.go("features.0")
         await driver.press("t")
-        assert "✓" not in driver.app.tree_view.line(driver.app.tree_view.node).mark
+        assert "✓" not in driver.tree.line(driver.tree.node).mark
         assert "check: before the last change: ✓ HELD" in driver.screen_text()
         assert "last check: before the last change" in driver.screen_text()
         await driver.press("u")
@@ -72,12 +72,12 @@ async def test_a_finding_leads_to_its_tensor(opened, small):
         await driver.until(lambda: driver.session.report is not None)
         await driver.pilot.pause()
         assert "MOVED: 1 frozen tensor" in headline(driver)
-        assert driver.app.tree_view.marks[0] == 3
-        driver.app.tree_view.cursor = 0
+        assert driver.tree.marks[0] == 3
+        driver.tree.cursor = 0
         assert "enter: to the tensor" in driver.screen_text()
         assert "[0.weight]" in driver.screen_text()
         await driver.press("tab", "enter")
-        assert driver.session.tree.path(driver.app.tree_view.node) == "0.weight"
+        assert driver.session.tree.path(driver.tree.node) == "0.weight"
         assert "max_norm" in driver.screen_text()
         await driver.press("escape")
         assert not driver.app.query_one(CheckPanel).display

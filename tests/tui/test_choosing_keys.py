@@ -82,8 +82,8 @@ async def test_a_folded_family_toggles_all_its_blocks(opened):
     async with opened("tiny_transformer.pth") as driver:
         text = driver.screen_text()
         assert "{0..5} ×6" in text
-        view = driver.app.tree_view
-        view.cursor = driver.app.rows.line_of(driver.session.tree.find("layers.0"))
+        view = driver.tree
+        view.cursor = driver.tree.rows.line_of(driver.session.tree.find("layers.0"))
         await driver.press("f")
         assert driver.state("layers") == "frozen"
         await driver.press("l")
@@ -94,7 +94,7 @@ async def test_a_folded_family_toggles_all_its_blocks(opened):
         assert driver.state("layers.2") == "frozen"
         await driver.press("z")
         assert "{0..5} ×6" in driver.screen_text()
-        assert driver.app.tree_view.line(driver.app.tree_view.node).totals.state == "mixed"
+        assert driver.tree.line(driver.tree.node).totals.state == "mixed"
 
 
 async def test_buffers_and_integers_say_why_they_cannot_train(opened):
@@ -186,7 +186,7 @@ async def test_b_takes_no_other_kind_of_layer(opened):
     async with opened("conv_digits_training.pt") as driver:
         tree = driver.session.tree
         convolutions = [n for n in range(len(tree)) if tree.leaf[n] and len(tree.tensor(n).shape) == 4]
-        driver.app.tree_view.go_to(convolutions[0])
+        driver.tree.go_to(convolutions[0])
         await driver.press("b")
         frozen = [t.name for t, s in zip(tree.tensors, driver.session.plan.states, strict=True) if s == 0]
         assert frozen == [tree.path(node) for node in convolutions]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from textual import events
 
-from freezetui.tui.finding import neighbour
-from freezetui.tui.widgets.filter_bar import find
+from freezetui.tui.search import find, neighbour
 
 
 async def test_filter_by_words_counts_live_and_acts_on_all_matches(opened):
@@ -14,15 +13,15 @@ async def test_filter_by_words_counts_live_and_acts_on_all_matches(opened):
         await driver.press("slash")
         await driver.type("bias")
         assert "16 matches" in driver.screen_text()
-        assert all(not driver.session.tree.path(n).endswith("weight") for n in driver.app.rows.visible)
+        assert all(not driver.session.tree.path(n).endswith("weight") for n in driver.tree.rows.visible)
         await driver.press("ctrl+f")
         assert driver.session.totals.frozen.tensors == 16
         await driver.press("enter")
-        assert driver.app.tree_view.has_focus
+        assert driver.tree.has_focus
         await driver.press("T")
         assert driver.session.totals.frozen.tensors == 0
         await driver.press("escape")
-        assert driver.app.rows.matches is None
+        assert driver.tree.rows.matches is None
 
 
 async def test_filter_by_pattern(opened):
@@ -42,7 +41,7 @@ async def test_with_a_filter_a_module_acts_only_on_what_is_shown(opened):
         await driver.press("slash")
         await driver.type("bias")
         await driver.press("enter")
-        driver.app.tree_view.cursor = 0
+        driver.tree.cursor = 0
         await driver.press("f")
         assert driver.session.totals.frozen.tensors == 16
 
@@ -54,16 +53,16 @@ async def test_n_goes_round_the_matches(opened):
         await driver.press("enter")
         seen = []
         for _ in range(4):
-            seen.append(driver.session.tree.path(driver.app.tree_view.node))
+            seen.append(driver.session.tree.path(driver.tree.node))
             await driver.press("n")
         assert seen == [f"classifier.{i}.weight" for i in (0, 3, 6, 0)]
         await driver.press("N")
-        assert driver.session.tree.path(driver.app.tree_view.node) == "classifier.0.weight"
+        assert driver.session.tree.path(driver.tree.node) == "classifier.0.weight"
 
 
 async def test_moving_folding_and_expanding(opened):
     async with opened() as driver:
-        view, rows = driver.app.tree_view, driver.app.rows
+        view, rows = driver.tree, driver.tree.rows
         assert view.cursor == 0
         await driver.press("j", "j", "k")
         assert driver.session.tree.path(view.node) == "features"
@@ -87,10 +86,10 @@ async def test_the_mouse_toggles_on_the_state_and_opens_on_the_arrow(opened):
     async with opened() as driver:
         await driver.pilot.click("#tree", offset=(2, 1))
         assert driver.state("features") == "frozen"
-        lines = len(driver.app.rows)
+        lines = len(driver.tree.rows)
         await driver.pilot.click("#tree", offset=(13, 1))
         await driver.pilot.pause()
-        assert len(driver.app.rows) < lines
+        assert len(driver.tree.rows) < lines
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ async def test_escape_gives_the_cursor_back_and_forgets_the_matches(opened):
         await driver.type("classifier.6")
         await driver.type("zz")
         await driver.press("escape")
-        assert driver.session.tree.path(driver.app.tree_view.node) == "features.2"
+        assert driver.session.tree.path(driver.tree.node) == "features.2"
         await driver.press("F")
         assert "no filter yet" in driver.notices()
         assert not driver.session.unsaved
@@ -158,8 +157,8 @@ async def test_escape_gives_the_cursor_back_and_forgets_the_matches(opened):
 
 async def test_a_folded_family_stays_folded_after_a_filter(opened):
     async with opened("tiny_transformer.pth") as driver:
-        driver.app.tree_view.cursor = 5
-        assert driver.app.rows.family(driver.app.tree_view.node)
+        driver.tree.cursor = 5
+        assert driver.tree.rows.family(driver.tree.node)
         await driver.pilot.pause()
         assert "layers.{0..5}" in driver.screen_text()
         await driver.press("slash", "escape", "f")

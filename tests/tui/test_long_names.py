@@ -67,15 +67,15 @@ async def test_at_60_by_15_the_screen_stays_whole(checkpoint: Path) -> None:
     app = FreezeTuiApp(Options(str(checkpoint)))
     async with app.run_test(size=(60, 15)) as pilot:
         await app.workers.wait_for_complete()
+        assert app.main_screen is not None
         for key in ("E", "G", "f", "k", "space", "g", "pagedown", "d", "escape", "/", "b", "escape", "s"):
             await pilot.press(key)
-            tree = app.tree_view
+            tree = app.main_screen.tree_view
             lines = [tree.render_line(y) for y in range(tree.size.height)]
             assert {line.cell_length for line in lines} == {tree.scrollable_content_region.width}
             assert any(word in line.text for line in lines for word in ("train", "frozen", "mixed"))
         await pilot.pause()
-        assert app.session is not None
-        assert not app.session.unsaved
+        assert not app.main_screen.session.unsaved
 
 
 def test_opening_is_quick(checkpoint: Path) -> None:

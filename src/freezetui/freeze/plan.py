@@ -90,6 +90,16 @@ class FreezePlan:
         if mask is not None:
             self.states = self._with(mask)
 
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit to undo."""
+        return bool(self._undo)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is an undone edit to redo."""
+        return bool(self._redo)
+
     def mask(self) -> bytes:
         """Per tensor, 1 where it trains and 0 where it is frozen or cannot train."""
         return bytes(self.states.translate(bytes([0, 1, 0]) + bytes(range(3, 256))))

@@ -1,106 +1,69 @@
-"""The app: what stands where, opening, checking, saving, leaving."""
+"""FreezeTuiApp: what is around the screens: opening, the palette, toasts, help, quitting."""
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
+from itertools import chain
+from typing import Any
 
-from textual import on, work
-from textual.app import ComposeResult, SystemCommand
-from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
+from textual import events, on, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input
 
-from freezetui import numbers
-from freezetui.config.paths import why_no_config
 from freezetui.errors import FreezeTuiError, from_os_error
-from freezetui.recognition.model_line import read_model_line, write_model_line
 from freezetui.session.loading import Opening, open_in_thread
-from freezetui.session.session import Options, Session
-from freezetui.text import printable
+from freezetui.session.session import Options
+from freezetui.text import printable_lines
 from freezetui.tui.bindings import SECTIONS
-from freezetui.tui.finding import Finding
-from freezetui.tui.screens.changes import changes_text
-from freezetui.tui.screens.confirm import ConfirmScreen
-from freezetui.tui.screens.help import help_text
-from freezetui.tui.screens.prompt import PromptScreen
-from freezetui.tui.screens.text_viewer import TextViewer
-from freezetui.tui.widgets.check_panel import CheckPanel
-from freezetui.tui.widgets.column_header import ColumnHeader
-from freezetui.tui.widgets.detail_line import DetailLine
-from freezetui.tui.widgets.details import DetailsPane
-from freezetui.tui.widgets.filter_bar import FilterBar
-from freezetui.tui.widgets.footer import KeyFooter
-from freezetui.tui.widgets.header import Header
+from freezetui.tui.main_screen import MainScreen
+from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.widgets.parameter_tree import ParameterTree
-from freezetui.tui.widgets.totals_bar import TotalsBar
-from freezetui.tui.widgets.visible_rows import VisibleRows
-
-_NAME_IT = """\
-What builds the model? For example
-  torchvision:resnet18
-  my_package.models:build --arg num_classes=10
-  my/model.py:build --input 3,224,224
-It is run in a process of its own. Empty: the optimizer step alone, on bare tensors."""
-
-_FINDING_RULES = "finding the fewest rules that say this …"
 
 
-class FreezeTuiApp(Finding):
-    """Choose what trains, prove it, save it.
+class FreezeTuiApp(App[int]):
+    """Opens a checkpoint in the terminal.
 
     Args:
         options: what the command line said.
-        opening: the session where somebody is reading it already.
+        opening: the session where it is being read already.
 
     Attributes:
+        main_screen: None until the session is open.
         failure: why the checkpoint could not be opened; the app has ended with 2 then.
     """
 
     CSS_PATH = "app.tcss"
     TITLE = "freezetui"
-    BINDINGS = [binding for section in SECTIONS.values() for binding in section]
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
+    BINDINGS = [
+        Binding("question_mark", "help", "help", key_display="?", tooltip="This help", id="app.help"),
+        Binding("q,ctrl+c", "quit", "quit", tooltip="Quit; asks when something is unsaved", id="app.quit"),
+    ]
 
     def __init__(self, options: Options, opening: Opening | None = None) -> None:
-        super().__init__(options)
+        super().__init__()
         self._opening = opening or open_in_thread(options)
+        self.main_screen: MainScreen | None = None
         self.failure: FreezeTuiError | None = None
-        self._save_as = ""
 
-    def compose(self) -> ComposeResult:
-        """Header, tree and details, check, filter, totals, keys."""
-        yield Header(id="header")
-        with Horizontal(id="body"):
-            with Vertical(id="main"):
-                yield ColumnHeader(id="heads")
-                yield ParameterTree(id="tree")
-            yield DetailsPane(id="details")
-        yield DetailLine(id="detail-line")
-        yield CheckPanel(id="check")
-        yield FilterBar(id="filter")
-        yield TotalsBar(id="totals")
-        yield KeyFooter(compact=True, show_command_palette=False)
+    def get_default_screen(self) -> Screen[Any]:
+        """Return the main screen where the file is read already, as most are; else one to wait on."""
+        if self._opening.done() and self._opening.exception() is None:
+            return self._make_main_screen()
+        return LoadingScreen(self._opening)
 
-    def on_mount(self) -> None:
-        """Show what is open; most files are by now, and stand in the first frame."""
-        self.tree_view.focus()
-        if self._opening.done():
-            self._opened()
-        else:
-            self._await_opening()
+    def _make_main_screen(self) -> MainScreen:
+        self.main_screen = MainScreen(self._opening.result())
+        # All this lives as long as the program: the collector need not look through it ever again.
+        gc.freeze()
+        gc.enable()
+        return self.main_screen
 
-    @work
-    async def _await_opening(self) -> None:
-        reading = asyncio.wrap_future(self._opening)
-        while not (await asyncio.wait([reading], timeout=0.1))[0]:
-            self.query_one(Header).progress = self._opening.progress
-        self._opened()
-
-    def _opened(self) -> None:
+    @on(LoadingScreen.Done)
+    async def _opened(self) -> None:
         error = self._opening.exception()
         if isinstance(error, OSError):
             error = from_os_error(error)
@@ -108,186 +71,68 @@ class FreezeTuiApp(Finding):
             self.failure = error
             self.exit(2)
             return
-        session = self._opening.result()
-        rows = VisibleRows(session.tree)
-        # All this lives as long as the program: the collector need not look through it ever again.
-        gc.freeze()
-        gc.enable()
-        self.session, self.rows = session, rows
-        for bar in (self.query_one(Header), self.query_one(ColumnHeader), self.query_one(TotalsBar)):
-            bar.show(session)
-        self.tree_view.show(rows, session.plan)
-        if session.problem is not None:
-            self.notify(
-                str(session.problem), title="Config not read", severity="error", timeout=15, markup=False
-            )
-        if session.differences:
-            text = "\n".join(session.differences[:6])
-            name = session.config_path.name
-            self.notify(text, title=f"{name} does not fit", severity="warning", timeout=20, markup=False)
-        for warning in session.checkpoint.warnings[:3]:
-            self.notify(printable(warning), severity="warning", markup=False)
+        self.add_mode("main", self._make_main_screen)
+        await self.switch_mode("main")
 
-    @on(ParameterTree.Moved)
-    def _moved(self) -> None:
-        self.redraw_status()
+    async def on_key(self, event: events.Key) -> None:
+        """Pass on a letter that was typed right after the key that moved the focus to an input."""
+        if isinstance(self.focused, Input) and event.is_printable and event.character:
+            self.focused.insert_text_at_cursor(event.character)
+            event.prevent_default().stop()
 
-    @work
-    async def action_check(self) -> None:
-        """Run the sanity step, asking first for what is missing or would run foreign code."""
-        session, panel = self.session, self.query_one(CheckPanel)
-        if session is None or self._is_checking():
-            return
-        architecture = session.architecture
-        if not architecture.model.architecture and not architecture.tensors_only:
-            if not await self._name_architecture(session, "Architecture unknown"):
-                return
-        elif not architecture.trusted and not await self._may_import(session):
-            return
-        mask = session.plan.mask()
-        config = await self.run_with_busy_screen(_FINDING_RULES, session.written)
-        if config is not None:
-            await panel.start(session.request(config), mask, self.options.timeout)
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Forbid the palette over a dialog: it acts on the tree, which the dialog hides."""
+        return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
-    def _is_checking(self) -> bool:
-        running = self.query_one(CheckPanel).running
-        if running:
-            self.notify("a check is running: esc cancels it", timeout=3)
-        return running
+    def notify(self, message: str, *, title: str = "", **options: Any) -> None:
+        """Show a toast; escapes control characters and markup in the names of files and tensors."""
+        options["markup"] = False
+        super().notify(printable_lines(message), title=printable_lines(title), **options)
 
-    async def _may_import(self, session: Session) -> bool:
-        named = session.architecture.model.architecture
-        body = f"{session.config_path.name} asks to import and run {named}."
-        options = [("y", "import and run it"), ("n", "do not check")]
-        if await self.push_screen_wait(ConfirmScreen("Run code named by the config?", body, options)) != "y":
-            return False
-        session.trust_architecture()
-        return True
-
-    @on(CheckPanel.Ended)
-    def _checked(self, event: CheckPanel.Ended) -> None:
-        if self.session:
-            self.session.checked(event.report, event.mask)
-            self.edited()
-
-    @on(CheckPanel.JumpTo)
-    def _jump(self, event: CheckPanel.JumpTo) -> None:
-        node = self.session.tree.find(event.name) if self.session else -1
-        if node >= 0:
-            self.tree_view.go_to(node)
-            self.tree_view.focus()
-
-    @work
-    async def action_architecture(self) -> None:
-        """Name what builds the model."""
-        if self.session is not None and not self._is_checking():
-            await self._name_architecture(self.session, "Architecture for the sanity step")
-
-    async def _name_architecture(self, session: Session, title: str) -> bool:
-        line = write_model_line(session.architecture.model)
-        answer = await self.push_screen_wait(PromptScreen(title, _NAME_IT, line, refuse=_why_not_read))
-        if answer is None:
-            return False
-        session.name_architecture(read_model_line(answer))
-        if session.report is None:
-            self.query_one(CheckPanel).cancel()
-        self.edited()
-        return True
-
-    # Saving and leaving
-
-    @work
-    async def action_save(self) -> None:
-        """Save where the config was, or beside the checkpoint."""
-        await self._save(None)
-
-    @work
-    async def action_save_as(self) -> None:
-        """Save under another name."""
-        if self.session is None:
-            return
-        last = self._save_as or str(self.session.config_path)
-        title = "Save the freeze config as"
-        answer = await self.push_screen_wait(
-            PromptScreen(title, ".yaml or .json", last, refuse=why_no_config)
-        )
-        if answer is not None:
-            self._save_as = answer
-            await self._save(Path(answer).expanduser())
-
-    async def _save(self, path: Path | None) -> bool:
-        session = self.session
-        if session is None:
-            return False
-        target = path or session.config_path
-        why = session.why_not_write(target)
-        if why:
-            broken = session.unreadable(target)
-            title = f"{target.name} could not be read" if broken else f"Write over {target.name}?"
-            options = [("y", "write a new one" if broken else "write over it"), ("n", "go back")]
-            if await self.push_screen_wait(ConfirmScreen(title, why, options)) != "y":
-                return False
-        config = await self.run_with_busy_screen(_FINDING_RULES, lambda: session.written(target))
-        if config is None:
-            return False
-        try:
-            session.save(target, config)
-        except FreezeTuiError as error:
-            self.notify(str(error), title="Not saved", severity="error", timeout=10, markup=False)
-            return False
-        totals = session.totals
-        frozen = f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, "
-        frozen += f"{totals.trainable.tensors:,} to train"
-        self.notify(f"{target}\n{frozen}", title="Saved", timeout=4, markup=False)
-        self.redraw_status()
-        return True
-
-    @work
-    async def action_changes(self) -> None:
-        """What changed since the file on disk."""
-        session = self.session
-        if session is not None:
-            text = await self.run_with_busy_screen(
-                "comparing with the file on disk …", lambda: changes_text(session)
-            )
-            if text is not None:
-                self.push_screen(TextViewer("Changes", text))
+    def push_screen(self, *arguments: Any, **options: Any) -> Any:
+        """Show a screen; toasts would cover it, and go."""
+        self.clear_notifications()
+        return super().push_screen(*arguments, **options)
 
     @work
     async def action_quit(self) -> None:  # type: ignore[override]
-        """Leave; ask first when something is unsaved."""
-        session = self.session
-        if session is not None and session.unsaved:
-            options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]
-            body = f"The choice is not in {session.config_path.name} yet."
-            answer = await self.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
-            if answer not in ("s", "q") or (answer == "s" and not await self._save(None)):
-                return
-        self.query_one(CheckPanel).cancel()
-        self.exit(0)
-
-    # Help
+        """Quit; ask first when something is unsaved."""
+        if self.main_screen is None or await self.main_screen.leave():
+            self.exit(0)
 
     def action_help(self) -> None:
-        """Every key."""
-        self.push_screen(TextViewer("Keys", help_text()))
+        """Show every key."""
+        from freezetui.tui.screens.help import help_text  # the first screen needs none
+        from freezetui.tui.screens.text_viewer import TextViewer
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: every key's action, and what Textual itself offers."""
-        if self.session is not None:
-            for section in SECTIONS.values():
-                for binding in section:
-                    run = partial(self.run_action, binding.action)
-                    yield SystemCommand(binding.tooltip, f"key {self.get_key_display(binding)}", run)
+        self.push_screen(TextViewer("Keys", help_text(all_bindings())))
+
+    def offers(self, action: str) -> bool:
+        """Whether an action could do something now: help and quitting always can."""
+        return True
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Return what the palette offers: every action that could do something now, and Textual's own."""
+        main = screen if isinstance(screen, MainScreen) else None
+        owners: tuple[ParameterTree | MainScreen | FreezeTuiApp, ...]
+        owners = (main.tree_view, main, self) if main else (self,)
+        offered = {
+            binding.id: (owner, binding)
+            for owner in owners
+            for binding in owner.BINDINGS
+            if isinstance(binding, Binding) and owner.offers(binding.action)
+        }
+        for id in chain.from_iterable(ids for section, ids in SECTIONS.items() if section != "Move"):
+            if id in offered:
+                owner, binding = offered[id]
+                run = partial(self.run_action, binding.action, owner)
+                yield SystemCommand(binding.tooltip, f"key {self.get_key_display(binding)}", run)
         for command in super().get_system_commands(screen):
             if command.title not in ("Keys", "Quit"):  # our own say more
                 yield command
 
 
-def _why_not_read(line: str) -> str:
-    """What is wrong with the line that names an architecture; "" where nothing is."""
-    try:
-        read_model_line(line)
-    except FreezeTuiError as error:
-        return str(error)
-    return ""
+def all_bindings() -> list[Binding]:
+    """Return the keys of the app, of the main screen and of its tree."""
+    owners = (ParameterTree, MainScreen, FreezeTuiApp)
+    return [key for owner in owners for key in owner.BINDINGS if isinstance(key, Binding)]

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
 from rich.text import Text
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import LoadingIndicator, Static
+
+from freezetui.session.loading import Result, run_in_thread
+from freezetui.tui.screens.dialog import Dialog
 
 #: Seconds before anything is shown: most of what is waited for is done by then.
 _PATIENCE = 0.2
+#: Tensors; with fewer, no work here takes long enough to be noticed.
+_MIN_TENSORS = 10_000
 
 
-class BusyScreen(ModalScreen[None]):
-    """Keeps the keys away from what is being worked on; dismissed by whoever waits, or by the person."""
+class BusyScreen(Dialog[None]):
+    """Blocks input while a task runs; dismissed by the caller or by the user."""
 
-    BINDINGS = [Binding("escape", "leave", "Give up")]
+    DEFAULT_CSS = """
+    BusyScreen LoadingIndicator {
+        height: 1;
+    }
+    BusyScreen.-early {
+        background: transparent;
+        & > .dialog { visibility: hidden; }
+    }
+    """
+
+    BINDINGS = [Binding("escape", "leave", "Give up", id="dialog.back")]
 
     def __init__(self, what: str) -> None:
         super().__init__(classes="-early")
         self._what = what
 
     def compose(self) -> ComposeResult:
-        """What is waited for, and that something is going on."""
+        """Compose what is waited for, and that something is going on."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_subtitle = "esc gives up"
             yield Static(Text(self._what))
@@ -34,5 +53,31 @@ class BusyScreen(ModalScreen[None]):
         self.set_timer(_PATIENCE, lambda: self.remove_class("-early"))
 
     def action_leave(self) -> None:
-        """Escape."""
+        """Give up waiting: escape."""
         self.dismiss(None)
+
+
+async def run_with_busy_screen(
+    app: App[Any], what: str, work: Callable[[], Result], tensors: int
+) -> Result | None:
+    """Return what `work` returns; None if the user gave up waiting for it.
+
+    Only for a Textual worker, and for work that changes nothing: it goes on after the user has given up.
+
+    Args:
+        what: is done, for people.
+        work: runs in a thread of its own where the model is large.
+        tensors: of the model.
+    """
+    if tensors < _MIN_TENSORS:
+        return work()
+    promise: Future[Result] = Future()
+    run_in_thread(promise, work)
+    screen = BusyScreen(what)
+    done, left = asyncio.wrap_future(promise), app.push_screen(screen, wait_for_dismiss=True)
+    await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
+    if not done.done():
+        return None
+    if screen.is_active:
+        screen.dismiss(None)
+    return done.result()

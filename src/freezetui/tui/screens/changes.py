@@ -12,7 +12,7 @@ _MAX_RULES = 200
 
 
 def changes_text(session: Session) -> Text:
-    """The changed rules, and the counts before and after."""
+    """Return the changed rules, and the counts before and after."""
     rules = session.changes()
     against = session.config_path.name if session.config else "training everything (nothing is saved yet)"
     text = Text(f"Against {printable(against)}\n\n", "dim")

@@ -1,23 +1,24 @@
-"""The modal screens: a question, a line to fill in, a text to read."""
+"""ConfirmScreen: asks a question with a few answers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from freezetui.text import printable_lines
+from freezetui.tui.screens.dialog import Dialog
 
 _SHOWN = {"escape": "esc"}
 
 
-class ConfirmScreen(ModalScreen[str]):
+class ConfirmScreen(Dialog[str]):
     """Asks; the answer is the key of the option chosen, "" for none.
 
     Args:
@@ -25,9 +26,9 @@ class ConfirmScreen(ModalScreen[str]):
     """
 
     BINDINGS = [
-        Binding("escape", "answer('')", "Back"),
-        Binding("j", "cursor(1)", show=False),
-        Binding("k", "cursor(-1)", show=False),
+        Binding("escape", "answer('')", "Back", id="dialog.back"),
+        Binding("j", "cursor(1)", show=False, id="dialog.down"),
+        Binding("k", "cursor(-1)", show=False, id="dialog.up"),
     ]
 
     def __init__(self, title: str, body: str, options: Sequence[tuple[str, str]]) -> None:
@@ -35,7 +36,7 @@ class ConfirmScreen(ModalScreen[str]):
         self._title, self._body, self._options = printable_lines(title), printable_lines(body), options
 
     def compose(self) -> ComposeResult:
-        """Title, body and the options as a list."""
+        """Compose title, body and the options as a list."""
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="dialog-title", markup=False)
             yield Static(self._body, markup=False)
@@ -46,13 +47,14 @@ class ConfirmScreen(ModalScreen[str]):
                 )
             )
 
-    def on_mount(self) -> None:
-        """Let the options' keys answer directly."""
-        for key, what in self._options:
-            self._bindings.bind(key, f"answer('{key}')", what)
+    def on_key(self, event: events.Key) -> None:
+        """Take an option's own key as the answer."""
+        if event.key in dict(self._options):
+            event.stop()
+            self.dismiss(event.key)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter or a click on an option."""
+        """Answer with the option chosen by enter or a click."""
         self.dismiss(event.option_id or "")
 
     def action_cursor(self, by: int) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from freezetui.tui.bindings import SECTIONS
-from freezetui.tui.widgets.parameter_tree import ParameterTree
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,22 +39,26 @@ _PATTERNS = (
 )
 
 
-def key_rows() -> Iterator[tuple[str, str, str]]:
-    """Section, keys and what they do, for every binding."""
-    moving = [binding for binding in ParameterTree.BINDINGS if isinstance(binding, Binding)]
-    for section, bindings in {"Move": moving, **SECTIONS}.items():
-        for binding in bindings:
+def key_rows(bindings: Iterable[BindingType]) -> Iterator[tuple[str, str, str]]:
+    """Yield section, keys and what they do, for every key in `SECTIONS`.
+
+    Args:
+        bindings: all that are named there, in any order.
+    """
+    by_id = {binding.id: binding for binding in bindings if isinstance(binding, Binding)}
+    for section, ids in SECTIONS.items():
+        for binding in map(by_id.__getitem__, ids):
             keys = " ".join(_SHOWN.get(key, key) for key in binding.key.split(","))
             yield section, keys, binding.tooltip
 
 
-def help_text() -> Table:
-    """Keys by section, then signs and patterns; what is too long for the screen wraps in its own column."""
+def help_text(bindings: Iterable[BindingType]) -> Table:
+    """Return keys by section, then signs and patterns; what is too long wraps in its own column."""
     from rich.table import Table  # the first screen needs none
 
     table = Table.grid(padding=(0, 2, 0, 0))
     last = ""
-    for section, keys, what in key_rows():
+    for section, keys, what in key_rows(bindings):
         if section != last:
             _head(table, section, first=not last)
             last = section

@@ -1,4 +1,4 @@
-"""The presets, each with what it would train."""
+"""PresetScreen: the presets, each with what it would train."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -16,19 +15,20 @@ from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.presets import PRESETS, Preset, head_of, last_blocks
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable
+from freezetui.tui.screens.dialog import Dialog
 
 _MAX_WIDTH_HEAD = 24
 
 
-class PresetScreen(ModalScreen[bytes | None]):
-    """Pick a preset; answers with the choice per tensor, or None."""
+class PresetScreen(Dialog[bytes | None]):
+    """Asks for a preset; answers with its mask, one byte per tensor, or None."""
 
     BINDINGS = [
-        Binding("escape,p", "leave", "Back"),
-        Binding("left,minus,h", "blocks(-1)", "Fewer blocks"),
-        Binding("right,plus,l", "blocks(1)", "More blocks"),
-        Binding("j", "cursor(1)", show=False),
-        Binding("k", "cursor(-1)", show=False),
+        Binding("escape,p", "leave", "Back", id="presets.back"),
+        Binding("left,minus,h", "blocks(-1)", "Fewer blocks", id="presets.fewer"),
+        Binding("right,plus,l", "blocks(1)", "More blocks", id="presets.more"),
+        Binding("j", "cursor(1)", show=False, id="dialog.down"),
+        Binding("k", "cursor(-1)", show=False, id="dialog.up"),
     ]
 
     def __init__(self, tree: ParamTree) -> None:
@@ -39,8 +39,8 @@ class PresetScreen(ModalScreen[bytes | None]):
         self._number = 1
 
     def compose(self) -> ComposeResult:
-        """The list and the keys."""
-        with Vertical(classes="dialog wider") as dialog:
+        """Compose the list and the keys."""
+        with Vertical(classes="dialog -wide") as dialog:
             dialog.border_subtitle = "enter applies, esc goes back" + (
                 ", ← → how many blocks" if self._most > 1 else ""
             )
@@ -62,7 +62,7 @@ class PresetScreen(ModalScreen[bytes | None]):
         return preset.mask(self._tree, 0)
 
     def _label(self, preset: Preset) -> Text | None:
-        """What it would train; None where this model has nothing of it."""
+        """Return what it would train; None where this model has nothing of it."""
         totals = FreezePlan(self._tree, self._trains(preset)).totals()
         if preset.name == "last-blocks" and not self._most:
             return None
@@ -79,12 +79,12 @@ class PresetScreen(ModalScreen[bytes | None]):
         return Text.assemble(title, (f"  {mask}", "dim"), no_wrap=True, overflow="ellipsis")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Apply."""
+        """Apply the preset chosen."""
         preset = next(p for p in PRESETS if p.name == event.option_id)
         self.dismiss(self._trains(preset))
 
     def action_blocks(self, by: int) -> None:
-        """Change N."""
+        """Change how many of the last blocks train."""
         number = max(1, min(self._most, self._number + by))
         if number != self._number:
             self._number = number
@@ -97,5 +97,5 @@ class PresetScreen(ModalScreen[bytes | None]):
         options.action_cursor_down() if by > 0 else options.action_cursor_up()
 
     def action_leave(self) -> None:
-        """Escape."""
+        """Go back: escape."""
         self.dismiss(None)

@@ -8,20 +8,20 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from freezetui.text import printable, printable_lines
+from freezetui.tui.screens.dialog import Dialog
 
 
-class PromptScreen(ModalScreen[str | None]):
-    """Asks for one line of text; None when the person goes back.
+class PromptScreen(Dialog[str | None]):
+    """Asks for one line of text; None when the user goes back.
 
     Args:
         refuse: what is wrong with a line, which is then told and asked for again; "" where nothing is.
     """
 
-    BINDINGS = [Binding("escape", "leave", "Back")]
+    BINDINGS = [Binding("escape", "leave", "Back", id="dialog.back")]
 
     def __init__(
         self, title: str, body: str, value: str = "", refuse: Callable[[str], str] = lambda line: ""
@@ -31,7 +31,7 @@ class PromptScreen(ModalScreen[str | None]):
         self._value, self._refuse = value, refuse
 
     def compose(self) -> ComposeResult:
-        """Title, body and the input."""
+        """Compose title, body and the input."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_subtitle = "enter accepts, esc goes back"
             yield Static(self._title, classes="dialog-title", markup=False)
@@ -39,7 +39,7 @@ class PromptScreen(ModalScreen[str | None]):
             yield Input(printable(self._value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter."""
+        """Answer with the line, unless it is refused: enter."""
         unchanged = event.value == printable(self._value)  # what cannot be shown is kept all the same
         line = self._value if unchanged else event.value.strip()
         if wrong := self._refuse(line):
@@ -48,5 +48,5 @@ class PromptScreen(ModalScreen[str | None]):
             self.dismiss(line)
 
     def action_leave(self) -> None:
-        """Escape."""
+        """Go back: escape."""
         self.dismiss(None)

@@ -6,19 +6,20 @@ from rich.console import RenderableType
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from freezetui.tui.screens.dialog import Dialog
 
-class TextViewer(ModalScreen[None]):
+
+class TextViewer(Dialog[None]):
     """Shows a text that may be longer than the screen."""
 
     BINDINGS = [
-        Binding("escape,q,enter,d,question_mark", "leave", "Close"),
-        Binding("j", "scroll(1)", show=False),
-        Binding("k", "scroll(-1)", show=False),
-        Binding("g", "edge(-1)", show=False),
-        Binding("G", "edge(1)", show=False),
+        Binding("escape,q,enter,d,question_mark", "leave", "Close", id="text.close"),
+        Binding("j", "scroll(1)", show=False, id="text.down"),
+        Binding("k", "scroll(-1)", show=False, id="text.up"),
+        Binding("g", "edge(-1)", show=False, id="text.top"),
+        Binding("G", "edge(1)", show=False, id="text.bottom"),
     ]
 
     def __init__(self, title: str, body: RenderableType) -> None:
@@ -26,14 +27,14 @@ class TextViewer(ModalScreen[None]):
         self._title, self._body = title, body
 
     def compose(self) -> ComposeResult:
-        """Title and the text in a scrolling box."""
-        with VerticalScroll(classes="dialog wide") as dialog:
+        """Compose title and text in a scrolling box."""
+        with VerticalScroll(classes="dialog -wider") as dialog:
             dialog.border_title = self._title
             dialog.border_subtitle = "↑ ↓ scroll, esc closes"
             yield Static(self._body)
 
     def on_mount(self) -> None:
-        """Keys scroll at once."""
+        """Let the keys scroll."""
         self.query_one(VerticalScroll).focus()
 
     def action_scroll(self, by: int) -> None:

@@ -1,11 +1,11 @@
-"""CheckPanel: the sanity step below the tree, its progress while it runs and its findings after."""
+"""CheckPanel: the check below the tree, its progress while it runs and its findings after."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import work
+from textual import on, work
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
@@ -22,29 +22,79 @@ if TYPE_CHECKING:
     from freezetui.sanity.client import Engine
     from freezetui.sanity.protocol import CheckRequest, Progress
 
-_COLOURS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
+_COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
+#: Lines of the engine's log that are shown where a check failed.
+_LOG_LINES = 12
 
 
 class CheckPanel(Vertical):
-    """Runs one engine at a time and shows what it says."""
+    """Runs one check at a time, in a thread that posts what happens, and shows it.
+
+    Attributes:
+        running: whether a check runs now.
+    """
+
+    DEFAULT_CSS = """
+    CheckPanel {
+        display: none;
+        height: auto;
+        background: $surface;
+        border-top: hkey $panel-lighten-1;
+    }
+    CheckPanel > #check-line {
+        height: auto;
+    }
+    CheckPanel #check-headline {
+        width: 1fr;
+    }
+    CheckPanel #check-progress {
+        width: 24;
+        Bar { width: 22; }
+    }
+    CheckPanel > #check-findings {
+        height: auto;
+        max-height: 10;
+        border: none;
+        padding: 0 1;
+        background: $surface;
+        &:focus { border: none; }
+    }
+    """
 
     BINDINGS = [
-        Binding("j", "cursor(1)", show=False),
-        Binding("k", "cursor(-1)", show=False),
+        Binding("j", "cursor(1)", show=False, id="findings.down"),
+        Binding("k", "cursor(-1)", show=False, id="findings.up"),
     ]
 
-    #: Whether the choice has changed since what is told was found.
+    #: Whether the plan has changed since what is shown was found.
     outdated = reactive(False)
 
+    class Progressed(Message):
+        """The running check has come further."""
+
+        def __init__(self, progress: Progress) -> None:
+            super().__init__()
+            self.progress = progress
+
     class Ended(Message):
-        """The check has ended with a report."""
+        """The check of `mask` has ended with a report."""
 
         def __init__(self, report: SanityReport, mask: bytes) -> None:
             super().__init__()
             self.report, self.mask = report, mask
 
+    class Cancelled(Message):
+        """The check has ended because the user cancelled it."""
+
+    class Failed(Message):
+        """The check has ended without a report; `log` has the engine's last lines."""
+
+        def __init__(self, message: str, hint: str = "", log: list[str] | None = None) -> None:
+            super().__init__()
+            self.message, self.hint, self.log = message, hint, log or []
+
     class JumpTo(Message):
-        """The person chose a finding: show its tensor."""
+        """The user chose a finding: show its tensor."""
 
         def __init__(self, name: str) -> None:
             super().__init__()
@@ -52,94 +102,116 @@ class CheckPanel(Vertical):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.running = False
         self._engine: Engine | None = None
+        self._cancelled = False
         self._told: Text | None = None
         self._targets: dict[str, str] = {}
 
-    @property
-    def running(self) -> bool:
-        """Whether an engine runs now."""
-        return self._engine is not None
-
     async def start(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
-        """Run a check of the choice `mask`."""
+        """Check the plan `mask`; the engine is killed after `timeout` seconds."""
         if not self.children:  # made when it is first used: the tree is painted the sooner
             headline = Static(id="check-headline", markup=False)
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
             await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
-        self.display = True
+        self.display = self.running = True
+        self._cancelled = False
         self._told, self.outdated = None, False
         self.query_one(OptionList).display = False
-        self._say("starting the engine", running=True)
+        self._say("starting the engine")
         self._run(request, mask, timeout)
 
     def cancel(self) -> None:
         """End a running check, or else hide the panel."""
+        if not self.running:
+            self.display = False
+            return
+        self._cancelled = True  # for an engine that is being started
         if self._engine is not None:
             self._engine.cancel()
-        else:
-            self.display = False
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _run(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
         from freezetui.sanity.client import Engine  # the first screen needs none
-        from freezetui.sanity.protocol import Finished
 
-        call = self.app.call_from_thread
         log: list[str] = []
         try:
             with Engine(request, timeout) as engine:
                 self._engine = engine
                 try:
-                    for event in engine.events():
-                        if isinstance(event, Finished):
-                            call(self._finished, event.report, mask)
-                            return
-                        call(self._progress, event)
-                    call(self._say, "cancelled; nothing was changed")
+                    report = self._follow(engine)
                 except EngineError:
-                    log = engine.log_tail(12)
+                    log = engine.log_tail(_LOG_LINES)
                     raise
-        except (EngineError, OSError) as error:
-            hint = error.hint if isinstance(error, EngineError) else ""
-            call(self._failed, getattr(error, "message", str(error)), hint, log)
-        finally:
-            self._engine = None
+        except EngineError as error:
+            self.post_message(self.Failed(error.message, error.hint, log))
+        except Exception as error:  # whatever it was, the panel must not wait forever
+            self.post_message(self.Failed(str(error) or type(error).__name__))
+        else:
+            self.post_message(self.Cancelled() if report is None else self.Ended(report, mask))
 
-    def _progress(self, event: Progress) -> None:
-        bar = self.query_one(ProgressBar)
-        bar.update(total=event.total or None, progress=event.done)
-        self._say(event.text, running=True)
+    def _follow(self, engine: Engine) -> SanityReport | None:
+        """Post the progress until the report is there; None where the check was cancelled."""
+        from freezetui.sanity.protocol import Finished
 
-    def _say(self, text: str | Text, running: bool = False) -> None:
-        message = Text.assemble(" check: ", text, (" (esc cancels)", "dim") if running else "")
-        self.query_one("#check-headline", Static).update(message)
-        self.query_one(ProgressBar).display = running
+        if self._cancelled:
+            engine.cancel()
+        for event in engine.events():
+            if isinstance(event, Finished):
+                return event.report
+            self.post_message(self.Progressed(event))
+        return None
 
-    def _finished(self, report: SanityReport, mask: bytes) -> None:
-        verdict, told = (headline(report), _COLOURS[report.verdict]), f"  {summary(report)}"
+    @on(Progressed)
+    def _progressed(self, event: Progressed) -> None:
+        event.stop()
+        if self.running:
+            progress = event.progress
+            self.query_one(ProgressBar).update(total=progress.total or None, progress=progress.done)
+            self._say(progress.text)
+
+    @on(Ended)
+    def _ended(self, event: Ended) -> None:
+        self._finish()
+        report = event.report
+        verdict, told = (headline(report), _COLORS[report.verdict]), f"  {summary(report)}"
         keys = "  (tab: the findings, enter: to the tensor)" if report.findings else ""
         self._told = Text.assemble(verdict, told, (keys, "dim"))
         self._say(self._told)
-        self._targets = {}
         options = []
         for number, finding in enumerate(report.findings):
             if finding.tensors:
                 self._targets[str(number)] = finding.tensors[0]
             options.append(Option(Text(finding_text(finding)), id=str(number)))
         self._list(options, highlighted=0)
-        self.post_message(self.Ended(report, mask))
+
+    @on(Cancelled)
+    def _was_cancelled(self, event: Cancelled) -> None:
+        event.stop()
+        self._finish()
+        self._say("cancelled; nothing was changed")
+
+    @on(Failed)
+    def _failed(self, event: Failed) -> None:
+        event.stop()
+        self._finish()
+        self._say(Text.assemble((printable(event.message), "bold red"), f" {printable(event.hint)}"))
+        self._list([Option(Text(printable(line))) for line in event.log], highlighted=len(event.log) - 1)
+
+    def _finish(self) -> None:
+        self.running, self._engine = False, None
+        self._targets = {}
+
+    def _say(self, text: str | Text) -> None:
+        message = Text.assemble(" check: ", text, (" (esc cancels)", "dim") if self.running else "")
+        self.query_one("#check-headline", Static).update(message)
+        self.query_one(ProgressBar).display = self.running
 
     def watch_outdated(self, outdated: bool) -> None:
         """Say so in front of what was found, or take it back."""
         if self.children and self._told is not None:
             before = Text("before the last change: ", "bold")
             self._say(before.append(self._told.plain, "dim") if outdated else self._told)
-
-    def _failed(self, message: str, hint: str, log: list[str]) -> None:
-        self._say(Text.assemble((printable(message), "bold red"), f" {printable(hint)}"))
-        self._targets = {}
-        self._list([Option(Text(printable(line))) for line in log], highlighted=len(log) - 1)
 
     def _list(self, options: list[Option], highlighted: int) -> None:
         findings = self.query_one(OptionList)

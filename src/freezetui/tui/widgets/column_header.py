@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from rich.text import Text
+from textual.widget import Widget
 
-from freezetui.tui.widgets.session_bar import SessionBar
 from freezetui.tui.widgets.tree_line import Columns
 
 
-class ColumnHeader(SessionBar):
+class ColumnHeader(Widget):
     """The names of the tree's columns."""
 
+    DEFAULT_CSS = """
+    ColumnHeader {
+        height: 1;
+        padding-right: 1;
+        color: $text-muted;
+    }
+    """
+
     def render(self) -> Text:
-        """The heads, fitted as the lines below are."""
+        """Draw the names, fitted as the lines below are."""
         return Text(Columns.fit(self.content_size.width).heading(), no_wrap=True)

@@ -11,10 +11,17 @@ from textual.widget import Widget
 class DetailLine(Widget):
     """The line under the cursor in one line, where there is no room for the details pane."""
 
+    DEFAULT_CSS = """
+    DetailLine {
+        height: 1;
+        color: $text-muted;
+    }
+    """
+
     text = reactive(Text(), layout=False)
 
     def render(self) -> Text:
-        """Whatever was last set."""
+        """Draw what was last set; where it is too long, the name is truncated first."""
         line, width = self.text.copy(), self.size.width
         name = line.plain.find("  ", 1)
         rest = line[name:]

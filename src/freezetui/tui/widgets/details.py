@@ -27,10 +27,18 @@ _STATE = {
 
 
 class DetailsPane(VerticalScroll, can_focus=False):
-    """Full name, exact counts, ties, why it cannot train, and what the last sanity step saw."""
+    """Full name, exact counts, ties, why it cannot train, and what the last check saw."""
+
+    DEFAULT_CSS = """
+    DetailsPane {
+        padding: 0 1;
+        border-left: vkey $panel-lighten-1;
+        scrollbar-size-vertical: 1;
+    }
+    """
 
     def compose(self) -> ComposeResult:
-        """One text."""
+        """Compose one text."""
         yield Static(id="details-text", markup=False)
 
     def show(self, session: Session, rows: VisibleRows, node: int) -> None:
@@ -41,7 +49,7 @@ class DetailsPane(VerticalScroll, can_focus=False):
 
 
 def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
-    """What matters most about the line of `node`, in one line."""
+    """Return what matters most about the line of `node`, in one line."""
     tensor = session.tree.tensor(node) if rows.family(node) is None else None
     if tensor is None:
         totals = session.plan.totals_over(rows.spans(node))

@@ -13,7 +13,7 @@ class KeyFooter(Footer):
     """Textual's footer, from which the styles leave out what a narrow screen has no room for."""
 
     def compose(self) -> ComposeResult:
-        """The keys, those that can be left out marked."""
+        """Compose the keys, those that can be left out marked."""
         for key in super().compose():
-            action = getattr(key, "action", "")
-            yield key.set_class(action in _SECOND, "-second").set_class(action in _THIRD, "-third")
+            what = getattr(key, "description", "")
+            yield key.set_class(what in _SECOND, "-second").set_class(what in _THIRD, "-third")

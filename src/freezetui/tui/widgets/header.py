@@ -1,26 +1,34 @@
-"""The lines above and below the tree: what is open, the column heads, the totals."""
+"""Header: what is open, and whether the choice is saved."""
 
 from __future__ import annotations
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual.reactive import reactive
+from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
+from freezetui.session.session import Session
 from freezetui.text import printable
-from freezetui.tui.widgets.session_bar import SessionBar
 
 
-class Header(SessionBar):
+class Header(Widget):
     """File, format and size; architecture; config and whether it is saved."""
 
-    progress = reactive("")
+    DEFAULT_CSS = """
+    Header {
+        height: 1;
+        background: $panel;
+        color: $foreground;
+    }
+    """
+
+    def __init__(self, session: Session, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.session = session
 
     def render(self) -> Text:
-        """The header; where it is narrow the config's name goes first, then the format, then the middle."""
-        if self.session is None:
-            return Text.assemble((" opening …", "dim"), f"  {self.progress}", ("  q quits", "dim"))
+        """Draw it; where it is narrow the config's name goes first, then the format, then the middle."""
         middle, width = Text(self.session.architecture.label, "italic"), self.size.width
         choices = [(self._file(True), self._config(True)), (self._file(True), self._config(False))]
         choices.append((self._file(False), self._config(False)))
@@ -31,8 +39,7 @@ class Header(SessionBar):
         return _three(left, Text(), right, width)
 
     def _file(self, described: bool) -> Text:
-        """The file's name, and what it is if there is room."""
-        assert self.session is not None
+        """Return the file's name, and what it is if there is room."""
         checkpoint = self.session.checkpoint
         name = printable(name_of(self.session.options.source))
         if self.session.options.more:
@@ -43,8 +50,7 @@ class Header(SessionBar):
         return Text.assemble((f" {name}", "bold"), (f"  {', '.join(parts)}" if described else "", "dim"))
 
     def _config(self, named: bool) -> Text:
-        """Whether the choice is saved, and where if there is room."""
-        assert self.session is not None
+        """Return whether the choice is saved, and where if there is room."""
         name = printable(self.session.config_path.name) if named else ""
         if self.session.unsaved:
             return Text.assemble(("● unsaved ", "bold"), (f"{name} " if name else "", "dim"))
@@ -54,7 +60,7 @@ class Header(SessionBar):
 
 
 def _three(left: Text, middle: Text, right: Text, width: int) -> Text:
-    """Left, middle and right in one line; the left is cut where there is no room."""
+    """Return left, middle and right in one line; the left is cut where there is no room."""
     room = width - cell_len(right.plain) - 2
     left.truncate(max(0, room), overflow="ellipsis")
     gap = room - cell_len(left.plain) - cell_len(middle.plain)

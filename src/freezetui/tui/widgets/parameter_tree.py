@@ -1,4 +1,4 @@
-"""ParameterTree: the parameters as a tree, drawn from flat arrays, visible lines only."""
+"""ParameterTree: the parameters as a tree, drawn from flat arrays, visible lines only, and edited."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
-from textual.binding import Binding
+from textual import events, work
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -15,136 +14,105 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from freezetui.freeze.plan import FreezePlan
-from freezetui.tui.widgets.tree_line import MARKS, Columns, TreeLine
+from freezetui.tui.widgets.tree_edits import EditRefused, TreeEdits
+from freezetui.tui.widgets.tree_keys import TREE_KEYS
+from freezetui.tui.widgets.tree_line import STYLES, Columns, TreeLine, line_of
 from freezetui.tui.widgets.visible_rows import Span, VisibleRows
 
 
 class ParameterTree(ScrollView, can_focus=True):
-    """The tree of parameters with a cursor; folding is its own affair, choosing is the app's.
+    """The tree of parameters with a cursor; its keys move, fold and edit the plan.
+
+    Args:
+        plan: is shown and edited.
+        rows: which lines are visible; folded and filtered here.
 
     Attributes:
         cursor: the line under the cursor, counted from 0.
-        marks: per tensor, how the last sanity step saw it (`line.MARKS`); empty for none.
+        marks: per tensor, how the last check saw it (`tree_line.MARKS`); empty for none.
     """
 
-    COMPONENT_CLASSES = {
-        "tree--plain",
-        "tree--module",
-        "tree--dim",
-        "tree--tied",
-        "tree--frozen",
-        "tree--trainable",
-        "tree--mixed",
-        "tree--untrainable",
-        "tree--cursor",
+    DEFAULT_CSS = """
+    ParameterTree {
+        height: 1fr;
+        scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
+        overflow-x: hidden;
+        & > .tree--plain { color: $foreground; }
+        & > .tree--module { color: $foreground; text-style: bold; }
+        & > .tree--dim { color: $text-muted; }
+        & > .tree--tied { color: $text-accent; text-style: bold; }
+        & > .tree--frozen { color: $text-primary; }
+        & > .tree--trainable { color: $text-warning; }
+        & > .tree--mixed { color: $foreground; }
+        & > .tree--untrainable { color: $text-muted; }
+        & > .tree--cursor { background: $panel-lighten-1; text-style: bold; }
+        &:focus > .tree--cursor { background: $primary-muted; }
     }
+    """
 
-    BINDINGS = [
-        Binding("up,k", "move(-1)", "Up", show=False, tooltip="Move one line up"),
-        Binding("down,j", "move(1)", "Down", show=False, tooltip="Move one line down"),
-        Binding("right,l", "inward", "Open", show=False, tooltip="Open, or go to the first child"),
-        Binding("left,h", "outward", "Close", show=False, tooltip="Close, or go to the parent"),
-        Binding("enter", "switch", "Open/close", show=False, tooltip="Open or close"),
-        Binding("pageup", "page(-1)", "Page up", show=False, tooltip="One page up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, tooltip="One page down"),
-        Binding("home,g", "edge(-1)", "Top", show=False, tooltip="First line"),
-        Binding("end,G", "edge(1)", "Bottom", show=False, tooltip="Last line"),
-        Binding("e", "expand", "Expand", show=False, tooltip="Open this line"),
-        Binding("E", "expand_all", "Expand all", show=False, tooltip="Open everything"),
-        Binding("c", "collapse", "Collapse", show=False, tooltip="Close this line"),
-        Binding("C", "collapse_all", "Collapse all", show=False, tooltip="Back to the first levels"),
-        Binding("z", "fold", "Fold blocks", show=False, tooltip="Fold equal blocks into one line ×N"),
-    ]
+    COMPONENT_CLASSES = {f"tree--{name}" for name in STYLES}
+
+    BINDINGS = TREE_KEYS
 
     cursor = reactive(0, repaint=False)
+    marks = reactive(b"")
 
     class Moved(Message):
-        """The cursor stands on another line."""
+        """The cursor is on another line, or its line stands for something else."""
 
-    class Toggled(Message):
-        """The person clicked on a line's state."""
+    class Edited(Message):
+        """The plan has been edited."""
 
-    def __init__(self, id: str | None = None) -> None:
+    def __init__(self, plan: FreezePlan, rows: VisibleRows, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.rows: VisibleRows | None = None
-        self.plan: FreezePlan | None = None
-        self.marks = b""
+        self.plan, self.rows = plan, rows
+        self.edits = TreeEdits(plan, rows)
+        self.virtual_size = Size(0, len(rows))
         self._styles: dict[str, Style] = {}
         self._lines: dict[int, TreeLine] = {}
-
-    def show(self, rows: VisibleRows, plan: FreezePlan) -> None:
-        """Show another tree."""
-        self.rows, self.plan = rows, plan
-        self.cursor = 0
-        self.relaid()
 
     @property
     def node(self) -> int:
         """The node under the cursor."""
-        return self.rows.visible[self.cursor] if self.rows else 0
-
-    @property
-    def spans(self) -> list[Span]:
-        """The tensors that the line under the cursor stands for."""
-        return self.rows.spans(self.node) if self.rows else []
+        return self.rows.visible[self.cursor]
 
     def go_to(self, node: int) -> None:
         """Put the cursor on a node, opening what hides it."""
-        if self.rows:
-            line = self.rows.reveal(node)
-            self.relaid()
-            self.cursor = line
+        self._relay(self.rows.reveal(node))
 
-    def stand_on(self, node: int) -> None:
-        """Put the cursor on a node; a line that stands for it already stays folded."""
-        if self.rows and self.rows.visible[self.rows.line_of(node)] != node:
-            self.go_to(node)
-        elif self.rows:
-            self.relaid()
-            self.cursor = self.rows.line_of(node)
+    def show_only(self, spans: list[Span] | None, node: int) -> None:
+        """Show just these tensors, as a filter does, with the cursor at `node`; None shows all as it was."""
+        self.rows.show_only(spans)
+        hidden = self.rows.visible[self.rows.line_of(node)] != node
+        self._relay(self.rows.reveal(node) if spans is None and hidden else self.rows.line_of(node))
 
-    def relaid(self) -> None:
-        """The lines have changed: measure and paint anew."""
-        if self.rows:
-            self.virtual_size = Size(0, len(self.rows))
-            self.cursor = self.validate_cursor(self.cursor)
-            self.edited()
-
-    def edited(self) -> None:
-        """The choice or the marks have changed: paint anew."""
-        self._lines.clear()
-        self.refresh()
+    def _relay(self, line: int) -> None:
+        """Show the lines as they are now, with the cursor on `line`."""
+        self.virtual_size = Size(0, len(self.rows))
+        self.cursor = line
+        self._redraw()
         self.post_message(self.Moved())
 
+    def _redraw(self) -> None:
+        self._lines.clear()
+        self.refresh()
+
+    # Drawing
+
     def line(self, node: int) -> TreeLine:
-        """What the line of `node` shows; kept until the next edit."""
+        """Return what the line of `node` shows; kept until the next edit."""
         if node not in self._lines:
-            self._lines[node] = self._line(node)
+            self._lines[node] = line_of(node, self.rows, self.plan, self.marks)
         return self._lines[node]
 
-    def _line(self, node: int) -> TreeLine:
-        assert self.rows is not None and self.plan is not None
-        tree = self.rows.tree
-        spans = self.rows.spans(node)
-        family = self.rows.family(node)
-        tensor = tree.tensor(node) if family is None else None
-        label = tree.names[node]
-        if family is not None:
-            label = f"{{{family.start}..{family.stop - 1}}} ×{len(family)}"
-        arrow = "  " if tensor else "▾ " if self.rows.is_open(node) else "▸ "
-        mark = max((max(self.marks[a:b], default=0) for a, b in spans), default=0)
-        tied = tensor is not None and tree.first[node] in tree.tie_groups
-        return TreeLine(
-            label, tree.depths[node], arrow, self.plan.totals_over(spans), tensor, MARKS[mark], tied
-        )
-
     def render_line(self, y: int) -> Strip:
-        """One line of the screen."""
+        """Draw one line of the screen."""
         width = self.scrollable_content_region.width
         number = y + self.scroll_offset.y
         styles = self._styles_now()
         base = styles["plain"]
-        if self.rows is None or number >= len(self.rows):
+        if number >= len(self.rows):
             return Strip.blank(width, base)
         if self.rows.matches == []:
             return Strip([Segment("   nothing matches", styles["dim"])]).adjust_cell_length(width, base)
@@ -157,20 +125,19 @@ class ParameterTree(ScrollView, can_focus=True):
 
     def _styles_now(self) -> dict[str, Style]:
         if not self._styles:
-            for name in self.COMPONENT_CLASSES:
-                key = name.removeprefix("tree--")
-                partial = name == "tree--cursor"
-                self._styles[key] = self.get_component_rich_style(name, partial=partial)
+            for name in STYLES:
+                partial = name == "cursor"  # is laid over the others
+                self._styles[name] = self.get_component_rich_style(f"tree--{name}", partial=partial)
         return self._styles
 
     def notify_style_update(self) -> None:
-        """The theme or the focus has changed."""
+        """Forget the styles: the theme or the focus has changed."""
         self._styles = {}
         super().notify_style_update()
 
     def validate_cursor(self, cursor: int) -> int:
         """Keep the cursor on a line."""
-        return max(0, min(cursor, len(self.rows) - 1 if self.rows else 0))
+        return max(0, min(cursor, len(self.rows) - 1))
 
     def watch_cursor(self, old: int, new: int) -> None:
         """Repaint the two lines and keep the cursor in sight."""
@@ -181,23 +148,26 @@ class ParameterTree(ScrollView, can_focus=True):
             self.scroll_to(y=new if new < top else new - height + 1, animate=False)
         self.post_message(self.Moved())
 
+    def watch_marks(self) -> None:
+        """Draw other marks."""
+        self._redraw()
+
     def on_resize(self) -> None:
-        """Lines are as wide as the widget."""
-        if self.rows:
-            self.virtual_size = Size(0, len(self.rows))
-            self.call_after_refresh(self.watch_cursor, self.cursor, self.cursor)
+        """Keep the cursor in sight."""
+        self.call_after_refresh(self.watch_cursor, self.cursor, self.cursor)
 
     def on_click(self, event: events.Click) -> None:
-        """A click moves the cursor; on the state it toggles, on the arrow it opens or closes."""
-        if self.rows is None or event.y + self.scroll_offset.y >= len(self.rows):
+        """Move the cursor to the click; on the state it toggles, on the arrow it opens or closes."""
+        if event.y + self.scroll_offset.y >= len(self.rows):
             return
         self.cursor = event.y + self.scroll_offset.y
-        columns = Columns.fit(self.scrollable_content_region.width)
-        arrow = columns.state + min(2 * self.rows.tree.depths[self.node], columns.name // 2)
-        if event.x < columns.state:
-            self.post_message(self.Toggled())
-        elif arrow <= event.x < arrow + 2 or event.chain == 2:
+        part = Columns.fit(self.scrollable_content_region.width).at(event.x, self.rows.tree.depths[self.node])
+        if part == "state":
+            self.action_edit("toggle")
+        elif part == "arrow" or event.chain == 2:
             self.action_switch()
+
+    # Moving and folding
 
     def action_move(self, by: int) -> None:
         """Move the cursor by lines."""
@@ -209,19 +179,17 @@ class ParameterTree(ScrollView, can_focus=True):
 
     def action_edge(self, direction: int) -> None:
         """Go to the first or the last line."""
-        self.cursor = 0 if direction < 0 else len(self.rows or ()) - 1
+        self.cursor = 0 if direction < 0 else len(self.rows) - 1
 
     def action_inward(self) -> None:
         """Open the line, or go to its first child."""
-        if self.rows and self.rows.is_open(self.node):
+        if self.rows.is_open(self.node):
             self.cursor += 1
         else:
             self.action_expand()
 
     def action_outward(self) -> None:
         """Close the line, or go to its parent."""
-        if self.rows is None:
-            return
         if self.rows.is_open(self.node) and self.rows.matches is None and self.cursor:
             self.action_collapse()
         else:
@@ -229,47 +197,73 @@ class ParameterTree(ScrollView, can_focus=True):
 
     def action_switch(self) -> None:
         """Open a closed line, close an open one."""
-        if self.rows and self.rows.is_open(self.node):
-            self.action_collapse()
-        else:
-            self.action_expand()
+        self._fold(VisibleRows.close if self.rows.is_open(self.node) else VisibleRows.open)
 
     def action_expand(self) -> None:
         """Open the line; a family of blocks unfolds."""
-        if self.rows and self._may_fold():
-            self.rows.open(self.cursor)
-            self.relaid()
+        self._fold(VisibleRows.open)
 
     def action_collapse(self) -> None:
         """Close the line, or fold its family of blocks."""
-        if self.rows and self._may_fold():
-            self.cursor = self.rows.close(self.cursor)
-            self.relaid()
+        self._fold(VisibleRows.close)
 
     def action_fold(self) -> None:
         """Fold the equal blocks around the line."""
-        if self.rows and self._may_fold():
-            self.cursor = self.rows.fold(self.cursor)
-            self.relaid()
+        self._fold(VisibleRows.fold)
 
     def action_expand_all(self) -> None:
         """Open everything, the cursor staying on its node."""
-        self._relay_around(VisibleRows.open_all)
+        self._fold(VisibleRows.open_all)
 
     def action_collapse_all(self) -> None:
         """Close everything but the first levels."""
-        self._relay_around(VisibleRows.close_all)
+        self._fold(VisibleRows.close_all)
 
-    def _may_fold(self) -> bool:
-        """A filter shows what it matches, and nothing else opens or closes."""
-        filtered = self.rows is not None and self.rows.matches is not None
-        if filtered:
+    def _fold(self, change: Callable[[VisibleRows, int], int]) -> None:
+        """Open or close lines: `change` gets the line under the cursor and returns where the cursor goes."""
+        if self.rows.matches is None:
+            self._relay(change(self.rows, self.cursor))
+        else:
             self.notify("esc ends the filter; then lines open and close", timeout=3)
-        return not filtered
 
-    def _relay_around(self, relay: Callable[[VisibleRows], None]) -> None:
-        if self.rows and self._may_fold():
-            node = self.node
-            relay(self.rows)
-            self.relaid()
-            self.cursor = self.rows.line_of(node)
+    # Editing
+
+    def action_edit(self, name: str) -> None:
+        """Do one of the edits that `TreeEdits` has by name, at the line under the cursor."""
+        self._edit(lambda: self.edits.run(name, self.node))
+
+    @work
+    async def action_presets(self) -> None:
+        """Pick a preset."""
+        from freezetui.tui.screens.presets import PresetScreen  # the first screen needs none
+
+        mask = await self.app.push_screen_wait(PresetScreen(self.rows.tree))
+        if mask is not None:
+            self._edit(lambda: self.edits.replace(mask))
+
+    def set_matches(self, spans: list[Span], trainable: bool) -> None:
+        """Freeze or train what a filter matches."""
+        self._edit(lambda: self.edits.set_matches(spans, trainable))
+
+    def action_next_match(self, direction: int) -> None:
+        """Go to the next or the previous match, around the end."""
+        try:
+            self.go_to(self.edits.match_after(self.node, direction))
+        except EditRefused as refusal:
+            self.notify(str(refusal), timeout=3)
+
+    def offers(self, action: str) -> bool:
+        """Whether an action could do something now; the palette asks."""
+        return self.edits.offers(action, self.node)
+
+    def _edit(self, edit: Callable[[], str]) -> None:
+        """Edit the plan, show it, and tell what happened."""
+        try:
+            message = edit()
+        except EditRefused as refusal:
+            message = str(refusal)
+        else:
+            self._redraw()
+            self.post_message(self.Edited())
+        if message:
+            self.notify(message, timeout=3)

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual.widget import Widget
 
 from freezetui import numbers
-from freezetui.tui.widgets.session_bar import SessionBar
+from freezetui.session.session import Session
 
 
-class TotalsBar(SessionBar):
+class TotalsBar(Widget):
     """Frozen and trainable, what the choice costs in memory, and the last check."""
 
+    DEFAULT_CSS = """
+    TotalsBar {
+        height: 2;
+        background: $panel;
+    }
+    """
+
+    def __init__(self, session: Session, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.session = session
+
     def render(self) -> Text:
-        """One or two lines; the parts that do not fit are left out, the last ones first."""
-        if self.session is None:
-            return Text("")
+        """Draw one or two lines; the parts that do not fit are left out, the last ones first."""
         width, height = self.size
         lines = [Text() for _ in range(max(1, height))]
         row = 0
@@ -28,7 +38,6 @@ class TotalsBar(SessionBar):
         return Text("\n").join(lines)
 
     def _parts(self) -> list[Text]:
-        assert self.session is not None
         totals = self.session.totals
         frozen, trainable, everything = totals.frozen, totals.trainable, totals.parameters
         share = totals.share
@@ -58,7 +67,6 @@ class TotalsBar(SessionBar):
         ]
 
     def _check(self) -> Text:
-        assert self.session is not None
         report = self.session.report
         if report is None:
             return Text("not checked yet: r", "dim")

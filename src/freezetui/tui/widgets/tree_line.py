@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -11,8 +11,9 @@ from rich.style import Style
 
 from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.freeze.plan import FreezeTotals, State
+from freezetui.freeze.plan import FreezePlan, FreezeTotals, State
 from freezetui.text import printable
+from freezetui.tui.widgets.visible_rows import VisibleRows
 
 Styles = Mapping[str, Style]
 
@@ -23,6 +24,8 @@ WORDS: dict[State, str] = {
     "mixed": "mixed",
     "untrainable": "fixed",
 }
+#: What is drawn in a style of its own: the component classes `tree--NAME` of the tree.
+STYLES = ("plain", "module", "dim", "tied", "frozen", "trainable", "mixed", "untrainable", "cursor")
 #: By what the sanity step saw: nothing, as chosen, worth a look, against the choice.
 MARKS = (" ", "✓", "!", "✗")
 _BAR = 8
@@ -50,6 +53,13 @@ class Columns(NamedTuple):
         elements = 10
         rest = width - state - shape - dtype - elements - bar - 6
         return cls(state, min(max(8, rest), _MAX_WIDTH_NAME), shape, dtype, elements, bar)
+
+    def at(self, x: int, depth: int) -> Literal["state", "arrow", "rest"]:
+        """What is drawn at cell `x` of a line at this depth."""
+        if x < self.state:
+            return "state"
+        arrow = self.state + _indent(depth, self.name)
+        return "arrow" if arrow <= x < arrow + 2 else "rest"
 
     def heading(self) -> str:
         """The line above the tree that names the columns."""
@@ -89,7 +99,7 @@ class TreeLine(NamedTuple):
         return parts + self._share(columns, styles)
 
     def _name(self, width: int, styles: Styles) -> list[Segment]:
-        indent = min(2 * self.depth, max(0, width // 2))
+        indent = _indent(self.depth, width)
         lead = " " * indent + self.arrow
         if self.totals.state == "untrainable":
             style = styles["dim"]
@@ -128,6 +138,27 @@ class TreeLine(NamedTuple):
             ]
         parts.append(Segment(_right(numbers.percent(share), columns.percent), styles["plain"]))
         return parts
+
+
+def line_of(node: int, rows: VisibleRows, plan: FreezePlan, marks: bytes) -> TreeLine:
+    """Return what the line of `node` shows.
+
+    Args:
+        marks: per tensor, its position in `MARKS`; empty for none.
+    """
+    tree, spans = rows.tree, rows.spans(node)
+    family = rows.family(node)
+    tensor = tree.tensor(node) if family is None else None
+    label = tree.names[node] if family is None else f"{{{family.start}..{family.stop - 1}}} ×{len(family)}"
+    arrow = "  " if tensor else "▾ " if rows.is_open(node) else "▸ "
+    mark = max((max(marks[a:b], default=0) for a, b in spans), default=0)
+    tied = tensor is not None and tree.first[node] in tree.tie_groups
+    return TreeLine(label, tree.depths[node], arrow, plan.totals_over(spans), tensor, MARKS[mark], tied)
+
+
+def _indent(depth: int, width: int) -> int:
+    """Cells before the arrow of a line at this depth, where the name's column is this wide."""
+    return min(2 * depth, max(0, width // 2))
 
 
 def _left(text: str, width: int) -> str:

@@ -76,18 +76,22 @@ class VisibleRows:
         """The line that shows `node`, or the nearest line before it."""
         return max(0, bisect_right(self.visible, node) - 1)
 
-    def open(self, line: int) -> None:
-        """Show what is below a line: a family unfolds into its blocks, a module into its children."""
+    def open(self, line: int) -> int:
+        """Show what is below a line: a family unfolds into its blocks, a module into its children.
+
+        Like all that opens and closes, it returns the line where the cursor goes if it was on `line`.
+        """
         node = self.visible[line]
         if self.matches is not None or self.tree.leaf[node]:
-            return
+            return line
         stop = self.stop(node)
         if self._folded.pop(node, None) is None:
             self._open(node)
         self._splice(line, stop)
+        return line
 
     def close(self, line: int) -> int:
-        """Hide what is below a line, or else fold its family; returns the line to stand on then."""
+        """Hide what is below a line, or else fold its family."""
         node = self.visible[line]
         if self.matches is not None:
             return line
@@ -99,7 +103,7 @@ class VisibleRows:
         return self.fold(line)
 
     def fold(self, line: int) -> int:
-        """Fold the family of repeated blocks around a line; returns the line to stand on then."""
+        """Fold the family of repeated blocks around a line."""
         if self.matches is not None:
             return line
         node = self.visible[line]
@@ -113,19 +117,23 @@ class VisibleRows:
             node = self.tree.parents[node]
         return line
 
-    def open_all(self) -> None:
+    def open_all(self, line: int) -> int:
         """Show every tensor."""
+        node = self.visible[line]
         if self.matches is None:
             self.opened = bytearray(b"\1") * len(self.tree)
             self._folded.clear()
             self.visible = array("I", range(len(self.tree)))
+        return self.line_of(node)
 
-    def close_all(self) -> None:
-        """Back to the first levels."""
+    def close_all(self, line: int) -> int:
+        """Show the first levels only."""
+        node = self.visible[line]
         if self.matches is None:
             self.opened = bytearray(len(self.tree))
             self._folded.clear()
             self._open_first_levels()
+        return self.line_of(node)
 
     def reveal(self, node: int) -> int:
         """Open and unfold whatever hides `node`; returns its line."""

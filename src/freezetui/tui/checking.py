@@ -1,0 +1,60 @@
+"""What is settled with the user before a check: what builds the model, and whether it may be imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import App
+
+from freezetui.errors import FreezeTuiError
+from freezetui.recognition.model_line import read_model_line, write_model_line
+from freezetui.session.session import Session
+from freezetui.tui.screens.confirm import ConfirmScreen
+from freezetui.tui.screens.prompt import PromptScreen
+
+_WHAT_BUILDS_IT = """\
+What builds the model? For example
+  torchvision:resnet18
+  my_package.models:build --arg num_classes=10
+  my/model.py:build --input 3,224,224
+It is run in a process of its own. Empty: the optimizer step alone, on bare tensors."""
+
+
+async def may_check(app: App[Any], session: Session) -> bool:
+    """Ask for what a check lacks: an architecture, or leave to import one that the config names.
+
+    Only for a Textual worker.
+
+    Returns:
+        Whether the check can run now.
+    """
+    architecture = session.architecture
+    if not architecture.model.architecture and not architecture.tensors_only:
+        return await ask_architecture(app, session, "Architecture unknown")
+    if architecture.trusted:
+        return True
+    body = f"{session.config_path.name} wants to import and run {architecture.model.architecture}."
+    options = [("y", "import and run it"), ("n", "do not check")]
+    if await app.push_screen_wait(ConfirmScreen("Run code named by the config?", body, options)) != "y":
+        return False
+    session.trust_architecture()
+    return True
+
+
+async def ask_architecture(app: App[Any], session: Session, title: str) -> bool:
+    """Ask for what builds the model; returns whether it was named. Only for a Textual worker."""
+    line = write_model_line(session.architecture.model)
+    answer = await app.push_screen_wait(PromptScreen(title, _WHAT_BUILDS_IT, line, refuse=_why_not_read))
+    if answer is None:
+        return False
+    session.name_architecture(read_model_line(answer))
+    return True
+
+
+def _why_not_read(line: str) -> str:
+    """Return what is wrong with the line that names an architecture; "" where nothing is."""
+    try:
+        read_model_line(line)
+    except FreezeTuiError as error:
+        return str(error)
+    return ""

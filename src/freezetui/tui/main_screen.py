@@ -1,0 +1,254 @@
+"""MainScreen: an open session; it composes the widgets and connects their messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Input
+
+from freezetui.session.session import Session
+from freezetui.text import printable
+from freezetui.tui.check_marks import marks_of
+from freezetui.tui.checking import ask_architecture, may_check
+from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config
+from freezetui.tui.screens.busy import run_with_busy_screen
+from freezetui.tui.widgets.check_panel import CheckPanel
+from freezetui.tui.widgets.column_header import ColumnHeader
+from freezetui.tui.widgets.detail_line import DetailLine
+from freezetui.tui.widgets.details import DetailsPane, one_line
+from freezetui.tui.widgets.filter_bar import FilterBar, FilterInput
+from freezetui.tui.widgets.footer import KeyFooter
+from freezetui.tui.widgets.header import Header
+from freezetui.tui.widgets.parameter_tree import ParameterTree
+from freezetui.tui.widgets.totals_bar import TotalsBar
+from freezetui.tui.widgets.visible_rows import VisibleRows
+
+
+def _key(id: str, key: str, action: str, what: str, tooltip: str, show: bool = False) -> Binding:
+    return Binding(key, action, what, show=show, tooltip=tooltip, id=id)
+
+
+class MainScreen(Screen[None]):
+    """Choose what trains, check it, save it.
+
+    Args:
+        session: what is open.
+    """
+
+    AUTO_FOCUS = "ParameterTree"
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
+    BINDINGS = [
+        Binding(
+            "slash",
+            "filter",
+            "filter",
+            key_display="/",
+            tooltip="Filter by words or by a pattern",
+            id="filter.start",
+        ),
+        _key("main.leave", "escape", "leave", "back", "End the filter, or close the check"),
+        _key("check.run", "r", "check", "check", "Sanity step: prove that frozen weights stay put", True),
+        _key("config.save", "s", "save", "save", "Save the freeze config", True),
+        _key("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
+        _key("config.changes", "d", "changes", "changes", "What changed since the file on disk"),
+        _key(
+            "check.architecture",
+            "o",
+            "architecture",
+            "architecture",
+            "Name what builds the model for the sanity step",
+        ),
+    ]
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.tree_view = ParameterTree(session.plan, VisibleRows(session.tree), id="tree")
+        self._header = Header(session, id="header")
+        self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
+        self._panel = CheckPanel(id="check")
+        self._filter = FilterBar(session.tree, id="filter")
+        self._totals = TotalsBar(session, id="totals")
+        self._filtered_at = 0
+        self._last_path = ""
+
+    def compose(self) -> ComposeResult:
+        """Compose header, tree and details, check, filter, totals, keys."""
+        yield self._header
+        with Horizontal(id="body"):
+            with Vertical(id="main"):
+                yield ColumnHeader(id="heads")
+                yield self.tree_view
+            yield self._details
+        yield self._detail_line
+        yield self._panel
+        yield self._filter
+        yield self._totals
+        yield KeyFooter(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Say what was odd about the config and the checkpoint."""
+        session = self.session
+        if session.problem is not None:
+            self.notify(str(session.problem), title="Config not read", severity="error", timeout=15)
+        if session.differences:
+            title = f"{session.config_path.name} does not fit"
+            text = "\n".join(session.differences[:6])
+            self.notify(text, title=title, severity="warning", timeout=20)
+        for warning in session.checkpoint.warnings[:3]:
+            self.notify(printable(warning), severity="warning")
+
+    def on_key(self, event: events.Key) -> None:
+        """Give the focus back to the tree for a key that the findings, or nothing at all, would not take."""
+        elsewhere = self.focused is not self.tree_view and not isinstance(self.focused, Input)
+        if elsewhere and event.key not in self.active_bindings:
+            self.set_focus(self.tree_view)
+
+    def offers(self, action: str) -> bool:
+        """Whether an action could do something now; the palette asks."""
+        if action == "leave":
+            return self._filter.display or self._panel.display
+        if action == "filter":
+            return not isinstance(self.focused, FilterInput)
+        return not (self._panel.running and action in ("check", "architecture"))
+
+    # What the widgets say
+
+    @on(ParameterTree.Moved)
+    def _show_line(self) -> None:
+        """Describe the line under the cursor."""
+        tree = self.tree_view
+        if self._details.display:
+            self._details.show(self.session, tree.rows, tree.node)
+        self._detail_line.text = one_line(self.session, tree.rows, tree.node)
+
+    @on(ParameterTree.Edited)
+    def refresh_session(self) -> None:
+        """Draw anew what depends on the plan, its config or its last check."""
+        self.tree_view.marks = marks_of(self.session)
+        self._panel.outdated = self.session.report_is_stale
+        self._header.refresh()
+        self._totals.refresh()
+        self._show_line()
+
+    @on(FilterBar.Changed)
+    def _filtered(self, event: FilterBar.Changed) -> None:
+        self.tree_view.show_only(event.found.spans, self._filtered_at)
+
+    @on(FilterBar.Apply)
+    def _apply_to_matches(self, event: FilterBar.Apply) -> None:
+        self.tree_view.set_matches(event.found.spans or [], event.trainable)
+
+    @on(FilterBar.Done)
+    def _filter_done(self, event: FilterBar.Done) -> None:
+        if event.keep:
+            self.tree_view.focus()
+            self.tree_view.action_next_match(1)
+        else:
+            self._end_filter(self._filtered_at)
+
+    def _end_filter(self, node: int) -> None:
+        """Forget the filter; the cursor goes to `node`."""
+        self._filter.stop()
+        self.tree_view.focus()
+        self.tree_view.show_only(None, node)
+
+    @on(CheckPanel.Ended)
+    def _checked(self, event: CheckPanel.Ended) -> None:
+        self.session.checked(event.report, event.mask)
+        self.refresh_session()
+
+    @on(CheckPanel.JumpTo)
+    def _jump(self, event: CheckPanel.JumpTo) -> None:
+        node = self.session.tree.find(event.name)
+        if node >= 0:
+            self.tree_view.go_to(node)
+            self.tree_view.focus()
+
+    # What the keys do
+
+    async def action_filter(self) -> None:
+        """Type a filter."""
+        if not self._filter.display:
+            self._filtered_at = self.tree_view.node
+        await self._filter.start()
+
+    def action_leave(self) -> None:
+        """Cancel a running check, else end the filter, else close the check."""
+        if self._filter.display and not self._panel.running:
+            self._end_filter(self.tree_view.node)
+        else:
+            self._panel.cancel()
+            self.tree_view.focus()
+
+    @work
+    async def action_check(self) -> None:
+        """Run the check, asking first for what is missing or would run foreign code."""
+        session, before = self.session, self.session.architecture
+        if self._is_checking() or not await may_check(self.app, session):
+            return
+        if session.architecture is not before:
+            self._model_named()
+        mask, tensors = session.plan.mask(), len(session.tree.tensors)
+        config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
+        if config is not None:
+            await self._panel.start(session.request(config), mask, session.options.timeout)
+
+    @work
+    async def action_architecture(self) -> None:
+        """Name what builds the model."""
+        title = "Architecture for the sanity step"
+        if not self._is_checking() and await ask_architecture(self.app, self.session, title):
+            self._model_named()
+
+    def _is_checking(self) -> bool:
+        if self._panel.running:
+            self.notify("a check is running: esc cancels it", timeout=3)
+        return self._panel.running
+
+    def _model_named(self) -> None:
+        """Show that another model may have been named: the report of the last one is gone then."""
+        if self.session.report is None:
+            self._panel.cancel()
+        self.refresh_session()
+
+    @work
+    async def action_save(self) -> None:
+        """Save where the config was, or beside the checkpoint."""
+        await self._save()
+
+    @work
+    async def action_save_as(self) -> None:
+        """Save under another name."""
+        path = await ask_path(self.app, self._last_path or str(self.session.config_path))
+        if path is not None:
+            self._last_path = path
+            await self._save(Path(path).expanduser())
+
+    async def _save(self, path: Path | None = None) -> None:
+        if await save_config(self.app, self.session, path):
+            self.refresh_session()
+
+    @work
+    async def action_changes(self) -> None:
+        """Show what changed since the file on disk."""
+        from freezetui.tui.screens.changes import changes_text  # the first screen needs none
+        from freezetui.tui.screens.text_viewer import TextViewer
+
+        what, tensors = "comparing with the file on disk …", len(self.session.tree.tensors)
+        text = await run_with_busy_screen(self.app, what, lambda: changes_text(self.session), tensors)
+        if text is not None:
+            self.app.push_screen(TextViewer("Changes", text))
+
+    async def leave(self) -> bool:
+        """End a running check and return True, unless the user keeps what is unsaved; only for a worker."""
+        if not await may_quit(self.app, self.session):
+            return False
+        self._panel.cancel()
+        return True

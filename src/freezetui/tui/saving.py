@@ -1,0 +1,72 @@
+"""Saving the config from the TUI: what is asked before, what is said after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from textual.app import App
+
+from freezetui import numbers
+from freezetui.config.paths import why_no_config
+from freezetui.errors import FreezeTuiError
+from freezetui.session.session import Session
+from freezetui.tui.screens.busy import run_with_busy_screen
+from freezetui.tui.screens.confirm import ConfirmScreen
+from freezetui.tui.screens.prompt import PromptScreen
+
+FINDING_RULES = "finding the fewest rules that say this …"
+
+
+async def save_config(app: App[Any], session: Session, path: Path | None = None) -> bool:
+    """Save the plan, asking before something would be lost; only for a Textual worker.
+
+    Args:
+        path: None saves where the config was, or beside the checkpoint.
+
+    Returns:
+        Whether it was saved.
+    """
+    target = path or session.config_path
+    if not await _may_write(app, session, target):
+        return False
+    tensors = len(session.tree.tensors)
+    config = await run_with_busy_screen(app, FINDING_RULES, lambda: session.written(target), tensors)
+    if config is None:
+        return False
+    try:
+        session.save(target, config)
+    except FreezeTuiError as error:
+        app.notify(str(error), title="Not saved", severity="error", timeout=10)
+        return False
+    totals = session.totals
+    frozen = f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, "
+    frozen += f"{totals.trainable.tensors:,} to train"
+    app.notify(f"{target}\n{frozen}", title="Saved", timeout=4)
+    return True
+
+
+async def ask_path(app: App[Any], last: str) -> str | None:
+    """Ask where to save; None where the user goes back. Only for a Textual worker."""
+    title = "Save the freeze config as"
+    return await app.push_screen_wait(PromptScreen(title, ".yaml or .json", last, refuse=why_no_config))
+
+
+async def may_quit(app: App[Any], session: Session) -> bool:
+    """Whether nothing is unsaved, or the user has saved it or gives it up; only for a Textual worker."""
+    if not session.unsaved:
+        return True
+    options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]
+    body = f"The choice is not in {session.config_path.name} yet."
+    answer = await app.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
+    return answer == "q" or (answer == "s" and await save_config(app, session))
+
+
+async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
+    why = session.why_not_write(target)
+    if not why:
+        return True
+    broken = session.unreadable(target)
+    title = f"{target.name} could not be read" if broken else f"Write over {target.name}?"
+    options = [("y", "write a new one" if broken else "write over it"), ("n", "go back")]
+    return await app.push_screen_wait(ConfirmScreen(title, why, options)) == "y"

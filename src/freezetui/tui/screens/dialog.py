@@ -1,0 +1,43 @@
+"""Dialog: how every dialog looks, a box in the middle of what it covers."""
+
+from __future__ import annotations
+
+from textual.screen import ModalScreen, ScreenResultType
+
+
+class Dialog(ModalScreen[ScreenResultType]):
+    """A modal screen with one container of the class `dialog` (and `-wide` or `-wider`): the box."""
+
+    DEFAULT_CSS = """
+    Dialog {
+        align: center middle;
+    }
+    Dialog > .dialog {
+        width: 64;
+        max-width: 95%;
+        height: auto;
+        max-height: 95%;
+        padding: 0 1;
+        border: round $primary;
+        border-title-color: $text-accent;
+        border-title-style: bold;
+        border-subtitle-color: $text-muted;
+        background: $surface;
+        &.-wide { width: 78; }
+        &.-wider { width: 92; }
+        & > .dialog-title {
+            text-style: bold;
+            color: $text-accent;
+        }
+        & > OptionList {
+            height: auto;
+            max-height: 12;
+            border: none;
+            background: $surface;
+            margin-top: 1;
+        }
+        & > Input {
+            margin-top: 1;
+        }
+    }
+    """

@@ -1,0 +1,68 @@
+"""What a filter matches, and which match is next. Knows no widgets."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from freezetui.errors import PatternError
+from freezetui.freeze.patterns import Pattern, runs
+from freezetui.freeze.tree import ParamTree
+
+_PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
+
+
+class Found(NamedTuple):
+    """What a filter matches.
+
+    Attributes:
+        spans: the tensors, as ranges; None where the text is empty.
+        how: "words", "pattern", or why the pattern cannot be read.
+    """
+
+    spans: list[tuple[int, int]] | None
+    how: str
+
+    @property
+    def tensors(self) -> int:
+        """How many tensors match."""
+        return sum(stop - start for start, stop in self.spans or ())
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether `tensors` says how much the text matches: it is not empty, and can be read."""
+        return self.spans is not None and self.how in ("words", "pattern")
+
+
+def find(text: str, tree: ParamTree) -> Found:
+    """Return the tensors whose name has every word; text with `*`, `{` or `re:` is a pattern."""
+    if not text.strip():
+        return Found(None, "words, or a pattern such as **.bias")
+    if _PATTERN_SIGNS.search(text):
+        try:
+            return Found(Pattern(text.strip()).spans(tree), "pattern")
+        except PatternError as error:
+            reason = error.message.removeprefix(f"pattern {text.strip()!r}").lstrip(" :")
+            return Found([], reason[:1].upper() + reason[1:])
+    words = text.lower().split()
+    names = ((i, tensor.name.lower()) for i, tensor in enumerate(tree.tensors))
+    return Found(runs(i for i, name in names if all(word in name for word in words)), "words")
+
+
+def neighbour(matches: Sequence[tuple[int, int]], at: int, direction: int, on_match: bool) -> int:
+    """Return the match after (1) or before (-1) tensor `at`, around the ends.
+
+    Args:
+        matches: ascending, disjoint, not empty.
+        on_match: whether `at` itself is under the cursor, so that it does not count.
+    """
+    if direction > 0:
+        least = at + on_match
+        later = (max(start, least) for start, stop in matches if stop > least)
+        return next(later, matches[0][0])
+    before = bisect_right(matches, (at, 0)) - 1
+    if before >= 0 and matches[before][0] < at:
+        return min(matches[before][1] - 1, at - 1)
+    return matches[before - 1][1] - 1 if before > 0 else matches[-1][1] - 1

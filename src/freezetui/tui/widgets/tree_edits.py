@@ -1,0 +1,193 @@
+"""TreeEdits: what the keys of the tree do to the plan. Knows no widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from freezetui import numbers
+from freezetui.freeze.blocks import in_every_block
+from freezetui.freeze.plan import FreezePlan
+from freezetui.tui.search import neighbour
+from freezetui.tui.widgets.visible_rows import Span, VisibleRows
+
+
+class EditRefused(Exception):
+    """An edit that cannot change anything; its text says why."""
+
+
+class TreeEdits:
+    """The edits of a plan from the line under the cursor, limited to what a filter shows.
+
+    Every edit returns what to tell the user, "" where the tree itself shows enough.
+
+    Args:
+        plan: is edited.
+        rows: which lines are visible, and what a filter matches.
+    """
+
+    def __init__(self, plan: FreezePlan, rows: VisibleRows) -> None:
+        self.plan, self.rows = plan, rows
+
+    def run(self, name: str, node: int) -> str:
+        """Do the edit called `name` at the line of `node`.
+
+        Raises:
+            EditRefused: it cannot change anything.
+        """
+        return _BY_NAME[name](self, node)
+
+    def offers(self, action: str, node: int) -> bool:
+        """Whether an action of the tree, as its binding names it, could do something at `node`."""
+        name = action.removeprefix("edit('").removesuffix("')")
+        if name == "undo":
+            return self.plan.can_undo
+        if name == "redo":
+            return self.plan.can_redo
+        if name == "blocks":
+            return len(in_every_block(self.rows.tree, node)) > 1
+        if name == "freeze_before":
+            return self.rows.tree.first[node] > 0
+        return bool(self.rows.matches) or not name.startswith(_ON_MATCHES)
+
+    def set(self, spans: Sequence[Span], trainable: bool | None, what: str = "") -> str:
+        """Freeze, train or (None) toggle some tensors.
+
+        Args:
+            what: what was done, if it is to be told together with how much changed.
+
+        Raises:
+            EditRefused: there is nothing among them that can train.
+        """
+        if not spans:
+            raise EditRefused("nothing matches")
+        if self.plan.totals_over(spans).state == "untrainable":
+            tensor = self.rows.tree.tensors[spans[0][0]] if spans[0][0] < spans[0][1] else None
+            raise EditRefused(tensor.untrainable_reason if tensor else "there is nothing here that can train")
+        changed = self.plan.toggle(spans) if trainable is None else self.plan.set(spans, trainable)
+        return _changed(what, changed) if what else ""
+
+    def toggle_all(self) -> str:
+        """Freeze everything; where all is frozen, train everything.
+
+        Raises:
+            EditRefused: as `set` does.
+        """
+        spans = self.rows.shown(0, len(self.rows.tree.tensors))
+        return self.set(spans, self.plan.totals_over(spans).state == "frozen")
+
+    def invert(self, node: int) -> str:
+        """Swap frozen and trainable below a line.
+
+        Raises:
+            EditRefused: as `set` does.
+        """
+        spans = self.rows.spans(node)
+        return "" if self.plan.invert(spans) else self.set(spans, None)  # says why nothing can change
+
+    def set_blocks(self, node: int) -> str:
+        """Make this name in every repeated block as it is here; where it is so already, the other way.
+
+        Raises:
+            EditRefused: the line is not in a repeated block, or as `set` does.
+        """
+        tree = self.rows.tree
+        nodes = in_every_block(tree, node)
+        if len(nodes) < 2:
+            raise EditRefused("there is no repeated block around this line")
+        spans = [tree.span(block) for block in nodes]
+        here, everywhere = self._state(self.rows.spans(node)), self._state(spans)
+        alike = here == everywhere or here == "mixed"
+        train = everywhere != "trainable" if alike else here == "trainable"
+        return self.set(spans, train, f"{'trained' if train else 'frozen'} in {len(nodes)} blocks")
+
+    def freeze_before(self, node: int) -> str:
+        """Freeze everything before a line.
+
+        Raises:
+            EditRefused: it is the first one, or as `set` does.
+        """
+        first = self.rows.tree.first[node]
+        if not first:
+            raise EditRefused("nothing stands before this line")
+        return self.set(self.rows.shown(0, first), False, "frozen before this line")
+
+    def set_matches(self, spans: Sequence[Span] | None, train: bool) -> str:
+        """Freeze or train all that a filter matches.
+
+        Args:
+            spans: what it matches; None for no filter.
+
+        Raises:
+            EditRefused: there is no match, or as `set` does.
+        """
+        return self.set(_not_empty(spans), train, "trained" if train else "frozen")
+
+    def match_after(self, node: int, direction: int) -> int:
+        """Return the node of the next (1) or the previous (-1) match from the line of `node`, around the end.
+
+        Raises:
+            EditRefused: there is no match.
+        """
+        tree = self.rows.tree
+        matches = _not_empty(self.rows.matches)
+        return tree.position[neighbour(matches, tree.first[node], direction, bool(tree.leaf[node]))]
+
+    def replace(self, mask: bytes) -> str:
+        """Choose as a preset does."""
+        return _changed("preset", self.plan.replace(mask))
+
+    def undo(self) -> str:
+        """Take the last edit back.
+
+        Raises:
+            EditRefused: there is none.
+        """
+        return _stepped(self.plan.undo(), "nothing to undo")
+
+    def redo(self) -> str:
+        """Do again what was undone.
+
+        Raises:
+            EditRefused: there is nothing.
+        """
+        return _stepped(self.plan.redo(), "nothing to redo")
+
+    def _state(self, spans: Sequence[Span]) -> str:
+        return self.plan.totals_over(spans).state
+
+
+def _not_empty(spans: Sequence[Span] | None) -> Sequence[Span]:
+    """Return what a filter matches, which is not empty.
+
+    Raises:
+        EditRefused: it matches nothing, or there is no filter.
+    """
+    if not spans:
+        raise EditRefused("no filter yet: press /" if spans is None else "the filter matches nothing")
+    return spans
+
+
+_ON_MATCHES = ("freeze_matches", "train_matches", "next_match")
+_BY_NAME: dict[str, Callable[[TreeEdits, int], str]] = {
+    "toggle": lambda edits, node: edits.set(edits.rows.spans(node), None),
+    "freeze": lambda edits, node: edits.set(edits.rows.spans(node), False),
+    "train": lambda edits, node: edits.set(edits.rows.spans(node), True),
+    "toggle_all": lambda edits, node: edits.toggle_all(),
+    "invert": TreeEdits.invert,
+    "blocks": TreeEdits.set_blocks,
+    "freeze_before": TreeEdits.freeze_before,
+    "undo": lambda edits, node: edits.undo(),
+    "redo": lambda edits, node: edits.redo(),
+    "freeze_matches": lambda edits, node: edits.set_matches(edits.rows.matches, False),
+    "train_matches": lambda edits, node: edits.set_matches(edits.rows.matches, True),
+}
+
+
+def _changed(what: str, tensors: int) -> str:
+    return f"{what}: {numbers.plural(tensors, 'tensor')} changed"
+
+
+def _stepped(changed: Span | None, nothing: str) -> str:
+    if changed is None:
+        raise EditRefused(nothing)
+    return ""
