@@ -204,8 +204,8 @@ def _session(options: Options) -> Session:
 
     with _progress_line() as progress:
         session = Session(options, progress)
-    if session.problem is not None:
-        raise session.problem
+    if session.saved.problem is not None:
+        raise session.saved.problem
     return session
 
 

@@ -118,9 +118,13 @@ class FreezeTuiApp(Finding):
         for bar in (self.query_one(Header), self.query_one(ColumnHeader), self.query_one(TotalsBar)):
             bar.show(session)
         self.tree_view.show(rows, session.plan)
-        if session.problem is not None:
+        if session.saved.problem is not None:
             self.notify(
-                str(session.problem), title="Config not read", severity="error", timeout=15, markup=False
+                str(session.saved.problem),
+                title="Config not read",
+                severity="error",
+                timeout=15,
+                markup=False,
             )
         if session.differences:
             text = "\n".join(session.differences[:6])
@@ -222,9 +226,9 @@ class FreezeTuiApp(Finding):
         if session is None:
             return False
         target = path or session.config_path
-        why = session.why_not_write(target)
+        why = session.saved.why_not_write(target)
         if why:
-            broken = session.unreadable(target)
+            broken = session.saved.unreadable(target)
             title = f"{target.name} could not be read" if broken else f"Write over {target.name}?"
             options = [("y", "write a new one" if broken else "write over it"), ("n", "go back")]
             if await self.push_screen_wait(ConfirmScreen(title, why, options)) != "y":
