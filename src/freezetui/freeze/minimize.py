@@ -28,7 +28,7 @@ def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]
 
 def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
     """The rules that, put below whatever selects `base`, select `mask`, written as short as can be."""
-    rules = compact(tree, _chosen(tree, mask, base))
+    rules = compact(tree, cover(tree, mask, base))
     got = overlay(rules, tree, bytearray(base))
     wrong = (
         i for i, tensor in enumerate(tree.tensors) if got[i] != mask[i] and not tensor.untrainable_reason
@@ -38,24 +38,16 @@ def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
     return (*rules, *exact)
 
 
-def cover(tree: ParamTree, mask: bytes, base: bytes) -> list[Rule]:
-    """The fewest subtree rules that turn `base` into `mask`, ancestors before what they contain.
+def cover(tree: ParamTree, mask: bytes, base: bytes) -> list[tuple[int, int]]:
+    """Return the fewest nodes whose subtrees turn `base` into `mask`, ancestors before what they contain.
+
+    Each comes with 0 to freeze or 1 to train. Dynamic programming from the leaves up: `keep[s][node]` is how
+    many the subtree needs when the node inherits `s` (freeze, train, or nothing at all) and is not one of
+    them itself, which costs one.
 
     Args:
         mask: per tensor 1 to train, 0 to freeze; what cannot train is free.
-        base: per tensor, what it is where no rule names it.
-    """
-    return [
-        Rule(_ACTIONS[action], literal(tree.path(node)) if node else "**")
-        for node, action in _chosen(tree, mask, base)
-    ]
-
-
-def _chosen(tree: ParamTree, mask: bytes, base: bytes) -> list[tuple[int, int]]:
-    """The nodes that get a rule of their own, and 0 to freeze or 1 to train, in preorder.
-
-    Dynamic programming from the leaves up. `keep[s][node]` is how many rules the subtree needs when the
-    node inherits `s` (freeze, train, or no rule at all) and gets no rule of its own, which costs one.
+        base: per tensor, what it is where no rule matches it.
     """
     wanted = bytes(
         _FREE if t.untrainable_reason else value for t, value in zip(tree.tensors, mask, strict=True)
