@@ -90,7 +90,7 @@ _model_options = (
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the sanity step."""
+    """Add the options of a check."""
     for option in reversed(_model_options):
         command = option(command)
     return command

@@ -13,7 +13,7 @@ SUFFIX = ".freeze.yaml"
 #: What the name of a checkpoint behind a URL may end with.
 _ENDINGS = frozenset([".pth", ".pt", ".pt2", ".bin", ".ckpt", ".safetensors", ".gguf", ".tar"])
 _SHARD = re.compile(r"[-_.]\d+-of-\d+$")
-#: Models whose names stand in the name of a config of several.
+#: Models whose names are in the name of a config of several.
 _MAX_NAMED = 3
 
 

@@ -1,4 +1,4 @@
-"""From a choice back to rules: the fewest subtree rules that say the same, then written short."""
+"""From a mask back to rules: the fewest subtree rules that say the same, then written short."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INHERIT, _FREE, _NEVER = 2, 2, 2**31
 
 
 def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]]:
-    """The default and the rules, written as short as can be, that give `mask`.
+    """Return the default and the rules, written as short as can be, that give `mask`.
 
     Args:
         mask: per tensor of `tree`, 1 to train and 0 to freeze; what cannot train does not matter.
@@ -27,7 +27,7 @@ def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]
 
 
 def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
-    """The rules that, put below whatever selects `base`, select `mask`, written as short as can be."""
+    """Return the rules that, put below whatever selects `base`, select `mask`, written as short as can be."""
     rules = compact(tree, cover(tree, mask, base))
     got = overlay(rules, tree, bytearray(base))
     wrong = (
@@ -79,7 +79,7 @@ def _uniform(wanted: bytes, start: int, stop: int) -> bool:
 
 
 def _until_uniform(tree: ParamTree, wanted: bytes) -> list[int]:
-    """The nodes in preorder, without what lies below a node whose tensors all want the same."""
+    """Return the nodes in preorder, without what lies below a node whose tensors all want the same."""
     visited, node = [], 0
     while node < len(tree):
         visited.append(node)
@@ -90,7 +90,7 @@ def _until_uniform(tree: ParamTree, wanted: bytes) -> list[int]:
 def _set_costs(
     keep: Sequence[array[int]], node: int, wanted: bytes, base: bytes, span: tuple[int, int]
 ) -> None:
-    """The costs of a subtree whose tensors all want the same."""
+    """Return the costs of a subtree whose tensors all want the same."""
     for state in (0, 1):
         keep[state][node] = _NEVER if wanted.count(1 - state, *span) else 0
     differs = any(w not in (b, _FREE) for w, b in zip(wanted[slice(*span)], base[slice(*span)], strict=True))
@@ -101,7 +101,7 @@ _Path = tuple[tuple[str, ...], ...]
 
 
 def compact(tree: ParamTree, chosen: Iterable[tuple[int, int]]) -> list[Rule]:
-    """Rules for chosen nodes, those that differ in one segment written as one with braces.
+    """Return rules for chosen nodes, those that differ in one segment written as one with braces.
 
     Rules of equal depth name disjoint subtrees, so among them the order is free.
     """
@@ -146,7 +146,7 @@ def _text(tree: ParamTree, path: _Path) -> str:
 
 
 def _alternatives(tree: ParamTree, above: _Path, names: Sequence[str]) -> str:
-    """`0..11,head`: runs of numbers become ranges where no sibling outside `names` lies between."""
+    """Return `0..11,head`: runs of numbers become ranges where no sibling outside `names` is between."""
     nodes: Iterable[int] = (0,)
     for segment in above:
         wanted = frozenset(segment)

@@ -118,7 +118,7 @@ class Session:
         return msgspec.structs.replace(found, arguments=arguments, input=options.input or found.input)
 
     def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
-        """Choose anew: a preset or training everything, then rules from top to bottom.
+        """Replace the plan: a preset or training everything, then rules from top to bottom.
 
         Raises:
             PatternError: a rule names nothing, or the model has not what the preset trains.
@@ -175,7 +175,7 @@ class Session:
         return added_rules(self.tree, self.plan.mask(), self.saved.mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
-        """The config that saving to `path` would write."""
+        """Return the config that saving to `path` would write."""
         folder = Path(os.path.realpath(path or self.config_path)).parent
         model = ModelSection(
             checkpoint=_told(self.options.source, folder),
@@ -220,14 +220,14 @@ class Session:
         )
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
-        """A sanity step of the choice `mask` has ended."""
+        """Take in the report of a check of the plan `mask`."""
         self.report, self._checked = report, mask
         if report.input and not self.architecture.input:
             self.architecture = msgspec.structs.replace(self.architecture, input=report.input)
 
 
 def _told(source: str, folder: Path) -> str:
-    """The checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
+    """Return the checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
     if is_url(source):
         return shown_url(source)
     return Path(os.path.relpath(os.path.realpath(source), folder)).as_posix()
