@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import combinations, product
 
 from hypothesis import given, settings
@@ -38,20 +39,25 @@ def small_choices(draw: st.DrawFn) -> tuple[ParamTree, bytes]:
     return tree, bytes(draw(st.lists(st.integers(0, 1), min_size=len(found), max_size=len(found))))
 
 
+def covered(tree: ParamTree, base: bytes, chosen: Iterable[tuple[int, int]]) -> bytes:
+    """What the subtrees of some nodes make of `base`, one after the other."""
+    got = bytearray(base)
+    for node, value in chosen:
+        first, last = tree.span(node)
+        got[first:last] = bytes([value]) * (last - first)
+    return bytes(got)
+
+
 @settings(max_examples=60)
 @given(small_choices(), st.integers(0, 1))
 def test_no_smaller_set_of_subtree_rules_says_the_same(choice, start):
     tree, mask = choice
     base = bytes([start]) * len(mask)
-    rules = cover(tree, mask, base)
-    assert agree(tree, overlay(rules, tree, bytearray(base)), mask)
-    for fewer in combinations(range(len(tree)), len(rules) - 1) if rules else ():
+    chosen = cover(tree, mask, base)
+    assert agree(tree, covered(tree, base, chosen), mask)
+    for fewer in combinations(range(len(tree)), len(chosen) - 1) if chosen else ():
         for values in product((0, 1), repeat=len(fewer)):
-            got = bytearray(base)
-            for node, value in zip(fewer, values, strict=True):
-                first, last = tree.span(node)
-                got[first:last] = bytes([value]) * (last - first)
-            assert not agree(tree, got, mask)
+            assert not agree(tree, covered(tree, base, zip(fewer, values, strict=True)), mask)
 
 
 def test_rules_read_as_a_person_would_write_them():

@@ -114,14 +114,14 @@ def test_a_config_that_somebody_else_has_written_is_not_written_over_unasked(ope
     session = opened()
     session.plan.set([session.tree.span(1)], False)
     path = session.save()
-    assert session.why_not_write(path) == ""
+    assert session.saved.why_not_write(path) == ""
     path.write_text(path.read_text() + "# mine\n")
-    assert session.changed_on_disk
-    assert "changed on disk" in session.why_not_write(path)
+    assert session.saved.changed_on_disk
+    assert "changed on disk" in session.saved.why_not_write(path)
     session.save()
-    assert session.why_not_write(path) == ""
+    assert session.saved.why_not_write(path) == ""
     path.unlink()
-    assert session.why_not_write(path) == ""
+    assert session.saved.why_not_write(path) == ""
 
 
 def test_another_architecture_is_unsaved_until_it_is_saved(opened):
@@ -136,7 +136,13 @@ def test_another_architecture_is_unsaved_until_it_is_saved(opened):
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("", "empty"), (".", "folder"), ("a.txt", "end in"), (".json", "end in"), ("no/a.yaml", "no folder")],
+    [
+        ("", "empty"),
+        (".", "directory"),
+        ("a.txt", "end in"),
+        (".json", "end in"),
+        ("no/a.yaml", "No such directory"),
+    ],
 )
 def test_names_that_cannot_be_saved_under_are_refused_at_once(name, why, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -123,11 +123,11 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
     _show(_options(paths, **options), depth, as_json)
 
 
-@main.command(short_help="Write a freeze config without the TUI.")
+@main.command(cls=InOrder, short_help="Write a freeze config without the TUI.")
 @paths_argument
 @key_option
-@click.option("--freeze", cls=InOrder, multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
-@click.option("--train", cls=InOrder, multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
+@click.option("--freeze", multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
+@click.option("--train", multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
 @click.option(
     "--preset", metavar="NAME", help="Start from head, last-blocks:N, norms, biases, everything, nothing."
 )
@@ -150,7 +150,7 @@ def plan(
     from freezetui.freeze.rules import Rule
     from freezetui.text import printable
 
-    rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta.get("rules", ()))
+    rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta["in_order"])
     if preset is None and not rules:
         raise click.UsageError("Nothing is chosen: give --freeze, --train or --preset.", ctx)
     chosen = find_preset(preset) if preset is not None else None
@@ -213,8 +213,8 @@ def _session(options: Options) -> Session:
 
     with _progress_line() as progress:
         session = Session(options, progress)
-    if session.problem is not None:
-        raise session.problem
+    if session.saved.problem is not None:
+        raise session.saved.problem
     return session
 
 

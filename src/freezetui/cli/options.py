@@ -90,24 +90,24 @@ _model_options = (
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of the sanity step."""
+    """Add the options of a check."""
     for option in reversed(_model_options):
         command = option(command)
     return command
 
 
-class InOrder(click.Option):
-    """An option whose values are kept in `ctx.meta["rules"]` in the order of the command line."""
+class InOrder(click.Command):
+    """A command that also keeps the order between its repeatable options.
 
-    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        """Click forgets the order between options; its parser sees it."""
-        super().add_to_parser(parser, ctx)
-        for name in self.opts:
-            option = parser._long_opt[name]
-            process = option.process
+    `ctx.meta["in_order"]` holds (option, value) pairs, such as ("freeze", "features"), as they were given.
+    """
 
-            def remember(value: str, state: Any, _process: Any = process, _name: str = name) -> None:
-                ctx.meta.setdefault("rules", []).append((_name.removeprefix("--"), value))
-                _process(value, state)
-
-            option.process = remember
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line as click does, and once more for the order, which click forgets."""
+        given = [*args]
+        rest = super().parse_args(ctx, args)
+        values, _, order = self.make_parser(ctx).parse_args(args=given)
+        names = [option.name for option in order if isinstance(option, click.Option) and option.multiple]
+        remaining = {name: iter(values[name]) for name in names}
+        ctx.meta["in_order"] = [(name, next(remaining[name])) for name in names]
+        return rest

@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file at `path`: a temporary file in the same folder, fsync, rename.
+    """Replace the file at `path`: a temporary file in the same directory, fsync, rename.
 
     A symbolic link is followed, permissions are kept, line ends are written as they are.
 
     Raises:
-        OSError: the folder or the disk does not allow it; the old file is as it was.
+        OSError: the directory or the disk does not allow it; the old file is as it was.
     """
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

@@ -50,10 +50,10 @@ def read_config_as(cls: type[_C], path: Path) -> _C:
 
 
 def write_config(path: Path, config: ConfigData) -> None:
-    """Write `config` atomically: a temporary file in the same folder, fsync, replace.
+    """Write `config` atomically: a temporary file in the same directory, fsync, replace.
 
     Raises:
-        ConfigError: the file cannot be written, or what is there is no config.
+        ConfigError: the file cannot be written, or what is there is not a config.
     """
     before = _text(path) if path.exists() else ""
     text = _changed(path, before, config) if before.strip() else _anew(path, _plain(config))
@@ -73,10 +73,10 @@ def _anew(path: Path, plain: dict[str, Any]) -> str:
 
 
 def _changed(path: Path, before: str, config: ConfigData) -> str:
-    """What a file that says `before` shall say now; the same to the letter where nothing changed.
+    """Return what a file that says `before` shall say now; the same to the letter where nothing changed.
 
     Raises:
-        ConfigError: what is there is no config, or of an unknown version.
+        ConfigError: what is there is not a config, or of an unknown version.
     """
     reader = _Reader(path, _parse(path, before))
     reader.check_version()
@@ -151,7 +151,7 @@ def _parse_json(path: Path, text: str) -> Any:
 
 
 class _Reader:
-    """Turns a parsed document into a config; every complaint names the file and the line."""
+    """A parsed document, turned into a config; every error names the file and the line."""
 
     def __init__(self, path: Path, document: Any) -> None:
         self.path = path
@@ -205,7 +205,7 @@ class _Reader:
         return {"action": action, "pattern": pattern}
 
     def _explain(self, message: str) -> ConfigError:
-        """msgspec's complaint ("... - at `$.model.input`") with line and valid choices."""
+        """Return msgspec's error ("... - at `$.model.input`") with line and valid choices."""
         problem, _, place = message.partition(" - at `")
         place = place.rstrip("`") or "$"
         unknown = re.search(r"unknown field `(.*)`", problem)
@@ -218,7 +218,7 @@ class _Reader:
         return self.error(parent or "$", key, f"{place.removeprefix('$.')}: {problem}", hint)
 
     def _builtin(self, value: Any, above: Any = None, key: str | int = 0) -> Any:
-        """Plain Python values, as JSON has them, in place of those that remember how they were written."""
+        """Return plain Python values, as JSON has them, for those that remember how they were written."""
         if isinstance(value, dict):
             odd = next((key for key in value if not isinstance(key, str)), None)
             if odd is not None:
@@ -236,7 +236,7 @@ class _Reader:
         return plain(value) if plain else None
 
     def error(self, where: str, key: str | int, problem: str, hint: str) -> ConfigError:
-        """A complaint about `key` of the section at `where` (a path as msgspec writes it)."""
+        """Return an error about `key` of the section at `where` (a path as msgspec writes it)."""
         node = self.document
         with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
             for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
@@ -256,7 +256,7 @@ def _line_of(node: Any, key: str | int) -> int | None:
 
 
 def _plain(config: ConfigData) -> dict[str, Any]:
-    """The config as it is written, keys in the documented order."""
+    """Return the config as it is written, keys in the documented order."""
     plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **json.loads(json.dumps(msgspec.to_builtins(config)))}
     plain["model"] = _ordered(plain.get("model", {}), ModelSection)
     plain.setdefault("default", config.default)
@@ -269,11 +269,11 @@ def _plain(config: ConfigData) -> dict[str, Any]:
 
 
 def _keys_of(section: type[msgspec.Struct]) -> tuple[str, ...]:
-    """The keys of a section, in the order in which they are written."""
+    """Return the keys of a section, in the order in which they are written."""
     fields = section.__struct_fields__
     if section is ConfigData:
         return (_FORMAT_KEY, *fields)
-    # A subclass has its own fields behind those of ModelSpec; in a file the checkpoint comes first.
+    # A subclass has its own fields after those of ModelSpec; in a file the checkpoint comes first.
     return ("checkpoint", *(f for f in fields if f != "checkpoint")) if section is ModelSection else fields
 
 

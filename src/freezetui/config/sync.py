@@ -1,4 +1,4 @@
-"""Between a config and a plan: reading a config onto a model, and writing a choice back."""
+"""Between a config and a plan: a config read onto a model, and a plan written as a config."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ConfigMatch(NamedTuple):
 
 
 def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
-    """What `config` selects in `tree`; a rule that names nothing here is skipped and told."""
+    """Return what `config` selects in `tree`; a rule that matches nothing is skipped and is a difference."""
     mask = bytearray([config.default == "train"]) * len(tree.tensors)
     lost: list[str] = []
     for rule in config.rules:
@@ -62,10 +62,10 @@ def _counts_differ(config: ConfigData, tree: ParamTree, mask: bytes) -> list[str
 
 
 def config_from_plan(plan: FreezePlan, model: ModelSection, existing: ConfigData | None = None) -> ConfigData:
-    """The config that says what `plan` says.
+    """Return the config that says what `plan` says.
 
     Rules of `existing` stay as they are where they still say the same, and are added to where that is
-    no longer than writing all of them anew.
+    no longer than writing all of them again.
 
     Args:
         model: what it was chosen for; its fingerprint is filled in here.

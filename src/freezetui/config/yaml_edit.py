@@ -1,8 +1,8 @@
 """A config's YAML changed in place: only the lines of what changed, everything else to the letter.
 
 ruamel.yaml finds where each value is in the text and writes the new ones. Its own round trip is not used:
-it indents, spaces and spells anew what nobody changed, mixes line ends, hangs a comment on the item above it
-and drops it with that item, and appends a rule below the next section's comment.
+it indents, spaces and spells afresh what nobody changed, mixes line ends, drops a comment with the item above
+it, and appends a rule below the next section's comment.
 tests/config/test_yaml_edit.py shows it.
 """
 

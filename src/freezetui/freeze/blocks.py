@@ -1,4 +1,4 @@
-"""Repeated blocks: numbered modules that stand side by side, such as `layers.0`, `layers.1`, ..."""
+"""Repeated blocks: numbered modules side by side, such as `layers.0`, `layers.1`, ..."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def has_parameters(tree: ParamTree, node: int) -> bool:
 
 
 def blocks_of(tree: ParamTree) -> list[int]:
-    """The numbered siblings that hold the most elements together, in order; [] for none."""
+    """Return the numbered siblings that hold the most elements together, in order; [] for none."""
     families: dict[int, list[int]] = {}
     for node in range(1, len(tree)):
         if is_number(tree.names[node]) and not tree.leaf[node] and has_parameters(tree, node):
@@ -32,7 +32,7 @@ def blocks_of(tree: ParamTree) -> list[int]:
 
 
 def in_every_block(tree: ParamTree, node: int) -> list[int]:
-    """The nodes that have the path of `node` but for the numbers in it, itself included."""
+    """Return the nodes that have the path of `node` but for the numbers in it, itself included."""
     nodes = [0]
     for segment in tree.path(node).split("."):
         if is_number(segment):
@@ -48,12 +48,12 @@ def _ranks(tree: ParamTree, node: int) -> list[int]:
 
 
 def _alike(one: list[int], other: list[int]) -> bool:
-    """Whether two modules may be of one kind: a Linear is no BatchNorm; one block may have more in it."""
+    """Whether two modules may be of one kind: a Linear is not a BatchNorm; one block may have more in it."""
     return len(one) != len(other) or one == other
 
 
 def repeats(tree: ParamTree, parent: int) -> Iterator[tuple[int, int]]:
-    """Runs of at least three numbered children with the same names and shapes inside, as node ranges."""
+    """Yield node ranges of three or more numbered children with the same names and shapes inside."""
     run: list[int] = []
     inside: object = None
     for child in [*tree.children(parent), -1]:
@@ -72,7 +72,7 @@ def _follows(tree: ParamTree, a: int, b: int) -> bool:
 
 
 def _inside(tree: ParamTree, module: int) -> object:
-    """The names, shapes and dtypes inside a module, to be compared; None for a tensor."""
+    """Return the names, shapes and dtypes inside a module, to be compared; None for a tensor."""
     if tree.leaf[module]:
         return None
     nodes = slice(module + 1, tree.end[module])

@@ -1,4 +1,4 @@
-"""From a choice back to rules: the fewest subtree rules that say the same, then written short."""
+"""From a mask back to rules: the fewest subtree rules that say the same, then written short."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INHERIT, _FREE, _NEVER = 2, 2, 2**31
 
 
 def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]]:
-    """The default and the rules, written as short as can be, that give `mask`.
+    """Return the default and the rules, written as short as can be, that give `mask`.
 
     Args:
         mask: per tensor of `tree`, 1 to train and 0 to freeze; what cannot train does not matter.
@@ -27,8 +27,8 @@ def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]
 
 
 def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
-    """The rules that, put below whatever selects `base`, select `mask`, written as short as can be."""
-    rules = compact(tree, _chosen(tree, mask, base))
+    """Return the rules that, put below whatever selects `base`, select `mask`, written as short as can be."""
+    rules = compact(tree, cover(tree, mask, base))
     got = overlay(rules, tree, bytearray(base))
     wrong = (
         i for i, tensor in enumerate(tree.tensors) if got[i] != mask[i] and not tensor.untrainable_reason
@@ -38,24 +38,16 @@ def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
     return (*rules, *exact)
 
 
-def cover(tree: ParamTree, mask: bytes, base: bytes) -> list[Rule]:
-    """The fewest subtree rules that turn `base` into `mask`, ancestors before what they contain.
+def cover(tree: ParamTree, mask: bytes, base: bytes) -> list[tuple[int, int]]:
+    """Return the fewest nodes whose subtrees turn `base` into `mask`, ancestors before what they contain.
+
+    Each comes with 0 to freeze or 1 to train. Dynamic programming from the leaves up: `keep[s][node]` is how
+    many the subtree needs when the node inherits `s` (freeze, train, or nothing at all) and is not one of
+    them itself, which costs one.
 
     Args:
         mask: per tensor 1 to train, 0 to freeze; what cannot train is free.
-        base: per tensor, what it is where no rule names it.
-    """
-    return [
-        Rule(_ACTIONS[action], literal(tree.path(node)) if node else "**")
-        for node, action in _chosen(tree, mask, base)
-    ]
-
-
-def _chosen(tree: ParamTree, mask: bytes, base: bytes) -> list[tuple[int, int]]:
-    """The nodes that get a rule of their own, and 0 to freeze or 1 to train, in preorder.
-
-    Dynamic programming from the leaves up. `keep[s][node]` is how many rules the subtree needs when the
-    node inherits `s` (freeze, train, or no rule at all) and gets no rule of its own, which costs one.
+        base: per tensor, what it is where no rule matches it.
     """
     wanted = bytes(
         _FREE if t.untrainable_reason else value for t, value in zip(tree.tensors, mask, strict=True)
@@ -87,7 +79,7 @@ def _uniform(wanted: bytes, start: int, stop: int) -> bool:
 
 
 def _until_uniform(tree: ParamTree, wanted: bytes) -> list[int]:
-    """The nodes in preorder, without what lies below a node whose tensors all want the same."""
+    """Return the nodes in preorder, without what lies below a node whose tensors all want the same."""
     visited, node = [], 0
     while node < len(tree):
         visited.append(node)
@@ -98,7 +90,7 @@ def _until_uniform(tree: ParamTree, wanted: bytes) -> list[int]:
 def _set_costs(
     keep: Sequence[array[int]], node: int, wanted: bytes, base: bytes, span: tuple[int, int]
 ) -> None:
-    """The costs of a subtree whose tensors all want the same."""
+    """Return the costs of a subtree whose tensors all want the same."""
     for state in (0, 1):
         keep[state][node] = _NEVER if wanted.count(1 - state, *span) else 0
     differs = any(w not in (b, _FREE) for w, b in zip(wanted[slice(*span)], base[slice(*span)], strict=True))
@@ -109,7 +101,7 @@ _Path = tuple[tuple[str, ...], ...]
 
 
 def compact(tree: ParamTree, chosen: Iterable[tuple[int, int]]) -> list[Rule]:
-    """Rules for chosen nodes, those that differ in one segment written as one with braces.
+    """Return rules for chosen nodes, those that differ in one segment written as one with braces.
 
     Rules of equal depth name disjoint subtrees, so among them the order is free.
     """
@@ -154,7 +146,7 @@ def _text(tree: ParamTree, path: _Path) -> str:
 
 
 def _alternatives(tree: ParamTree, above: _Path, names: Sequence[str]) -> str:
-    """`0..11,head`: runs of numbers become ranges where no sibling outside `names` lies between."""
+    """Return `0..11,head`: runs of numbers become ranges where no sibling outside `names` is between."""
     nodes: Iterable[int] = (0,)
     for segment in above:
         wanted = frozenset(segment)

@@ -32,7 +32,7 @@ class Size(NamedTuple):
     bytes: int = 0
 
     def plus(self, other: Size) -> Size:
-        """The sum, field by field."""
+        """Return the sum, field by field."""
         return Size(self.tensors + other.tensors, self.elements + other.elements, self.bytes + other.bytes)
 
     def __sub__(self, other: Size) -> Size:
@@ -48,12 +48,12 @@ class FreezeTotals(NamedTuple):
 
     @property
     def parameters(self) -> Size:
-        """Frozen and trainable together."""
+        """Frozen and trainable ones together."""
         return self.frozen.plus(self.trainable)
 
     @property
     def state(self) -> State:
-        """Of the whole range; "untrainable" where nothing in it can train."""
+        """The state of the whole range; "untrainable" where nothing in it can train."""
         if self.trainable.tensors:
             return "mixed" if self.frozen.tensors else "trainable"
         return "frozen" if self.frozen.tensors else "untrainable"
@@ -66,12 +66,12 @@ class FreezeTotals(NamedTuple):
 
 
 class FreezePlan:
-    """The choice for every tensor of a tree: one byte each, 0 frozen, 1 trainable, 2 cannot train.
+    """What becomes of every tensor of a tree: one byte each, 0 frozen, 1 trainable, 2 cannot train.
 
     Ranges are half-open ranges of tensors, as `ParamTree.span` gives them. Tied tensors move together.
 
     Args:
-        tree: what the bytes stand for.
+        tree: whose tensors the bytes are for.
         mask: per tensor, 1 to train and 0 to freeze; None trains everything that can. Where tied
             tensors differ, they train.
 
@@ -101,7 +101,7 @@ class FreezePlan:
         return bool(self._redo)
 
     def mask(self) -> bytes:
-        """Per tensor, 1 where it trains and 0 where it is frozen or cannot train."""
+        """Return, per tensor, 1 where it trains and 0 where it is frozen or cannot train."""
         return bytes(self.states.translate(bytes([0, 1, 0]) + bytes(range(3, 256))))
 
     def set(self, spans: Iterable[tuple[int, int]], trainable: bool) -> int:
@@ -122,18 +122,18 @@ class FreezePlan:
         return self.set(spans, trainable=self.totals_over(spans).state != "trainable")
 
     def replace(self, mask: bytes | bytearray) -> int:
-        """Make the whole choice anew, as one edit; returns how many tensors changed.
+        """Replace the whole plan, as one edit; returns how many tensors changed.
 
         Where tied tensors differ in `mask`, they train.
         """
         return self._commit(self._with(mask))
 
     def undo(self) -> tuple[int, int] | None:
-        """Take the last edit back; returns the range that changed, None when there was nothing."""
+        """Undo the last edit; returns the range that changed, None when there was nothing."""
         return self._shift(self._undo, self._redo)
 
     def redo(self) -> tuple[int, int] | None:
-        """Do again what was undone; returns the range that changed, None when there was nothing."""
+        """Redo the last edit undone; returns the range that changed, None when there was nothing."""
         return self._shift(self._redo, self._undo)
 
     def totals(self, start: int = 0, stop: int | None = None) -> FreezeTotals:
@@ -147,7 +147,7 @@ class FreezePlan:
         return FreezeTotals(frozen, trainable, Size(*self.tree.totals(start, stop)) - frozen - trainable)
 
     def totals_over(self, spans: Sequence[tuple[int, int]]) -> FreezeTotals:
-        """The totals of ascending, disjoint ranges together; a tensor tied within them counts once."""
+        """Return the totals of ascending, disjoint ranges together; a tensor tied within them counts once."""
         if not spans:
             return FreezeTotals(Size(), Size(), Size())
         if len(spans) == 1:
@@ -159,7 +159,7 @@ class FreezePlan:
         return FreezeTotals(*(self._tally(value, states, low) for value in (FROZEN, TRAINABLE, UNTRAINABLE)))
 
     def _tally(self, value: int, states: bytearray, start: int) -> Size:
-        """Of the tensors with this value among the states of those from `start` on."""
+        """Return the size of the tensors with this value among the states of those from `start` on."""
         count = states.count(value)
         if count == 0:
             return Size()
@@ -179,7 +179,7 @@ class FreezePlan:
         return Size(count, elements, nbytes)
 
     def _sums(self, value: int, states: bytearray, start: int) -> tuple[int, int]:
-        """Elements and bytes, every name counted: run by run where there are few, else one by one."""
+        """Return elements and bytes, every name counted: run by run where there are few, else one by one."""
         tree = self.tree
         runs = list(islice(re.finditer(_RUN[value], states), _MAX_RUNS))
         if len(runs) == _MAX_RUNS:
@@ -200,7 +200,7 @@ class FreezePlan:
         return self._commit(new)
 
     def _with(self, mask: bytes | bytearray) -> bytearray:
-        """The states that `mask` asks for."""
+        """Return the states that `mask` asks for."""
         new = bytearray(
             old if old == UNTRAINABLE else value for old, value in zip(self.states, mask, strict=True)
         )

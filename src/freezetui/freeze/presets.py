@@ -1,4 +1,4 @@
-"""Ready choices: the head only, norms only, biases only, the last N blocks, everything, nothing."""
+"""Presets: the head only, norms only, biases only, the last N blocks, everything, nothing."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NORM_NAME = re.compile(r"(?i)norm|(^|_)(bn|ln|gn|rms)(_|\d|$)")
 
 
 class Preset(NamedTuple):
-    """A ready choice.
+    """A ready-made plan.
 
     Attributes:
         name: as on the command line.
-        title: what trains, for people.
+        title: what trains, for users.
         mask: (tree, n) -> per tensor, 1 to train and 0 to freeze; only "last-blocks" looks at n.
     """
 
@@ -29,7 +29,7 @@ class Preset(NamedTuple):
 
 
 def find_preset(name: str) -> tuple[Preset, int]:
-    """The preset called `name`; "last-blocks:3" carries its number.
+    """Return the preset called `name`; "last-blocks:3" carries its number.
 
     Raises:
         PatternError: there is none of that name.
@@ -43,7 +43,7 @@ def find_preset(name: str) -> tuple[Preset, int]:
 
 
 def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
-    """Per tensor, 1 to train and 0 to freeze.
+    """Return, per tensor, 1 to train and 0 to freeze.
 
     Raises:
         PatternError: this model has not what the preset trains.
@@ -59,7 +59,7 @@ def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
 
 
 def head_of(tree: ParamTree) -> int:
-    """The node that most likely is the head: a top-level module with a head's name, else the last one."""
+    """Return the likely node of the head: a top-level module with a head's name, else the last one."""
     node = 0
     while True:
         children = [c for c in tree.children(node) if has_parameters(tree, c)]
@@ -78,7 +78,7 @@ def _head(tree: ParamTree, _: int) -> bytes:
 
 
 def last_blocks(tree: ParamTree, blocks: Sequence[int], number: int) -> bytes:
-    """Per tensor, 1 in the last `number` of these blocks and behind them; without blocks, in the head."""
+    """Return, per tensor, 1 in the last `number` of these blocks and after; without blocks, in the head."""
     if not blocks or number <= 0:
         return _head(tree, 0)
     return _only(tree, tree.first[blocks[-min(number, len(blocks))]], len(tree.tensors))

@@ -16,7 +16,7 @@ class ParamTree:
     """The tensors of a model as a tree in preorder.
 
     Node 0 is the root; the subtree of node `i` is the nodes `i .. end[i] - 1`, and its tensors are
-    `tensors[first[i]:first[end[i]]]` (see `span`). Tensors stand in the order of first appearance of
+    `tensors[first[i]:first[end[i]]]` (see `span`). Tensors are in the order of first appearance of
     their modules, so one slice is always one subtree.
 
     Args:
@@ -29,7 +29,7 @@ class ParamTree:
         end: per node, one past its subtree.
         parents: per node; -1 for the root.
         leaf: per node, 1 where it is a tensor.
-        first: per node and one more, how many tensors stand before it.
+        first: per node and one more, how many tensors are before it.
         tensors: in preorder.
         position: per tensor, its node.
         ties: per tensor, the previous tensor it is tied to, or -1.
@@ -74,22 +74,22 @@ class ParamTree:
         self._aliases = [i for i in self._tied if self.ties[i] >= 0]
 
     def __len__(self) -> int:
-        """How many nodes there are, the root included."""
+        """Return how many nodes there are, the root included."""
         return len(self.names)
 
     def span(self, node: int, stop: int | None = None) -> tuple[int, int]:
-        """The tensors below `node` (or of the nodes `node .. stop - 1`), as a half-open range."""
+        """Return the tensors below `node` (or of the nodes `node .. stop - 1`), as a half-open range."""
         return self.first[node], self.first[self.end[node] if stop is None else stop]
 
     def children(self, node: int) -> Iterator[int]:
-        """The direct children of `node`, in order; none for a tensor."""
+        """Return the direct children of `node`, in order; none for a tensor."""
         child, stop = node + 1, self.end[node]
         while child < stop:
             yield child
             child = self.end[child]
 
     def path(self, node: int) -> str:
-        """The dotted name of `node`; "" for the root."""
+        """Return the dotted name of `node`; "" for the root."""
         segments = []
         while node > 0:
             segments.append(self.names[node])
@@ -97,11 +97,11 @@ class ParamTree:
         return ".".join(reversed(segments))
 
     def tensor(self, node: int) -> TensorInfo | None:
-        """The tensor at `node`, or None for a module."""
+        """Return the tensor at `node`, or None for a module."""
         return self.tensors[self.first[node]] if self.leaf[node] else None
 
     def named(self, node: int, name: str) -> list[int]:
-        """The direct children of `node` called `name`: none, one, or a tensor and a module."""
+        """Return the direct children of `node` called `name`: none, one, or a tensor and a module."""
         known = self._child_maps.get(node)
         if known is None:
             known = self._child_maps[node] = {}
@@ -110,7 +110,7 @@ class ParamTree:
         return known.get(name, [])
 
     def find(self, path: str) -> int:
-        """The node with this dotted name, or -1; a tensor wins over a module of the same name."""
+        """Return the node with this dotted name, or -1; a tensor wins over a module of the same name."""
         if not path:
             return next((node for node in self.named(0, "") if self.leaf[node]), 0)
         nodes = [0]
@@ -119,7 +119,7 @@ class ParamTree:
         return max(nodes, key=lambda node: self.leaf[node], default=-1)
 
     def totals(self, start: int, stop: int) -> tuple[int, int, int]:
-        """Tensors, elements and bytes of the tensors `start .. stop - 1`, a tied one counted once."""
+        """Return tensors, elements and bytes of the tensors `start .. stop - 1`, a tied one counted once."""
         tensors = stop - start
         elements = self.elements_before[stop] - self.elements_before[start]
         nbytes = self.bytes_before[stop] - self.bytes_before[start]
@@ -130,27 +130,27 @@ class ParamTree:
         return tensors, elements, nbytes
 
     def sizes(self, start: int, stop: int) -> tuple[Sequence[int], Sequence[int]]:
-        """Elements and bytes of each tensor of a range, tied or not."""
-        if self._sizes is None:  # few choices are so irregular that they are asked for
+        """Return elements and bytes of each tensor of a range, tied or not."""
+        if self._sizes is None:  # few plans are so irregular that they are asked for
             self._sizes = _differences(self.elements_before), _differences(self.bytes_before)
         elements, nbytes = self._sizes
         return elements[start:stop], nbytes[start:stop]
 
     def aliases(self, start: int, stop: int) -> list[int]:
-        """The tensors of a range that are tied to an earlier one of the same range."""
+        """Return the tensors of a range that are tied to an earlier one of the same range."""
         return [i for i in _within(self._aliases, start, stop) if self.ties[i] >= start]
 
     def tied_in(self, start: int, stop: int) -> list[int]:
-        """The tensors of a range that are tied to any other, in order."""
+        """Return the tensors of a range that are tied to any other, in order."""
         return _within(self._tied, start, stop)
 
     def tied_to(self, index: int, most: int) -> list[int]:
-        """The other tensors that are one with this; the first `most` of them."""
+        """Return the other tensors that are one with this; the first `most` of them."""
         group = self.tie_groups.get(index, ())
         return [member for member in group[: most + 1] if member != index][:most]
 
     def groups_of(self, indices: Iterable[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """The tie groups of tied tensors, each once, with the first of `indices` that is in it.
+        """Return the tie groups of tied tensors, each once, with the first of `indices` that is in it.
 
         All tensors of a file may be one: what is done for each member must not be done for each of them.
         """
@@ -163,7 +163,7 @@ class ParamTree:
 
 
 def _sums(values: Sequence[int]) -> Sequence[int]:
-    """The sum before each value, and of all; a list only where a view claims more than 64 bits hold."""
+    """Return the sum before each value, and of all; a list only where 64 bits do not hold it."""
     try:
         return array("q", accumulate(values, initial=0))
     except OverflowError:
@@ -171,7 +171,7 @@ def _sums(values: Sequence[int]) -> Sequence[int]:
 
 
 def _differences(sums: Sequence[int]) -> Sequence[int]:
-    """What `_sums` has added up."""
+    """Return what `_sums` has added up."""
     values = map(sub, sums[1:], sums)
     return array("q", values) if isinstance(sums, array) else list(values)
 
@@ -181,7 +181,7 @@ def _within(ordered: list[int], start: int, stop: int) -> list[int]:
 
 
 def _gathered(tensors: Sequence[TensorInfo]) -> list[TensorInfo]:
-    """The tensors in the order in which their modules first appear, depth by depth."""
+    """Return the tensors in the order in which their modules first appear, depth by depth."""
     rank: dict[str, int] = {}
     keys = []
     for tensor in tensors:
@@ -193,7 +193,7 @@ def _gathered(tensors: Sequence[TensorInfo]) -> list[TensorInfo]:
 def _ties(
     tensors: Sequence[TensorInfo], elements: Sequence[int]
 ) -> tuple[dict[int, tuple[int, ...]], array[int]]:
-    """Groups of tied tensors by each member's index, and per tensor the previous member or -1."""
+    """Return groups of tied tensors by each member's index, and per tensor the previous member or -1."""
     previous = array("i", [-1]) * len(tensors)
     groups: dict[int, tuple[int, ...]] = {}
     stored = [i for i, t in enumerate(tensors) if t.storage is not None and elements[i]]

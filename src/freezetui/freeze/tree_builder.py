@@ -42,7 +42,7 @@ class _Module:
 
 
 def preorder(paths: Sequence[str], root: str) -> Preorder | None:
-    """The tree of these dotted names; None where the tensors of some module do not stand together."""
+    """Return the tree of these dotted names; None where the tensors of some module are not in one run."""
     layout = _Layout(paths, root)
     return layout.tree if layout.fill() else None
 
@@ -132,7 +132,7 @@ class _Layout:
 
 
 def _plus(values: array[int], summand: int) -> array[int]:
-    """Each value plus `summand`: one addition of two long integers, since nothing carries over."""
+    """Return each value plus `summand`: one addition of two long integers, since nothing carries over."""
     ones = int.from_bytes(array("I", [1]) * len(values), sys.byteorder)
     total = int.from_bytes(values, sys.byteorder) + summand * ones
     return array(values.typecode, total.to_bytes(len(values) * values.itemsize, sys.byteorder))

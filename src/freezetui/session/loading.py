@@ -16,21 +16,21 @@ class Opening(Future[Session]):
     """A session that is being read; it holds what `Session` raises.
 
     Attributes:
-        progress: how far it is, in a few words; "" where that is no question.
+        progress: how far it is, in a few words; "" where there is nothing to tell.
     """
 
     progress = ""
 
 
 def open_in_thread(options: Options) -> Opening:
-    """The session, read while the caller does something else."""
+    """Start to read a session in a thread, and return immediately."""
     opening = Opening()
     run_in_thread(opening, lambda: Session(options, lambda text: setattr(opening, "progress", text)))
     return opening
 
 
 def run_in_thread(promise: Future[Result], work: Callable[[], Result]) -> None:
-    """Do the work in a thread that nobody waits for who leaves; the promise gets what it gives or raises."""
+    """Do the work in a thread that nobody has to wait for; the promise gets what it gives or raises."""
 
     def run() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Session: the open checkpoint, the choice and the config it is saved to. Knows no widgets."""
+"""Session: the open checkpoint, the plan and the config it is saved to. Knows no widgets."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import msgspec
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.urls import is_url, shown_url
-from freezetui.config.paths import SUFFIX, content_of, default_path, set_aside_name
+from freezetui.config.paths import SUFFIX, default_path
 from freezetui.config.schema import ConfigData, ModelSection
-from freezetui.config.sync import config_from_plan, plan_from_config
-from freezetui.errors import ConfigError
+from freezetui.config.sync import config_from_plan
 from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.plan import FreezePlan, FreezeTotals
 from freezetui.freeze.rules import Rule, overlay
@@ -29,6 +28,7 @@ from freezetui.recognition.architecture import (
 )
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
+from freezetui.session.saved_config import SavedConfig
 
 if TYPE_CHECKING:
     from freezetui.freeze.presets import Preset
@@ -58,7 +58,7 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """The open checkpoint and everything chosen about it.
+    """The open checkpoint and all that is planned for it.
 
     Args:
         progress: told in a few words how far the opening is, where it takes more than one file.
@@ -66,16 +66,13 @@ class Session:
     Attributes:
         options: what the command line said.
         checkpoint, tree, plan: what is open.
-        config: as on disk; None where nothing is saved yet.
-        config_path: where saving goes.
-        problem: why the config beside the checkpoint could not be read; None where it could.
-        differences: how this model differs from the one the config was made for, one line each.
-        architecture: what the sanity step builds.
-        named_anew: whether a person has named another since the config was saved.
-        report: of the last sanity step; None before the first.
+        saved: the config on disk.
+        architecture: what the check builds.
+        named_anew: whether the user has named another since the config was saved.
+        report: of the last check; None before the first.
 
     Raises:
-        CheckpointError: the source is no checkpoint.
+        CheckpointError: the source is not a checkpoint.
         ConfigError: the config cannot be read.
     """
 
@@ -83,50 +80,42 @@ class Session:
         self.options = options
         sources = [options.source, *options.more]
         self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
-        self.config_path = options.config or default_path(*sources)
+        path = options.config or default_path(*sources)
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
-        self.tree = ParamTree(tensors, root=self.config_path.name.removesuffix(SUFFIX))
-        self.config: ConfigData | None = None
-        self.differences: tuple[str, ...] = ()
-        self._fits = True
-        self._seen = b""
-        self.problem: ConfigError | None = None
-        self.plan = FreezePlan(self.tree, self._read_config())
-        self._saved = self.plan.mask()
+        self.tree = ParamTree(tensors, root=path.name.removesuffix(SUFFIX))
+        self.saved = SavedConfig(path, required=options.config is not None)
+        self.plan = self.saved.read(self.tree)
         self.named_anew = False
         self.report: SanityReport | None = None
         self._checked = b""
         self.architecture = self._settle_architecture()
 
-    def _read_config(self) -> bytes | None:
-        """What the config on disk selects; None without one. Only one that was asked for must be good."""
-        if self.options.config is None and not self.config_path.exists():
-            return None
-        from freezetui.config.codec import read_config  # YAML, which a start without a config does not need
+    @property
+    def config(self) -> ConfigData | None:
+        """The config as on disk; None where nothing is saved yet."""
+        return self.saved.config
 
-        self._seen = content_of(self.config_path)
-        try:
-            self.config = read_config(self.config_path)
-        except ConfigError as error:
-            if self.options.config is not None:
-                raise
-            self.problem = error
-            return None
-        reading = plan_from_config(self.config, self.tree)
-        self.differences, self._fits = reading.differences, reading.fits
-        return reading.mask
+    @property
+    def config_path(self) -> Path:
+        """Where saving goes."""
+        return self.saved.path
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """How this model differs from the one the config was made for, one line each."""
+        return self.saved.differences
 
     def _settle_architecture(self) -> Architecture:
         """Return what the command line names, else the config, else what the checkpoint tells of itself."""
         given, found = self.options.model, self._detected
         if given.architecture:
             return from_user(given, found)
-        if self.config is not None and self._fits:
+        if self.config is not None and self.saved.fits:
             found = from_config(self.config.model, self.config_path.parent, found)
         elif self.config is not None and self.config.model.architecture and not found.model.architecture:
-            self.differences += (f"that model was built by {self.config.model.architecture}",)
+            self.saved.differences += (f"that model was built by {self.config.model.architecture}",)
         model = ModelSpec(
             found.model.architecture,
             {**found.model.arguments, **given.arguments},
@@ -135,7 +124,7 @@ class Session:
         return msgspec.structs.replace(found, model=model)
 
     def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
-        """Choose anew: a preset or training everything, then rules from top to bottom.
+        """Replace the plan: a preset or training everything, then rules from top to bottom.
 
         Raises:
             PatternError: a rule names nothing, or the model has not what the preset trains.
@@ -172,31 +161,25 @@ class Session:
 
     @property
     def saved_totals(self) -> FreezeTotals:
-        """Of the choice on disk, or of training everything."""
-        return FreezePlan(self.tree, self._saved).totals()
+        """Of the plan on disk, or of training everything."""
+        return FreezePlan(self.tree, self.saved.mask).totals()
 
     @property
     def unsaved(self) -> bool:
-        """Whether the choice differs from the config that was saved; a fresh one that trains all does not."""
-        return self.named_anew or self.plan.mask() != self._saved
-
-    @property
-    def changed_on_disk(self) -> bool:
-        """Whether somebody else has written the config since it was read or saved here."""
-        content = content_of(self.config_path)
-        return content != self._seen and content != b""
+        """Whether the plan differs from the config that was saved; a new one that trains all does not."""
+        return self.named_anew or self.plan.mask() != self.saved.mask
 
     @property
     def report_is_stale(self) -> bool:
-        """Whether the choice has changed since the last sanity step."""
+        """Whether the plan has changed since the last check."""
         return self.report is not None and self.plan.mask() != self._checked
 
     def changes(self) -> tuple[Rule, ...]:
-        """The rules that lead from what is on disk (or from training everything) to this choice."""
-        return added_rules(self.tree, self.plan.mask(), self._saved)
+        """Return the rules that lead from what is on disk (or from training everything) to this plan."""
+        return added_rules(self.tree, self.plan.mask(), self.saved.mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
-        """The config that saving to `path` would write."""
+        """Return the config that saving to `path` would write."""
         folder = Path(os.path.realpath(path or self.config_path)).parent
         built_by = self.architecture.model
         model = ModelSection(
@@ -207,24 +190,8 @@ class Session:
         )
         return config_from_plan(self.plan, model, self.config)
 
-    def why_not_write(self, target: Path) -> str:
-        """What a person should know before `target` is written over; "" where nothing is lost."""
-        if target != self.config_path:
-            return "The file is there already." if target.exists() else ""
-        if self.problem is not None:
-            return f"{self.problem.message} It is kept as {set_aside_name(target).name}."
-        if self.changed_on_disk:
-            return "It has changed on disk since it was read here."
-        return "It was made for another model." if self.differences else ""
-
-    def unreadable(self, target: Path) -> bool:
-        """Whether `target` is the config that could not be read."""
-        return self.problem is not None and target == self.config_path
-
     def save(self, path: Path | None = None, config: ConfigData | None = None) -> Path:
-        """Write the config atomically; returns where it went.
-
-        A file there that could not be read is set aside first, as `set_aside_name` says.
+        """Write the config atomically, and return where it went; see `SavedConfig.save`.
 
         Args:
             config: what `written` gave for this path, where it was called already.
@@ -232,17 +199,9 @@ class Session:
         Raises:
             ConfigError: it cannot be written there.
         """
-        from freezetui.config.codec import write_config
-
         target = path or self.config_path
-        config = config or self.written(target)
-        if self.unreadable(target) and target.exists():
-            target.rename(set_aside_name(target))
-        write_config(target, config)
-        self.config, self.config_path = config, target
-        self.differences, self.problem = (), None
-        self._saved, self.named_anew = self.plan.mask(), False
-        self._seen = content_of(target)
+        self.saved.save(target, config or self.written(target), self.plan.mask())
+        self.named_anew = False
         return target
 
     def request(self, config: ConfigData | None = None) -> CheckRequest:
@@ -261,7 +220,7 @@ class Session:
         )
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
-        """A sanity step of the choice `mask` has ended."""
+        """Take in the report of a check of the plan `mask`."""
         self.report, self._checked = report, mask
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
@@ -269,7 +228,7 @@ class Session:
 
 
 def _told(source: str, folder: Path) -> str:
-    """The checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
+    """Return the checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
     if is_url(source):
         return shown_url(source)
     return Path(os.path.relpath(os.path.realpath(source), folder)).as_posix()

@@ -83,7 +83,7 @@ def parameter_groups(
     weight_decay: float | None = None,
     stage: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The trainable parameters, each once, as groups for any torch optimizer.
+    """Return the trainable parameters, each once, as groups for any torch optimizer.
 
     Args:
         config: already applied to `model`, with the same stage.
@@ -161,7 +161,7 @@ def _expected_untied(config: ConfigData, tree: ParamTree, mask: bytearray) -> bo
 
 
 def _fingerprints(tree: ParamTree) -> set[str]:
-    """With every tied name, and with the first of each tie only: safetensors files hold no more."""
+    """Return that of every tied name, and that of the first of each tie, as safetensors files hold them."""
     first = [t for t, previous in zip(tree.tensors, tree.ties, strict=True) if previous < 0]
     return {fingerprint(tree.tensors), fingerprint(first)}
 

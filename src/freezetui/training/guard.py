@@ -26,7 +26,7 @@ class FreezeMoved(FreezeTuiError):
 
 
 class FreezeGuard:
-    """Remembers digests of everything that is frozen now: parameters, and statistics of frozen norms.
+    """Digests of everything that is frozen now: parameters, and statistics of frozen norms.
 
     Costs 16 bytes per tensor and one reading of the weights. As a context manager it checks at the end:
 
@@ -46,11 +46,11 @@ class FreezeGuard:
         self._start = self._read()
 
     def __len__(self) -> int:
-        """How many tensors are guarded."""
+        """Return how many tensors are guarded."""
         return len(self._names)
 
     def moved(self) -> tuple[str, ...]:
-        """The names of guarded tensors whose bits differ from the start."""
+        """Return the names of guarded tensors whose bits differ from the start."""
         now = self._read()
         return tuple(name for name in self._names if now.get(name) != self._start[name])
 

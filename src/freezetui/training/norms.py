@@ -11,7 +11,7 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "_u", "_v",
 
 
 def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
-    """Module path -> every norm layer with statistics whose surroundings are frozen.
+    """Return module path -> norm layer, for all with statistics whose surroundings are frozen.
 
     A norm without parameters of its own counts as frozen where the nearest module around it that has
     parameters is frozen as a whole.
@@ -55,7 +55,7 @@ def is_held(module: nn.Module) -> bool:
 
 
 def _stay_in_eval(module: nn.Module, mode: bool = True) -> nn.Module:
-    """`module.train(mode)` for everything below the module, but not for itself."""
+    """Call `module.train(mode)` for everything below the module, but not for itself."""
     type(module).train(module, mode)
     module.training = False
     return module

@@ -95,8 +95,8 @@ class MainScreen(Screen[None]):
     def on_mount(self) -> None:
         """Say what was odd about the config and the checkpoint."""
         session = self.session
-        if session.problem is not None:
-            self.notify(str(session.problem), title="Config not read", severity="error", timeout=15)
+        if session.saved.problem is not None:
+            self.notify(str(session.saved.problem), title="Config not read", severity="error", timeout=15)
         if session.differences:
             title = f"{session.config_path.name} does not fit"
             text = "\n".join(session.differences[:6])

@@ -63,10 +63,10 @@ async def may_quit(app: App[Any], session: Session) -> bool:
 
 
 async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
-    why = session.why_not_write(target)
+    why = session.saved.why_not_write(target)
     if not why:
         return True
-    broken = session.unreadable(target)
+    broken = session.saved.unreadable(target)
     title = f"{target.name} could not be read" if broken else f"Write over {target.name}?"
     options = [("y", "write a new one" if broken else "write over it"), ("n", "go back")]
     return await app.push_screen_wait(ConfirmScreen(title, why, options)) == "y"

@@ -16,7 +16,7 @@ def changes_text(session: Session) -> Text:
     rules = session.changes()
     against = session.config_path.name if session.config else "training everything (nothing is saved yet)"
     text = Text(f"Against {printable(against)}\n\n", "dim")
-    if session.changed_on_disk:
+    if session.saved.changed_on_disk:
         text.append("It has changed on disk since it was read here; that is not in this list.\n\n", "bold")
     if session.named_anew:
         text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")

@@ -1,0 +1,111 @@
+"""SavedConfig: the config file of a session, as it was read and as it may be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from freezetui.config.paths import set_aside_path
+from freezetui.config.schema import ConfigData
+from freezetui.config.sync import plan_from_config
+from freezetui.errors import ConfigError
+from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.tree import ParamTree
+
+
+class SavedConfig:
+    """The config on disk, and what a user should know before it is written over.
+
+    Args:
+        path: where it is, or will be.
+        required: whether the user asked for this file, so that it must be there and be good.
+
+    Attributes:
+        path: where saving goes.
+        config: as on disk; None where nothing is saved yet.
+        mask: per tensor, 1 to train and 0 to freeze, as on disk; training everything where nothing is saved.
+        problem: why the file could not be read; None where it could.
+        differences: how the model differs from the one the config was made for, one line each.
+        fits: whether names and shapes are those the config was made for, or it does not say which.
+    """
+
+    def __init__(self, path: Path, required: bool) -> None:
+        self.path = path
+        self.required = required
+        self.config: ConfigData | None = None
+        self.mask = b""
+        self.problem: ConfigError | None = None
+        self.differences: tuple[str, ...] = ()
+        self.fits = True
+        self._seen = b""
+
+    def read(self, tree: ParamTree) -> FreezePlan:
+        """Return the plan that the file says, or that of training everything.
+
+        Raises:
+            ConfigError: the required file cannot be read.
+        """
+        plan = FreezePlan(tree, self._selected(tree))
+        self.mask = plan.mask()
+        return plan
+
+    def _selected(self, tree: ParamTree) -> bytes | None:
+        if not self.required and not self.path.exists():
+            return None
+        from freezetui.config.codec import read_config  # YAML, which a start without a config does not need
+
+        self._seen = _content(self.path)
+        try:
+            self.config = read_config(self.path)
+        except ConfigError as error:
+            if self.required:
+                raise
+            self.problem = error
+            return None
+        match = plan_from_config(self.config, tree)
+        self.differences, self.fits = match.differences, match.fits
+        return match.mask
+
+    @property
+    def changed_on_disk(self) -> bool:
+        """Whether somebody else has written the file since it was read or saved here."""
+        content = _content(self.path)
+        return content != self._seen and content != b""
+
+    def unreadable(self, target: Path) -> bool:
+        """Whether `target` is the file that could not be read."""
+        return self.problem is not None and target == self.path
+
+    def why_not_write(self, target: Path) -> str:
+        """Return what a user should know before `target` is written over; "" where nothing is lost."""
+        if target != self.path:
+            return "The file is there already." if target.exists() else ""
+        if self.problem is not None:
+            return f"{self.problem.message} It is kept as {set_aside_path(target).name}."
+        if self.changed_on_disk:
+            return "It has changed on disk since it was read here."
+        return "It was made for another model." if self.differences else ""
+
+    def save(self, target: Path, config: ConfigData, mask: bytes) -> None:
+        """Write the config of the plan `mask` atomically; from now on `target` is the file.
+
+        A file there that could not be read is set aside first, as `set_aside_path` says.
+
+        Raises:
+            ConfigError: it cannot be written there.
+        """
+        from freezetui.config.codec import write_config
+
+        if self.unreadable(target) and target.exists():
+            target.rename(set_aside_path(target))
+        write_config(target, config)
+        self.path, self.config, self.mask = target, config, mask
+        self.problem, self.differences = None, ()
+        self._seen = _content(target)
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in the file; b"" where there is none that can be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,51 @@
+"""Options whose order between each other counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import pytest
+
+from freezetui.cli.options import InOrder
+
+
+@click.command(cls=InOrder)
+@click.argument("paths", nargs=-1)
+@click.option("--freeze", multiple=True)
+@click.option("-t", "--train", multiple=True)
+@click.option("--preset")
+@click.pass_context
+def command(ctx: click.Context, **options: Any) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    return ctx.meta["in_order"], options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "order"),
+    [
+        ("a", []),
+        ("a --freeze x", [("freeze", "x")]),
+        ("a --freeze=x --train y --freeze z", [("freeze", "x"), ("train", "y"), ("freeze", "z")]),
+        ("--train=y a --preset head --freeze x b", [("train", "y"), ("freeze", "x")]),
+        ("-t y -tz --freeze x", [("train", "y"), ("train", "z"), ("freeze", "x")]),
+        ("--freeze x --freeze x --train x", [("freeze", "x"), ("freeze", "x"), ("train", "x")]),
+        ("--freeze --train --train=-x", [("freeze", "--train"), ("train", "-x")]),
+        ("--freeze x -- --train y", [("freeze", "x")]),
+    ],
+)
+def test_values_are_kept_in_the_order_given(arguments, order):
+    kept, options = command.main(arguments.split(), standalone_mode=False)
+    assert kept == order
+    assert options["freeze"] == tuple(value for name, value in order if name == "freeze")
+    assert options["train"] == tuple(value for name, value in order if name == "train")
+
+
+@pytest.mark.parametrize("arguments", [["--freeze"], ["--freez", "x"], ["--trained"]])
+def test_what_click_refuses_is_refused(arguments):
+    with pytest.raises(click.UsageError):
+        command.main(arguments, standalone_mode=False)
+
+
+def test_a_command_line_that_is_being_completed_is_read_as_far_as_it_goes():
+    ctx = command.make_context("command", ["--freeze", "x", "--train"], resilient_parsing=True)
+    assert ctx.meta["in_order"] == [("freeze", "x")]
