@@ -77,7 +77,7 @@ def _direction(before: TensorInfo, after: TensorInfo, sums: Sums) -> str:
 def _amounts(sums: Sums) -> dict[str, Any]:
     delta, norm = math.sqrt(sums.squares), math.sqrt(sums.weight)
     return {
-        "largest": _finite(sums.largest),
+        "max_delta": _finite(sums.largest),
         "delta_norm": _finite(delta),
         "norm": _finite(norm),
         "relative": _finite(delta / norm) if norm else None,
@@ -95,7 +95,7 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     if sums.nan or sums.inf or not floating:
         return told
     factor = 1 + sums.along / sums.weight if sums.weight else 1.0
-    explained = sums.along**2 / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
+    explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
     if 0 < factor < 1 and explained >= _MIN_EXPLAINED and sums.changed > 1:
         return {**told, "looks": DECAY, "factor": factor}
     if sums.rounded:

@@ -36,7 +36,7 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
         new_name, new_shape, new_dtype: after, where they are others; "" and None where they are not.
         frozen: whether the config freezes it; None without a config, and for what cannot train.
         changed: elements that differ; None where they were not counted, such as packed bytes.
-        largest: max |delta|; delta_norm, norm: L2 norms of the change and of the weight before; relative:
+        max_delta: max |delta|; delta_norm, norm: L2 norms of the change and of the weight before; relative:
             their ratio. Over the elements that are finite on both sides; None where that is no number.
         nan, inf: elements that became NaN or infinite.
         rows, rows_changed: of a tensor of several dimensions, how many there are and how many differ.
@@ -56,7 +56,7 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
     new_dtype: str = ""
     frozen: bool | None = None
     changed: int | None = None
-    largest: float | None = None
+    max_delta: float | None = None
     relative: float | None = None
     delta_norm: float | None = None
     norm: float | None = None

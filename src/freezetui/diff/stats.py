@@ -23,6 +23,8 @@ from freezetui.errors import CheckpointError
 _JOB = 1 << 22
 #: Of longer rows, and of more rows, no norms are kept.
 _MAX_ROW, _MAX_ROWS = 1 << 19, 1 << 21
+#: Sums of squares of float32 are good between these.
+_MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
 
 #: Looks at a chunk of numbers, which begins at an element, and adds to moments.
 _Look = Callable[[Array, int, Moments], None]
@@ -99,7 +101,7 @@ class _Work:
             own = Moments()
             for low, high in spans(stop - start, step):
                 numbers = numbers_of(self.values.chunk(start + low, start + high), self.info.dtype)
-                look(np.abs(numbers) if numbers.dtype.kind == "c" else numbers, start + low, own)
+                look(_real(numbers), start + low, own)
             with self.lock:
                 self.moments.add(own)
 
@@ -111,15 +113,12 @@ class _Work:
         if self.rows is None:
             return
         matrix = numbers.reshape(-1, self.row)
-        if matrix.dtype != np.float32:
-            matrix = matrix.astype(np.float64)
         first = start // self.row
-        with np.errstate(all="ignore"):
-            self.rows[first : first + len(matrix)] = np.einsum("ij,ij->i", matrix, matrix)
-            if self.columns is not None:
-                columns = np.einsum("ij,ij->j", matrix, matrix)
-                with self.lock:
-                    self.columns += columns
+        self.rows[first : first + len(matrix)] = _squares(matrix, axis=1)
+        if self.columns is not None:
+            columns = _squares(matrix, axis=0)
+            with self.lock:
+                self.columns += columns
 
     def count(self, numbers: Array, start: int, own: Moments) -> None:
         """Add how many of a chunk lie below each edge; NaN lies below none."""
@@ -137,8 +136,8 @@ class _Work:
             info.shape,
             info.dtype,
             info.elements,
-            least=_finite(found.low),
-            most=_finite(found.high),
+            min=_finite(found.low),
+            max=_finite(found.high),
             mean=_finite(found.mean) if found.count else None,
             std=_finite(math.sqrt(found.squares / (found.count - 1))) if many else None,
             zeros=found.zeros,
@@ -168,6 +167,26 @@ def _edges(moments: Moments) -> Array:
     return np.array([moments.low + 2 * half * number for number in range(1, BINS)])
 
 
+def _real(numbers: Array) -> Array:
+    """Complex numbers as their absolute values, which float32 may not hold."""
+    return np.abs(numbers.astype(np.complex128)) if numbers.dtype.kind == "c" else numbers
+
+
+def _squares(matrix: Array, axis: int) -> Array:
+    """The sums of squares along an axis; in doubles where those of float32 are too small or too large."""
+    along = "ij,ij->i" if axis else "ij,ij->j"
+    with np.errstate(all="ignore"):
+        if matrix.dtype != np.float32:
+            matrix = matrix.astype(np.float64)
+            return np.einsum(along, matrix, matrix)
+        sums = np.einsum(along, matrix, matrix).astype(np.float64)
+        bad = ~((sums > _MIN_SQUARE) & (sums < _MAX_SQUARE))
+        if bad.any():
+            doubles = (matrix[bad] if axis else matrix[:, bad]).astype(np.float64)
+            sums[bad] = np.einsum(along, doubles, doubles)
+    return sums
+
+
 def _edge_type(numbers: Array) -> np.dtype[np.generic]:
     """Edges of the numbers' own width are compared fastest; integers are compared with doubles."""
     return numbers.dtype if numbers.dtype.kind == "f" else np.dtype(np.float64)
@@ -177,7 +196,7 @@ def _norms(squares: Array | None) -> Norms | None:
     if squares is None or not squares.size:
         return None
     norms = np.sqrt(squares)
-    finite = np.nan_to_num(norms, nan=math.inf)
+    finite = np.where(np.isnan(norms), math.inf, norms)
     least, most = int(finite.argmin()), int(finite.argmax())
     return Norms(
         _finite(float(finite[least])),

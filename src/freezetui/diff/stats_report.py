@@ -11,23 +11,23 @@ BINS = 16
 
 
 class Norms(msgspec.Struct, frozen=True):
-    """The L2 norms of rows or columns in brief; `least_at` and `most_at` say which row or column that is."""
+    """The L2 norms of rows or columns in brief; `min_at` and `max_at` say which row or column that is."""
 
-    least: float | None
+    min: float | None
     median: float | None
-    most: float | None
-    least_at: int
-    most_at: int
+    max: float | None
+    min_at: int
+    max_at: int
 
 
 class TensorStats(msgspec.Struct, frozen=True):
     """Statistics of one tensor; of complex numbers, of their absolute values.
 
     Attributes:
-        least, most, mean, std: of the finite values, `std` with Bessel's correction as torch has it; None
+        min, max, mean, std: of the finite values, `std` with Bessel's correction as torch has it; None
             where there are too few.
         zeros, nan, inf: how many values are so; first_nan, first_inf: the index of the first, () for none.
-        histogram: how many finite values lie in each of BINS equal parts from `least` to `most`; empty where
+        histogram: how many finite values lie in each of BINS equal parts from `min` to `max`; empty where
             there is no such range.
         rows, columns: of a matrix; of a tensor of more dimensions rows only, one for each index of the first.
         reason: why it cannot be read as numbers; "" where it can.
@@ -38,8 +38,8 @@ class TensorStats(msgspec.Struct, frozen=True):
     shape: tuple[int, ...]
     dtype: str
     elements: int
-    least: float | None = None
-    most: float | None = None
+    min: float | None = None
+    max: float | None = None
     mean: float | None = None
     std: float | None = None
     zeros: int = 0

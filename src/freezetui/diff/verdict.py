@@ -131,12 +131,12 @@ def _with_ties(tensors: Sequence[TensorDiff], after: Checkpoint, matching: Match
     trained: dict[object, list[str]] = defaultdict(list)
     for t in tensors:
         if t.frozen is False and t.status == "changed":
-            trained[t.shape, t.dtype, t.largest].append(t.name)
+            trained[t.shape, t.dtype, t.max_delta].append(t.name)
     couples = [
         (t.name, name)
         for t in tensors
         if t.frozen and t.status == "changed"
-        for name in trained.get((t.shape, t.dtype, t.largest), ())
+        for name in trained.get((t.shape, t.dtype, t.max_delta), ())
     ][:_MAX_COUPLES]
     same = same_bits(after, [(infos[one], infos[other]) for one, other in couples]) if couples else []
     tied = {one: other for (one, other), equal in zip(couples, same, strict=True) if equal}

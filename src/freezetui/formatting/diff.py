@@ -189,7 +189,7 @@ def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) ->
     if any(tensor.status == "changed" for tensor in tensors):
         elements = sum(tensor.elements for tensor in tensors)
         share = numbers.percent(changed / elements) if changed and elements else ""
-        most = [tensor.largest for tensor in tensors if tensor.largest is not None]
+        most = [tensor.max_delta for tensor in tensors if tensor.max_delta is not None]
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)

@@ -14,8 +14,8 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 #: What `--sort` takes -> what is sorted by, the largest first; None keeps the order of the model.
 SORTS: dict[str, Callable[[TensorStats], float | None]] = {
     "elements": lambda stats: stats.elements,
-    "min": lambda stats: stats.least,
-    "max": lambda stats: stats.most,
+    "min": lambda stats: stats.min,
+    "max": lambda stats: stats.max,
     "mean": lambda stats: stats.mean,
     "std": lambda stats: stats.std,
     "zeros": lambda stats: stats.zeros,
@@ -47,7 +47,7 @@ def stats_lines(stats: Sequence[TensorStats]) -> Iterator[str]:
         if each.reason:
             yield f"{head}  {printable(each.reason)}"
             continue
-        columns = " ".join(f"{_short(value):>10}" for value in (each.least, each.most, each.mean, each.std))
+        columns = " ".join(f"{_short(value):>10}" for value in (each.min, each.max, each.mean, each.std))
         zeros = numbers.percent(each.zeros / each.elements) if each.elements else ""
         counts = f"{zeros:>6} {each.nan:>6,} {each.inf:>6,}"
         yield f"{head} {columns} {counts}  {sparkline(each.histogram)}".rstrip()
@@ -59,7 +59,7 @@ def tensor_lines(stats: TensorStats) -> Iterator[str]:
     if stats.reason:
         yield printable(stats.reason)
         return
-    yield f"min {_short(stats.least)}  max {_short(stats.most)}"
+    yield f"min {_short(stats.min)}  max {_short(stats.max)}"
     yield f"mean {_short(stats.mean)}  std {_short(stats.std)}"
     share = f" ({numbers.percent(stats.zeros / stats.elements)})" if stats.zeros else ""
     yield f"zeros {stats.zeros:,}{share}"
@@ -67,7 +67,7 @@ def tensor_lines(stats: TensorStats) -> Iterator[str]:
         where = f", the first at {list(first)}" if first else ""
         yield f"{word} {count:,}{where}"
     if stats.histogram:
-        yield f"{_short(stats.least)} {sparkline(stats.histogram)} {_short(stats.most)}"
+        yield f"{_short(stats.min)} {sparkline(stats.histogram)} {_short(stats.max)}"
     for word, norms in (("rows", stats.rows), ("columns", stats.columns)):
         if norms is not None:
             yield _norms(word, norms)
@@ -75,8 +75,8 @@ def tensor_lines(stats: TensorStats) -> Iterator[str]:
 
 def _norms(word: str, norms: Norms) -> str:
     return (
-        f"norms of {word}: {_short(norms.least)} (at {norms.least_at:,}), median {_short(norms.median)}, "
-        f"{_short(norms.most)} (at {norms.most_at:,})"
+        f"norms of {word}: {_short(norms.min)} (at {norms.min_at:,}), median {_short(norms.median)}, "
+        f"{_short(norms.max)} (at {norms.max_at:,})"
     )
 
 
