@@ -16,6 +16,7 @@ from freezetui.checkpoint.formats.torch_zip import zip_storages
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.sources.local import open_file
 from freezetui.checkpoint.sources.urls import is_url
+from freezetui.checkpoint.state_dict.composite import MAX_PLACES
 from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
@@ -69,16 +70,44 @@ class Weights:
         key, file = self._holder(tensor)
         raw = file.bytes(key) if file is not None else None
         if raw is None:
-            raise CheckpointError(
-                f"{printable(self._checkpoint.source)} lacks the data of {printable(tensor.name)}.",
-                "Fetch or save the file again.",
-            )
+            raise self._lacks(tensor)
         return raw
 
     def safetensors(self, tensor: TensorInfo) -> tuple[str, str] | None:
         """Return the safetensors file that holds the tensor and its name there; None for other formats."""
         key, file = self._holder(tensor)
         return (file.safetensors, key) if file is not None and file.safetensors else None
+
+    def parts(self, tensor: TensorInfo) -> list[memoryview]:
+        """The whole storages of a tensor that is kept in parts (see `Packing`); none if they are not known.
+
+        Raises:
+            CheckpointError: the file does not hold them.
+        """
+        what = tensor.packing.what if tensor.packing else ""
+        number, key = 0, tensor.storage.key if tensor.storage else ""
+        if len(self._files) > 1:
+            number, key = int(key.partition("/")[0] or 0), key.partition("/")[2]
+        keys = [place.rpartition("@")[0] for place in key.removeprefix(f"{what}:").split("+")]
+        if not 0 < len(keys) < MAX_PLACES or "" in keys:
+            return []
+        file = self._files[number]
+        found = [part for key in keys if (part := file.bytes(key)) is not None]
+        if len(found) < len(keys):
+            raise self._lacks(tensor)
+        return found
+
+    def checksum(self, tensor: TensorInfo) -> int:
+        """The CRC-32 that the archive gives for the tensor's storage; 0 where it gives none."""
+        key, file = self._holder(tensor)
+        place = file.places.get(key) if file is not None else None
+        return place.crc if isinstance(place, Member) and place.method == STORED else 0
+
+    def _lacks(self, tensor: TensorInfo) -> CheckpointError:
+        return CheckpointError(
+            f"{printable(self._checkpoint.source)} lacks the data of {printable(tensor.name)}.",
+            "Fetch or save the file again.",
+        )
 
     def _holder(self, tensor: TensorInfo) -> tuple[str, Mapped | None]:
         """The key of a tensor's storage and the file that holds it."""
@@ -105,8 +134,8 @@ def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
 def _mapped(part: Part) -> Mapped:
     if is_url(part.source):
         raise CheckpointError(
-            f"{printable(part.source)} is not on this machine: for the sanity step all weights are needed.",
-            "Download it, and check the copy.",
+            f"{printable(part.source)} is not on this machine, and all of its weights are needed.",
+            "Download it, and take the copy.",
         )
     if part.source.endswith(".metadata"):
         raise CheckpointError(

@@ -6,14 +6,13 @@ import errno
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from freezetui import __version__
+from freezetui.cli.diff import diff
 from freezetui.cli.options import (
     InOrder,
     config_option,
@@ -22,6 +21,8 @@ from freezetui.cli.options import (
     model_options,
     paths_argument,
 )
+from freezetui.cli.progress import progress_line
+from freezetui.cli.values import stats, validate
 from freezetui.errors import FreezeTuiError, from_os_error
 
 if TYPE_CHECKING:
@@ -194,6 +195,10 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     sys.exit(report.exit_code)
 
 
+for _command in (diff, stats, validate):
+    main.add_command(_command)
+
+
 def _options(
     paths: tuple[str, ...],
     architecture: str = "",
@@ -211,7 +216,7 @@ def _options(
 def _session(options: Options) -> Session:
     from freezetui.session.session import Session
 
-    with _progress_line() as progress:
+    with progress_line() as progress:
         session = Session(options, progress)
     if session.saved.problem is not None:
         raise session.saved.problem
@@ -238,16 +243,6 @@ def _may_import(session: Session) -> bool:
         return False
     named = session.architecture.model.architecture
     return click.confirm(f"{session.config_path.name} asks to import and run {named}. Do it?", err=True)
-
-
-@contextmanager
-def _progress_line() -> Iterator[Callable[[str], None]]:
-    """Something that shows how far the reading is, on one line of the terminal, and takes it away again."""
-    if not sys.stderr.isatty():
-        yield lambda text: None
-        return
-    yield lambda text: click.echo(f"\r\x1b[K{text}", err=True, nl=False)
-    click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _progress(event: Progress) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from freezetui import numbers
-from freezetui.sanity.report import Finding, SanityReport
+from freezetui.sanity.report import Finding, SanityReport, Verdict
 from freezetui.text import printable
 
 _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
@@ -27,12 +27,22 @@ _REASONS = {
 def headline(report: SanityReport) -> str:
     """Return the verdict in a few words."""
     frozen = report.frozen
-    if report.verdict == "moved":
-        return f"✗ MOVED: {numbers.plural(len(frozen.moved), 'frozen tensor')} changed"
-    if report.verdict == "held":
-        return f"✓ HELD: {numbers.plural(frozen.tensors, 'frozen tensor')} unchanged, bit for bit"
     codes = {finding.code for finding in report.findings}
     reason = next((reason for code, reason in _REASONS.items() if code in codes), "")
+    return verdict_line(report.verdict, frozen.tensors, len(frozen.moved), reason)
+
+
+def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str) -> str:
+    """Return the verdict in a few words.
+
+    Args:
+        frozen: how many tensors are frozen; moved: how many of them changed.
+        reason: why it is inconclusive.
+    """
+    if verdict == "moved":
+        return f"✗ MOVED: {numbers.plural(moved, 'frozen tensor')} changed"
+    if verdict == "held":
+        return f"✓ HELD: {numbers.plural(frozen, 'frozen tensor')} unchanged, bit for bit"
     return f"? INCONCLUSIVE: {reason}" if reason else "? INCONCLUSIVE"
 
 

@@ -23,7 +23,10 @@ _MAX_DIRECTORY = 2**30
 
 
 class Member(NamedTuple):
-    """One file in the archive; sizes in bytes, `header` is where its local header lies."""
+    """One file in the archive; sizes in bytes, `header` is where its local header lies.
+
+    `crc` is the CRC-32 of its bytes; 0 where the writer left it out, as torch does when told to.
+    """
 
     name: str
     flags: int
@@ -31,6 +34,7 @@ class Member(NamedTuple):
     packed: int
     size: int
     header: int
+    crc: int = 0
 
 
 class ZipDirectory:
@@ -58,8 +62,8 @@ class ZipDirectory:
         for _ in range(self._count):
             if at + _ENTRY.size > len(entries):
                 raise self._broken()
-            sign, _, _, flags, method, _, _, _, packed, size, *lengths, _, _, _, header = _ENTRY.unpack_from(
-                entries, at
+            sign, _, _, flags, method, _, _, crc, packed, size, *lengths, _, _, _, header = (
+                _ENTRY.unpack_from(entries, at)
             )
             if sign != b"PK\1\2":
                 raise self._broken()
@@ -70,7 +74,7 @@ class ZipDirectory:
                 extra = entries[middle : middle + lengths[1]]
                 size, packed, header = _wide(extra, size, packed, header)
             yield Member(
-                entries[start:middle].decode("utf-8", "replace"), flags, method, packed, size, header
+                entries[start:middle].decode("utf-8", "replace"), flags, method, packed, size, header, crc
             )
 
     def mentions(self, text: bytes) -> int:

@@ -31,7 +31,8 @@ PARTS = frozenset(
 #: Tensors inside tensors inside tensors: bounds for files that were made to have no end.
 _MAX_DEPTH = 8
 _MAX_PARTS = 2_000_000
-_MAX_PLACES = 8
+#: Parts that a tensor's key names; where there are as many, there may be more.
+MAX_PLACES = 8
 _MAX_KEY = 200
 
 _Shape = tuple[int, ...]
@@ -160,7 +161,7 @@ class PartsReader:
 
 def _identity(packing: Packing, heads: list[Head]) -> StorageKey | None:
     """What two tensors share that are one: a key made of the places of their parts, which no storage has."""
-    storages = [head[2] for head in heads[:_MAX_PLACES] if head[2] is not None]
+    storages = [head[2] for head in heads[:MAX_PLACES] if head[2] is not None]
     places = [f"{place.key}@{place.offset}" for place in storages if len(place.key) <= _MAX_KEY]
     return StorageKey(f"{packing.what}:{'+'.join(places)}") if places else None
 

@@ -1,0 +1,148 @@
+"""`freezetui diff`: what a training run really changed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from freezetui.cli.options import config_option, json_option, key_option
+from freezetui.cli.progress import progress_line
+
+if TYPE_CHECKING:
+    from freezetui.checkpoint.types import Checkpoint
+
+
+@click.command(short_help="Show what a training run changed, bit for bit.")
+@click.argument(
+    "paths",
+    metavar="BEFORE AFTER [MORE...]",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=str, readable=False),
+)
+@key_option
+@click.option("--key-after", metavar="KEY", help="The same for AFTER; the same key by default.")
+@config_option
+@click.option("--stage", metavar="NAME", help="Which stage of the config; what all stages freeze by default.")
+@click.option("--stat", is_flag=True, help="One line for each module at the top.")
+@click.option(
+    "--sort",
+    type=click.Choice(("module", "change")),
+    default="module",
+    show_default=True,
+    help="In the order of the modules, or what changed most first.",
+)
+@json_option
+def diff(
+    paths: tuple[str, ...],
+    key: str | None,
+    key_after: str | None,
+    config: Path | None,
+    stage: str | None,
+    stat: bool,
+    sort: str,
+    as_json: bool,
+) -> None:
+    """Compare two checkpoints tensor by tensor, bit for bit; of more, each with the one before.
+
+    Exit codes: with --config 0 held, 1 moved, 3 inconclusive; without it 0 identical, 1 different.
+    """
+    if len(paths) < 2:
+        raise click.UsageError("Pass two checkpoints: BEFORE and AFTER.", click.get_current_context())
+    if stage is not None and config is None:
+        raise click.UsageError("--stage needs --config.", click.get_current_context())
+    _mention_config(paths[0], config)
+    if len(paths) > 2:
+        _series(_in_number_order(paths), key, key_after, config, stage, as_json)
+    from freezetui.diff.run import diff as compare
+
+    with progress_line() as progress:
+        before, after = _open(paths[0], key, progress), _open_after(paths[1], key, key_after, progress)
+        report = compare(before, after, config, stage, progress)
+    if as_json:
+        from freezetui.formatting.json import json_text
+
+        click.echo(json_text(report.document()))
+    else:
+        from freezetui.formatting.diff import diff_lines
+
+        click.echo("\n".join(diff_lines(report, sort, stat)))
+    unread = [tensor for tensor in report.tensors if tensor.status == "unread"]
+    if unread:
+        click.echo(_not_compared(len(unread), unread[0].reason), err=True)
+    sys.exit(report.exit_code)
+
+
+def _series(
+    paths: tuple[str, ...],
+    key: str | None,
+    key_after: str | None,
+    config: Path | None,
+    stage: str | None,
+    as_json: bool,
+) -> None:
+    from freezetui.diff.run import diff_series
+
+    with progress_line() as progress:
+        checkpoints = [_open(paths[0], key, progress)]
+        checkpoints += [_open_after(path, key, key_after, progress) for path in paths[1:]]
+        series = diff_series(checkpoints, config, stage, progress)
+    if as_json:
+        from freezetui.formatting.json import json_text
+
+        click.echo(json_text(series.document()))
+    else:
+        from freezetui.formatting.series import series_lines
+
+        click.echo("\n".join(series_lines(series)))
+    sys.exit(series.exit_code)
+
+
+def _open(path: str, key: str | None, progress: Callable[[str], None]) -> Checkpoint:
+    from freezetui.checkpoint.open import open_checkpoint
+
+    return open_checkpoint(path, key=key, progress=progress)
+
+
+def _open_after(
+    path: str, key: str | None, key_after: str | None, progress: Callable[[str], None]
+) -> Checkpoint:
+    """AFTER under its own key; under BEFORE's where its format has keys at all."""
+    from freezetui.errors import CheckpointError
+
+    if key_after is not None or key is None:
+        return _open(path, key_after, progress)
+    try:
+        return _open(path, key, progress)
+    except CheckpointError:
+        checkpoint = _open(path, None, progress)
+        if checkpoint.choices:
+            raise
+        return checkpoint
+
+
+def _in_number_order(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """`epoch_2` before `epoch_10`, where a shell has sorted them by their characters."""
+    from freezetui.checkpoint.state_dict.ordering import natural_order
+
+    return tuple(natural_order(paths)) if list(paths) == sorted(paths) else paths
+
+
+def _mention_config(before: str, config: Path | None) -> None:
+    from freezetui.config.paths import default_path
+    from freezetui.text import printable
+
+    found = default_path(before)
+    if config is None and found.is_file():
+        click.echo(printable(f"{found} is there: --config {found} says whether its freeze held."), err=True)
+
+
+def _not_compared(count: int, reason: str) -> str:
+    from freezetui.numbers import plural
+    from freezetui.text import printable
+
+    return printable(f"{plural(count, 'tensor')} could not be compared: {reason}")

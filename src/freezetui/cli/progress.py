@@ -1,0 +1,33 @@
+"""How far a command is, on one line of the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+import click
+
+#: Seconds between two lines.
+_PAUSE = 0.1
+
+
+@contextmanager
+def progress_line() -> Iterator[Callable[[str], None]]:
+    """Something that shows how far the work is, on one line of the terminal, and takes it away again."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    shown = 0.0
+
+    def show(text: str) -> None:
+        nonlocal shown
+        if monotonic() - shown > _PAUSE:
+            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+            shown = monotonic()
+
+    try:
+        yield show
+    finally:
+        click.echo("\r\x1b[K", err=True, nl=False)

@@ -1,0 +1,112 @@
+"""`freezetui stats` and `freezetui validate`: a look at the values, and whether they are all there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from freezetui.cli.options import json_option, key_option
+from freezetui.cli.progress import progress_line
+
+if TYPE_CHECKING:
+    from freezetui.checkpoint.types import Checkpoint, TensorInfo
+    from freezetui.diff.stats_report import TensorStats
+
+_path_argument = click.argument("path", metavar="PATH", type=click.Path(path_type=str, readable=False))
+_COLUMNS = ("name", "elements", "min", "max", "mean", "std", "zeros", "nan", "inf")
+
+
+@click.command(short_help="Show what the values of each tensor look like.")
+@_path_argument
+@click.argument("pattern", metavar="[PATTERN]", required=False)
+@key_option
+@click.option(
+    "--sort",
+    type=click.Choice(_COLUMNS),
+    default="name",
+    show_default=True,
+    help="By a column, the largest first; name is the order of the model.",
+)
+@json_option
+def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: bool) -> None:
+    """Print minimum, maximum, mean, standard deviation, zeros, NaN, Inf and a histogram of each tensor.
+
+    PATTERN is one as in a config; of a single tensor the norms of its rows and columns are printed as well.
+    """
+    from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.formatting.values import sorted_stats, stats_lines
+
+    with progress_line() as progress:
+        checkpoint = open_checkpoint(path, key=key, progress=progress)
+        found = sorted_stats(_stats(checkpoint, _chosen(checkpoint, pattern), progress), sort)
+    if as_json:
+        from freezetui.formatting.json import json_text
+
+        click.echo(json_text({"source": checkpoint.source, "format": checkpoint.format, "tensors": found}))
+    else:
+        click.echo("\n".join(stats_lines(found)))
+
+
+@click.command(short_help="Check that all data is there and whole, and every number finite.")
+@_path_argument
+@key_option
+@json_option
+def validate(path: str, key: str | None, as_json: bool) -> None:
+    """Read every tensor: its data is there and whole, checksums agree, and no number is NaN or infinite.
+
+    Exit codes: 0 fine, 1 something is missing, damaged or not finite, 2 not a checkpoint that can be read.
+    """
+    from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.diff.validate import validate as look
+
+    with progress_line() as progress:
+        report = look(open_checkpoint(path, key=key, progress=progress), progress)
+    if as_json:
+        from freezetui.formatting.json import json_text
+
+        click.echo(json_text(report))
+    else:
+        from freezetui.formatting.values import validation_lines
+
+        click.echo("\n".join(validation_lines(report)))
+    sys.exit(report.exit_code)
+
+
+def _chosen(checkpoint: Checkpoint, pattern: str | None) -> Sequence[TensorInfo]:
+    """The tensors that the pattern matches, in the order of the model."""
+    from freezetui.diff.plan import in_order
+    from freezetui.errors import PatternError
+    from freezetui.freeze.patterns import Pattern
+    from freezetui.freeze.rules import closest
+    from freezetui.freeze.tree import ParamTree
+    from freezetui.text import printable
+
+    tree = ParamTree(in_order(checkpoint).tensors)
+    if pattern is None:
+        return tree.tensors
+    spans = Pattern(pattern).spans(tree)
+    if not spans:
+        close = ", ".join(map(printable, closest(pattern, tree)))
+        raise PatternError(f"pattern {pattern!r} matches no tensor.", f"Closest: {close}." if close else "")
+    return [tensor for span in spans for tensor in tree.tensors[slice(*span)]]
+
+
+def _stats(
+    checkpoint: Checkpoint, tensors: Sequence[TensorInfo], progress: Callable[[str], None]
+) -> list[TensorStats]:
+    from freezetui.checkpoint.storage import open_weights
+    from freezetui.diff.stats import tensor_stats, unread_stats
+    from freezetui.errors import CheckpointError
+
+    found = []
+    with open_weights(checkpoint) as weights:
+        for number, info in enumerate(tensors, 1):
+            progress(f"reading tensor {number:,} of {len(tensors):,}")
+            try:
+                found.append(tensor_stats(weights, info))
+            except CheckpointError as error:
+                found.append(unread_stats(info, error.message))
+    return found

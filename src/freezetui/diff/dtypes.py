@@ -1,0 +1,190 @@
+"""Elements as numbers: torch's dtypes read and rounded by numpy, to the bit as torch does it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+#: An unsigned number of the same width as an element, by its bytes; numpy has none of 16.
+CARRIERS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
+
+#: Dtypes that numpy has too.
+_NATIVE: dict[str, Any] = {
+    **{f"float{bits}": f"f{bits // 8}" for bits in (32, 64)},
+    **{f"int{bits}": f"i{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"u{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"int{bits}": "i1" for bits in range(1, 8)},
+    **{f"uint{bits}": "u1" for bits in range(1, 8)},
+    "bool": "u1",
+    "complex64": "c8",
+    "complex128": "c16",
+}
+#: One byte each: bits of the exponent and of the mantissa, the exponent's bias, and how NaN is written.
+_FP8 = {
+    "float8_e4m3fn": (4, 3, 7, "all ones"),
+    "float8_e5m2": (5, 2, 15, "ieee"),
+    "float8_e4m3fnuz": (4, 3, 8, "minus zero"),
+    "float8_e5m2fnuz": (5, 2, 16, "minus zero"),
+}
+#: From here on a number is nearer to 480, which float8_e4m3fn has not, than to its largest.
+_MAX_E4M3FN = 464.0
+_E8M0 = "float8_e8m0fnu"
+_FP4 = "float4_e2m1fn_x2"
+_FP4_VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+_HALVES = {"complex32": "float16", "bcomplex32": "bfloat16"}
+#: The dtype of the two parts of a complex number.
+COMPONENTS = {"complex64": "float32", "complex128": "float64", **_HALVES}
+
+
+def is_numeric(dtype: str) -> bool:
+    """Whether elements of this dtype can be read as numbers."""
+    return (
+        dtype in _NATIVE or dtype in _FP8 or dtype in _HALVES or dtype in ("float16", "bfloat16", _E8M0, _FP4)
+    )
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether it is a real floating point dtype that others can be rounded to."""
+    return dtype.startswith(("float", "bfloat")) and is_numeric(dtype) and dtype != _FP4
+
+
+def numbers_of(bits: Array, dtype: str) -> Array:
+    """Elements as numbers: floats of 32 or 64 bits, complex ones, or integers.
+
+    Args:
+        bits: one dimension without gaps, of the carrier that is as wide as an element.
+
+    Returns:
+        As many numbers; twice as many for float4_e2m1fn_x2, the low half of each byte first.
+    """
+    if dtype in _NATIVE:
+        native: Array = bits.view(_NATIVE[dtype])
+        return native
+    if dtype == "float16":
+        return bits.view(np.float16).astype(np.float32)
+    if dtype == "bfloat16":
+        return np.asarray((bits.astype(np.uint32) << np.uint32(16)).view(np.float32))
+    if dtype in _HALVES:
+        return numbers_of(bits.view(np.uint16), _HALVES[dtype]).view(np.complex64)
+    if dtype == _FP4:
+        return np.take(fp4_table(), bits, axis=0).reshape(-1)
+    return np.take(fp8_table(dtype), bits)
+
+
+def codes_of(bits: Array, dtype: str) -> Array:
+    """One code for each number: the bits as they are, but for two numbers in a byte."""
+    return np.stack((bits & 15, bits >> 4), axis=1).reshape(-1) if dtype == _FP4 else bits
+
+
+def rounded_bits(numbers: Array, dtype: str) -> Array:
+    """What a cast to a real floating point dtype makes of numbers, as bits; ties go to even.
+
+    As in torch, everything narrower than float32 goes through float32. What is too large becomes infinite,
+    NaN in the `fnuz` dtypes, and the largest value of float8_e4m3fn. A NaN may have other bits than torch's.
+    """
+    if dtype == "float64":
+        return numbers.astype(np.float64).view(np.uint64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        single: Array = np.ascontiguousarray(numbers, np.float32)
+        if dtype == "float32":
+            return single.view(np.uint32)
+        if dtype == "float16":
+            return single.astype(np.float16).view(np.uint16)
+    if dtype == "bfloat16":
+        return _to_bfloat16(single)
+    return _to_e8m0(single) if dtype == _E8M0 else _to_fp8(single, dtype)
+
+
+def casts_to(numbers: Array, dtype: str, bits: Array) -> Array:
+    """Where a cast of numbers to a real floating point dtype gives these bits, any NaN for any other.
+
+    What is too large for float8_e4m3fn became NaN in older versions of torch: both count.
+    """
+    cast = rounded_bits(numbers, dtype)
+    same: Array = cast == bits
+    if not same.all():
+        is_nan = np.isnan(numbers_of(bits, dtype))
+        same |= is_nan & np.isnan(numbers_of(cast, dtype))
+        if dtype == "float8_e4m3fn":
+            same |= is_nan & (np.abs(numbers) >= _MAX_E4M3FN)
+    return same
+
+
+def _to_bfloat16(single: Array) -> Array:
+    bits = single.view(np.uint32)
+    half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    rounded: Array = ((bits + half) >> np.uint32(16)).astype(np.uint16)
+    rounded[np.isnan(single)] = 0x7FC0
+    return rounded
+
+
+@cache
+def fp8_table(dtype: str) -> Array:
+    """The float32 value of each of the 256 codes of a dtype of one byte."""
+    if dtype == _E8M0:
+        values = np.ldexp(1.0, np.arange(255) - 127).astype(np.float32)
+        return np.append(values, np.float32(np.nan))
+    kind = _FP8[dtype][3]
+    half = _magnitudes(dtype)[:128].astype(np.float32)
+    if kind == "all ones":
+        half[127] = np.nan
+    elif kind == "ieee":
+        half[124], half[125:] = np.inf, np.nan
+    values = np.concatenate((half, -half))
+    if kind == "minus zero":
+        values[128] = np.nan
+    return values
+
+
+@cache
+def fp4_table() -> Array:
+    """The two float32 values in each byte of float4_e2m1fn_x2."""
+    nibbles = np.array([*_FP4_VALUES, *(-value for value in _FP4_VALUES)], np.float32)
+    codes = np.arange(256)
+    return np.stack((nibbles[codes & 15], nibbles[codes >> 4]), axis=1)
+
+
+@cache
+def _magnitudes(dtype: str) -> Array:
+    """What the codes 0 to 128 would be worth without a code for infinity or NaN; float64."""
+    _, mantissa, bias, _ = _FP8[dtype]
+    codes = np.arange(129)
+    exponent, fraction = codes >> mantissa, codes & ((1 << mantissa) - 1)
+    is_normal = exponent > 0
+    significand = fraction / (1 << mantissa) + is_normal
+    return np.asarray(np.ldexp(significand, np.maximum(exponent, 1) - bias))
+
+
+@cache
+def _thresholds(dtype: str) -> Array:
+    """From which float32 on a magnitude rounds to the next code; a tie goes to the even one."""
+    values = _magnitudes(dtype)
+    last = {"all ones": 126, "ieee": 124, "minus zero": 128}[_FP8[dtype][3]]
+    middles = ((values[:-1] + values[1:]) / 2).astype(np.float32)[:last]
+    is_odd = (np.arange(1, last + 1) & 1).astype(bool)
+    return np.where(is_odd, np.nextafter(middles, np.float32(np.inf)), middles)
+
+
+def _to_fp8(single: Array, dtype: str) -> Array:
+    kind = _FP8[dtype][3]
+    codes = np.searchsorted(_thresholds(dtype), np.abs(single), side="right").astype(np.uint8)
+    signs = np.signbit(single)
+    if kind == "minus zero":
+        signs &= codes != 0
+    codes |= signs.astype(np.uint8) << np.uint8(7)
+    codes[np.isnan(single)] = 128 if kind == "minus zero" else 127
+    return codes
+
+
+def _to_e8m0(single: Array) -> Array:
+    """The exponent alone, one more from the middle on; the sign is lost, and 255 is NaN."""
+    bits = single.view(np.uint32) & np.uint32(0x7FFFFFFF)
+    exponent, fraction = bits >> np.uint32(23), bits & np.uint32(0x7FFFFF)
+    middle = np.uint32(0x400000)
+    up = np.where(exponent > 0, fraction >= middle, fraction > middle) & (exponent < 255)
+    return np.asarray((exponent + up).astype(np.uint8))

@@ -1,0 +1,111 @@
+"""From sums to what a person wants to know of a tensor: by how much it changed, and what that looks like."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.diff.matching import Pair
+from freezetui.diff.measure import MAX_ROUNDING, Sums, row_of
+from freezetui.diff.report import TensorDiff
+
+#: Of the change, the part that one factor must explain before it is called decay.
+_MIN_EXPLAINED = 0.99
+DECAY, ROUNDING, CAST_AND_BACK, SOME_ROWS, TIED = "decay", "rounding", "cast and back", "some rows", "tied"
+
+
+def unread(pair: Pair, reason: str) -> TensorDiff:
+    """A tensor that was not compared."""
+    return msgspec.structs.replace(_named(pair), status="unread", reason=reason)
+
+
+def tensor_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
+    """What is known of one tensor.
+
+    Args:
+        sums: None where it was not compared as numbers.
+        differs: whether any bit does; where dtypes differ, `sums` say it.
+    """
+    told = _named(pair)
+    before, after = pair.before, pair.after
+    if before is None or after is None:
+        return msgspec.structs.replace(told, status="added" if before is None else "removed")
+    if before.shape != after.shape:
+        return msgspec.structs.replace(told, status="reshaped")
+    if before.dtype != after.dtype:
+        assert sums is not None
+        missed = min(sums.forward, sums.back)
+        if not missed:
+            return msgspec.structs.replace(
+                told, status="cast", changed=0, reason=_direction(before, after, sums)
+            )
+        return msgspec.structs.replace(told, status="changed", changed=missed, **_amounts(sums))
+    if not differs:
+        return msgspec.structs.replace(told, changed=0)
+    if sums is None:
+        return msgspec.structs.replace(told, status="changed")
+    return msgspec.structs.replace(
+        told, status="changed", changed=sums.changed, **_amounts(sums), **_looks(before, sums)
+    )
+
+
+def _named(pair: Pair) -> TensorDiff:
+    info = pair.before or pair.after
+    assert info is not None
+    after = pair.after or info
+    return TensorDiff(
+        pair.name,
+        "identical",
+        info.kind,
+        info.shape,
+        info.dtype,
+        info.elements,
+        new_name=after.name if after.name != pair.name else "",
+        new_shape=after.shape if after.shape != info.shape else None,
+        new_dtype=after.dtype if after.dtype != info.dtype else "",
+    )
+
+
+def _direction(before: TensorInfo, after: TensorInfo, sums: Sums) -> str:
+    one, other = (before, after) if not sums.forward else (after, before)
+    return f"{one.dtype} cast to {other.dtype}"
+
+
+def _amounts(sums: Sums) -> dict[str, Any]:
+    delta, norm = math.sqrt(sums.squares), math.sqrt(sums.weight)
+    return {
+        "max_delta": _finite(sums.largest),
+        "delta_norm": _finite(delta),
+        "norm": _finite(norm),
+        "relative": _finite(delta / norm) if norm else None,
+        "nan": sums.nan,
+        "inf": sums.inf,
+    }
+
+
+def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
+    """What the change looks like, and the rows that it is in."""
+    told: dict[str, Any] = {}
+    if row_of(before):
+        told |= {"rows": before.shape[0], "rows_changed": sums.rows}
+    floating = before.dtype.startswith(("float", "bfloat"))
+    if sums.nan or sums.inf or not floating:
+        return told
+    factor = 1 + sums.along / sums.weight if sums.weight else 1.0
+    explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
+    if 0 < factor < 1 and explained >= _MIN_EXPLAINED and sums.changed > 1:
+        return {**told, "looks": DECAY, "factor": factor}
+    if sums.rounded:
+        return {**told, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}
+    if before.dtype in ("float32", "float64") and sums.units <= MAX_ROUNDING:
+        return {**told, "looks": ROUNDING, "reason": f"at most {sums.units} units in the last place"}
+    if told and 0 < sums.rows < before.shape[0]:
+        return {**told, "looks": SOME_ROWS}
+    return told
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

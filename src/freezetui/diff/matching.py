@@ -1,0 +1,150 @@
+"""Which tensor of one checkpoint is which of another: by name, or by name below a common path."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from freezetui.checkpoint.types import TensorInfo
+
+#: Names that are looked at to find a prefix; all are then tried with the few that turn up most.
+_MAX_SAMPLE, _MAX_TRIED = 200, 16
+#: A prefix must explain at least this share of the smaller side.
+_MIN_SHARE = 0.5
+
+
+class Pair(NamedTuple):
+    """A tensor before and after; one of them is None where the other side has it alone.
+
+    Attributes:
+        name: in BEFORE, or for one that was added the name that BEFORE would give it.
+    """
+
+    name: str
+    before: TensorInfo | None
+    after: TensorInfo | None
+
+
+class Matching(NamedTuple):
+    """The tensors of two checkpoints, matched.
+
+    Attributes:
+        pairs: in the order of BEFORE, what was added behind.
+        before_prefix, after_prefix: what only one side has in front of its names, e.g. "backbone.".
+        note: how they were matched, or why not, for people; "" where names simply agree.
+    """
+
+    pairs: tuple[Pair, ...]
+    before_prefix: str = ""
+    after_prefix: str = ""
+    note: str = ""
+
+
+def match(before: Sequence[TensorInfo], after: Sequence[TensorInfo]) -> Matching:
+    """Match by name; where that leaves most of the smaller side, below a path that exactly one side has.
+
+    What the reader takes off every name (`module.` and the like) is off already.
+    """
+    here = {tensor.name: tensor for tensor in before}
+    there = {tensor.name: tensor for tensor in after}
+    smaller = min(len(here), len(there))
+    agree = len(here.keys() & there.keys())
+    if not smaller or agree >= _MIN_SHARE * smaller:
+        return _paired(here, there, "", "", _left_over(here, there))
+    fits = {**_prefixes(here, there, agree, False), **_prefixes(there, here, agree, True)}
+    best = max(fits.values(), default=0)
+    found = [prefix for prefix, count in fits.items() if count == best]
+    if best < _MIN_SHARE * smaller:
+        return _paired(here, there, "", "", _left_over(here, there))
+    if len(found) > 1:
+        paths = ", ".join(sorted(prefix[0] or prefix[1] for prefix in found)[:4])
+        note = f"the names fit below several paths ({paths}), so none was chosen: matched by full name only"
+        return _paired(here, there, "", "", note)
+    return _paired(here, there, *found[0], "")
+
+
+def _prefixes(
+    small: Mapping[str, TensorInfo], large: Mapping[str, TensorInfo], agree: int, swapped: bool
+) -> dict[tuple[str, str], int]:
+    """How many tensors of `small` stand in `large` below each path, at the same shape.
+
+    The small side may have a path of its own in front of all its names, in the place of the other's.
+
+    Args:
+        swapped: `small` is AFTER; the keys are always (what is in front in BEFORE, in AFTER).
+    """
+    ends: dict[str, list[str]] = {}
+    for name in large:
+        ends.setdefault(name.rpartition(".")[2], []).append(name)
+    found: dict[tuple[str, str], int] = {}
+    own_paths = dict.fromkeys(("", _common_path(list(small))))
+    for own in own_paths:
+        shorts = {name[len(own) :]: tensor for name, tensor in small.items()}
+        step = max(1, len(shorts) // _MAX_SAMPLE)
+        tried: Counter[str] = Counter()
+        for short in list(shorts)[::step]:
+            for name in ends.get(short.rpartition(".")[2], ())[: 64 * _MAX_SAMPLE]:
+                if name.endswith(f".{short}") and large[name].shape == shorts[short].shape:
+                    tried[name[: len(name) - len(short)]] += 1
+        for path, _ in tried.most_common(_MAX_TRIED):
+            count = sum(
+                (other := large.get(path + short)) is not None and other.shape == tensor.shape
+                for short, tensor in shorts.items()
+            )
+            if count > agree:
+                found[(path, own) if swapped else (own, path)] = count
+    return found
+
+
+def _common_path(names: Sequence[str]) -> str:
+    """The modules that every name begins with, a dot at the end; "" for none."""
+    if len(names) < 2:
+        return ""
+    first, last = min(names), max(names)
+    same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
+    return first[: first.rfind(".", 0, same) + 1]
+
+
+def _paired(
+    here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo], own: str, path: str, note: str
+) -> Matching:
+    """The pairs where BEFORE has `own` and AFTER has `path` in front of what they share."""
+    left = dict(there)
+    pairs = []
+    for name, tensor in here.items():
+        other = left.pop(path + name[len(own) :], None) if name.startswith(own) else None
+        pairs.append(Pair(name, tensor, other))
+    for name, tensor in left.items():
+        short = own + name[len(path) :] if name.startswith(path) else name
+        # A name that BEFORE has already, for another tensor, stays as AFTER has it.
+        pairs.append(Pair(name if short in here else short, None, tensor))
+    if own or path:
+        parts = [
+            f"{side} has {prefix} in front" for side, prefix in (("BEFORE", own), ("AFTER", path)) if prefix
+        ]
+        note = f"matched below a path: {', '.join(parts)}"
+    return Matching(tuple(_unique(pairs)), own, path, note)
+
+
+def _unique(pairs: list[Pair]) -> list[Pair]:
+    """No two pairs of one name: the tree of modules has each once."""
+    taken: set[str] = set()
+    for index, pair in enumerate(pairs):
+        name = pair.name
+        while name in taken:
+            name += " (AFTER)"
+        taken.add(name)
+        pairs[index] = pair._replace(name=name)
+    return pairs
+
+
+def _left_over(here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo]) -> str:
+    """Says it where both sides have tensors that the other does not know."""
+    removed, added = len(here.keys() - there.keys()), len(there.keys() - here.keys())
+    if not removed or not added:
+        return ""
+    return (
+        f"{removed:,} names are in BEFORE only and {added:,} in AFTER only: "
+        "if those are the same weights under other names, they were not compared"
+    )

@@ -1,0 +1,182 @@
+"""By how much two runs of elements differ: sums that chunks add up to, in the width of a cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from freezetui.checkpoint.types import PACKED, TensorInfo
+from freezetui.diff.dtypes import COMPONENTS, Array, casts_to, codes_of, is_floating, numbers_of, rounded_bits
+
+#: Elements that are looked at at once: with their differences they fit the second cache.
+CHUNK = 1 << 16
+#: Sums of float32 are good between these; beyond them squares get lost, and doubles take over.
+_MIN_SQUARE, _MIN_DELTA, _MAX = 1e-20, 1e-10, 1e15
+#: A change of so few units in the last place is rounding.
+MAX_ROUNDING = 8
+#: What a copy may have been rounded to on its way.
+_ROUNDED = ("bfloat16", "float16")
+
+
+@dataclass
+class Sums:
+    """What the chunks of one tensor add up to.
+
+    Attributes:
+        changed: elements with other bits; after a change of dtype, with other values than a cast gives.
+        nan, inf: elements that became so.
+        largest: max |delta|; squares: of all deltas; weight: of all elements before; along: of each
+            element times its delta. Over the elements that are finite on both sides.
+        rows: rows with a change in them, where rows are counted.
+        units: the largest distance in units of the last place, as long as that is no more than rounding.
+        rounded: the dtypes to which a cast and back would be the whole change, so far.
+        forward, back: elements that a cast from before to after (from after to before) does not explain.
+    """
+
+    changed: int = 0
+    nan: int = 0
+    inf: int = 0
+    largest: float = 0.0
+    squares: float = 0.0
+    weight: float = 0.0
+    along: float = 0.0
+    rows: int = 0
+    units: int = 0
+    rounded: set[str] = field(default_factory=lambda: set(_ROUNDED))
+    forward: int = 0
+    back: int = 0
+
+    def add(self, other: Sums) -> None:
+        """Take another chunk's sums in."""
+        for name in ("changed", "nan", "inf", "squares", "weight", "along", "rows", "forward", "back"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.largest = max(self.largest, other.largest)
+        self.units = max(self.units, other.units)
+        self.rounded &= other.rounded
+
+
+def row_of(info: TensorInfo) -> int:
+    """Elements of a row (one index of the first dimension); 0 where rows are not counted."""
+    if len(info.shape) < 2 or info.shape[0] < 2 or info.dtype in PACKED:
+        return 0
+    row = prod(info.shape[1:])
+    return row if 0 < row <= CHUNK else 0
+
+
+def measure_bits(before: Array, after: Array, dtype: str, row: int, sums: Sums) -> None:
+    """Add a chunk of two tensors of one dtype, which can be read as numbers.
+
+    Args:
+        row: elements of a row; the chunk holds whole rows. 0 counts none.
+    """
+    different = _different(codes_of(before, dtype), codes_of(after, dtype))
+    changed = int(np.count_nonzero(different))
+    numbers, others = numbers_of(before, dtype), numbers_of(after, dtype)
+    if sums.rounded:
+        _measure_rounding(numbers, others, sums)
+    if not changed:
+        sums.weight += _square(numbers)
+        return
+    sums.changed += changed
+    if row:
+        rows = different.size // row
+        all_rows = changed == different.size
+        sums.rows += rows if all_rows else int(np.count_nonzero(different.reshape(rows, row).any(axis=1)))
+    if sums.units <= MAX_ROUNDING and dtype in ("float32", "float64"):
+        # Of different signs the distance is huge, which is as well.
+        sums.units = max(sums.units, int((np.maximum(before, after) - np.minimum(before, after)).max()))
+    _measure_deltas(numbers, others, sums)
+
+
+def measure_cast(before: Array, after: Array, dtypes: tuple[str, str], sums: Sums) -> None:
+    """Add a chunk of two tensors of different dtypes, both of which can be read as numbers."""
+    numbers, others = numbers_of(before, dtypes[0]), numbers_of(after, dtypes[1])
+    sums.forward += _not_cast(numbers, after, dtypes[1])
+    sums.back += _not_cast(others, before, dtypes[0])
+    _measure_doubles(numbers, others, sums)
+
+
+def _not_cast(numbers: Array, bits: Array, dtype: str) -> int:
+    """How many of these a cast to `dtype` does not turn into these bits."""
+    kind = numbers.dtype.kind
+    if dtype in COMPONENTS:
+        parts = bits.view(f"u{bits.itemsize // 2}")
+        pairs = (numbers if kind == "c" else numbers.astype(np.complex128)).view(numbers.real.dtype)
+        return int(np.count_nonzero(~casts_to(pairs, COMPONENTS[dtype], parts)))
+    if kind == "c" or (kind == "f" and not is_floating(dtype)):
+        return bits.size
+    if is_floating(dtype):
+        return int(np.count_nonzero(~casts_to(numbers, dtype, bits)))
+    return int(np.count_nonzero(numbers != numbers_of(bits, dtype)))
+
+
+def _different(before: Array, after: Array) -> Array:
+    if before.itemsize == 16:
+        halves = before.view(np.uint64) != after.view(np.uint64)
+        return np.asarray(halves.reshape(-1, 2).any(axis=1))
+    return np.asarray(before != after)
+
+
+def _measure_rounding(before: Array, after: Array, sums: Sums) -> None:
+    """Whether a cast and back may be all that happened; a chunk that says no settles it."""
+    for dtype in tuple(sums.rounded):
+        if before.dtype.kind != "f" or not np.array_equal(
+            numbers_of(rounded_bits(before, dtype), dtype).astype(after.dtype), after
+        ):
+            sums.rounded.discard(dtype)
+
+
+def _measure_deltas(before: Array, after: Array, sums: Sums) -> None:
+    """The deltas of two chunks; float32 as it is where that is exact enough."""
+    if before.dtype == np.float32:
+        with np.errstate(all="ignore"):
+            delta = after - before
+            largest = max(float(delta.max()), -float(delta.min()))
+            weight = _dot(before, before)
+        if _MIN_DELTA < largest < _MAX and _MIN_SQUARE < weight < _MAX:
+            sums.largest = max(sums.largest, largest)
+            sums.weight += weight
+            sums.squares += _dot(delta, delta)
+            sums.along += _dot(before, delta)
+            return
+    _measure_doubles(before, after, sums)
+
+
+def _measure_doubles(before: Array, after: Array, sums: Sums) -> None:
+    """The deltas of any two chunks, in doubles, without what is not finite."""
+    one, other = _doubles(before), _doubles(after)
+    finite = np.isfinite(one) & np.isfinite(other)
+    if not finite.all():
+        sums.nan += int(np.count_nonzero(np.isnan(other) & ~np.isnan(one)))
+        sums.inf += int(np.count_nonzero(np.isinf(other) & ~np.isinf(one)))
+        one, other = one[finite], other[finite]
+    if one.size:
+        with np.errstate(over="ignore", invalid="ignore"):
+            delta = other - one
+            sums.largest = max(sums.largest, float(np.abs(delta).max()))
+            sums.weight += _dot(one, one)
+            sums.squares += _dot(delta, delta)
+            sums.along += _dot(one, delta)
+
+
+def _square(numbers: Array) -> float:
+    """The sum of squares of what is finite."""
+    if numbers.dtype == np.float32:
+        with np.errstate(all="ignore"):
+            total = _dot(numbers, numbers)
+        if _MIN_SQUARE < total < _MAX:
+            return total
+    doubles = _doubles(numbers)
+    doubles = doubles[np.isfinite(doubles)]
+    return _dot(doubles, doubles)
+
+
+def _doubles(numbers: Array) -> Array:
+    return numbers.astype(np.complex128 if numbers.dtype.kind == "c" else np.float64)
+
+
+def _dot(one: Array, other: Array) -> float:
+    """Of complex numbers as of twice as many real ones. Not by BLAS, whose threads get in the way of ours."""
+    return float(np.einsum("i,i->", one.view(one.real.dtype), other.view(other.real.dtype)))

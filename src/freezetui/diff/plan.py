@@ -1,0 +1,75 @@
+"""What a config freezes in the checkpoint that training began with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from freezetui.checkpoint.types import Checkpoint
+from freezetui.config.codec import read_config
+from freezetui.config.schema import ConfigData
+from freezetui.config.sync import plan_from_config
+from freezetui.errors import ConfigError
+from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
+from freezetui.freeze.tree import ParamTree
+from freezetui.recognition.catalog import in_module_order, recognize
+
+
+class Plan(NamedTuple):
+    """Which tensors a config freezes.
+
+    Attributes:
+        frozen: by name, whether it is frozen; None for what cannot train.
+        keeps_statistics: whether frozen norms are kept in eval, so that their statistics hold as well.
+    """
+
+    config: str
+    stage: str
+    frozen: dict[str, bool | None]
+    keeps_statistics: bool
+
+
+def in_order(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with its tensors as a known model registers them, buffers told from parameters."""
+    tensors = in_module_order(checkpoint, recognize(checkpoint.tensors))
+    return msgspec.structs.replace(checkpoint, tensors=tensors)
+
+
+def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:
+    """What the config at `path` freezes in `before`.
+
+    Args:
+        stage: of its schedule. None asks for what all stages leave frozen.
+
+    Raises:
+        ConfigError: the config cannot be read, does not fit the checkpoint, or has no such stage.
+    """
+    config = read_config(path)
+    tree = ParamTree(before.tensors)
+    match = plan_from_config(config, tree)
+    if match.differences:
+        raise ConfigError(
+            f"{path} does not fit {before.source}: {'; '.join(match.differences[:3])}.",
+            "Pass the config that the training began with, and the checkpoint it was made for first.",
+        )
+    stages: list[str | None] = [stage] if stage is not None else [each.name for each in config.stages]
+    masks = [_mask(config, name, tree) for name in stages or [None]]
+    trains = bytes(map(max, zip(*masks, strict=True)))
+    states = FreezePlan(tree, trains).states
+    frozen = {
+        tensor.name: None if state == UNTRAINABLE else state == FROZEN
+        for tensor, state in zip(tree.tensors, states, strict=True)
+    }
+    return Plan(str(path), stage or "", frozen, config.norm_statistics == "freeze")
+
+
+def _mask(config: ConfigData, stage: str | None, tree: ParamTree) -> bytes:
+    """Per tensor, 1 where it trains in a stage; with None, under the config's own rules."""
+    rules = config.rules_for(stage)
+    whole = msgspec.structs.replace(config, rules=rules, expect=None, stages=())
+    match = plan_from_config(whole, tree)
+    if not match.complete:
+        raise ConfigError(f"stage {stage}: {'; '.join(match.differences[:3])}.", "Correct the stage's rules.")
+    return match.mask

@@ -1,0 +1,229 @@
+"""DiffReport: what changed between two checkpoints. Knows no numpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from freezetui.checkpoint.types import Kind
+from freezetui.sanity.report import EXIT_CODES, BufferPart, Finding, Verdict
+
+Status = Literal["identical", "cast", "changed", "reshaped", "added", "removed", "unread"]
+STATUSES: tuple[Status, ...] = ("identical", "cast", "changed", "reshaped", "added", "removed", "unread")
+
+_TROUBLE = 2
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One of the two checkpoints; `unwrapped` says what was taken off its names."""
+
+    source: str
+    format: str
+    unwrapped: str
+
+
+class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
+    """One tensor, before and after.
+
+    Attributes:
+        name: in BEFORE; see `matching.Pair`.
+        status: "identical" bit for bit; "cast": of another dtype, and equal after the cast; "changed";
+            "reshaped"; "added", "removed": on one side only; "unread": not compared, for a `reason`.
+        shape, dtype, elements: before; of an added one after.
+        new_name, new_shape, new_dtype: after, where they are others; "" and None where they are not.
+        frozen: whether the config freezes it; None without a config, and for what cannot train.
+        changed: elements that differ; None where they were not counted, such as packed bytes.
+        max_delta: max |delta|; delta_norm, norm: L2 norms of the change and of the weight before; relative:
+            their ratio. Over the elements that are finite on both sides; None where that is no number.
+        nan, inf: elements that became NaN or infinite.
+        rows, rows_changed: of a tensor of several dimensions, how many there are and how many differ.
+        looks: what the change looks like: "decay", "rounding", "cast and back", "some rows", "tied" or "".
+        factor: of decay, the one that all elements were multiplied by.
+        reason: why it is "unread", or a few more words on `looks`.
+    """
+
+    name: str
+    status: Status
+    kind: Kind
+    shape: tuple[int, ...]
+    dtype: str
+    elements: int
+    new_name: str = ""
+    new_shape: tuple[int, ...] | None = None
+    new_dtype: str = ""
+    frozen: bool | None = None
+    changed: int | None = None
+    max_delta: float | None = None
+    relative: float | None = None
+    delta_norm: float | None = None
+    norm: float | None = None
+    nan: int = 0
+    inf: int = 0
+    rows: int | None = None
+    rows_changed: int | None = None
+    looks: str = ""
+    factor: float | None = None
+    reason: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is a difference that is known."""
+        return self.status not in ("identical", "unread")
+
+
+class FrozenDiff(msgspec.Struct, frozen=True):
+    """The parameters that the config freezes.
+
+    Attributes:
+        held: how many are the same bit for bit.
+        moved: names of those that changed; unsure: of those of which that is not known.
+    """
+
+    tensors: int
+    held: int
+    moved: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+
+
+class TrainableDiff(msgspec.Struct, frozen=True):
+    """The parameters that the config trains: how many, how many changed, which did not."""
+
+    tensors: int
+    moved: int
+    still: tuple[str, ...] = ()
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What a config says of a diff.
+
+    Attributes:
+        config, stage: which was asked; `stage` is "" for the rules that all stages share.
+        verdict: in the words of `freezetui check`; reason: why it is inconclusive, "" otherwise.
+        buffers: those under modules whose parameters are all frozen.
+    """
+
+    config: str
+    stage: str
+    verdict: Verdict
+    reason: str
+    frozen: FrozenDiff
+    trainable: TrainableDiff
+    buffers: BufferPart
+    findings: tuple[Finding, ...] = ()
+
+
+class DiffReport(msgspec.Struct, frozen=True):
+    """The whole outcome; `diff --json` prints it as `document` makes it.
+
+    Attributes:
+        matching: how names were matched; "" where they simply agree.
+        tensors: in the order of BEFORE, what was added behind.
+        judged: None without a config.
+    """
+
+    before: Side
+    after: Side
+    matching: str
+    tensors: tuple[TensorDiff, ...]
+    judged: Judged | None = None
+
+    @property
+    def identical(self) -> bool:
+        """Whether every tensor is there on both sides, and the same bit for bit."""
+        return all(tensor.status == "identical" for tensor in self.tensors)
+
+    @property
+    def exit_code(self) -> int:
+        """With a config 0 held, 1 moved, 3 inconclusive; else 0 identical, 1 different, 2 not compared."""
+        if self.judged is not None:
+            return EXIT_CODES[self.judged.verdict]
+        if any(tensor.differs for tensor in self.tensors):
+            return 1
+        return 0 if self.identical else _TROUBLE
+
+    def document(self) -> dict[str, object]:
+        """What `--json` prints."""
+        judged = self.judged
+        return {
+            "before": self.before,
+            "after": self.after,
+            "matching": self.matching,
+            "identical": self.identical,
+            "verdict": judged.verdict if judged else None,
+            "reason": judged.reason if judged else "",
+            "config": judged.config if judged else None,
+            "stage": judged.stage if judged else "",
+            "totals": {
+                "parameters": _counts(t for t in self.tensors if t.kind != "buffer"),
+                "buffers": _counts(t for t in self.tensors if t.kind == "buffer"),
+            },
+            "frozen": judged.frozen if judged else None,
+            "trainable": judged.trainable if judged else None,
+            "buffers": judged.buffers if judged else None,
+            "findings": judged.findings if judged else (),
+            "tensors": self.tensors,
+        }
+
+
+class Series(msgspec.Struct, frozen=True):
+    """What changed from each of several checkpoints to the next."""
+
+    steps: tuple[DiffReport, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """As of a `DiffReport`: the worst of all steps."""
+        codes = {step.exit_code for step in self.steps}
+        return next((code for code in (1, _TROUBLE, EXIT_CODES["inconclusive"]) if code in codes), 0)
+
+    def document(self) -> dict[str, object]:
+        """What `--json` prints: the checkpoints, and for each tensor its change in every step.
+
+        `started` is the first step in which the tensor changed, from 1 on; None where it never did.
+        """
+        rows: dict[str, list[TensorDiff | None]] = {}
+        for number, step in enumerate(self.steps):
+            for tensor in step.tensors:
+                rows.setdefault(tensor.name, [None] * len(self.steps))[number] = tensor
+        return {
+            "checkpoints": [self.steps[0].before, *(step.after for step in self.steps)],
+            "identical": all(step.identical for step in self.steps),
+            "verdicts": [step.judged.verdict for step in self.steps if step.judged],
+            "tensors": [
+                {
+                    "name": name,
+                    "started": next((i for i, t in enumerate(row, 1) if t is not None and t.differs), None),
+                    "status": [t.status if t is not None else None for t in row],
+                    "relative": [t.relative if t is not None else None for t in row],
+                }
+                for name, row in rows.items()
+            ],
+        }
+
+
+def _counts(tensors: Iterable[TensorDiff]) -> dict[str, int]:
+    counts = dict.fromkeys(("tensors", *STATUSES), 0)
+    for tensor in tensors:
+        counts["tensors"] += 1
+        counts[tensor.status] += 1
+    return counts
+
+
+def relative_change(tensors: Iterable[TensorDiff]) -> float:
+    """|delta| / |weight| of several tensors together, over those that changed; 0 where none did.
+
+    Infinite where the weight was 0, NaN where the change has no size.
+    """
+    delta = norm = 0.0
+    unknown = False
+    for tensor in tensors:
+        if tensor.delta_norm is not None and tensor.norm is not None:
+            delta, norm = delta + tensor.delta_norm**2, norm + tensor.norm**2
+        elif tensor.differs:
+            unknown = True
+    if delta:
+        return math.sqrt(delta / norm) if norm else math.inf
+    return math.nan if unknown else 0.0

@@ -1,0 +1,81 @@
+"""The diff of two checkpoints from their headers to the verdict, and of a series of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from freezetui.checkpoint.types import Checkpoint
+from freezetui.diff.compare import compare
+from freezetui.diff.plan import in_order, read_plan
+from freezetui.diff.report import DiffReport, Series, Side
+from freezetui.diff.threads import Progress
+from freezetui.diff.verdict import judge
+
+
+def diff(
+    before: Checkpoint,
+    after: Checkpoint,
+    config: Path | None = None,
+    stage: str | None = None,
+    progress: Progress = lambda text: None,
+) -> DiffReport:
+    """What changed from one checkpoint to the other.
+
+    Args:
+        config: what was frozen, for a verdict; `stage` of its schedule, None for what all stages freeze.
+
+    Raises:
+        CheckpointError: the bytes of one cannot be reached.
+        ConfigError: the config cannot be read, or does not fit `before`.
+    """
+    before = in_order(before)
+    plan = read_plan(config, stage, before) if config is not None else None
+    matching, tensors = compare(before, after, progress)
+    judged = None
+    if plan is not None:
+        tensors, judged = judge(plan, after, matching, tensors)
+    return DiffReport(_side(before), _side(after), matching.note, tensors, judged)
+
+
+def diff_series(
+    checkpoints: Sequence[Checkpoint],
+    config: Path | None = None,
+    stage: str | None = None,
+    progress: Progress = lambda text: None,
+) -> Series:
+    """What changed from each checkpoint to the next.
+
+    Raises:
+        CheckpointError, ConfigError: as `diff`.
+    """
+    first = in_order(checkpoints[0])
+    steps = []
+    plan = read_plan(config, stage, first) if config is not None else None
+    previous = first
+    for number, checkpoint in enumerate(checkpoints[1:], 1):
+        matching, tensors = compare(previous, checkpoint, _numbered(progress, number, len(checkpoints) - 1))
+        judged = None
+        if plan is not None:
+            tensors, judged = judge(plan, checkpoint, matching, tensors)
+        steps.append(DiffReport(_side(previous), _side(checkpoint), matching.note, tensors, judged))
+        # In the order and under the kinds of the first, which the config was read onto.
+        kinds = {tensor.name: tensor.kind for tensor in previous.tensors}
+        previous = msgspec.structs.replace(
+            checkpoint,
+            tensors=tuple(
+                msgspec.structs.replace(tensor, kind=kinds.get(tensor.name, tensor.kind))
+                for tensor in checkpoint.tensors
+            ),
+        )
+    return Series(tuple(steps))
+
+
+def _numbered(progress: Progress, number: int, count: int) -> Progress:
+    return lambda text: progress(f"{text}, {number} of {count}")
+
+
+def _side(checkpoint: Checkpoint) -> Side:
+    return Side(checkpoint.source, checkpoint.format, checkpoint.unwrapped)

@@ -1,0 +1,225 @@
+"""What the values of a tensor look like: extremes, moments, NaN, a histogram, norms of rows and columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from threading import Lock
+
+import numpy as np
+
+from freezetui.checkpoint.storage import Weights
+from freezetui.checkpoint.types import PACKED, TensorInfo
+from freezetui.diff.dtypes import Array, numbers_of
+from freezetui.diff.measure import CHUNK
+from freezetui.diff.moments import Moments, moments_of
+from freezetui.diff.stats_report import BINS, Norms, TensorStats
+from freezetui.diff.threads import Job, Progress, run_jobs, spans
+from freezetui.diff.values import TensorValues, values_of
+from freezetui.errors import CheckpointError
+
+_JOB = 1 << 22
+#: Of longer rows, and of more rows, no norms are kept.
+_MAX_ROW, _MAX_ROWS = 1 << 19, 1 << 21
+#: Sums of squares of float32 are good between these.
+_MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
+
+#: Looks at a chunk of numbers, which begins at an element, and adds to moments.
+_Look = Callable[[Array, int, Moments], None]
+
+
+def tensor_stats(weights: Weights, info: TensorInfo, progress: Progress = lambda text: None) -> TensorStats:
+    """The statistics of one tensor.
+
+    Two passes over the bytes where they lie, in a few threads; nothing is copied but a few chunks.
+
+    Raises:
+        CheckpointError: the file does not hold the tensor, or it cannot be read as numbers.
+    """
+    values = values_of(weights, info)
+    if not values.is_numeric:
+        what = info.packing.what if info.packing else info.dtype
+        raise CheckpointError(f"{what} cannot be read as numbers.")
+    work = _Work(values, info)
+    work.run(work.measure, progress)
+    work.edges = _edges(work.moments)
+    if len(work.edges):
+        work.run(work.count, progress)
+    return work.told()
+
+
+def unread_stats(info: TensorInfo, reason: str) -> TensorStats:
+    """A tensor without statistics."""
+    return TensorStats(info.name, info.kind, info.shape, info.dtype, info.elements, reason=reason)
+
+
+@dataclass
+class _Work:
+    """The passes over one tensor, and what they add up to.
+
+    Attributes:
+        edges: of the histogram's parts, without the outer ones; below: how many values lie below each.
+        rows, columns: sums of squares.
+    """
+
+    values: TensorValues
+    info: TensorInfo
+    moments: Moments = field(default_factory=Moments)
+    edges: Array = field(default_factory=lambda: np.empty(0))
+    below: Array = field(default_factory=lambda: np.zeros(BINS - 1, np.int64))
+    row: int = 0
+    rows: Array | None = None
+    columns: Array | None = None
+    lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        shape = self.info.shape
+        if len(shape) < 2 or not self.values.elements or self.info.dtype in PACKED:
+            return
+        row = self.values.elements // shape[0]
+        if row <= _MAX_ROW and shape[0] <= _MAX_ROWS:
+            self.row, self.rows = row, np.zeros(shape[0])
+            self.columns = np.zeros(row) if len(shape) == 2 else None
+
+    def run(self, look: _Look, progress: Progress) -> None:
+        """Show every chunk to `look`."""
+        values, row = self.values, self.row or 1
+        itemsize = max(1, values.nbytes // max(1, values.elements))
+        step = max(1, _JOB // itemsize // row) * row
+        jobs = (
+            Job(self._job(look, start, stop), (stop - start) * itemsize)
+            for start, stop in spans(values.elements, step)
+        )
+        run_jobs(jobs, values.nbytes, "reading values", progress)
+
+    def _job(self, look: _Look, start: int, stop: int) -> Callable[[], None]:
+        step = max(1, CHUNK // (self.row or 1)) * (self.row or 1)
+
+        def work() -> None:
+            own = Moments()
+            for low, high in spans(stop - start, step):
+                numbers = numbers_of(self.values.chunk(start + low, start + high), self.info.dtype)
+                look(_real(numbers), start + low, own)
+            with self.lock:
+                self.moments.add(own)
+
+        return work
+
+    def measure(self, numbers: Array, start: int, own: Moments) -> None:
+        """Add a chunk's moments, and the squares of its rows and columns."""
+        own.add(moments_of(numbers, start * PACKED.get(self.info.dtype, 1)))
+        if self.rows is None:
+            return
+        matrix = numbers.reshape(-1, self.row)
+        first = start // self.row
+        self.rows[first : first + len(matrix)] = _squares(matrix, axis=1)
+        if self.columns is not None:
+            columns = _squares(matrix, axis=0)
+            with self.lock:
+                self.columns += columns
+
+    def count(self, numbers: Array, start: int, own: Moments) -> None:
+        """Add how many of a chunk lie below each edge; NaN lies below none."""
+        below = [int(np.count_nonzero(numbers < edge)) for edge in self.edges.astype(_edge_type(numbers))]
+        with self.lock:
+            self.below += below
+
+    def told(self) -> TensorStats:
+        """The statistics."""
+        found, info = self.moments, self.info
+        many = found.count > 1
+        return TensorStats(
+            info.name,
+            info.kind,
+            info.shape,
+            info.dtype,
+            info.elements,
+            min=_finite(found.low),
+            max=_finite(found.high),
+            mean=_finite(found.mean) if found.count else None,
+            std=_finite(math.sqrt(found.squares / (found.count - 1))) if many else None,
+            zeros=found.zeros,
+            nan=found.nan,
+            inf=found.inf,
+            first_nan=_index(found.first_nan, info),
+            first_inf=_index(found.first_inf, info),
+            histogram=self._histogram(),
+            rows=_norms(self.rows),
+            columns=_norms(self.columns),
+        )
+
+    def _histogram(self) -> tuple[int, ...]:
+        if not len(self.edges):
+            return ()
+        # What is below all finite numbers is below every edge.
+        below = [0, *(int(count) - self.moments.minus_inf for count in self.below), self.moments.count]
+        return tuple(high - low for low, high in pairwise(below))
+
+
+def _edges(moments: Moments) -> Array:
+    """Where the inner parts of the histogram begin; none where all values are equal."""
+    if not moments.low < moments.high:
+        return np.empty(0)
+    # Halved, since the range of doubles can be more than a double holds.
+    half = (moments.high / 2 - moments.low / 2) / BINS
+    return np.array([moments.low + 2 * half * number for number in range(1, BINS)])
+
+
+def _real(numbers: Array) -> Array:
+    """Complex numbers as their absolute values, which float32 may not hold."""
+    return np.abs(numbers.astype(np.complex128)) if numbers.dtype.kind == "c" else numbers
+
+
+def _squares(matrix: Array, axis: int) -> Array:
+    """The sums of squares along an axis; in doubles where those of float32 are too small or too large."""
+    along = "ij,ij->i" if axis else "ij,ij->j"
+    with np.errstate(all="ignore"):
+        if matrix.dtype != np.float32:
+            matrix = matrix.astype(np.float64)
+            exact: Array = np.einsum(along, matrix, matrix)
+            return exact
+        sums: Array = np.einsum(along, matrix, matrix).astype(np.float64)
+        bad = ~((sums > _MIN_SQUARE) & (sums < _MAX_SQUARE))
+        if bad.any():
+            doubles = (matrix[bad] if axis else matrix[:, bad]).astype(np.float64)
+            sums[bad] = np.einsum(along, doubles, doubles)
+    return sums
+
+
+def _edge_type(numbers: Array) -> np.dtype[np.generic]:
+    """Edges of the numbers' own width are compared fastest; integers are compared with doubles."""
+    return numbers.dtype if numbers.dtype.kind == "f" else np.dtype(np.float64)
+
+
+def _norms(squares: Array | None) -> Norms | None:
+    if squares is None or not squares.size:
+        return None
+    norms = np.sqrt(squares)
+    finite = np.where(np.isnan(norms), math.inf, norms)
+    least, most = int(finite.argmin()), int(finite.argmax())
+    return Norms(
+        _finite(float(finite[least])),
+        _finite(float(np.median(finite))),
+        _finite(float(finite[most])),
+        least,
+        most,
+    )
+
+
+def _index(flat: int | None, info: TensorInfo) -> tuple[int, ...]:
+    """The place of an element in its tensor; of two in a byte, counted through."""
+    if flat is None:
+        return ()
+    if info.dtype in PACKED:
+        return (flat,)
+    found = []
+    for size in reversed(info.shape):
+        flat, place = divmod(flat, size)
+        found.append(place)
+    return tuple(reversed(found))
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

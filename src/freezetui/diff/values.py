@@ -1,0 +1,115 @@
+"""The elements of a tensor where they lie: read-only views of a checkpoint's mapped bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from freezetui.checkpoint.storage import Weights
+from freezetui.checkpoint.types import ITEMSIZE, ROW_PACKED, StorageKey, TensorInfo
+from freezetui.diff.dtypes import CARRIERS, Array, is_numeric
+from freezetui.errors import CheckpointError
+from freezetui.text import printable
+
+#: Tensors whose data is not in the file in a form that is read here.
+_NOWHERE = frozenset(("meta", "array", "uninitialized", "unknown"))
+
+
+class UnreadableError(CheckpointError):
+    """A tensor that is kept in a way that is not read here; its data may well be whole."""
+
+
+class TensorValues:
+    """The elements of one tensor, in the order of its dimensions.
+
+    Args:
+        parts: the elements as `CARRIERS`, with the tensor's own strides; or plain bytes, perhaps in several
+            places.
+        is_numeric: whether `dtypes.numbers_of` can read them.
+
+    Attributes:
+        elements: how many there are, as carriers.
+        nbytes: of the elements.
+    """
+
+    __slots__ = ("_parts", "elements", "is_numeric", "nbytes")
+
+    def __init__(self, parts: Sequence[Array], is_numeric: bool) -> None:
+        self._parts = [part.reshape(-1) if part.flags.c_contiguous else part for part in parts]
+        self.elements, self.nbytes = sum(p.size for p in parts), sum(p.nbytes for p in parts)
+        self.is_numeric = is_numeric
+
+    def chunk(self, start: int, stop: int) -> Array:
+        """The elements `start .. stop - 1`, flat; a copy only where they have strides."""
+        if len(self._parts) == 1:
+            return _piece(self._parts[0], start, stop)
+        pieces = []
+        for part in self._parts:
+            pieces.append(_piece(part, max(start, 0), max(stop, 0)))
+            start, stop = start - part.size, stop - part.size
+        return np.concatenate(pieces)
+
+
+def _piece(part: Array, start: int, stop: int) -> Array:
+    return part[start:stop] if part.ndim == 1 and part.flags.c_contiguous else part.flat[start:stop]
+
+
+def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
+    """The elements of a tensor.
+
+    Of a tensor that is not one block of known elements they are its bytes: of a quantized one the packed
+    rows, of a sparse one the storages of its parts.
+
+    Raises:
+        CheckpointError: the file does not hold them all.
+        UnreadableError: they are kept in a way that is not read here.
+    """
+    if info.packing is not None:
+        parts = _packed(weights, info, info.packing.what, info.packing.bytes)
+        return TensorValues([np.frombuffer(part, np.uint8) for part in parts if len(part)], False)
+    if info.dtype not in ITEMSIZE:
+        raise UnreadableError(f"{printable(info.dtype)} is not a dtype that is known here.")
+    carrier = np.dtype(CARRIERS[ITEMSIZE[info.dtype]])
+    raw = weights.storage(info)
+    flat = np.frombuffer(raw, carrier, len(raw) // carrier.itemsize) if len(raw) else np.empty(0, carrier)
+    flat.flags.writeable = False
+    storage = info.storage or StorageKey(info.name)
+    view = _strided(flat[storage.offset :], info.shape, storage.stride)
+    if view is None:
+        raise CheckpointError(
+            f"{printable(info.name)} reaches beyond its {flat.size:,} stored elements.",
+            "The file is damaged; download it again.",
+        )
+    return TensorValues([view], is_numeric(info.dtype))
+
+
+def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int] | None) -> Array | None:
+    """A storage's elements with a tensor's shape; None where it reaches beyond them."""
+    elements = prod(shape)
+    if stride is None or elements == 0:
+        return flat[:elements] if elements <= flat.size else None
+    reach = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    if reach >= flat.size:
+        return None
+    try:
+        return as_strided(flat, shape, [step * flat.itemsize for step in stride], writeable=False)
+    except ValueError:  # more elements, of stride 0, or more dimensions than numpy counts
+        return None
+
+
+def _packed(weights: Weights, info: TensorInfo, what: str, nbytes: int) -> list[memoryview]:
+    """The bytes of a tensor that is not one block of known elements."""
+    if what in _NOWHERE:
+        raise UnreadableError(f"a tensor of the kind {what} has no data that is read here.")
+    if info.storage is None or info.dtype in ROW_PACKED:
+        raw = weights.storage(info)
+        if len(raw) < nbytes or (info.storage is not None and info.storage.offset):
+            raise CheckpointError(f"{printable(info.name)} is not whole.", "Download or save the file again.")
+        return [raw[:nbytes]]
+    found = [weights.storage(info)] if what == "subclass" else weights.parts(info)
+    if not found:
+        raise UnreadableError(f"a tensor of the kind {what} has parts that are not known here.")
+    return found

@@ -1,0 +1,113 @@
+"""`freezetui stats` and `freezetui validate`: values as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from freezetui import numbers
+from freezetui.diff.stats_report import Norms, TensorStats
+from freezetui.diff.validate_report import Validation
+from freezetui.text import printable
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+#: What `--sort` takes -> what is sorted by, the largest first; None keeps the order of the model.
+SORTS: dict[str, Callable[[TensorStats], float | None]] = {
+    "elements": lambda stats: stats.elements,
+    "min": lambda stats: stats.min,
+    "max": lambda stats: stats.max,
+    "mean": lambda stats: stats.mean,
+    "std": lambda stats: stats.std,
+    "zeros": lambda stats: stats.zeros,
+    "nan": lambda stats: stats.nan,
+    "inf": lambda stats: stats.inf,
+}
+
+
+def sorted_stats(stats: Sequence[TensorStats], column: str) -> list[TensorStats]:
+    """By a column of SORTS, the largest first and what has none last; by "name" in the model's order."""
+    if column not in SORTS:
+        return list(stats)
+    value = SORTS[column]
+    return sorted(stats, key=lambda each: -math.inf if (v := value(each)) is None else v, reverse=True)
+
+
+def stats_lines(stats: Sequence[TensorStats]) -> Iterator[str]:
+    """A table; of a single tensor everything, a line each."""
+    if len(stats) == 1:
+        yield from tensor_lines(stats[0])
+        return
+    yield (
+        f"{'name':<40} {'shape, dtype':>26} {'min':>10} {'max':>10} {'mean':>10} {'std':>10} {'zeros':>6} "
+        f"{'NaN':>6} {'Inf':>6}  histogram"
+    )
+    for each in stats:
+        what = f"{numbers.shape(each.shape)} {each.dtype}"
+        head = f"{printable(each.name):<40} {printable(what):>26}"
+        if each.reason:
+            yield f"{head}  {printable(each.reason)}"
+            continue
+        columns = " ".join(f"{_short(value):>10}" for value in (each.min, each.max, each.mean, each.std))
+        zeros = numbers.percent(each.zeros / each.elements) if each.elements else ""
+        counts = f"{zeros:>6} {each.nan:>6,} {each.inf:>6,}"
+        yield f"{head} {columns} {counts}  {sparkline(each.histogram)}".rstrip()
+
+
+def tensor_lines(stats: TensorStats) -> Iterator[str]:
+    """Everything that is known of one tensor; for a details pane as well."""
+    yield printable(f"{stats.name}  {numbers.shape(stats.shape)} {stats.dtype}, {stats.elements:,} elements")
+    if stats.reason:
+        yield printable(stats.reason)
+        return
+    yield f"min {_short(stats.min)}  max {_short(stats.max)}"
+    yield f"mean {_short(stats.mean)}  std {_short(stats.std)}"
+    share = f" ({numbers.percent(stats.zeros / stats.elements)})" if stats.zeros else ""
+    yield f"zeros {stats.zeros:,}{share}"
+    for word, count, first in (("NaN", stats.nan, stats.first_nan), ("Inf", stats.inf, stats.first_inf)):
+        where = f", the first at {list(first)}" if first else ""
+        yield f"{word} {count:,}{where}"
+    if stats.histogram:
+        yield f"{_short(stats.min)} {sparkline(stats.histogram)} {_short(stats.max)}"
+    for word, norms in (("rows", stats.rows), ("columns", stats.columns)):
+        if norms is not None:
+            yield _norms(word, norms)
+
+
+def _norms(word: str, norms: Norms) -> str:
+    return (
+        f"norms of {word}: {_short(norms.min)} (at {norms.min_at:,}), median {_short(norms.median)}, "
+        f"{_short(norms.max)} (at {norms.max_at:,})"
+    )
+
+
+def sparkline(histogram: Sequence[int]) -> str:
+    """Small bars on a scale from 0 to the highest; what is not empty has one."""
+    highest = max(histogram, default=0)
+    return "".join(
+        _BLOCKS[max(0, math.ceil(count / highest * len(_BLOCKS)) - 1)] if count else " "
+        for count in histogram
+    )
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def validation_lines(report: Validation) -> Iterator[str]:
+    """The outcome in a line, then what is wrong, by tensor."""
+    yield printable(f"{report.source}  {report.format}")
+    for warning in report.warnings:
+        yield printable(f"warning: {warning}")
+    for problem in report.problems:
+        yield printable(f"✗ {problem.name}  {problem.what}: {problem.detail}")
+    tensors = numbers.plural(report.tensors, "tensor")
+    checked = f"; {report.checked:,} checksums agree" if report.checked and report.valid else ""
+    if not report.checked:
+        checked = "; the file has no checksums"
+    if report.unread:
+        checked += f"; {len(report.unread):,} without numbers that can be read"
+    if report.valid:
+        yield f"✓ {tensors}: all data is there, and every number is finite{checked}"
+    else:
+        names = len({problem.name for problem in report.problems})
+        yield f"✗ {names:,} of {tensors} missing, damaged or not finite{checked}"
