@@ -13,14 +13,6 @@ from freezetui.models.name_map import map_names
 from support import tiny_transformers as tiny
 from support.name_values import compare, marked, rotated
 
-HUB = {
-    "BertForMaskedLM",
-    "GPT2LMHeadModel",
-    "RobertaForMaskedLM",
-    "T5ForConditionalGeneration",
-    "LlamaForCausalLM",
-}
-
 
 def headers(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     return {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
@@ -50,7 +42,7 @@ def test_every_tensor_is_where_the_library_loads_it(name: str, tmp_path: Path) -
     assert len(wrong) > verdict.right // 2, "the comparison would not notice wrong pairs"
 
 
-@pytest.mark.parametrize("name", sorted(HUB))
+@pytest.mark.parametrize("name", tiny.HUB)
 def test_files_shaped_as_on_the_hub_map_whole(name: str, tmp_path: Path) -> None:
     model, tensors, marks = loaded(name, tmp_path, hub=True)
     names = map_names(model, headers(tensors))
@@ -115,7 +107,7 @@ def test_both_routes_agree(tmp_path: Path) -> None:
     from freezetui.models.live_names import live_tensors
 
     for name in ("MixtralForCausalLM", "LlavaForConditionalGeneration", "GPT2LMHeadModel"):
-        model, tensors, _ = loaded(name, tmp_path / name, hub=name in HUB)
+        model, tensors, _ = loaded(name, tmp_path / name, hub=name in tiny.HUB)
         ghosts = {key: ghost(key, t.shape, t.dtype) for key, t in tensors.items()}
         own = {row.plain: row.tensor for row in live_tensors(model)}
         first = transformers_loading.convert(model, ghosts, own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -40,11 +41,8 @@ def marked(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
         if tensor.dtype not in (torch.float32, torch.float64, torch.int32, torch.int64):
             filled[name] = tensor
             continue
-        content = (
-            bytes(f"{tensor.shape}", "ascii")
-            + tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
-        same = tensor.numel() > 1 and tensor.unique().numel() > 1  # biases of zeros are not one tensor
+        content = hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data).digest()
+        same = tensor.numel() > 1 and not _constant(tensor)  # biases of zeros are not one tensor
         number = numbers.get(content) if same else None
         if number is None:
             number = _FIRST + len(numbers) + len(marks)
@@ -81,13 +79,19 @@ def _marks_in(tensor: Tensor, known: Tensor) -> set[float]:
     """The numbers of the file's tensors that stand in a tensor."""
     if not len(known):
         return set()
-    values = tensor.detach().to(torch.float64).reshape(-1).unique()
+    values = tensor.detach().reshape(-1)
+    values = (values[:1] if _constant(tensor) else values.unique()).to(torch.float64)
     places = torch.searchsorted(known, values).clamp(max=len(known) - 1)
     before = (places - 1).clamp(min=0)
     nearest = torch.where(
         (known[places] - values).abs() < (known[before] - values).abs(), known[places], known[before]
     )
     return set(nearest[(nearest - values).abs() < _TOLERANCE].tolist())
+
+
+def _constant(tensor: Tensor) -> bool:
+    flat = tensor.detach().reshape(-1)
+    return bool((flat == flat[:1]).all())
 
 
 def _names(numbers: set[float], marks: Mapping[str, float]) -> list[str]:

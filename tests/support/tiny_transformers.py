@@ -95,6 +95,16 @@ FAMILIES: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+#: Those of which `hub_shaped` knows the shape on the hub.
+HUB = (
+    "BertForMaskedLM",
+    "GPT2LMHeadModel",
+    "LlamaForCausalLM",
+    "RobertaForMaskedLM",
+    "T5ForConditionalGeneration",
+)
+
+
 def build(name: str) -> nn.Module:
     """A model of this class of `FAMILIES`, with random weights."""
     import transformers

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -80,7 +80,8 @@ def convert(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -
         return Converted(made, dropped, filled)
     except Exception as error:  # private: any version may have changed it in any way
         what = f"{type(error).__name__}: {error}"
-        why = f"transformers {version()} loads in a way that is not known here ({what})"
+        tested = f"tested are {TESTED[0]} to {TESTED[1]}"
+        why = f"transformers {version()} loads in a way that is not known here ({tested}; {what})"
     try:
         made = from_pretrained(core, ghosts)
     except Exception as error:
@@ -232,3 +233,12 @@ def _backwards(name: str, mapping: Mapping[str, str]) -> str:
         if hits:
             break
     return name
+
+
+def tied_away(core: Any) -> Callable[[str], bool]:
+    """Return whether a save leaves a name out because the class ties it to another."""
+    exact = getattr(core, "all_tied_weights_keys", None)  # since 5.0, by name
+    if isinstance(exact, Mapping):
+        return exact.__contains__
+    patterns = [re.compile(p) for p in getattr(core, "_tied_weights_keys", None) or ()]
+    return lambda name: any(pattern.search(name) for pattern in patterns)
