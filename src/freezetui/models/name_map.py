@@ -1,0 +1,241 @@
+"""Build the name map of a file and a live model, as the library's own loading would fill it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.errors import ConfigError
+from freezetui.freeze.name_map import LiveTensor, NameMap, Origin, Reshaped
+from freezetui.models import peft_names, timm_names, torch_names, transformers_loading
+from freezetui.models.ghosts import Ghost, ghost
+from freezetui.models.live_names import Live, live_tensors, same_tensor
+from freezetui.models.places import Place, choose, find_places, named_places
+
+#: Name -> (shape, dtype without `torch.`).
+FileTensors = Mapping[str, tuple[Sequence[int], str]]
+
+
+class _Way(NamedTuple):
+    """What the library's loading makes of the file's tensors.
+
+    Attributes:
+        made: live name without wrappers -> ghost of what goes there.
+        taken: id of a live tensor -> the file's names that hooks of the modules put there.
+        dropped, filled: patterns of names that the library leaves out, or computes itself.
+        route, note: see `NameMap`.
+    """
+
+    made: Mapping[str, Ghost]
+    taken: Mapping[int, frozenset[str]]
+    dropped: Sequence[re.Pattern[str]] = ()
+    filled: Sequence[re.Pattern[str]] = ()
+    route: str = "torch"
+    note: str = ""
+
+
+def file_tensors(tensors: Iterable[TensorInfo]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return what `map_names` takes, from the tensors of a checkpoint."""
+    return {tensor.name: (tensor.shape, tensor.dtype) for tensor in tensors}
+
+
+def map_names(model: nn.Module, tensors: FileTensors, root: str = "") -> NameMap:
+    """Return which tensors of a file every live parameter and buffer is made of.
+
+    The library's own loading is run on meta tensors that remember their names. Nothing of the model is
+    written: its data, versions and flags stay.
+
+    Args:
+        model: live or on meta, in whatever wrappers.
+        tensors: of the file.
+        root: where in the model the file's tensors live, e.g. "encoder", by names without wrappers' segments;
+            "" finds it.
+
+    Raises:
+        ConfigError: there is no such root, the file fits in several places and none is named, or a lazy
+            parameter has no shape yet.
+    """
+    lazy = next((row.name for row in live_tensors(model) if is_lazy(row.tensor)), None)
+    if lazy is not None:
+        raise ConfigError(
+            f"{lazy} is a lazy parameter without a shape.",
+            "Run one forward pass before applying a config.",
+        )
+    ghosts = {name: ghost(name, shape, _dtype(dtype)) for name, (shape, dtype) in tensors.items()}
+    if root:
+        places: Iterable[Place] = named_places(model, root, tensors)
+    else:
+        adapters = peft_names.adapter_files(model, ghosts)
+        pairs = max(adapters.values(), key=len, default={})
+        if len(pairs) * 2 > len(ghosts):
+            return _adapter_map(model, ghosts, pairs)
+        places = find_places(model, tensors)
+    return choose(model, places, lambda place: _map_at(model, ghosts, place), len(ghosts))
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
+
+
+def _map_at(model: nn.Module, ghosts: Mapping[str, Ghost], place: Place) -> NameMap:
+    """The map where the file's tensors live at one place of the model."""
+    start = len(place.file_prefix)
+    there = {name[start:]: g for name, g in ghosts.items() if name.startswith(place.file_prefix)}
+    rows = list(live_tensors(place.module, place.live_prefix))
+    way = _way(place, there, rows)
+    found = _Found(list(live_tensors(model)), ghosts, _ties(place, rows))
+    found.fill(rows, way, there)
+    return found.name_map(way, place)
+
+
+def _way(place: Place, there: Mapping[str, Ghost], rows: Sequence[Live]) -> _Way:
+    """Run the loading of whichever library the module is of."""
+    own = {row.plain: row.tensor for row in rows if row.role == "base"}
+    if transformers_loading.is_pretrained_model(place.module):
+        done = transformers_loading.convert(place.module, there, own)
+        route = f"transformers {transformers_loading.version()}"
+        return _Way(done.made, {}, done.dropped, done.filled, route, done.note)
+    made, route = there, "torch"
+    if timm_names.is_timm_model(place.module):
+        made, route = timm_names.filtered(place.module, there, own), "timm"
+    if not torch_names.loads_itself(place.module):
+        return _Way(made, {}, route=route)
+    real = {row.plain: row.name[len(place.live_prefix) :] for row in rows if row.role == "base"}
+    given = {real.get(name, name): value for name, value in made.items()}
+    return _Way(made, torch_names.loaded(place.module, given), route=route)
+
+
+def _ties(place: Place, rows: Sequence[Live]) -> dict[str, str]:
+    """Live name -> the first live name of the same tensor, where a model on meta is not tied yet."""
+    if not transformers_loading.is_pretrained_model(place.module):
+        return {}
+    names = {row.plain: row.name for row in rows if row.role == "base"}
+    ties = transformers_loading.meta_ties(place.module)
+    return {names[twin]: names[first] for twin, first in ties.items() if twin in names and first in names}
+
+
+class _Found:
+    """What is known of every live tensor; those that are one tensor share it.
+
+    Args:
+        rows: of the whole model.
+        ghosts: by the file's names.
+        ties: further live names of the same tensor -> its first.
+        below: where those come from that are not at the place of the file.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Live],
+        ghosts: Mapping[str, Ghost],
+        ties: Mapping[str, str],
+        below: Origin = "outside",
+    ) -> None:
+        self.rows, self.below = rows, below
+        self.order = {name: i for i, name in enumerate(ghosts)}
+        first: dict[object, str] = {}
+        self.first = {row.name: first.setdefault(same_tensor(row.tensor), row.name) for row in rows}
+        self.first |= {twin: self.first[name] for twin, name in ties.items()}
+        self.files: dict[str, set[str]] = {}
+        self.reshaped: dict[str, Reshaped] = {}
+        self.original = {row.plain: row.name for row in rows if row.role == "base"}
+        self.inside: set[str] = set()
+        self.filled: set[str] = set()
+
+    def add(self, live: str, files: Iterable[str]) -> None:
+        """A live tensor, and whatever is tied to it, is made of these."""
+        self.files.setdefault(self.first[live], set()).update(files)
+
+    def fill(self, rows: Sequence[Live], way: _Way, there: Mapping[str, Ghost]) -> None:
+        """Put what the library's loading made to the live tensors of the place."""
+        mine = [row for row in rows if row.role == "base"]
+        self.inside = {row.name for row in rows}
+        for row in mine:
+            taken, made = way.taken.get(id(row.tensor)), way.made.get(row.plain)
+            if any(pattern.search(row.plain) for pattern in way.filled):
+                self.filled.add(row.name)
+            if taken:
+                self.add(row.name, taken)
+            elif made is not None and _fits(made, row):
+                self.add(row.name, made.names)
+            elif made is not None:
+                file = min(made.names, key=self._place_in_file)
+                self.reshaped[row.name] = Reshaped(row.name, file, row.shape, tuple(made.shape))
+        used = {name for names in self.files.values() for name in names}
+        used |= {shape.file for shape in self.reshaped.values()}
+        lost = {name: g for name, g in there.items() if not g.names & used}
+        unfilled = [row for row in mine if self.first[row.name] not in self.files]
+        plain = {row.plain for row in mine}
+        again = torch_names.reparametrized(unfilled, lost, plain, there)
+        for row in unfilled:
+            for name in again.get(row.plain, ()):
+                self.add(row.name, there[name].names)
+                self.reshaped.pop(row.name, None)
+
+    def _place_in_file(self, name: str) -> int:
+        return self.order.get(name, len(self.order))
+
+    def name_map(self, way: _Way, place: Place | None = None) -> NameMap:
+        """The map, with everything that was filled so far."""
+        copied = {self.original[r.plain] for r in self.rows if r.role == "copy" and r.plain in self.original}
+        live = tuple(self._live(row, copied) for row in self.rows)
+        placed = {file for tensor in live for file in tensor.files}
+        reshaped = tuple(r for name, r in self.reshaped.items() if not self.files.get(self.first[name]))
+        placed |= {r.file for r in reshaped}
+        renamed = {file: name for name, value in way.made.items() for file in value.names}
+        left = [file for file in self.order if file not in placed]
+        dropped = [f for f in left if any(p.search(renamed.get(f, f)) for p in way.dropped)]
+        return NameMap(
+            live=live,
+            dropped=tuple(dropped),
+            unplaced=tuple(file for file in left if file not in set(dropped)),
+            reshaped=reshaped,
+            root=place.root if place else "",
+            prefix=place.file_prefix if place else "",
+            route=way.route,
+            notes=(way.note,) if way.note else (),
+        )
+
+    def _live(self, row: Live, copied: set[str]) -> LiveTensor:
+        first = self.first[row.name]
+        source = self.original.get(row.plain, "") if row.role == "copy" else ""
+        files = self.files.get(first) or self.files.get(self.first.get(source, ""), set())
+        return LiveTensor(
+            name=row.name,
+            kind=row.kind,
+            shape=row.shape,
+            files=tuple(sorted(files, key=self._place_in_file)),
+            origin="file" if files else self._origin(row),
+            clean=row.plain,
+            tied_to="" if first == row.name else first,
+            copy_of=source,
+            replaced=row.name in copied,
+        )
+
+    def _origin(self, row: Live) -> Origin:
+        """Where the values of a tensor come from that the file has nothing for."""
+        if row.role == "adapter" or (row.role == "copy" and self.below == "base"):
+            return "adapter"
+        if row.name not in self.inside:
+            return self.below
+        return "library" if row.name in self.filled else "new"
+
+
+def _fits(made: Ghost, row: Live) -> bool:
+    """Whether the shapes are one; torch loads a vector of one element into a scalar."""
+    return tuple(made.shape) == row.shape or (row.shape == () and tuple(made.shape) == (1,))
+
+
+def _adapter_map(model: nn.Module, ghosts: Mapping[str, Ghost], pairs: Mapping[str, str]) -> NameMap:
+    """The map of an adapter's file; the base model below it comes from another one."""
+    found = _Found(list(live_tensors(model)), ghosts, {}, below="base")
+    for file, live in pairs.items():
+        found.add(live, (file,))
+    return found.name_map(_Way({}, {}, route="peft"))

@@ -1,0 +1,70 @@
+"""Adapter files of PEFT: which live parameter each of their tensors is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+
+from torch import nn
+
+from freezetui.models.ghosts import Ghost, ghost_of, names_of
+from freezetui.models.live_names import Live, ancestry, live_tensors
+
+
+def adapter_files(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, dict[str, str]]:
+    """Return, per adapter of the model, which live name each tensor of an adapter file has.
+
+    PEFT's own `get_peft_model_state_dict` says how it would save each live parameter.
+
+    Args:
+        model: the live model, wrappers included.
+        files: by the file's names.
+
+    Returns:
+        adapter -> file name -> live name; adapters that know none of the names are left out.
+    """
+    found = {}
+    for prefix, peft in _peft_models(model):
+        rows = list(live_tensors(peft))
+        for adapter in peft.peft_config:  # type: ignore[union-attr]
+            saved = _saved(peft, rows, adapter)
+            pairs = {file: prefix + name for file, name in saved.items() if file in files}
+            pairs |= _prompt(peft, prefix, rows, files)
+            if pairs:
+                found[adapter] = pairs
+    return found
+
+
+def _peft_models(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The outermost PeftModels, each with what its names begin with."""
+    found: list[tuple[str, nn.Module]] = []
+    for path, module in model.named_modules():
+        inside = any(path.startswith(prefix) for prefix, _ in found)
+        if "PeftModel" in ancestry(module) and not inside:
+            found.append((f"{path}." if path else "", module))
+    return found
+
+
+def _saved(peft: nn.Module, rows: Iterable[Live], adapter: str) -> dict[str, str]:
+    """File name -> live name, as PEFT saves this adapter."""
+    ghosts = {row.name: ghost_of((row.name,), row.tensor) for row in rows}
+    save = import_module("peft").get_peft_model_state_dict
+    for embeddings in (True, False):  # "auto" would ask the hub
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                saved = save(peft, state_dict=ghosts, adapter_name=adapter, save_embedding_layers=embeddings)
+        except Exception:  # this method of PEFT, or this model, has no such thing
+            continue
+        return {file: next(iter(names_of(value))) for file, value in saved.items() if names_of(value)}
+    return {}
+
+
+def _prompt(peft: nn.Module, prefix: str, rows: Iterable[Live], files: Mapping[str, Ghost]) -> dict[str, str]:
+    """Learned prompts, which PEFT saves as the output of their embedding."""
+    file = files.get("prompt_embeddings")
+    if file is None:
+        return {}
+    names = [r.name for r in rows if r.name.startswith("prompt_encoder.") and r.tensor.shape == file.shape]
+    return {"prompt_embeddings": prefix + names[0]} if len(names) == 1 else {}

@@ -1,0 +1,80 @@
+"""How timm's `create_model` names a checkpoint's tensors: its filter functions, run on ghosts."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from freezetui.models.ghosts import Ghost, ghost_of
+
+
+def is_timm_model(module: nn.Module) -> bool:
+    """Whether one of timm's own model files defines its class."""
+    return type(module).__module__.startswith("timm.")
+
+
+def filtered(core: nn.Module, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> dict[str, Ghost]:
+    """Return the tensors by the names that the model has for them, resized as timm would.
+
+    timm keeps no record of which filter a model uses: of those in the file of its class, the one counts that
+    finds a place for the most tensors; none where the names fit as they are.
+
+    Args:
+        core: a model of timm.
+        ghosts: by the file's names.
+        own: the model's tensors by name.
+    """
+    best = dict(ghosts)
+    for function in _filters(core):
+        if len(best) == _fitting(best, own) == len(ghosts):
+            break
+        try:
+            made = _call(function, dict(ghosts), core)
+        except Exception:  # written for a certain file; this is another one
+            continue
+        found = {name: value for name, value in made.items() if isinstance(value, Ghost)}
+        if _fitting(found, own) > _fitting(best, own):
+            best = found
+    return best | _first_convolution(core, best, own)
+
+
+def _filters(core: nn.Module) -> Iterator[Callable[..., Any]]:
+    """The functions that the model's file gives to timm's builder as `pretrained_filter_fn`."""
+    module = sys.modules[type(core).__module__]
+    for name, value in vars(module).items():
+        if "filter" in name and inspect.isfunction(value) and value.__module__ == module.__name__:
+            first = next(iter(inspect.signature(value).parameters), "")
+            if first == "state_dict":
+                yield value
+
+
+def _call(function: Callable[..., Any], ghosts: dict[str, Ghost], core: nn.Module) -> dict[str, Any]:
+    """With the model, or without it where the filter takes one argument."""
+    takes = len(inspect.signature(function).parameters)
+    result: dict[str, Any] = function(ghosts, core) if takes > 1 else function(ghosts)
+    return result
+
+
+def _fitting(made: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> int:
+    """How many have a place of their shape."""
+    return sum(name in own and own[name].shape == value.shape for name, value in made.items())
+
+
+def _first_convolution(
+    core: nn.Module, made: Mapping[str, Ghost], own: Mapping[str, Tensor]
+) -> dict[str, Ghost]:
+    """The first convolution, which timm adapts to the model's `in_chans`."""
+    config = getattr(core, "pretrained_cfg", None)
+    names = config.get("first_conv") if isinstance(config, Mapping) else None
+    found = {}
+    for name in [names] if isinstance(names, str) else names or ():
+        value, live = made.get(f"{name}.weight"), own.get(f"{name}.weight")
+        if value is None or live is None or value.shape == live.shape or value.ndim != live.ndim:
+            continue
+        if value.shape[:1] + value.shape[2:] == live.shape[:1] + live.shape[2:]:
+            found[f"{name}.weight"] = ghost_of(value.names, live)
+    return found

@@ -1,0 +1,244 @@
+"""The one file that knows what is private in transformers: how `from_pretrained` renames, merges and drops.
+
+transformers 5 renames while it loads, by lists of transforms in modules that PEFT imports, too
+(`conversion_mapping`, `core_model_loading`): they are run here on ghosts. transformers 4 has one private
+method for that. Where neither works, `from_pretrained` itself is run on ghosts and builds a second model.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from freezetui.models.ghosts import Ghost, ghost_of, names_of
+from freezetui.models.live_names import ancestry, plain_path
+
+#: What the names were tested with, oldest and newest.
+TESTED = ("4.57", "5.24")
+
+
+class Converted(NamedTuple):
+    """What the library makes of a file.
+
+    Attributes:
+        made: live name -> ghost of what would be put there; names that the model lacks are among them.
+        dropped: a renamed tensor that matches one of these is left out without a word.
+        filled: a parameter that matches one of these is computed, not loaded.
+        note: what a user should know of the way; "" where it is the library's own and known.
+    """
+
+    made: dict[str, Ghost]
+    dropped: list[re.Pattern[str]]
+    filled: list[re.Pattern[str]]
+    note: str = ""
+
+
+class _Lookup:
+    """Stands for the model in a conversion: parameters by their names without wrappers, the rest as it is."""
+
+    def __init__(self, core: Any, own: Mapping[str, Tensor]) -> None:
+        self._core, self._own = core, own
+
+    def get_parameter(self, name: str) -> Tensor:
+        """The live tensor of this name; its shape decides how a tensor is split or turned."""
+        return self._own[name]
+
+    get_parameter_or_buffer = get_parameter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+
+def is_pretrained_model(module: nn.Module) -> bool:
+    """Whether transformers loads this module; it is then imported already."""
+    return "PreTrainedModel" in ancestry(module)
+
+
+def version() -> str:
+    """Return the installed version, e.g. "5.24.0"."""
+    return str(import_module("transformers").__version__)
+
+
+def convert(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> Converted:
+    """Return what `from_pretrained` would put where; the model is not touched.
+
+    Args:
+        core: a model of transformers, without wrappers around it.
+        ghosts: by the file's names.
+        own: the model's tensors by the names that it has without wrappers.
+    """
+    dropped, filled = _ignored(core)
+    major = int(version().split(".")[0])
+    try:
+        made = _renamed(core, ghosts, own) if major < 5 else _transformed(core, ghosts, own)
+        return Converted(made, dropped, filled)
+    except Exception as error:  # private: any version may have changed it in any way
+        what = f"{type(error).__name__}: {error}"
+        tested = f"tested are {TESTED[0]} to {TESTED[1]}"
+        why = f"transformers {version()} loads in a way that is not known here ({tested}; {what})"
+    try:
+        made = from_pretrained(core, ghosts)
+    except Exception as error:
+        note = f"{why}; names are compared as they are, since from_pretrained failed: {error}."
+        return Converted(dict(ghosts), dropped, filled, " ".join(note.split()))
+    return Converted(made, dropped, filled, f"{why}; the names were read off a second model.")
+
+
+def _transformed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> dict[str, Ghost]:
+    """transformers 5: the loop of `convert_and_load_state_dict_in_model`, on ghosts."""
+    loading = import_module("transformers.core_model_loading")
+    plan = import_module("transformers.conversion_mapping").get_model_conversion_mapping(core)
+    for transform in plan:
+        if getattr(transform, "scope_prefix", None):
+            transform.scope_prefix = plain_path(transform.scope_prefix)
+    renamings = [t for t in plan if isinstance(t, loading.WeightRenaming)]
+    converters = [t for t in plan if isinstance(t, loading.WeightConverter)]
+    by_pattern = {pattern: c for c in converters for pattern in c.source_patterns}
+    base = core.base_model_prefix
+    made: dict[str, Ghost] = {}
+    jobs: dict[str, Any] = {}
+    for name in sorted(ghosts, key=loading.dot_natural_key):  # renamings in groups depend on the order
+        live, pattern = loading.rename_source_key(name, renamings, converters, base, own)
+        if live not in own and name in own:
+            live, pattern = loading.rename_source_key(name, [], [], base, own)
+        if pattern is None or live not in own:
+            if live not in own or live not in made:
+                made[live] = ghosts[name]
+        else:
+            job = jobs.setdefault(live, copy.deepcopy(by_pattern[pattern]))
+            job.add_tensor(live, name, pattern, ghosts[name])
+    for live, job in jobs.items():
+        made |= _converted(core, live, job, own)
+    return made
+
+
+def _converted(core: Any, live: str, job: Any, own: Mapping[str, Tensor]) -> dict[str, Ghost]:
+    """One conversion: several tensors into one, one into several, or into another shape."""
+    names = frozenset(name for names in job.layer_targets.values() for name in names)
+    targets = list(job.target_patterns)
+    try:
+        result = job.convert(live, model=_Lookup(core, own), config=core.config)
+        result = result[0] if isinstance(result, tuple) else result  # 5.0: and a dict of errors
+    except Exception:  # it needs values; which names go in and come out is known all the same
+        result = {live.replace(targets[0], target): None for target in targets}
+    made = {}
+    for target, value in result.items():
+        value = value[0] if isinstance(value, list) else value
+        if isinstance(value, Ghost):
+            made[target] = value
+        elif target in own:
+            made[target] = ghost_of(names, own[target])
+    return made
+
+
+def _renamed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> dict[str, Ghost]:
+    """transformers 4: names only; the prefix of the base model goes or comes for all of them."""
+    prefix = core.base_model_prefix
+    stored = bool(prefix) and any(name.startswith(prefix) for name in ghosts)
+    expected = bool(prefix) and hasattr(core, prefix)
+    task, base = stored and not expected, expected and not stored
+    names = core._get_key_renaming_mapping(list(ghosts), _legacy_mapping(core), task, base)
+    return {names[name]: ghosts[name] for name in ghosts if name in names}
+
+
+def from_pretrained(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
+    """Return what a second model of this class holds after loading the ghosts.
+
+    What the file lacks takes real memory there. Tied tensors that the file holds twice defeat it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = type(core).from_pretrained(
+            None,
+            config=copy.deepcopy(core.config),
+            state_dict=dict(ghosts),
+            ignore_mismatched_sizes=True,
+        )
+    tensors = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    return {name: ghost_of(names_of(t), t) for name, t in tensors if names_of(t)}
+
+
+def _ignored(core: Any) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
+    """What `_adjust_missing_and_unexpected_keys` takes off both lists."""
+    dropped = list(getattr(core, "_keys_to_ignore_on_load_unexpected", None) or ())
+    buffers = [name for name, _ in core.named_buffers()]
+    if any(name.endswith("rotary_emb.inv_freq") for name in buffers):
+        dropped.append(r"rotary_emb\.inv_freq")
+    if any(name.endswith("position_ids") for name in buffers):
+        dropped.append(r"(^|\.)position_ids$")
+    filled = getattr(core, "_keys_to_ignore_on_load_missing", None) or ()
+    return [re.compile(p) for p in dropped], [re.compile(p) for p in filled]
+
+
+def meta_ties(core: Any) -> dict[str, str]:
+    """Return the ties that a model has once it is loaded, where it was built on meta and is not tied yet.
+
+    Returns:
+        name -> the first name of the same tensor; empty where nothing is on meta.
+    """
+    if not any(parameter.is_meta for parameter in core.parameters()):
+        return {}
+    twin = copy.deepcopy(core)
+    twin.tie_weights()
+    first: dict[int, str] = {}
+    ties = {}
+    for name, parameter in twin.named_parameters(remove_duplicate=False):
+        if first.setdefault(id(parameter), name) != name:
+            ties[name] = first[id(parameter)]
+    return ties
+
+
+def saved(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
+    """Return what `save_pretrained` would write of these: file name -> ghost of live names.
+
+    Args:
+        ghosts: by live names without wrappers, each tied tensor once.
+
+    Raises:
+        Exception: whatever the library raises where it cannot.
+    """
+    ignored = [re.compile(p) for p in getattr(core, "_keys_to_ignore_on_save", None) or ()]
+    kept = {name: g for name, g in ghosts.items() if not any(p.search(name) for p in ignored)}
+    if int(version().split(".")[0]) >= 5:
+        loading = import_module("transformers.core_model_loading")
+        result: dict[str, Ghost] = loading.revert_weight_conversion(core, kept)
+        return result
+    backwards = {new: old for old, new in (_legacy_mapping(core) or {}).items()}
+    return {_backwards(name, backwards): g for name, g in kept.items()}
+
+
+def _legacy_mapping(core: Any) -> dict[str, str] | None:
+    """transformers 4: the renamings of the class, which it uses for a list of model families only."""
+    library = import_module("transformers.modeling_utils")
+    names = [cls.__name__.lower() for cls in type(core).__mro__[:-1]]
+    allowed = any(family in name for name in names for family in library.VLMS)
+    mapping: dict[str, str] | None = core._checkpoint_conversion_mapping if allowed else None
+    return mapping
+
+
+def _backwards(name: str, mapping: Mapping[str, str]) -> str:
+    """One name as `save_pretrained` of transformers 4 spells it."""
+    for pattern, target in mapping.items():
+        plain = re.sub(r"\(.*\)", "", target.lstrip("^"))  # off with the lookaheads
+        name, hits = re.subn(pattern, plain, name)
+        if hits:
+            break
+    return name
+
+
+def tied_away(core: Any) -> Callable[[str], bool]:
+    """Return whether a save leaves a name out because the class ties it to another."""
+    exact = getattr(core, "all_tied_weights_keys", None)  # since 5.0, by name
+    if isinstance(exact, Mapping):
+        return exact.__contains__
+    patterns = [re.compile(p) for p in getattr(core, "_tied_weights_keys", None) or ()]
+    return lambda name: any(pattern.search(name) for pattern in patterns)
