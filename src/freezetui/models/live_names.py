@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from freezetui.checkpoint.state_dict.wrappers import SEGMENTS
+
 #: Class -> the attribute under which it keeps the module that it wraps. Told by class, never by the segment
 #: alone: "module" and "base_layer" may be a user's own names.
 _WRAPPERS = {
@@ -28,9 +30,6 @@ _ADAPTERS = {
     "AuxiliaryTrainingWrapper": "original_module",
     "ModulesToSaveWrapper": "original_module",
 }
-#: Segments that only wrappers write.
-_SEGMENTS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
-
 Role = Literal["base", "adapter", "copy"]
 
 
@@ -91,7 +90,7 @@ def unwrap(model: nn.Module) -> tuple[nn.Module, str]:
 
 def plain_path(path: str) -> str:
     """Return a module path without the segments that only wrappers write."""
-    return ".".join(segment for segment in path.split(".") if segment not in _SEGMENTS)
+    return ".".join(segment for segment in path.split(".") if segment not in SEGMENTS)
 
 
 def live_tensors(module: nn.Module, name: str = "", plain: str = "", role: Role = "base") -> Iterator[Live]:

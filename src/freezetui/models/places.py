@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from freezetui.checkpoint.state_dict.wrappers import common_prefix
+from freezetui.checkpoint.state_dict.wrappers import unwrap as unwrap_names
 from freezetui.errors import ConfigError
 from freezetui.freeze.name_map import NameMap
 from freezetui.models.live_names import live_tensors, submodule, unwrap, wrapped
@@ -102,7 +102,7 @@ def choose(
 
 def _file_prefixes(names: Collection[str]) -> list[str]:
     """What may have to come off the file's names: nothing, wrappers, leading segments that most share."""
-    prefixes = ["", common_prefix(list(names))]
+    prefixes = ["", unwrap_names(list(names)).prefix]
     segments = next(iter(names), "").split(".")[:-1]
     for depth in range(1, len(segments) + 1):
         prefix = ".".join(segments[:depth]) + "."
