@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from operator import methodcaller
 from typing import NamedTuple
 
-#: Modules that hold nothing but the module that they wrap: torch.compile, FSDP, activation checkpointing, Fabric.
+#: Modules that hold only the module that they wrap: torch.compile, FSDP, activation checkpointing, Fabric.
 SEGMENTS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 #: In front of all names: DDP and DataParallel, PEFT, a GAN's generator. Inside they may be the model's own.
 _PREFIXES = ("module.", "base_model.model.", "netG.", *(f"{segment}." for segment in SEGMENTS))
