@@ -80,8 +80,12 @@ def test_rooms_import_each_other_in_no_circle():
             {"torch", "torchvision", "textual", "numpy"},
         ),
         ("freezetui.tui.app", {"torch", "torchvision", "numpy", "ruamel", "safetensors"}),
-        ("freezetui.engine.main, freezetui.engine.check, freezetui.training.config", {"textual"}),
-        ("freezetui.models.build", {"textual", "torchvision"}),
+        pytest.param(
+            "freezetui.engine.main, freezetui.engine.check, freezetui.training.config",
+            {"textual"},
+            marks=pytest.mark.torch,
+        ),
+        pytest.param("freezetui.models.build", {"textual", "torchvision"}, marks=pytest.mark.torch),
     ],
 )
 def test_nothing_is_loaded_before_it_is_needed(modules, never):
