@@ -39,7 +39,7 @@ def small(tmp_path):
 
 
 def headline(driver) -> str:
-    return str(driver.app.query_one("#check-headline").content)
+    return str(driver.main.query_one("#check-headline").content)
 
 
 @pytest.mark.torch
@@ -80,7 +80,7 @@ async def test_a_finding_leads_to_its_tensor(opened, small):
         assert driver.session.tree.path(driver.tree.node) == "0.weight"
         assert "max_norm" in driver.screen_text()
         await driver.press("escape")
-        assert not driver.app.query_one(CheckPanel).display
+        assert not driver.main.query_one(CheckPanel).display
 
 
 @pytest.mark.torch
@@ -118,7 +118,7 @@ async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, f
         await driver.press("f")
         choice = driver.session.plan.mask()
         await driver.press("r")
-        panel = driver.app.query_one(CheckPanel)
+        panel = driver.main.query_one(CheckPanel)
         await driver.until(lambda: said in headline(driver))
         await driver.until(lambda: not panel.running)
         assert driver.session.report is None
@@ -133,7 +133,7 @@ async def test_escape_cancels_a_check(opened, small):
     async with opened(small, model=ModelSpec(spec), device="cpu") as driver:
         driver.go("2")
         await driver.press("f", "r")
-        panel = driver.app.query_one(CheckPanel)
+        panel = driver.main.query_one(CheckPanel)
         await driver.until(lambda: panel.running)
         await driver.press("r")
         assert "a check is running" in driver.notices()
@@ -148,7 +148,7 @@ async def test_an_unknown_architecture_is_asked_for(opened, small):
         await driver.press("r")
         assert "Architecture unknown" in driver.screen_text()
         await driver.press("escape")
-        assert not driver.app.query_one(CheckPanel).display
+        assert not driver.main.query_one(CheckPanel).display
         await driver.press("o")
         await driver.type("pkg.mod:build --arg 5")
         await driver.press("enter")
@@ -170,7 +170,7 @@ async def test_left_empty_the_tensors_alone_are_checked_and_the_last_report_goes
         await driver.press("f", "r")
         await driver.until(lambda: driver.session.report is not None)
         assert driver.session.report.forward
-        panel = driver.app.query_one(CheckPanel)
+        panel = driver.main.query_one(CheckPanel)
         await driver.until(lambda: not panel.running)
         await driver.press("o", "ctrl+u", "enter")
         await driver.until(lambda: driver.session.report is None)
@@ -193,7 +193,7 @@ async def test_a_factory_named_by_the_config_is_asked_about(opened, small):
         assert "import and run" in driver.screen_text()
         await driver.press("n")
         await driver.pilot.pause()
-        assert not driver.app.query_one(CheckPanel).running
+        assert not driver.main.query_one(CheckPanel).running
 
 
 async def test_quit_asks_only_when_something_is_unsaved(opened, sample):

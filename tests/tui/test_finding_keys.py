@@ -122,7 +122,7 @@ def test_find_tells_words_from_patterns(sample):
 async def test_the_keys_act_on_the_text_as_it_stands_and_not_on_the_last_count(opened):
     async with opened() as driver:
         await driver.press("slash")
-        keys = driver.app.query_one("#filter-input")
+        keys = driver.main.query_one("#filter-input")
         # As a terminal delivers what is typed fast: all at once, before anything has been counted.
         for key in [*"bias", "ctrl+f"]:
             driver.app.post_message(events.Key(key, key if len(key) == 1 else None))

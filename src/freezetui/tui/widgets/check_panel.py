@@ -130,6 +130,11 @@ class CheckPanel(Vertical):
         if self._engine is not None:
             self._engine.cancel()
 
+    def on_unmount(self) -> None:
+        """End a running check with the app, however that ends."""
+        if self.running:
+            self.cancel()
+
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _run(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
         from freezetui.sanity.client import Engine  # the first screen needs none
