@@ -53,7 +53,7 @@ def main() -> None:
         Row(
             f"{what}: snapshot and comparison, of its {STEPS} bare steps",
             f"{cost.overhead_seconds / (STEPS * bare):.1%}",
-            "10 %",
+            "10%",
         ),
         Row(f"{what}: one of its steps, of a bare step", f"{cost.step_seconds / bare:.2f} ×"),
         Row(

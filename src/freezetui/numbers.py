@@ -28,13 +28,13 @@ def size(nbytes: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1 in at most five characters; "0 %" and "100 %" only where that is exact."""
+    """A share from 0 to 1 in at most four characters; "0%" and "100%" only where that is exact."""
     if share <= 0:
-        return "0 %"
+        return "0%"
     if share >= 1:
-        return "100 %"
+        return "100%"
     rounded = round(share * 100)
-    return "<1 %" if rounded < 1 else ">99 %" if rounded > 99 else f"{rounded} %"
+    return "<1%" if rounded < 1 else ">99%" if rounded > 99 else f"{rounded}%"
 
 
 def shape(dimensions: Sequence[int]) -> str:

@@ -80,7 +80,7 @@ def test_training_checkpoint(write: Write, container: str) -> None:
     saved = training_checkpoint()
     checkpoint = open_checkpoint(write(saved, container))
     same_as_torch(checkpoint, saved["model"])
-    assert (checkpoint.key, checkpoint.choices, checkpoint.unwrapped) == ("model", ("model",), "key model")
+    assert (checkpoint.key, checkpoint.choices, checkpoint.unwrapped) == ("model", ("model",), "key 'model'")
     assert checkpoint.format == f"{'zip' if container == 'zip' else 'legacy pickle'} checkpoint"
     passed = {entry.key: entry.what for entry in checkpoint.skipped}
     assert passed == {

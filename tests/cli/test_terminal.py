@@ -22,7 +22,7 @@ def test_open_freeze_check_save_quit(tmp_path):
     terminal.wait_for("classifier")
     terminal.child.send("j")
     terminal.child.send("f")
-    terminal.wait_for("■ frozen 154.69 K (40 %)")
+    terminal.wait_for("■ frozen 154.69 K (40%)")
     terminal.child.send("r")
     terminal.wait_for("HELD: 26 frozen tensors unchanged, bit for bit", 120)
     terminal.child.send("s")

@@ -84,7 +84,7 @@ def test_other_widths_are_told_from_the_known_ones(make_catalog: ModuleType, inf
         tensors = infos(make_catalog.build(name, num_classes=10).state_dict().items())
         found = recognize([narrow(tensor) for tensor in tensors])
         assert found is not None and not found.exact
-        assert found.label == f"torchvision {name}, other widths, 10 classes"
+        assert found.label == f"torchvision {name}, custom widths, 10 classes"
 
 
 def test_other_kernels_are_another_architecture(make_catalog: ModuleType, infos: Infos) -> None:

@@ -137,7 +137,7 @@ def test_a_loss_that_is_no_number_is_a_finding(files: Path) -> None:
 
 ENDS = {
     "exits": "exit code 7",
-    "segfaults": "signal 11.*Last in the log: File .*ctypes.*in string_at",
+    "segfaults": "signal 11.*Last log line: File .*ctypes.*in string_at",
     "killed": "signal 9.*memory",
     "hoards": "MemoryError",
     "raises": r"raised KeyError: .*red.*\. Raised at .*bad.py, line \d+, in raises\.",

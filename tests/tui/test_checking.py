@@ -56,7 +56,7 @@ async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_ed
         driver.go("features.0")
         await driver.press("t")
         assert "✓" not in driver.tree.line(driver.tree.node).mark
-        assert "check: before the last change: ✓ HELD" in driver.screen_text()
+        assert "check: outdated: ✓ HELD" in driver.screen_text()
         assert "last check: before the last change" in driver.screen_text()
         await driver.press("u")
         assert "check: ✓ HELD" in driver.screen_text()

@@ -242,12 +242,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def unwrapped(self) -> str:
-        """What was taken off to reach the names, for users: "key model, prefix module."; "" for nothing."""
-        parts = [f"key {self.key}"] if self.key else []
+        """What was taken off to reach the names: "key 'model', prefix 'module.' stripped"; "" for nothing."""
+        parts = [f"key {self.key!r}"] if self.key else []
         if self.prefix:
-            parts.append(f"prefix {self.prefix}")
+            parts.append(f"prefix {self.prefix!r} stripped")
         if self.wrappers:
-            parts.append(f"{' and '.join(self.wrappers)} inside names")
+            parts.append(f"{' and '.join(self.wrappers)} stripped inside names")
         return ", ".join(parts)
 
     def name_in_file(self, tensor: TensorInfo) -> str:

@@ -37,7 +37,7 @@ Examples:
   freezetui show model.pth --depth 2           print the tree
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    prove that what is frozen stays put
-  freezetui hf://organisation/model            a folder or a URL: only headers are fetched
+  freezetui hf://organization/model            a folder or a URL: only headers are fetched
 \b
 Exit codes: 0 fine or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
@@ -89,7 +89,7 @@ def main() -> None:
     """
 
 
-@main.command(name="open", short_help="Choose in the terminal; without one, print as show does.")
+@main.command(name="open", short_help="Open the TUI (prints the tree when stdout is not a terminal).")
 @paths_argument
 @key_option
 @config_option
@@ -113,14 +113,14 @@ def open_command(paths: tuple[str, ...], **options: Any) -> None:
     sys.exit(code or 0)
 
 
-@main.command(short_help="Print the tree with counts and states.")
+@main.command(short_help="Print the parameter tree with counts and freeze state.")
 @paths_argument
 @key_option
 @config_option
 @json_option
-@click.option("--depth", type=click.IntRange(0), metavar="N", help="Only N levels of the tree.")
+@click.option("--depth", type=click.IntRange(0), metavar="N", help="Limit the tree to N levels.")
 def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: Any) -> None:
-    """Print the tree with counts and states."""
+    """Print the parameter tree with counts and freeze state."""
     _show(_options(paths, **options), depth, as_json)
 
 
@@ -130,7 +130,9 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
 @click.option("--freeze", multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
 @click.option("--train", multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
 @click.option(
-    "--preset", metavar="NAME", help="Start from head, last-blocks:N, norms, biases, everything, nothing."
+    "--preset",
+    metavar="NAME",
+    help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing.",
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="NAME.freeze.yaml by default."
@@ -145,7 +147,7 @@ def plan(
     output: Path | None,
     **_: Any,
 ) -> None:
-    """Write a freeze config without the TUI; --freeze and --train count in the order given."""
+    """Write a freeze config without the TUI; --freeze and --train are applied in the order given."""
     from freezetui.formatting.tree import totals_lines
     from freezetui.freeze.presets import find_preset
     from freezetui.freeze.rules import Rule
@@ -153,7 +155,7 @@ def plan(
 
     rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta["in_order"])
     if preset is None and not rules:
-        raise click.UsageError("Nothing is chosen: give --freeze, --train or --preset.", ctx)
+        raise click.UsageError("Nothing to do: pass --freeze, --train or --preset.", ctx)
     chosen = find_preset(preset) if preset is not None else None
     session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
     session.choose(chosen, rules)
@@ -161,7 +163,7 @@ def plan(
     click.echo("\n".join(totals_lines(session.plan)))
 
 
-@main.command(short_help="Run the sanity step, and compare bit for bit.")
+@main.command(short_help="Run a short training check and verify that frozen weights do not change.")
 @paths_argument
 @key_option
 @config_option
@@ -175,13 +177,13 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     if not session.architecture.trusted and not _may_import(session):
         named = session.architecture.model.architecture
         raise FreezeTuiError(
-            f"{session.config_path} asks to import and run {named}.",
+            f"{session.config_path} wants to import and run {named}.",
             f"If you trust it, pass --architecture {named}",
         )
     if session.differences:
         raise FreezeTuiError(
             f"{session.config_path} does not fit: {'; '.join(session.differences[:3])}.",
-            "A script refuses it, too. Open the checkpoint and save the config again.",
+            "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
     report = run_check(session.request(), _progress, session.options.timeout)
     if as_json:
@@ -242,7 +244,7 @@ def _may_import(session: Session) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     named = session.architecture.model.architecture
-    return click.confirm(f"{session.config_path.name} asks to import and run {named}. Do it?", err=True)
+    return click.confirm(f"{session.config_path.name} wants to import and run {named}. Continue?", err=True)
 
 
 def _progress(event: Progress) -> None:
@@ -272,7 +274,7 @@ def run() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             sys.exit(0)  # whoever read the output has enough
-        _end(f"The output cannot be written: {error.strerror}.", 2)
+        _end(f"Cannot write output: {error.strerror}.", 2)
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -11,14 +11,14 @@ import click
 paths_argument = click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=str, readable=False)
 )
-key_option = click.option("--key", metavar="KEY", help="Which nested dict holds the state_dict.")
+key_option = click.option("--key", metavar="KEY", help="Key of the nested dict that holds the state_dict.")
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="The freeze config; NAME.freeze.yaml by default.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document and nothing else.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def _arguments(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _device(_: click.Context, __: click.Parameter, value: str) -> str:
     import re
 
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-        raise click.BadParameter(f"{value!r} is none of auto, cpu, cuda, cuda:N, mps.")
+        raise click.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps.")
     return value
 
 
@@ -53,9 +53,14 @@ _arg_option = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     callback=_arguments,
-    help="For the architecture.",
+    help="Keyword argument for the architecture (repeatable).",
 )
-_input_option = click.option("--input", metavar="SHAPE", callback=_shape, help="One example, e.g. 3,224,224.")
+_input_option = click.option(
+    "--input",
+    metavar="SHAPE",
+    callback=_shape,
+    help="Shape of one input, without the batch dimension, e.g. 3,224,224.",
+)
 _DEVICES = ("auto", "cpu", "cuda", "cuda:0", "mps")
 _model_options = (
     click.option(
@@ -84,7 +89,7 @@ _model_options = (
         help="Optimizer steps.",
     ),
     click.option(
-        "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Ends a check that hangs."
+        "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Abort the check after SECONDS."
     ),
 )
 

@@ -62,7 +62,7 @@ def write_config(path: Path, config: ConfigData) -> None:
     try:
         write_text(path, text)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}.", "Choose another place to save to.") from None
+        raise ConfigError(f"{path}: {error.strerror}.", "Choose another location.") from None
 
 
 def _anew(path: Path, plain: dict[str, Any]) -> str:
@@ -103,14 +103,14 @@ def _text(path: Path) -> str:
     hint = "Pass a .freeze.yaml file."
     try:
         if not path.is_file() and path.exists():
-            raise ConfigError(f"{path} is no file.", hint)
+            raise ConfigError(f"{path} is not a file.", hint)
         if path.stat().st_size > _MAX_BYTES:
             raise ConfigError(f"{path} is too large for a freeze config.", hint)
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}.", hint) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path} is no text file.", hint) from None
+        raise ConfigError(f"{path} is not a text file.", hint) from None
 
 
 def _parse_yaml(path: Path, text: str) -> Any:
@@ -126,7 +126,7 @@ def _parse_yaml(path: Path, text: str) -> Any:
         where = f", line {mark.line + 1}" if mark else ""
         problem = str(getattr(error, "problem", None) or "no YAML").split("\n")[0]
         raise ConfigError(
-            f"{path}{where}: {problem}.", "Patterns that begin with * or { need quotes; keys stand once."
+            f"{path}{where}: {problem}.", "Patterns that begin with * or { need quotes; keys must be unique."
         ) from None
     except (ValueError, RecursionError, NotImplementedError) as error:
         problem = str(error).partition("\n")[0] or "no plain YAML"
@@ -139,7 +139,7 @@ def _parse_json(path: Path, text: str) -> Any:
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"{path}: the key {twice!r} stands twice.", "Keep one of them.")
+            raise ConfigError(f"{path}: duplicate key {twice!r}.", "Keep one of them.")
         return found
 
     try:
@@ -147,7 +147,7 @@ def _parse_json(path: Path, text: str) -> Any:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}, line {error.lineno}: {error.msg}.", "Write valid JSON.") from None
     except RecursionError:
-        raise ConfigError(f"{path}: nested too deep.", "Write valid JSON.") from None
+        raise ConfigError(f"{path}: nested too deeply.", "Write valid JSON.") from None
 
 
 class _Reader:
@@ -160,7 +160,7 @@ class _Reader:
     def check_version(self) -> None:
         if not isinstance(self.document, dict) or _FORMAT_KEY not in self.document:
             raise ConfigError(
-                f"{self.path} is no freeze config: it lacks 'freezetui: {VERSION}'.",
+                f"{self.path} is not a freeze config: missing 'freezetui: {VERSION}'.",
                 "Save one from the TUI or with `freezetui plan`.",
             )
         version = self.document[_FORMAT_KEY]
@@ -199,9 +199,7 @@ class _Reader:
             )
         action, pattern = next(iter(rule.items()))
         if not isinstance(pattern, str):
-            raise self.error(
-                where, index, f"the pattern {pattern!r} is no text", "Put the pattern into quotes."
-            )
+            raise self.error(where, index, f"the pattern {pattern!r} must be a string", "Quote the pattern.")
         return {"action": action, "pattern": pattern}
 
     def _explain(self, message: str) -> ConfigError:
@@ -222,7 +220,7 @@ class _Reader:
         if isinstance(value, dict):
             odd = next((key for key in value if not isinstance(key, str)), None)
             if odd is not None:
-                raise self._complaint(value, odd, f"the key {odd!r} is no text", "Put it into quotes.")
+                raise self._complaint(value, odd, f"key {odd!r} must be a string", "Quote it.")
             return {str(key): self._builtin(item, value, key) for key, item in value.items()}
         if isinstance(value, list):
             return [self._builtin(item, value, index) for index, item in enumerate(value)]
@@ -231,7 +229,10 @@ class _Reader:
         plain = next((t for t in (bool, int, float, str) if isinstance(value, t)), None)
         if plain is None and value is not None:
             raise self._complaint(
-                above, key, f"the value of {key!r} is of no plain type", "Put it into quotes."
+                above,
+                key,
+                f"the value of {key!r} must be a string, number, boolean, list or mapping",
+                "Quote it.",
             )
         return plain(value) if plain else None
 

@@ -40,7 +40,7 @@ def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
         except PatternError as error:
             lost.append(f"{rule.action} {rule.pattern}: {error}")
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
-    lines = [] if fits else ["it was made for a model with other names or shapes"]
+    lines = [] if fits else ["it was saved for a model with different names or shapes"]
     lines += [*_counts_differ(config, tree, bytes(mask)), *lost]
     return ConfigMatch(bytes(mask), tuple(lines), not lost, fits)
 
@@ -55,8 +55,8 @@ def _counts_differ(config: ConfigData, tree: ParamTree, mask: bytes) -> list[str
         ):
             if wanted != got:
                 lines.append(
-                    f"{what}: {wanted.tensors:,} tensors, {wanted.elements:,} elements there; "
-                    f"{got.tensors:,} tensors, {got.elements:,} elements here"
+                    f"{what}: {wanted.tensors:,} tensors, {wanted.elements:,} elements expected; "
+                    f"{got.tensors:,} tensors, {got.elements:,} elements found"
                 )
     return lines
 

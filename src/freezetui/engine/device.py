@@ -10,10 +10,10 @@ _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def choose_device(text: str) -> torch.device:
-    """The device a person named; "auto" is the first of cuda, mps and cpu that is there.
+    """Return the device that the user chose; "auto" is the first of cuda, mps and cpu that is available.
 
     Raises:
-        EngineError: it is not there.
+        EngineError: it is not available.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if text == "auto":
@@ -21,12 +21,12 @@ def choose_device(text: str) -> torch.device:
     try:
         device = torch.device(text)
     except RuntimeError:
-        raise EngineError(f"{text!r} names no device.", "Valid: auto, cpu, cuda, cuda:N, mps.") from None
+        raise EngineError(f"{text!r} is not a device.", "Valid: auto, cpu, cuda, cuda:N, mps.") from None
     count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type, 0)
     if (device.index or 0) >= count:
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
         there += ["mps"] if mps else []
-        raise EngineError(f"There is no device {text} here.", f"Here: auto, {', '.join(there)}.")
+        raise EngineError(f"Device {text} is not available.", f"Available: auto, {', '.join(there)}.")
     return device
 
 

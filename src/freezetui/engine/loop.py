@@ -21,7 +21,7 @@ class Loop:
 
     Frozen parameters are in the optimizer too, with momentum and weight decay, so that whatever could
     move them does. The gradients are scaled as a whole to the norm of the weights they belong to: with a
-    learning rate of 0.01 each step then changes the weights by about 1 %, enough to be seen in bfloat16,
+    learning rate of 0.01 each step then changes the weights by about 1%, enough to be seen in bfloat16,
     whatever the model and its outputs are. Every second loss is negated: the weights go back and forth,
     where a loss without a lower end would drive them away.
 

@@ -51,8 +51,8 @@ def _failed(error: BaseException) -> Failed:
 
         if is_out_of_memory(error):
             advice = "Try --device cpu, a smaller --input, or another machine."
-            return Failed(f"Memory ran out: {one_line(error)}.", advice)
-    return Failed(f"The check stopped: {one_line(error)}.", where_raised(error))
+            return Failed(f"Out of memory: {one_line(error)}.", advice)
+    return Failed(f"The check failed: {one_line(error)}.", where_raised(error))
 
 
 def _end_with_face(lifeline: int) -> None:

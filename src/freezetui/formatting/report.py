@@ -56,10 +56,10 @@ def summary(report: SanityReport) -> str:
     if report.cost is not None and report.cost.control_step_seconds and report.cost.control_memory_bytes:
         time = report.cost.step_seconds / report.cost.control_step_seconds
         memory = report.cost.memory_bytes / report.cost.control_memory_bytes
-        # A step that trains less takes no longer: what is over 100 % is a busy machine's doing.
+        # A step that trains less takes no longer: over 100% means a busy machine.
         parts.append(
-            f"against full training: {numbers.percent(time)} of the step time, "
-            f"{numbers.percent(memory)} of the memory"
+            f"{numbers.percent(time)} of the step time, "
+            f"{numbers.percent(memory)} of the memory vs. full training"
         )
     parts.append(numbers.duration(report.seconds))
     return "; ".join(parts)

@@ -61,11 +61,11 @@ def show_lines(
     """
     yield printable(f"{checkpoint.source}  {checkpoint.format}, {numbers.size(checkpoint.size)}  {label}")
     if checkpoint.unwrapped:
-        yield printable(f"unwrapped: {checkpoint.unwrapped}")
+        yield printable(f"loaded from: {checkpoint.unwrapped}")
     if len(checkpoint.choices) > 1:
         yield printable(f"state_dicts in this file (--key): {', '.join(checkpoint.choices)}")
     for passed in checkpoint.skipped:
-        yield printable(f"passed over {passed.key}: {passed.what}")
+        yield printable(f"skipped {passed.key}: {passed.what}")
     if checkpoint.foreign:
         yield printable(f"torch.load would import: {', '.join(marked(checkpoint.foreign))}")
     for warning in checkpoint.warnings:

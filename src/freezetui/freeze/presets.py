@@ -39,7 +39,7 @@ def find_preset(name: str) -> tuple[Preset, int]:
         if preset.name == wanted and (not number or (wanted == "last-blocks" and is_number(number))):
             return preset, int(number or 1)
     valid = ", ".join(preset.name for preset in PRESETS)
-    raise PatternError(f"no preset is called {name!r}.", f"Valid: {valid}; last-blocks:3 takes a number.")
+    raise PatternError(f"unknown preset {name!r}.", f"Valid: {valid}; last-blocks:3 takes a number.")
 
 
 def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
@@ -51,10 +51,15 @@ def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
     most = len(blocks_of(tree))
     if preset.name == "last-blocks" and number > most:
         has = f"{most} repeated blocks" if most else "no repeated blocks"
-        raise PatternError(f"last-blocks:{number}: this model has {has}.", "Valid: a number up to that.")
+        raise PatternError(
+            f"last-blocks:{number}: this model has {has}.",
+            f"Choose a number up to {most}." if most else "Choose another preset.",
+        )
     mask = preset.mask(tree, number)
     if preset.name != "nothing" and not any(mask):
-        raise PatternError(f"this model has none of what {preset.name!r} trains.", "Take another preset.")
+        raise PatternError(
+            f"the preset {preset.name!r} matches nothing in this model.", "Choose another preset."
+        )
     return mask
 
 
@@ -121,7 +126,7 @@ def _nothing(tree: ParamTree, _: int) -> bytes:
 
 PRESETS = (
     Preset("head", "train the head only", _head),
-    Preset("last-blocks", "train the last N blocks and what follows", _last_blocks),
+    Preset("last-blocks", "train the last N blocks and everything after them", _last_blocks),
     Preset("norms", "train norms only", _norms),
     Preset("biases", "train biases only", _biases),
     Preset("everything", "train everything", _everything),

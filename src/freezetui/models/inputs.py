@@ -110,7 +110,7 @@ def _own(model: nn.Module) -> Iterator[Example]:
 
 
 def _probed(model: nn.Module, probe: Probe) -> Iterator[Example]:
-    """A probe for every input that forward requires; the later ones may be times, one number each."""
+    """A probe for every input that forward requires; the later ones may be times, one scalar each."""
     count = _required(model)
     text = f"{probe.what} {_by(probe.shape)}"
     if probe.high:

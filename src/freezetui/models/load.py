@@ -90,7 +90,7 @@ class _Map:
 
 def _unmappable(name: str, what: str) -> ModelError:
     return ModelError(
-        f"{name} is no block of numbers that can be mapped into memory, but a tensor of the kind {what}.",
+        f"{name} cannot be memory-mapped: it is a {what} tensor, not a dense one.",
         "Save it as a dense tensor to check this file.",
     )
 

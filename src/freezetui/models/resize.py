@@ -1,4 +1,4 @@
-"""A known convolutional network in other widths: its layers made to fit the shapes of a checkpoint."""
+"""A known convolutional network in custom widths: its layers made to fit the shapes of a checkpoint."""
 
 from __future__ import annotations
 

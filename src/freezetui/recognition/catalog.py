@@ -97,7 +97,7 @@ class Entry(msgspec.Struct, frozen=True):
         free: the dimensions that arguments decide.
         defaults: the arguments in `free` that go without saying at this value.
         elements: of all tensors at the default arguments.
-        resizable: whether shapes alone tell how to build it in other widths.
+        resizable: whether shapes alone tell how to build it in custom widths.
     """
 
     name: str
@@ -124,7 +124,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def recognize(tensors: Sequence[TensorInfo]) -> Recognition | None:
-    """The model of torchvision that has these names and shapes, or these names and other widths."""
+    """The model of torchvision that has these names and shapes, or these names and custom widths."""
     if not 0 < len(tensors) <= MAX_TENSORS:
         return None
     shapes: Shapes = {t.name: t.shape for t in tensors if not t.name.endswith(COUNTER)}
@@ -217,7 +217,7 @@ def _solved(entry: Entry, shapes: Shapes) -> dict[str, int] | None:
 
 
 def _distance(entry: Entry, shapes: Shapes) -> tuple[float, int]:
-    """How unlikely a model of other widths was made from this one."""
+    """How unlikely a model of custom widths was made from this one."""
     elements = sum(map(math.prod, shapes.values()))
     return abs(math.log(entry.elements / max(elements, 1))), len(entry.name)
 
@@ -226,7 +226,7 @@ def _recognition(entry: Entry, found: dict[str, int], alternatives: tuple[str, .
     """Put together; `alternatives` is None where the widths are others."""
     parts = [f"torchvision {entry.name}"]
     if alternatives is None:
-        parts.append("other widths")
+        parts.append("custom widths")
     if "num_classes" in found:
         parts.append(f"{found['num_classes']} classes")
     said = {name: value for name, value in found.items() if entry.defaults.get(name) != value}

@@ -81,7 +81,7 @@ class Engine:
         Blocks between events, so a user interface iterates in a thread.
 
         Raises:
-            EngineError: the check failed, the engine crashed or took longer than the timeout.
+            EngineError: the check failed, the engine crashed or exceeded the timeout.
         """
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -140,7 +140,7 @@ class Engine:
     def _explanation(self) -> EngineError:
         if self._timed_out:
             return EngineError(
-                f"The check took longer than {self._timeout:g} s and was ended.",
+                f"The check timed out after {self._timeout:g} s.",
                 f"Raise --timeout.{self._last_words()}",
             )
         code = self._process.returncode
@@ -150,7 +150,7 @@ class Engine:
         if code < 0:
             message = f"The engine process was ended by signal {-code} ({signal.strsignal(-code)})."
         else:
-            message = f"The engine process ended with exit code {code} and without a report."
+            message = f"The engine process ended with exit code {code} without producing a report."
         return EngineError(message, self._last_words().lstrip())
 
     def _last_words(self) -> str:
@@ -160,7 +160,7 @@ class Engine:
         if crash is not None:
             dump = dropwhile(lambda line: not line.startswith("Current thread"), lines[crash:])
             lines = [line for line in dump if line.startswith("  File ")][:1] or lines[:crash]
-        return f" Last in the log: {lines[-1].strip()}" if lines else ""
+        return f" Last log line: {lines[-1].strip()}" if lines else ""
 
 
 def run_check(
@@ -171,7 +171,7 @@ def run_check(
     """Run one check to its end.
 
     Raises:
-        EngineError: it failed, crashed or took longer than `timeout` seconds.
+        EngineError: it failed, crashed or exceeded `timeout` seconds.
     """
     with Engine(request, timeout) as engine:
         for event in engine.events():

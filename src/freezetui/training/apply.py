@@ -100,7 +100,7 @@ def parameter_groups(
     _read_back(live, resolve(config.rules_for(stage), live.tree, config.default))
     unique = {id(p): p for p in live.parameters if p.requires_grad}
     if not unique:
-        raise ConfigError("every parameter is frozen: there is nothing to optimise.", "Add a train rule.")
+        raise ConfigError("every parameter is frozen: no parameters to optimize.", "Add a train rule.")
     if stage is not None:
         lr *= config.stage(stage).lr_scale
     if weight_decay is None:
@@ -126,7 +126,7 @@ def _compare(config: ConfigData, tree: ParamTree) -> None:
     """Whether this is the model that the config was made for, by names and shapes, then by counts."""
     if config.model.fingerprint and config.model.fingerprint not in _fingerprints(tree):
         raise ConfigError(
-            "the config was made for a model with other parameter names or shapes"
+            "the config was saved for a model with different parameter names or shapes"
             f"{_difference(config, tree)}.",
             "Apply it with strict=False to go by the patterns alone.",
         )
@@ -136,7 +136,8 @@ def _compare(config: ConfigData, tree: ParamTree) -> None:
     got = _counts(tree, mask)
     if got != config.expect and not _expected_untied(config, tree, mask):
         raise ConfigError(
-            f"the rules select something else than the config expects: {_versus(config.expect, got)}.",
+            "the rules do not select what the config's `expect` section records: "
+            f"{_versus(config.expect, got)}.",
             "Save the config again for this model, or apply it with strict=False.",
         )
 
@@ -173,10 +174,10 @@ def _difference(config: ConfigData, tree: ParamTree) -> str:
     tensors, elements = frozen.tensors + trainable.tensors, frozen.elements + trainable.elements
     got_tensors, got_elements, _ = FreezePlan(tree).totals().parameters
     if (tensors, elements) == (got_tensors, got_elements):
-        return f" (as many tensors, {tensors:,}, and elements, {elements:,}, but called or shaped otherwise)"
+        return f" (as many tensors, {tensors:,}, and elements, {elements:,}, but different names or shapes)"
     return (
-        f" ({tensors:,} tensors, {elements:,} elements there; "
-        f"{got_tensors:,} tensors, {got_elements:,} elements here)"
+        f" ({tensors:,} tensors, {elements:,} elements expected; "
+        f"{got_tensors:,} tensors, {got_elements:,} elements found)"
     )
 
 
@@ -203,7 +204,7 @@ def _read_back(live: LiveParameters, mask: bytearray) -> None:
         others = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
         raise ConfigError(
             f"requires_grad of {wrong[0]}{others} is not what the config says.",
-            "Apply the config to this very model, and change no flags after.",
+            "Apply the config to this model, and do not change requires_grad afterwards.",
         )
 
 

@@ -21,7 +21,7 @@ class FreezeMoved(FreezeTuiError):
 
     def __init__(self, names: tuple[str, ...]) -> None:
         others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        super().__init__(f"{names[0]}{others} moved although frozen.", "`freezetui check` names the cause.")
+        super().__init__(f"{names[0]}{others} changed although frozen.", "`freezetui check` names the cause.")
         self.names = names
 
 

@@ -40,7 +40,7 @@ class FreezeTuiApp(App[int]):
     TITLE = "freezetui"
     BINDINGS = [
         Binding("question_mark", "help", "help", key_display="?", tooltip="This help", id="app.help"),
-        Binding("q,ctrl+c", "quit", "quit", tooltip="Quit; asks when something is unsaved", id="app.quit"),
+        Binding("q,ctrl+c", "quit", "quit", tooltip="Quit (prompts to save)", id="app.quit"),
     ]
 
     def __init__(self, options: Options, opening: Opening | None = None) -> None:

@@ -53,10 +53,10 @@ def _word(report: SanityReport, session: Session, name: str) -> str:
     if name in report.buffers.drifted:
         return "buffer, and it drifted"
     if name in report.frozen.unproven:
-        return "held, but nothing moved it when it trained either"
+        return "unchanged, but also unchanged when trainable"
     for still in report.trainable.still:
         if still.name == name:
-            return f"trainable, and it stood still: {still.reason}"
+            return f"trainable but unchanged: {still.reason}"
     index = session.tree.first[session.tree.find(name)]
     states = {"frozen": "held, bit for bit", "trainable": "moved, as it should"}
     return states.get(session.plan.totals(index, index + 1).state, "held")

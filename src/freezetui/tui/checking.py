@@ -13,11 +13,11 @@ from freezetui.tui.screens.confirm import ConfirmScreen
 from freezetui.tui.screens.prompt import PromptScreen
 
 _WHAT_BUILDS_IT = """\
-What builds the model? For example
+Which callable builds the model? For example:
   torchvision:resnet18
   my_package.models:build --arg num_classes=10
   my/model.py:build --input 3,224,224
-It is run in a process of its own. Empty: the optimizer step alone, on bare tensors."""
+It runs in a separate process. Leave empty to check only the optimizer step."""
 
 
 async def may_check(app: App[Any], session: Session) -> bool:
@@ -34,7 +34,7 @@ async def may_check(app: App[Any], session: Session) -> bool:
     if architecture.trusted:
         return True
     body = f"{session.config_path.name} wants to import and run {architecture.model.architecture}."
-    options = [("y", "import and run it"), ("n", "do not check")]
+    options = [("y", "import and run it"), ("n", "cancel")]
     if await app.push_screen_wait(ConfirmScreen("Run code named by the config?", body, options)) != "y":
         return False
     session.trust_architecture()

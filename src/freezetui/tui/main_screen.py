@@ -49,20 +49,20 @@ class MainScreen(Screen[None]):
             "filter",
             "filter",
             key_display="/",
-            tooltip="Filter by words or by a pattern",
+            tooltip="Filter by words or pattern",
             id="filter.start",
         ),
-        _key("main.leave", "escape", "leave", "back", "End the filter, or close the check"),
-        _key("check.run", "r", "check", "check", "Sanity step: prove that frozen weights stay put", True),
+        _key("main.leave", "escape", "leave", "back", "Clear the filter or close the check panel"),
+        _key("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
         _key("config.save", "s", "save", "save", "Save the freeze config", True),
         _key("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
-        _key("config.changes", "d", "changes", "changes", "What changed since the file on disk"),
+        _key("config.changes", "d", "changes", "changes", "Show changes since the last save"),
         _key(
             "check.architecture",
             "o",
             "architecture",
             "architecture",
-            "Name what builds the model for the sanity step",
+            "Set the model architecture for the check",
         ),
     ]
 
@@ -96,7 +96,9 @@ class MainScreen(Screen[None]):
         """Say what was odd about the config and the checkpoint."""
         session = self.session
         if session.saved.problem is not None:
-            self.notify(str(session.saved.problem), title="Config not read", severity="error", timeout=15)
+            self.notify(
+                str(session.saved.problem), title="Config could not be loaded", severity="error", timeout=15
+            )
         if session.differences:
             title = f"{session.config_path.name} does not fit"
             text = "\n".join(session.differences[:6])
@@ -209,7 +211,7 @@ class MainScreen(Screen[None]):
 
     def _is_checking(self) -> bool:
         if self._panel.running:
-            self.notify("a check is running: esc cancels it", timeout=3)
+            self.notify("A check is already running (Esc to cancel)", timeout=3)
         return self._panel.running
 
     def _model_named(self) -> None:
@@ -241,7 +243,7 @@ class MainScreen(Screen[None]):
         from freezetui.tui.screens.changes import changes_text  # the first screen needs none
         from freezetui.tui.screens.text_viewer import TextViewer
 
-        what, tensors = "comparing with the file on disk …", len(self.session.tree.tensors)
+        what, tensors = "Comparing with the saved config…", len(self.session.tree.tensors)
         text = await run_with_busy_screen(self.app, what, lambda: changes_text(self.session), tensors)
         if text is not None:
             self.app.push_screen(TextViewer("Changes", text))

@@ -15,7 +15,7 @@ from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.screens.confirm import ConfirmScreen
 from freezetui.tui.screens.prompt import PromptScreen
 
-FINDING_RULES = "finding the fewest rules that say this …"
+FINDING_RULES = "Simplifying the rules…"
 
 
 async def save_config(app: App[Any], session: Session, path: Path | None = None) -> bool:
@@ -57,7 +57,7 @@ async def may_quit(app: App[Any], session: Session) -> bool:
     if not session.unsaved:
         return True
     options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]
-    body = f"The choice is not in {session.config_path.name} yet."
+    body = f"Your changes have not been saved to {session.config_path.name}."
     answer = await app.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
     return answer == "q" or (answer == "s" and await save_config(app, session))
 
@@ -67,6 +67,6 @@ async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
     if not why:
         return True
     broken = session.saved.unreadable(target)
-    title = f"{target.name} could not be read" if broken else f"Write over {target.name}?"
-    options = [("y", "write a new one" if broken else "write over it"), ("n", "go back")]
+    title = f"{target.name} is not readable as a config" if broken else f"Overwrite {target.name}?"
+    options = [("y", "replace it" if broken else "overwrite it"), ("n", "go back")]
     return await app.push_screen_wait(ConfirmScreen(title, why, options)) == "y"

@@ -39,7 +39,7 @@ class Found(NamedTuple):
 def find(text: str, tree: ParamTree) -> Found:
     """Return the tensors whose name has every word; text with `*`, `{` or `re:` is a pattern."""
     if not text.strip():
-        return Found(None, "words, or a pattern such as **.bias")
+        return Found(None, "type words, or a pattern such as **.bias")
     if _PATTERN_SIGNS.search(text):
         try:
             return Found(Pattern(text.strip()).spans(tree), "pattern")

@@ -93,7 +93,10 @@ def write(tensors: dict[str, torch.Tensor], path: Path) -> None:
 def test_contents_are_found_by_the_files_own_names(tmp_path, suffix):
     write(WRAPPED, tmp_path / f"x{suffix}")
     check_contents(tmp_path / f"x{suffix}")
-    assert open_checkpoint(tmp_path / f"x{suffix}").unwrapped == "prefix module., _orig_mod inside names"
+    assert (
+        open_checkpoint(tmp_path / f"x{suffix}").unwrapped
+        == "prefix 'module.' stripped, _orig_mod stripped inside names"
+    )
 
 
 @pytest.mark.parametrize("shards", [1, 2])

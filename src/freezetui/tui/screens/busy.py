@@ -44,7 +44,7 @@ class BusyScreen(Dialog[None]):
     def compose(self) -> ComposeResult:
         """Compose what is waited for, and that something is going on."""
         with Vertical(classes="dialog") as dialog:
-            dialog.border_subtitle = "esc gives up"
+            dialog.border_subtitle = "Esc: cancel"
             yield Static(Text(self._what))
             yield LoadingIndicator()
 

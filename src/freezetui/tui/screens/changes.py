@@ -14,10 +14,12 @@ _MAX_RULES = 200
 def changes_text(session: Session) -> Text:
     """Return the changed rules, and the counts before and after."""
     rules = session.changes()
-    against = session.config_path.name if session.config else "training everything (nothing is saved yet)"
+    against = session.config_path.name if session.config else "everything trainable (no saved config)"
     text = Text(f"Against {printable(against)}\n\n", "dim")
     if session.saved.changed_on_disk:
-        text.append("It has changed on disk since it was read here; that is not in this list.\n\n", "bold")
+        text.append(
+            "The file has changed on disk since it was loaded; those changes are not listed.\n\n", "bold"
+        )
     if session.named_anew:
         text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")
     if not rules:

@@ -24,10 +24,10 @@ _SHOWN = {
 }
 _SIGNS = (
     ("■ ○ ◐", "frozen, trainable, mixed"),
-    ("·", "cannot train: a buffer, or whole numbers"),
+    ("·", "not trainable: buffer or integer tensor"),
     ("=", "tied: one tensor under several names"),
     ("{0..5} ×6", "equal blocks folded into one line"),
-    ("✓ ! ✗", "after a check: as chosen, worth a look, a frozen tensor moved"),
+    ("✓ ! ✗", "after a check: OK, needs attention, frozen tensor changed"),
 )
 _PATTERNS = (
     ("features", "everything below it"),

@@ -55,4 +55,4 @@ class LoadingScreen(Screen[None]):
         self.post_message(self.Done())
 
     def _text(self) -> Text:
-        return Text.assemble((" opening …", "dim"), f"  {self._opening.progress}", ("  q quits", "dim"))
+        return Text.assemble((" Loading…", "dim"), f"  {self._opening.progress}", ("  q quits", "dim"))

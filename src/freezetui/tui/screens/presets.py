@@ -41,7 +41,7 @@ class PresetScreen(Dialog[bytes | None]):
     def compose(self) -> ComposeResult:
         """Compose the list and the keys."""
         with Vertical(classes="dialog -wide") as dialog:
-            dialog.border_subtitle = "enter applies, esc goes back" + (
+            dialog.border_subtitle = "Enter: apply, Esc: cancel" + (
                 ", ← → how many blocks" if self._most > 1 else ""
             )
             yield Static("Presets", classes="dialog-title")
@@ -74,7 +74,7 @@ class PresetScreen(Dialog[bytes | None]):
             head.truncate(_MAX_WIDTH_HEAD, overflow="ellipsis")
             title += f" ({head})"
         elif preset.name == "last-blocks":
-            title = f"train the last ‹{self._number:,}› of {self._most:,} blocks and what follows"
+            title = f"train the last ‹{self._number:,}› of {self._most:,} blocks and everything after them"
         mask = f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
         return Text.assemble(title, (f"  {mask}", "dim"), no_wrap=True, overflow="ellipsis")
 

@@ -33,7 +33,7 @@ class PromptScreen(Dialog[str | None]):
     def compose(self) -> ComposeResult:
         """Compose title, body and the input."""
         with Vertical(classes="dialog") as dialog:
-            dialog.border_subtitle = "enter accepts, esc goes back"
+            dialog.border_subtitle = "Enter: accept, Esc: cancel"
             yield Static(self._title, classes="dialog-title", markup=False)
             yield Static(self._body, id="prompt-body", markup=False)
             yield Input(printable(self._value))

@@ -30,7 +30,7 @@ class TextViewer(Dialog[None]):
         """Compose title and text in a scrolling box."""
         with VerticalScroll(classes="dialog -wider") as dialog:
             dialog.border_title = self._title
-            dialog.border_subtitle = "↑ ↓ scroll, esc closes"
+            dialog.border_subtitle = "↑ ↓: scroll, Esc: close"
             yield Static(self._body)
 
     def on_mount(self) -> None:

@@ -180,7 +180,7 @@ class CheckPanel(Vertical):
         self._finish()
         report = event.report
         verdict, told = (headline(report), _COLORS[report.verdict]), f"  {summary(report)}"
-        keys = "  (tab: the findings, enter: to the tensor)" if report.findings else ""
+        keys = "  (Tab: findings, Enter: go to tensor)" if report.findings else ""
         self._told = Text.assemble(verdict, told, (keys, "dim"))
         self._say(self._told)
         options = []
@@ -194,7 +194,7 @@ class CheckPanel(Vertical):
     def _was_cancelled(self, event: Cancelled) -> None:
         event.stop()
         self._finish()
-        self._say("cancelled; nothing was changed")
+        self._say("cancelled")
 
     @on(Failed)
     def _failed(self, event: Failed) -> None:
@@ -215,7 +215,7 @@ class CheckPanel(Vertical):
     def watch_outdated(self, outdated: bool) -> None:
         """Say so in front of what was found, or take it back."""
         if self.children and self._told is not None:
-            before = Text("before the last change: ", "bold")
+            before = Text("outdated: ", "bold")
             self._say(before.append(self._told.plain, "dim") if outdated else self._told)
 
     def _list(self, options: list[Option], highlighted: int) -> None:

@@ -78,7 +78,7 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
     kind = {"parameter": "Parameter", "buffer": "Buffer", "unknown": "Tensor"}[tensor.kind]
     lines = [
         Text(printable(tensor.name), "bold"),
-        Text(f"{kind}{' (a guess from its name)' if tensor.guessed else ''}, {tensor.dtype}"),
+        Text(f"{kind}{' (guessed from its name)' if tensor.guessed else ''}, {tensor.dtype}"),
         Text(" × ".join(map(str, tensor.shape)) or "scalar"),
         Text(f"{tensor.elements:,} {'element' if tensor.elements == 1 else 'elements'}"),
         Text(f"{numbers.size(tensor.bytes)} ({tensor.bytes:,} bytes)"),
@@ -93,7 +93,7 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
     if others:
         lines += [
             Text(),
-            Text("tied: one tensor under several names,"),
+            Text("tied: shared under several names,"),
             Text("counted once, toggled together:"),
         ]
         lines += [Text(f"= {printable(name)}") for name in others]
@@ -109,7 +109,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
     totals = session.plan.totals_over(rows.spans(node))
     family = rows.family(node)
     if family is not None:
-        what = f"{len(family)} equal blocks, toggled together; → shows them"
+        what = f"{len(family)} identical blocks, toggled together; → to expand"
     else:
         what = session.checkpoint.module_types.get(path, "Module" if node else "Whole model")
     lines = [
@@ -130,7 +130,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
             )
         )
     if rows.matches is not None:
-        lines.append(Text("only what the filter shows", "italic"))
+        lines.append(Text("filtered view", "italic"))
     return [*lines, *_about_file(session)] if node == 0 else lines
 
 
@@ -146,10 +146,10 @@ def _about_file(session: Session) -> list[Text]:
     checkpoint = session.checkpoint
     lines = [Text()]
     if checkpoint.unwrapped:
-        lines.append(Text(f"unwrapped: {printable(checkpoint.unwrapped)}"))
+        lines.append(Text(f"loaded from: {printable(checkpoint.unwrapped)}"))
     if len(checkpoint.choices) > 1:
         lines.append(Text(f"state_dicts in this file (--key): {printable(', '.join(checkpoint.choices))}"))
-    lines += [Text(printable(f"passed over {p.key}: {p.what}"), "dim") for p in checkpoint.skipped[:12]]
+    lines += [Text(printable(f"skipped {p.key}: {p.what}"), "dim") for p in checkpoint.skipped[:12]]
     lines += [Text(printable(f"! {warning}")) for warning in checkpoint.warnings[:12]]
     if checkpoint.foreign:
         names = ", ".join(marked(checkpoint.foreign)[:8])

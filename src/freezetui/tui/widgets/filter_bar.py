@@ -21,7 +21,7 @@ class FilterInput(Input):
     BINDINGS = [
         Binding("ctrl+f", "all(False)", "freeze all", tooltip="Freeze all matches", id="filter.freeze-all"),
         Binding("ctrl+t", "all(True)", "train all", tooltip="Train all matches", id="filter.train-all"),
-        Binding("enter", "submit", "keep", tooltip="Keep the filter and go to the tree", id="filter.keep"),
+        Binding("enter", "submit", "apply", tooltip="Apply the filter", id="filter.keep"),
     ]
 
     class All(Message):

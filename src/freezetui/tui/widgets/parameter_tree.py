@@ -224,7 +224,7 @@ class ParameterTree(ScrollView, can_focus=True):
         if self.rows.matches is None:
             self._relay(change(self.rows, self.cursor))
         else:
-            self.notify("esc ends the filter; then lines open and close", timeout=3)
+            self.notify("Clear the filter (Esc) to expand or collapse lines", timeout=3)
 
     # Editing
 

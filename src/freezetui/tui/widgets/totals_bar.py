@@ -69,7 +69,7 @@ class TotalsBar(Widget):
     def _check(self) -> Text:
         report = self.session.report
         if report is None:
-            return Text("not checked yet: r", "dim")
+            return Text("not checked (press r)", "dim")
         if self.session.report_is_stale:
-            return Text.assemble("last check: ", ("before the last change", "dim"))
+            return Text.assemble("last check: ", ("out of date", "dim"))
         return Text.assemble("last check: ", (report.verdict, "bold"))

@@ -62,12 +62,12 @@ class TreeEdits:
             raise EditRefused("nothing matches")
         if self.plan.totals_over(spans).state == "untrainable":
             tensor = self.rows.tree.tensors[spans[0][0]] if spans[0][0] < spans[0][1] else None
-            raise EditRefused(tensor.untrainable_reason if tensor else "there is nothing here that can train")
+            raise EditRefused(tensor.untrainable_reason if tensor else "nothing here is trainable")
         changed = self.plan.toggle(spans) if trainable is None else self.plan.set(spans, trainable)
         return _changed(what, changed) if what else ""
 
     def toggle_all(self) -> str:
-        """Freeze everything; where all is frozen, train everything.
+        """Freeze all; if all is frozen, unfreeze all.
 
         Raises:
             EditRefused: as `set` does.
@@ -93,7 +93,7 @@ class TreeEdits:
         tree = self.rows.tree
         nodes = in_every_block(tree, node)
         if len(nodes) < 2:
-            raise EditRefused("there is no repeated block around this line")
+            raise EditRefused("this line is not inside a repeated block")
         spans = [tree.span(block) for block in nodes]
         here, everywhere = self._state(self.rows.spans(node)), self._state(spans)
         alike = here == everywhere or here == "mixed"
@@ -108,7 +108,7 @@ class TreeEdits:
         """
         first = self.rows.tree.first[node]
         if not first:
-            raise EditRefused("nothing stands before this line")
+            raise EditRefused("there is nothing above this line")
         return self.set(self.rows.shown(0, first), False, "frozen before this line")
 
     def set_matches(self, spans: Sequence[Span] | None, train: bool) -> str:
@@ -145,7 +145,7 @@ class TreeEdits:
         return _stepped(self.plan.undo(), "nothing to undo")
 
     def redo(self) -> str:
-        """Do again what was undone.
+        """Redo.
 
         Raises:
             EditRefused: there is nothing.
@@ -163,7 +163,7 @@ def _not_empty(spans: Sequence[Span] | None) -> Sequence[Span]:
         EditRefused: it matches nothing, or there is no filter.
     """
     if not spans:
-        raise EditRefused("no filter yet: press /" if spans is None else "the filter matches nothing")
+        raise EditRefused("no filter: press / to search" if spans is None else "the filter matches nothing")
     return spans
 
 
