@@ -14,6 +14,9 @@ from freezetui.diff.report import TensorDiff
 
 #: Of the change, the part that one factor must explain before it is called decay.
 _MIN_EXPLAINED = 0.99
+#: So few units in the last place are rounding wherever they are; an EMA changes about 15% of the elements,
+#: while rows that were trained are filled.
+_MAX_UNITS, _MAX_SHARE, _MIN_FILLED = 8, 0.3, 0.6
 DECAY, ROUNDING, CAST_AND_BACK, SOME_ROWS, TIED = "decay", "rounding", "cast and back", "some rows", "tied"
 
 
@@ -100,11 +103,20 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
         return {**told, "looks": DECAY, "factor": factor}
     if sums.rounded:
         return {**told, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}
-    if before.dtype in ("float32", "float64") and sums.units <= MAX_ROUNDING:
+    if before.dtype in ("float32", "float64") and _is_rounding(before, sums):
         return {**told, "looks": ROUNDING, "reason": f"at most {sums.units} units in the last place"}
     if told and 0 < sums.rows < before.shape[0]:
         return {**told, "looks": SOME_ROWS}
     return told
+
+
+def _is_rounding(before: TensorInfo, sums: Sums) -> bool:
+    """A few units anywhere; or more of them, in few elements that do not fill rows (see MAX_ROUNDING)."""
+    if sums.units <= _MAX_UNITS:
+        return True
+    few = sums.changed <= _MAX_SHARE * before.elements
+    fills_rows = sums.changed >= _MIN_FILLED * sums.rows * row_of(before) > 0
+    return few and not fills_rows and sums.units <= MAX_ROUNDING
 
 
 def _finite(number: float) -> float | None:

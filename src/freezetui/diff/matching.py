@@ -93,8 +93,17 @@ def _prefixes(
                 for short, tensor in shorts.items()
             )
             if count > agree:
-                found[(path, own) if swapped else (own, path)] = count
+                apart = _without_common_end(own, path)
+                found[apart[::-1] if swapped else apart] = count
     return found
+
+
+def _without_common_end(one: str, other: str) -> tuple[str, str]:
+    """Two paths without the modules that both end with: "a.x." and "b.x." say no more than "a." and "b."."""
+    left, right = one.split("."), other.split(".")
+    while len(left) > 1 and len(right) > 1 and left[-2] == right[-2]:
+        del left[-2], right[-2]
+    return ".".join(left), ".".join(right)
 
 
 def _common_path(names: Sequence[str]) -> str:

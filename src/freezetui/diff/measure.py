@@ -14,10 +14,11 @@ from freezetui.diff.dtypes import COMPONENTS, Array, casts_to, codes_of, is_floa
 CHUNK = 1 << 16
 #: Sums of float32 are good between these; beyond them squares get lost, and doubles take over.
 _MIN_SQUARE, _MIN_DELTA, _MAX = 1e-20, 1e-10, 1e15
-#: A change of so few units in the last place is rounding.
-MAX_ROUNDING = 8
-#: What a copy may have been rounded to on its way.
-_ROUNDED = ("bfloat16", "float16")
+#: The most units in the last place that rounding can add up to: an EMA of decay d, updated by mul_ and add_,
+#: drifts by up to a quarter of 1 / (1 - d).
+MAX_ROUNDING = 4096
+#: What a float32 may have been rounded to on its way, and the bits of a float32 that are zero then.
+_ROUNDED = {"bfloat16": 0xFFFF, "float16": 0x1FFF}
 
 
 @dataclass
@@ -74,11 +75,11 @@ def measure_bits(before: Array, after: Array, dtype: str, row: int, sums: Sums) 
     different = _different(codes_of(before, dtype), codes_of(after, dtype))
     changed = int(np.count_nonzero(different))
     numbers, others = numbers_of(before, dtype), numbers_of(after, dtype)
-    if sums.rounded:
-        _measure_rounding(numbers, others, sums)
     if not changed:
         sums.weight += _square(numbers)
         return
+    if sums.rounded:
+        _measure_rounding(numbers, others, sums)
     sums.changed += changed
     if row:
         rows = different.size // row
@@ -122,10 +123,15 @@ def _different(before: Array, after: Array) -> Array:
 def _measure_rounding(before: Array, after: Array, sums: Sums) -> None:
     """Whether a cast and back may be all that happened; a chunk that says no settles it."""
     for dtype in tuple(sums.rounded):
-        if before.dtype.kind != "f" or not np.array_equal(
-            numbers_of(rounded_bits(before, dtype), dtype).astype(after.dtype), after
-        ):
+        if after.dtype != np.float32 or not _is_rounded(before, after, dtype):
             sums.rounded.discard(dtype)
+
+
+def _is_rounded(before: Array, after: Array, dtype: str) -> bool:
+    """Whether float32 numbers are what a cast to a narrower dtype and back makes of those before."""
+    if np.bitwise_or.reduce(after.view(np.uint32)) & _ROUNDED[dtype]:
+        return False  # at a glance: they have bits that the dtype has not
+    return np.array_equal(numbers_of(rounded_bits(before, dtype), dtype), after)
 
 
 def _measure_deltas(before: Array, after: Array, sums: Sums) -> None:
@@ -166,7 +172,7 @@ def _square(numbers: Array) -> float:
     if numbers.dtype == np.float32:
         with np.errstate(all="ignore"):
             total = _dot(numbers, numbers)
-        if _MIN_SQUARE < total < _MAX:
+        if _MIN_SQUARE < total < _MAX or not numbers.any():
             return total
     doubles = _doubles(numbers)
     doubles = doubles[np.isfinite(doubles)]

@@ -169,7 +169,7 @@ def _edges(moments: Moments) -> Array:
 
 def _real(numbers: Array) -> Array:
     """Complex numbers as their absolute values, which float32 may not hold."""
-    return np.abs(numbers.astype(np.complex128)) if numbers.dtype.kind == "c" else numbers
+    return np.asarray(np.abs(numbers.astype(np.complex128))) if numbers.dtype.kind == "c" else numbers
 
 
 def _squares(matrix: Array, axis: int) -> Array:
@@ -178,8 +178,7 @@ def _squares(matrix: Array, axis: int) -> Array:
     with np.errstate(all="ignore"):
         if matrix.dtype != np.float32:
             matrix = matrix.astype(np.float64)
-            exact: Array = np.einsum(along, matrix, matrix)
-            return exact
+            return np.asarray(np.einsum(along, matrix, matrix))
         sums: Array = np.einsum(along, matrix, matrix).astype(np.float64)
         bad = ~((sums > _MIN_SQUARE) & (sums < _MAX_SQUARE))
         if bad.any():

@@ -163,7 +163,7 @@ def _causes(moved: Sequence[TensorDiff], frozen: Sequence[TensorDiff]) -> list[F
 
 def _detail(tensor: TensorDiff) -> str:
     if tensor.looks == DECAY and tensor.factor is not None:
-        return f"{tensor.factor:.6g}"
+        return f"1 - {1 - tensor.factor:.3g}"
     if tensor.looks == SOME_ROWS:
         return f"{tensor.rows_changed:,} of {tensor.rows:,}"
     return "" if tensor.looks == TIED else tensor.reason

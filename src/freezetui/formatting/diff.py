@@ -172,7 +172,7 @@ def _notes(tensor: TensorDiff) -> str:
     """What else there is to say of one tensor."""
     notes = [f"looks like {tensor.looks}"] if tensor.looks not in ("", "some rows") else []
     if tensor.factor is not None:
-        notes[0] += f", factor {tensor.factor:.6g}"
+        notes[0] += f", factor 1 - {1 - tensor.factor:.3g}"
     if tensor.reason:
         notes.append(tensor.reason)
     if tensor.rows_changed is not None and tensor.rows and tensor.rows_changed < tensor.rows:

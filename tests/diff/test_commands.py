@@ -1,0 +1,363 @@
+"""diff, stats and validate: exit codes, what goes where, JSON, foreign names, ctrl-c, memory."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from freezetui.cli.main import run
+
+from .conftest import small_model
+
+EVIL = "\x1b]0;owned\x07\x1b[31m\u202eevil\u2066\n\r\0\ue000\x7f\x9b31m"
+
+
+class Result(NamedTuple):
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def freezetui(monkeypatch, capsys):
+    """The command line in this process, which has torch already: a process each would take minutes."""
+
+    def call(*arguments: str | Path, cwd: Path | None = None) -> Result:
+        monkeypatch.setattr(sys, "argv", ["freezetui", *map(str, arguments)])
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                run()
+        finally:
+            gc.enable()
+        return Result(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """a.pth, the same in b.safetensors, c.pth with a changed head, d.pth with a changed stem, configs."""
+    state = small_model().state_dict()
+    torch.save(state, tmp_path / "a.pth")
+    save_file(state, tmp_path / "b.safetensors")
+    for name, part in (("c", "head"), ("d", "stem.0")):
+        torch.save(
+            {n: t + 0.1 if n.startswith(part) else t for n, t in state.items()}, tmp_path / f"{name}.pth"
+        )
+    (tmp_path / "run.freeze.yaml").write_text("freezetui: 1\nrules:\n  - freeze: stem\n  - freeze: embed\n")
+    (tmp_path / "none.freeze.yaml").write_text("freezetui: 1\nrules: []\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["a.pth", "a.pth"], 0),
+        (["a.pth", "b.safetensors"], 0),
+        (["a.pth", "c.pth"], 1),
+        (["a.pth", "c.pth", "--config", "run.freeze.yaml"], 0),
+        (["a.pth", "d.pth", "--config", "run.freeze.yaml"], 1),
+        (["a.pth", "d.pth", "--config", "none.freeze.yaml"], 3),
+        (["a.pth", "a.pth", "c.pth"], 1),
+        (["a.pth", "c.pth", "c.pth", "--config", "run.freeze.yaml"], 0),
+        (["a.pth"], 2),
+        (["a.pth", "missing.pth"], 2),
+        (["a.pth", "c.pth", "--stage", "one"], 2),
+        (["a.pth", "c.pth", "--config", "run.freeze.yaml", "--stage", "one"], 2),
+        (["a.pth", "c.pth", "--config", "missing.yaml"], 2),
+        (["a.pth", "c.pth", "--key", "ema"], 2),
+        (["a.pth", "c.pth", "--sort", "size"], 2),
+    ],
+)
+def test_exit_codes_of_diff(freezetui, folder, arguments, code):
+    result = freezetui("diff", *arguments, cwd=folder)
+    assert result.returncode == code, result
+    assert "Traceback" not in result.stderr
+    if code == 2:
+        assert (result.stdout, result.stderr.count("\n")) == ("", 1)
+
+
+def test_the_verdict_is_in_the_words_of_the_check(freezetui, folder):
+    held = freezetui("diff", "a.pth", "c.pth", "--config", "run.freeze.yaml", cwd=folder).stdout
+    assert "✓ HELD: 5 frozen tensors unchanged, bit for bit" in held
+    assert "trainable: 2 of 2 moved; buffers: 3 of 3 held; by run.freeze.yaml" in held
+    moved = freezetui("diff", "a.pth", "d.pth", "--config", "run.freeze.yaml", cwd=folder).stdout
+    assert "✗ MOVED: 2 frozen tensors changed" in moved
+    assert "[stem.0.weight, stem.0.bias]" in moved
+    unknown = freezetui("diff", "a.pth", "c.pth", "--config", "none.freeze.yaml", cwd=folder).stdout
+    assert "? INCONCLUSIVE: nothing is frozen" in unknown
+
+
+def test_a_config_beside_before_is_mentioned_and_no_more(freezetui, folder):
+    (folder / "a.freeze.yaml").write_text("freezetui: 1\nrules:\n  - freeze: head\n")
+    result = freezetui("diff", "a.pth", "c.pth", "--json", cwd=folder)
+    assert "a.freeze.yaml" in result.stderr
+    assert json.loads(result.stdout)["verdict"] is None
+
+
+def test_what_is_the_same_is_one_line(freezetui, folder):
+    lines = freezetui("diff", "a.pth", "c.pth", cwd=folder).stdout.splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("=")] == [
+        ["=", "same", "stem"],
+        ["=", "same", "embed"],
+    ]
+    assert any(re.match(r"~ changed +weight +4x16 float32 +100.?% +0\.1 ", line) for line in lines)
+
+
+def test_sorted_by_change_the_largest_is_first(freezetui, folder):
+    lines = freezetui("diff", "a.pth", "c.pth", "--sort", "change", cwd=folder).stdout.splitlines()
+    rows = [line for line in lines if line.startswith("~")]
+    assert sorted(rows, key=lambda line: -float(line.split()[-1])) == rows
+    assert len(rows) == 2
+
+
+def test_stat_has_a_line_for_each_module(freezetui, folder):
+    lines = freezetui("diff", "a.pth", "c.pth", "--stat", cwd=folder).stdout.splitlines()
+    assert [line.split()[0] for line in lines if " of " in line] == ["stem", "embed", "head"]
+    assert next(line for line in lines if line.startswith("head")).endswith("=")
+
+
+def test_equal_blocks_are_folded(freezetui, tmp_path):
+    state = {f"layers.{i}.{n}": torch.randn(3, 3) for i in range(12) for n in ("a.weight", "b.weight")}
+    torch.save(state, tmp_path / "a.pth")
+    torch.save({n: t + ("a.weight" in n) * 1.0 for n, t in state.items()}, tmp_path / "b.pth")
+    output = freezetui("diff", "a.pth", "b.pth", cwd=tmp_path).stdout
+    assert "{0..11} ×12" in output
+    assert "in each: a.weight" in output
+    assert output.count("a.weight") == 1
+
+
+def test_the_json_document(freezetui, folder):
+    result = freezetui("diff", "a.pth", "d.pth", "--config", "run.freeze.yaml", "--json", cwd=folder)
+    document = json.loads(result.stdout)
+    assert list(document) == [
+        "before",
+        "after",
+        "matching",
+        "identical",
+        "verdict",
+        "reason",
+        "config",
+        "stage",
+        "totals",
+        "frozen",
+        "trainable",
+        "buffers",
+        "findings",
+        "tensors",
+    ]
+    assert document["verdict"] == "moved"
+    assert document["totals"]["parameters"] == {
+        "tensors": 7,
+        "identical": 5,
+        "cast": 0,
+        "changed": 2,
+        "reshaped": 0,
+        "added": 0,
+        "removed": 0,
+        "unread": 0,
+    }
+    assert document["frozen"] == {
+        "tensors": 5,
+        "held": 3,
+        "moved": ["stem.0.weight", "stem.0.bias"],
+        "unsure": [],
+    }
+    changed = document["tensors"][0]
+    assert changed["name"] == "stem.0.weight"
+    assert (changed["status"], changed["frozen"], changed["changed"]) == ("changed", True, 216)
+    assert changed["max_delta"] == pytest.approx(0.1, rel=1e-5)
+    assert document["findings"][0]["severity"] == "error"
+
+
+def test_when_each_module_started_to_move(freezetui, folder):
+    torch.save(torch.load(folder / "c.pth"), folder / "epoch_2.pth")
+    torch.save(torch.load(folder / "a.pth"), folder / "epoch_1.pth")
+    state = torch.load(folder / "c.pth")
+    torch.save(
+        {n: t + 0.1 if n.startswith("embed") else t for n, t in state.items()}, folder / "epoch_10.pth"
+    )
+    paths = sorted(str(path.name) for path in folder.glob("epoch_*.pth"))
+    assert paths[1] == "epoch_10.pth"
+    result = freezetui("diff", *paths, cwd=folder)
+    lines = {
+        line.split()[0]: line.split()[2:]
+        for line in result.stdout.splitlines()
+        if "step" in line or "never" in line
+    }
+    assert lines["stem"] == ["··", "never"]
+    assert lines["head"][1:] == ["step", "1"]
+    assert lines["head"][0].endswith("·")
+    assert lines["embed"][1:] == ["step", "2"]
+    document = json.loads(freezetui("diff", *paths, "--json", cwd=folder).stdout)
+    started = {tensor["name"]: tensor["started"] for tensor in document["tensors"]}
+    assert (started["head.weight"], started["embed.weight"], started["stem.0.weight"]) == (1, 2, None)
+    assert [each["source"] for each in document["checkpoints"]] == [
+        "epoch_1.pth",
+        "epoch_2.pth",
+        "epoch_10.pth",
+    ]
+
+
+def test_a_key_holds_for_both_where_the_format_has_keys(freezetui, folder):
+    state = torch.load(folder / "a.pth")
+    torch.save({"model": state, "ema": {n: t + 1 for n, t in state.items()}}, folder / "both.pth")
+    assert freezetui("diff", "both.pth", "both.pth", "--key", "ema", cwd=folder).returncode == 0
+    assert (
+        freezetui(
+            "diff", "both.pth", "both.pth", "--key", "ema", "--key-after", "model", cwd=folder
+        ).returncode
+        == 1
+    )
+    assert freezetui("diff", "both.pth", "b.safetensors", "--key", "model", cwd=folder).returncode == 0
+
+
+def test_stats(freezetui, folder):
+    table = freezetui("stats", "a.pth", cwd=folder).stdout.splitlines()
+    assert len(table) == 1 + 10
+    one = freezetui("stats", "a.pth", "embed.weight", cwd=folder).stdout
+    assert "norms of rows" in one and "norms of columns" in one
+    document = json.loads(freezetui("stats", "a.pth", "stem.1", "--json", cwd=folder).stdout)
+    assert [tensor["name"] for tensor in document["tensors"]] == [
+        f"stem.1.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    ]
+    assert document["tensors"][0]["min"] == document["tensors"][0]["max"] == 1
+    stds = [
+        row["std"]
+        for row in json.loads(freezetui("stats", "a.pth", "--sort", "std", "--json", cwd=folder).stdout)[
+            "tensors"
+        ]
+    ]
+    known = [std for std in stds if std is not None]
+    assert known == sorted(known, reverse=True) and stds[-1] is None
+    wrong = freezetui("stats", "a.pth", "embed.wieght", cwd=folder)
+    assert (wrong.returncode, "embed.weight" in wrong.stderr) == (2, True)
+
+
+def test_validate(freezetui, folder):
+    assert freezetui("validate", "a.pth", cwd=folder).returncode == 0
+    state = torch.load(folder / "a.pth")
+    state["head.bias"][1] = float("nan")
+    torch.save(state, folder / "nan.pth")
+    result = freezetui("validate", "nan.pth", cwd=folder)
+    assert result.returncode == 1
+    assert "head.bias  NaN: 1 of 4 values" in result.stdout
+    document = json.loads(freezetui("validate", "nan.pth", "--json", cwd=folder).stdout)
+    assert list(document) == [
+        "source",
+        "format",
+        "valid",
+        "tensors",
+        "checked",
+        "problems",
+        "unread",
+        "warnings",
+    ]
+    assert freezetui("validate", "run.freeze.yaml", cwd=folder).returncode == 2
+
+
+def test_names_with_escapes_reach_no_terminal(freezetui, tmp_path):
+    folder = tmp_path / "x\x1b[31m"
+    folder.mkdir()
+    paths = [folder / f"{name}\x1b]0;owned\x07.pth" for name in "abc"]
+    for number, path in enumerate(paths):
+        state = {f"blocks.{i}.{EVIL}.weight": torch.full((2, 2), float(i + number)) for i in range(4)}
+        state[f"bad{EVIL}"] = torch.tensor([float("nan")])
+        if number == 1:
+            state[f"only{EVIL}"] = torch.ones(1)
+        torch.save(state, path)
+    config = tmp_path / "c\x1b[31m.yaml"
+    config.write_text("freezetui: 1\nrules:\n  - freeze: '**'\n")
+    for arguments in (
+        ["diff", paths[0], paths[1]],
+        ["diff", paths[0], paths[1], "--sort", "change"],
+        ["diff", paths[0], paths[1], "--stat"],
+        ["diff", paths[0], paths[1], "--json"],
+        ["diff", paths[0], paths[1], "--config", config],
+        ["diff", *paths],
+        ["diff", paths[0], paths[1], "--key", "\x1b[31m"],
+        ["stats", paths[0]],
+        ["stats", paths[0], "blocks.0.**"],
+        ["stats", paths[0], "\x1b[31m"],
+        ["validate", paths[0]],
+        ["validate", paths[0], "--json"],
+    ):
+        result = freezetui(*arguments)
+        assert "Traceback" not in result.stderr, result.stderr
+        text = result.stdout + result.stderr
+        assert {c for c in text if not c.isprintable() and c != "\n"} == set(), arguments
+
+
+def holes(path: Path, nbytes: int) -> Path:
+    """A safetensors file of one float32 tensor that takes no room on the disk."""
+    header = json.dumps(
+        {"w.weight": {"dtype": "F32", "shape": [nbytes // 4], "data_offsets": [0, nbytes]}}
+    ).encode()
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + nbytes)
+    return path
+
+
+def running(*arguments: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "freezetui", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def anonymous(pid: int) -> int:
+    """Bytes of anonymous memory that a process holds; 0 once it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("command", ["same", "changed", "stats", "validate"])
+def test_memory_does_not_grow_with_the_files(tmp_path, command):
+    one = holes(tmp_path / "a.safetensors", 2**29)
+    other = holes(tmp_path / "b.safetensors", 2**29)
+    if command == "changed":
+        with other.open("r+b") as file:
+            file.seek(2**28)
+            file.write(b"\x3f")
+    arguments = [command, one] if command in ("stats", "validate") else ["diff", one, other]
+    process = running(*arguments)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, anonymous(process.pid))
+        time.sleep(0.005)
+    assert process.returncode == (command == "changed"), process.communicate()
+    assert 0 < peak < 100e6
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_with_130(tmp_path):
+    one, other = holes(tmp_path / "a.safetensors", 2**34), holes(tmp_path / "b.safetensors", 2**34)
+    process = running("diff", one, other)
+    time.sleep(2)
+    assert process.poll() is None
+    started = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, "interrupted" in errors) == (130, True), errors
+    assert time.monotonic() - started < 5

@@ -1,0 +1,82 @@
+"""Which tensor is which: wrappers, parts, prefixes, and what is said where that is not known."""
+
+from __future__ import annotations
+
+import torch
+
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.diff.matching import match
+
+
+def tensors(*names, shape=(2, 3)):
+    return [TensorInfo(name, shape, "float32") for name in names]
+
+
+def paired(matching):
+    return {(p.before.name, p.after.name) for p in matching.pairs if p.before and p.after}
+
+
+def test_what_the_reader_strips_is_no_difference(compared, state):
+    report = compared(state, {f"module._orig_mod.{name}": t for name, t in state.items()})
+    assert report.identical
+    assert report.after.unwrapped == "prefix module._orig_mod."
+
+
+def test_a_part_against_the_whole_both_ways():
+    part, whole = (
+        tensors("conv.weight", "conv.bias"),
+        tensors("backbone.conv.weight", "backbone.conv.bias", "head.weight"),
+    )
+    matching = match(part, whole)
+    assert paired(matching) == {("conv.weight", "backbone.conv.weight"), ("conv.bias", "backbone.conv.bias")}
+    assert "AFTER has backbone. in front" in matching.note
+    assert [p.name for p in matching.pairs] == ["conv.weight", "conv.bias", "head.weight"]
+    back = match(whole, part)
+    assert "BEFORE has backbone. in front" in back.note
+    assert {p.name: p.after is None for p in back.pairs}["head.weight"]
+
+
+def test_another_path_on_each_side():
+    one = tensors("model.a.weight", "model.b.weight")
+    other = tensors("net.encoder.a.weight", "net.encoder.b.weight", "net.head.weight")
+    assert len(paired(match(one, other))) == 2
+
+
+def test_where_several_paths_fit_none_is_chosen():
+    part = tensors("a.weight", "b.weight")
+    whole = tensors(*(f"{tower}.{name}.weight" for tower in ("text", "image") for name in "ab"))
+    matching = match(part, whole)
+    assert paired(matching) == set()
+    assert "several paths (image., text.)" in matching.note
+
+
+def test_shapes_decide_between_two_paths():
+    part = tensors("a.weight", "b.weight")
+    whole = tensors("text.a.weight", "text.b.weight") + tensors(
+        "image.a.weight", "image.b.weight", shape=(5,)
+    )
+    assert paired(match(part, whole)) == {("a.weight", "text.a.weight"), ("b.weight", "text.b.weight")}
+
+
+def test_names_left_over_on_both_sides_are_told():
+    matching = match(tensors("a.weight", "x.weight"), tensors("a.weight", "y.weight"))
+    assert "1 names are in BEFORE only and 1 in AFTER only" in matching.note
+    assert match(tensors("a.weight"), tensors("a.weight", "y.weight")).note == ""
+
+
+def test_a_new_name_that_is_taken_stays_apart():
+    matching = match(tensors("b.x.weight", "b.y.weight", "z"), tensors("x.weight", "y.weight", "b.z", "z"))
+    names = [pair.name for pair in matching.pairs]
+    assert len(names) == len(set(names))
+
+
+def test_ema_against_model(tmp_path):
+    from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.diff.run import diff
+
+    path = tmp_path / "both.pth"
+    state = {"a.weight": torch.randn(4, 4), "b.weight": torch.randn(4)}
+    torch.save({"model": state, "ema": {"module": {n: t + 1 for n, t in state.items()}}}, path)
+    report = diff(open_checkpoint(path, key="model"), open_checkpoint(path, key="ema.module"))
+    assert {tensor.status for tensor in report.tensors} == {"changed"}
+    assert {round(tensor.max_delta, 5) for tensor in report.tensors} == {1.0}

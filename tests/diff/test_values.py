@@ -1,0 +1,217 @@
+"""Tensors that are not one block of numbers, and files that lie about them."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.storage import open_weights
+from freezetui.diff.run import diff
+from freezetui.diff.stats import tensor_stats
+from freezetui.diff.validate import validate
+from freezetui.errors import CheckpointError
+
+from .conftest import told
+
+
+def changed_one(tensor: Tensor) -> Tensor:
+    other = tensor.clone()
+    other.view(-1)[0] += 1
+    return other
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr"])
+def test_sparse_tensors_are_compared_by_the_bytes_of_their_parts(compared, layout):
+    dense = torch.diag(torch.arange(1.0, 6.0))
+    make = (lambda t: t.to_sparse().coalesce()) if layout == "coo" else (lambda t: t.to_sparse_csr())
+    one = {"s.weight": make(dense), "d.weight": torch.ones(3)}
+    assert compared(one, {"s.weight": make(dense.clone()), "d.weight": torch.ones(3)}).identical
+    report = compared(one, {**one, "s.weight": make(dense * 2)})
+    assert (told(report, "s.weight").status, told(report, "s.weight").changed) == ("changed", None)
+
+
+def test_quantized_tensors_are_compared_by_their_bytes(compared):
+    one = {"q.weight": torch.quantize_per_tensor(torch.randn(4, 6), 0.1, 0, torch.qint8)}
+    assert compared(one, dict(one)).identical
+    other = {"q.weight": torch.quantize_per_tensor(torch.randn(4, 6), 0.1, 0, torch.qint8)}
+    assert told(compared(one, other), "q.weight").status == "changed"
+
+
+def test_a_meta_tensor_cannot_be_compared(compared):
+    one = {"m.weight": torch.empty(3, device="meta"), "a": torch.ones(2)}
+    report = compared(one, one)
+    assert told(report, "m.weight").status == "unread"
+    assert report.exit_code == 2
+
+
+def test_overlapping_and_expanded_views(compared):
+    base = torch.randn(30)
+    one = {"windows": base.unfold(0, 5, 1), "expanded": base[:3].expand(7, 3), "base": base}
+    assert compared(one, {name: tensor.clone() for name, tensor in one.items()}).identical
+    other = dict(one, expanded=changed_one(one["expanded"].contiguous()))
+    assert told(compared(one, other), "expanded").changed == 1
+
+
+def test_tied_names_are_measured_once_and_told_each(compared):
+    weight = torch.randn(20, 20)
+    report = compared({"a": weight, "b": weight}, {"a": (new := weight * 2), "b": new})
+    assert [tensor.changed for tensor in report.tensors] == [400, 400]
+
+
+def test_packed_safetensors_without_a_dtype_in_torch(tmp_path):
+    def write(name: str, data: bytes) -> Path:
+        header = json.dumps({"w": {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [0, 6]}}).encode()
+        path = tmp_path / name
+        path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+        return path
+
+    one, other = write("a.safetensors", b"abcdef"), write("b.safetensors", b"abcdeg")
+    assert diff(open_checkpoint(one), open_checkpoint(one)).identical
+    assert diff(open_checkpoint(one), open_checkpoint(other)).tensors[0].status == "changed"
+    with (
+        open_weights(checkpoint := open_checkpoint(one)) as weights,
+        pytest.raises(CheckpointError, match="F6"),
+    ):
+        tensor_stats(weights, checkpoint.tensors[0])
+
+
+def damaged(path: Path, change) -> Path:
+    """The archive with its members changed: name -> new bytes, None to leave it out."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    out = path.with_name("damaged.pth")
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members.items():
+            new = change(name, content)
+            if new is not None:
+                archive.writestr(name, new)
+    return out
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save({"a.weight": torch.randn(4, 4), "b.weight": torch.randn(100)}, path)
+    return path
+
+
+def test_a_storage_that_is_missing_or_short(saved):
+    last = "data/1"
+    gone = damaged(saved, lambda name, content: None if name.endswith(last) else content)
+    short = damaged(saved, lambda name, content: content[:-8] if name.endswith(last) else content)
+    for path in (gone, short):
+        report = validate(open_checkpoint(path))
+        assert report.exit_code == 1
+        assert [(problem.name, problem.what) for problem in report.problems] == [("b.weight", "missing")]
+        compared = diff(open_checkpoint(saved), open_checkpoint(path))
+        assert told(compared, "a.weight").status == "identical"
+        assert told(compared, "b.weight").status == "unread"
+
+
+def test_a_flipped_bit_is_found_by_the_checksum(saved):
+    data = bytearray(saved.read_bytes())
+    with zipfile.ZipFile(saved) as archive:
+        place = archive.getinfo("model/data/1").header_offset + 400  # well within its 400 bytes of data
+    data[place] ^= 4
+    saved.write_bytes(data)
+    report = validate(open_checkpoint(saved))
+    assert [(problem.name, problem.what) for problem in report.problems] == [("b.weight", "checksum")]
+    assert report.checked == 2
+
+
+def test_without_checksums_none_is_compared(saved):
+    from torch.serialization import set_crc32_options
+
+    set_crc32_options(False)
+    try:
+        torch.save({"a.weight": torch.randn(4, 4)}, saved)
+    finally:
+        set_crc32_options(True)
+    report = validate(open_checkpoint(saved))
+    assert (report.valid, report.checked) == (True, 0)
+
+
+def test_nan_and_inf_are_named(tmp_path):
+    tensors = {
+        "fine": torch.ones(3),
+        "nan": torch.tensor([1, float("nan")]),
+        "inf": torch.tensor([-float("inf")]),
+    }
+    save_file(tensors, tmp_path / "x.safetensors")
+    report = validate(open_checkpoint(tmp_path / "x.safetensors"))
+    assert {(p.name, p.what, p.detail) for p in report.problems} == {
+        ("nan", "NaN", "1 of 2 values"),
+        ("inf", "Inf", "1 of 1 value"),
+    }
+
+
+def hostile(tensors: str, data: bytes, path: Path) -> Path:
+    """An archive whose pickle rebuilds tensors as `tensors` says, over one storage "0"."""
+
+    class Persistent(pickle.Pickler):
+        def persistent_id(self, value):
+            return ("storage", torch.FloatStorage, "0", "cpu", len(data) // 4) if value == "STORAGE" else None
+
+    class Rebuild:
+        def __init__(self, *arguments):
+            self.arguments = arguments
+
+        def __reduce__(self):
+            return torch._utils._rebuild_tensor_v2, ("STORAGE", *self.arguments, False, {})
+
+    buffer = io.BytesIO()
+    Persistent(buffer, protocol=2).dump(eval(tensors, {"Rebuild": Rebuild}))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", buffer.getvalue())
+        archive.writestr("x/data/0", data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        "{'w': Rebuild(0, (4, 4), (1000, 1))}",
+        "{'w': Rebuild(10**15, (4,), (1,))}",
+        "{'w': Rebuild(0, (2**40, 2**20), (0, 0))}",
+        "{'w': Rebuild(0, (100,), (1,))}",
+        "{f'w{i}': Rebuild(0, (2**30,), (0,)) for i in range(1000)}",
+    ],
+)
+def test_a_view_beyond_its_storage_costs_neither_time_nor_memory(tensors, tmp_path):
+    path = hostile(tensors, bytes(64), tmp_path / "x.pth")
+    checkpoint = open_checkpoint(path)
+    report = diff(checkpoint, checkpoint)
+    assert {tensor.status for tensor in report.tensors} <= {"unread", "identical"}
+    assert sum(tensor.status == "unread" for tensor in report.tensors) >= len(report.tensors) - 1
+    validate(checkpoint)
+
+
+def test_two_numbers_in_a_byte(compared):
+    if not hasattr(torch, "float4_e2m1fn_x2"):
+        pytest.skip("needs torch 2.8")
+    codes = torch.arange(24, dtype=torch.uint8).view(4, 6)
+    one, other = codes.clone(), codes.clone()
+    other[2, 3] ^= 0x11  # both of its numbers
+    dtype = torch.float4_e2m1fn_x2
+    report = compared({"w": one.view(dtype)}, {"w": other.view(dtype)})
+    assert (report.tensors[0].elements, report.tensors[0].changed) == (48, 2)
+
+
+def test_the_histogram_is_that_of_numpy(tmp_path):
+    values = np.random.default_rng(0).standard_normal(200_000).astype(np.float32)
+    save_file({"w": torch.from_numpy(values.copy())}, tmp_path / "x.safetensors")
+    checkpoint = open_checkpoint(tmp_path / "x.safetensors")
+    with open_weights(checkpoint) as weights:
+        stats = tensor_stats(weights, checkpoint.tensors[0])
+    expected, _ = np.histogram(values, 16)
+    assert np.abs(np.array(stats.histogram) - expected).max() <= 1  # an edge between two float32
