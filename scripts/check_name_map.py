@@ -37,8 +37,8 @@ from support import tiny_transformers  # noqa: E402
 from support.name_values import Verdict, compare, marked, rotated  # noqa: E402
 from support.shrunk_configs import model_classes, shrunk  # noqa: E402
 
-_MAX_PARAMETERS = 12_000_000
-_MAX_SECONDS = 60
+_MAX_PARAMETERS = 30_000_000
+_MAX_SECONDS = 180
 
 
 class Row(NamedTuple):

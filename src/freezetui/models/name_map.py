@@ -142,7 +142,10 @@ class _Found:
         self.order = {name: i for i, name in enumerate(ghosts)}
         first: dict[object, str] = {}
         self.first = {row.name: first.setdefault(same_tensor(row.tensor), row.name) for row in rows}
-        self.first |= {twin: self.first[name] for twin, name in ties.items()}
+        place = {row.name: i for i, row in enumerate(rows)}
+        for pair in ties.items():
+            early, late = sorted((self.first[name] for name in pair), key=place.__getitem__)
+            self.first = {name: early if f == late else f for name, f in self.first.items()}
         self.files: dict[str, set[str]] = {}
         self.reshaped: dict[str, Reshaped] = {}
         self.original = {row.plain: row.name for row in rows if row.role == "base"}

@@ -111,8 +111,9 @@ def _transformed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tenso
             if live not in own or live not in made:
                 made[live] = ghosts[name]
         else:
-            job = jobs.setdefault(live, copy.deepcopy(by_pattern[pattern]))
-            job.add_tensor(live, name, pattern, ghosts[name])
+            if live not in jobs:
+                jobs[live] = copy.deepcopy(by_pattern[pattern])
+            jobs[live].add_tensor(live, name, pattern, ghosts[name])
     for live, job in jobs.items():
         made |= _converted(core, live, job, own)
     return made
@@ -187,6 +188,9 @@ def meta_ties(core: Any) -> dict[str, str]:
     """
     if not any(parameter.is_meta for parameter in core.parameters()):
         return {}
+    exact = getattr(core, "all_tied_weights_keys", None)  # since 5.0
+    if isinstance(exact, Mapping):
+        return dict(exact)
     twin = copy.deepcopy(core)
     twin.tie_weights()
     first: dict[int, str] = {}
