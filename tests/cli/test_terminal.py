@@ -49,8 +49,8 @@ def test_no_color_is_honoured_and_small_terminals_work(tmp_path):
     terminal = Terminal(str(path), columns=60, lines=15, NO_COLOR="1")
     terminal.wait_for("conv1")
     terminal.wait_for("trainable")
-    colours = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values()}
-    greys = {c for c in colours if c == "default" or c[0:2] == c[2:4] == c[4:6]}
-    assert colours == greys
+    colors = {cell.fg for row in terminal.screen.buffer.values() for cell in row.values()}
+    grays = {c for c in colors if c == "default" or c[0:2] == c[2:4] == c[4:6]}
+    assert colors == grays
     terminal.child.send("q")
     assert terminal.exit_code() == 0

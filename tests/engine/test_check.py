@@ -451,7 +451,7 @@ def test_an_error_of_the_models_own_code_is_one_line() -> None:
         nn.Linear(4, 3, dtype=torch.complex64),
         nn.Sequential(nn.EmbeddingBag(9, 3, sparse=True)),
     ],
-    ids=["softmax", "normalised", "complex", "sparse gradient"],
+    ids=["softmax", "normalized", "complex", "sparse gradient"],
 )
 def test_no_false_alarm_on_unusual_outputs_and_gradients(head: nn.Module) -> None:
     class Cast(Net):

@@ -21,7 +21,7 @@ Infos = Callable[[Iterable[tuple[str, Any]]], list[TensorInfo]]
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_every_model_is_recognised_with_its_class_count(
+def test_every_model_is_recognized_with_its_class_count(
     make_catalog: ModuleType, name: str, infos: Infos
 ) -> None:
     arguments = {"num_classes": 10} if make_catalog.takes(name, "num_classes") else {}

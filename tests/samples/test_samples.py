@@ -123,7 +123,7 @@ def test_vgg_has_exactly_the_names_of_torchvision_and_runs_in_its_vgg16() -> Non
 
 
 @pytest.mark.parametrize("name", ["vgg_digits.pth", "shufflenet_digits.safetensors"])
-def test_it_is_recognised(name: str) -> None:
+def test_it_is_recognized(name: str) -> None:
     recognition = recognize(open_checkpoint(str(SAMPLES / name)).tensors)
     expected = {"vgg_digits.pth": "torchvision:vgg16"}.get(name, BUILT_BY[name])
     assert recognition is not None and recognition.model.architecture == expected

@@ -37,7 +37,7 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
         frozen: whether the config freezes it; None without a config, and for what cannot train.
         changed: elements that differ; None where they were not counted, such as packed bytes.
         max_delta: max |delta|; delta_norm, norm: L2 norms of the change and of the weight before; relative:
-            their ratio. Over the elements that are finite on both sides; None where that is no number.
+            their ratio. Over the elements that are finite on both sides; None where that is not a number.
         nan, inf: elements that became NaN or infinite.
         rows, rows_changed: of a tensor of several dimensions, how many there are and how many differ.
         looks: what the change looks like: "decay", "rounding", "cast and back", "some rows", "tied" or "".

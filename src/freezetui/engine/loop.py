@@ -45,7 +45,7 @@ class Loop:
     def forward(self, step: int) -> Tensor | None:
         """The loss of a batch, a fixed random projection of every output; None without a forward.
 
-        A projection, since mean(out**2) is constant for normalised outputs, and softmax sums to one.
+        A projection, since mean(out**2) is constant for normalized outputs, and softmax sums to one.
 
         Raises:
             ModelError: the model's forward raised.

@@ -1,1 +1,1 @@
-"""From names to an nn.Module: recognise it, build it, fill it, find an input for it."""
+"""From names to an nn.Module: recognize it, build it, fill it, find an input for it."""

@@ -1,4 +1,4 @@
-"""The face's side of the engine: starts it, streams its events, ends it. Knows no torch."""
+"""The UI's side of the engine: starts it, streams its events and ends it. Knows no torch."""
 
 from __future__ import annotations
 

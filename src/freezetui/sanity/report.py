@@ -96,7 +96,7 @@ class SanityReport(msgspec.Struct, frozen=True):
         architecture: what built the model, e.g. "torchvision:vgg16"; "" when there was no model.
         forward: False when only the bare tensors and an optimizer step were checked.
         losses: one per step; gradients: name -> largest absolute gradient seen, for trainable tensors;
-            None where it is no finite number, which JSON has not.
+            None where it is not finite, which JSON cannot say.
         seconds: of the whole check, the import of torch left out.
     """
 

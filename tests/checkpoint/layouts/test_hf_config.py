@@ -20,7 +20,7 @@ _COMMIT = "b" * 40
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The address, and a line for each request; organisation/model holds the files of tmp_path."""
+    """The address, and a line for each request; organization/model holds the files of tmp_path."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -29,11 +29,11 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
         def do_GET(self) -> None:
             asked.append(f"{self.path} {self.headers.get('Range', '')}".strip())
             path = self.path.partition("?")[0]
-            if path.startswith("/api/models/organisation/model/tree/"):
+            if path.startswith("/api/models/organization/model/tree/"):
                 entries = [self._entry(file) for file in sorted(tmp_path.iterdir())]
                 self._answer(200, json.dumps(entries).encode())
-            elif path.startswith("/api/models/organisation/model"):
-                model = {"id": "organisation/model", "_id": "1", "sha": _COMMIT}
+            elif path.startswith("/api/models/organization/model"):
+                model = {"id": "organization/model", "_id": "1", "sha": _COMMIT}
                 self._answer(200, json.dumps(model).encode())
             elif "/resolve/" in path and (tmp_path / path.rpartition("/")[2]).is_file():
                 data = (tmp_path / path.rpartition("/")[2]).read_bytes()
@@ -87,9 +87,9 @@ def test_a_model_on_the_hub_costs_its_headers(tmp_path: Path, hub: tuple[str, li
     endpoint, asked = hub
     size = sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
     expected = f"4 safetensors in 2 shards transformers:LlamaForCausalLM {size}"
-    assert opened(endpoint, "hf://organisation/model") == expected
+    assert opened(endpoint, "hf://organization/model") == expected
     ranges = [line.partition("bytes=")[2] for line in asked if "/resolve/" in line]
     assert ranges
     assert all(int(high) - int(low) < 4096 for low, high in (each.split("-") for each in ranges))
-    assert opened(endpoint, "hf://organisation/model@main/model-1.safetensors").startswith("2 safetensors ")
-    assert "does not exist" in opened(endpoint, "hf://organisation/other")
+    assert opened(endpoint, "hf://organization/model@main/model-1.safetensors").startswith("2 safetensors ")
+    assert "does not exist" in opened(endpoint, "hf://organization/other")

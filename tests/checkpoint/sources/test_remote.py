@@ -110,12 +110,12 @@ def test_a_folder_with_its_config(tmp_path: Path) -> None:
 
     save_file({"a.weight": zeros(3)}, tmp_path / "model.safetensors")
     files = fsspec.filesystem("memory")
-    files.put(str(tmp_path / "model.safetensors"), "/organisation/model/model.safetensors")
-    files.pipe("/organisation/model/config.json", b'{"architectures": ["LlamaForCausalLM"]}')
-    checkpoint = open_checkpoint("memory://organisation/model")
+    files.put(str(tmp_path / "model.safetensors"), "/organization/model/model.safetensors")
+    files.pipe("/organization/model/config.json", b'{"architectures": ["LlamaForCausalLM"]}')
+    checkpoint = open_checkpoint("memory://organization/model")
     assert [tensor.name for tensor in checkpoint.tensors] == ["a.weight"]
     assert checkpoint.model.architecture == "transformers:LlamaForCausalLM"
-    files.rm("/organisation", recursive=True)
+    files.rm("/organization", recursive=True)
 
 
 @pytest.mark.parametrize("breaks", [False, True])
@@ -174,7 +174,7 @@ def test_secrets_of_a_url_are_not_shown() -> None:
     [
         ("s3://bucket/model.pth", "s3fs", "freezetui[s3]"),
         ("gs://bucket/model.pth", "gcsfs", "freezetui[gs]"),
-        ("hf://organisation/model", "huggingface_hub", "freezetui[hf]"),
+        ("hf://organization/model", "huggingface_hub", "freezetui[hf]"),
         ("https://127.0.0.1:9/x", "aiohttp", "freezetui[http]"),
     ],
 )
