@@ -64,7 +64,7 @@ def _is_path(value: Any) -> bool:
 
 
 def _tensor(name: Any, value: Any) -> TypedTensorStub | None:
-    """A stand-in for a tensor as torch.save would have written it; None for what is no tensor."""
+    """A stub for a tensor as torch.save would have written it; None for what is no tensor."""
     state = _state(value, "TensorStorageMetadata")
     if not isinstance(state, dict) or type(name) is not str:
         return None

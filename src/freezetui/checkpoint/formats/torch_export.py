@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from freezetui import numbers
 from freezetui.checkpoint.formats.torch_zip import read_zip
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.sources.base import Stream
@@ -179,8 +180,8 @@ def _constants(directory: ZipDirectory, member: Member | None, source: str) -> t
     metas = [e.tensor_meta for e in _config(directory, member, source).values() if e.tensor_meta is not None]
     if not metas:
         return ()
-    tensors = "1 tensor" if len(metas) == 1 else f"{len(metas):,} tensors"
-    return (SkippedEntry("constants", f"{tensors}, {sum(map(_nbytes, metas)):,} B"),)
+    what = f"{numbers.plural(len(metas), 'tensor')}, {numbers.size(sum(map(_nbytes, metas)))}"
+    return (SkippedEntry("constants", what),)
 
 
 class _Window:

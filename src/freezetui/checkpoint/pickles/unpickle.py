@@ -33,7 +33,7 @@ class Unpickled(NamedTuple):
     """What one pickle holds.
 
     Attributes:
-        value: the object, made of stand-ins.
+        value: the object, made of stubs.
         end: where in the data the pickle ends.
         foreign: "module.name" of each global that `is_foreign`.
         storages: legacy only: storage key -> (bytes of one element, elements).
@@ -91,7 +91,7 @@ class _Unpickler(pickle.Unpickler):
         self.storages: dict[str, tuple[int, int]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """A stand-in for a global; the same one each time."""
+        """A stub for a global; the same one each time."""
         known = self._globals.get((module, name))
         if known is None:
             if len(self._globals) >= _MAX_GLOBALS:
@@ -118,7 +118,7 @@ class _LegacyUnpickler(_Unpickler):
     """For the run of pickles of torch before 1.6, where a persistent id may also stand for a class."""
 
     def persistent_load(self, pid: Any) -> Any:
-        """("module", class, file, source text) -> the class's stand-in; a storage's size is noted."""
+        """("module", class, file, source text) -> the class's stub; a storage's size is noted."""
         if type(pid) is not tuple or len(pid) < 2:
             raise pickle.UnpicklingError("unknown persistent id")
         if pid[0] == "module":

@@ -7,6 +7,7 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from freezetui import numbers
 from freezetui.checkpoint.pickles.globals import danger
 from freezetui.checkpoint.pickles.stubs import OrderedDictStub
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
@@ -18,7 +19,7 @@ from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, TensorReader
 from freezetui.checkpoint.state_dict.wrappers import common_prefix
 from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Checkpoint, Kind, TensorInfo
 from freezetui.errors import CheckpointError
-from freezetui.text import printable
+from freezetui.text import listed, printable
 
 #: Names in one warning.
 _MAX_SHOWN = 8
@@ -68,7 +69,7 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
 def _columns(
     chosen: Candidate, types: dict[str, str], code: Declared, source: str
 ) -> tuple[list[str], Iterable[Any], Iterable[Kind]]:
-    """Names, stand-ins and kinds of the tensors; no tuple for each, since there may be 100,000."""
+    """Names, stubs and kinds of the tensors; no tuple for each, since there may be 100,000."""
     held = chosen.value
     if not isinstance(held, dict):
         named = list(module_tensors(held, types, code, source))
@@ -128,32 +129,28 @@ def _warnings(
     others = [candidate for candidate in worthwhile(candidates) if candidate is not chosen]
     if others:
         here = chosen.key or "the top level"
-        more = f" and {len(others) - _MAX_SHOWN:,} more" if len(others) > _MAX_SHOWN else ""
-        names = ", ".join(labels(others)[:_MAX_SHOWN])
-        yield printable(f"several state_dicts: this is {here}; --key chooses {names}{more}")
+        names = listed(labels(others), _MAX_SHOWN)
+        yield f"several state_dicts: this is {printable(here)}; --key chooses {names}"
     dtypes = {*map(attrgetter("dtype"), tensors)}
     if UNKNOWN in dtypes:
         unread = [t.name for t in tensors if t.dtype == UNKNOWN and t.packing and t.packing.what == UNKNOWN]
-        yield from _listed("of a kind that is not read here: only their names are known", unread)
+        yield from _told("of a kind that is not read here: only their names are known", unread)
     for dtype in sorted(dtypes.difference(ITEMSIZE, (UNKNOWN,)))[:_MAX_SHOWN]:
         unsized = [tensor.name for tensor in tensors if tensor.dtype == dtype]
-        yield from _listed(
-            f"of the dtype {dtype}, which is not known here: their bytes do not count", unsized
-        )
+        yield from _told(f"of the dtype {dtype}, which is not known here: their bytes do not count", unsized)
 
 
-def _listed(what: str, names: list[str]) -> Iterable[str]:
+def _told(what: str, names: list[str]) -> Iterable[str]:
     if names:
-        more = f" and {len(names) - _MAX_SHOWN:,} more" if len(names) > _MAX_SHOWN else ""
-        count = f"{len(names):,} {'tensor' if len(names) == 1 else 'tensors'}"
-        yield printable(f"{count} {what} ({', '.join(name[:100] for name in names[:_MAX_SHOWN])}{more})")
+        count = numbers.plural(len(names), "tensor")
+        yield f"{count} {printable(what)} ({listed(names, _MAX_SHOWN, 100)})"
 
 
 class Archive(NamedTuple):
     """What an archive holds.
 
     Attributes:
-        value: the object, made of stand-ins.
+        value: the object, made of stubs.
         foreign: the foreign globals that its pickle names.
         declared: of TorchScript, what its code declares of each class.
     """

@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
 
     Attributes:
         key: leads to it, dotted; "" for the top level.
-        value: the dict, or the module's stand-in.
+        value: the dict, or the module's stub.
         tensors: how many it holds itself.
         pure: a dict of nothing but tensors under text keys.
         scalars: all its tensors are scalars, as in a dict of metrics.

@@ -21,8 +21,8 @@ from freezetui.checkpoint.pickles.stubs import (
     WrapperTensorStub,
 )
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
-from freezetui.checkpoint.state_dict.composite import PARTS, Head, PartsReader, unpacked
-from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Kind, Packing, StorageKey, TensorInfo
+from freezetui.checkpoint.state_dict.composite import PARTS, PartsReader, TensorMeta, unpacked
+from freezetui.checkpoint.types import UNKNOWN, Kind, Packing, StorageKey, TensorInfo
 
 REBUILT = PARTS | {
     TensorStub,
@@ -70,7 +70,6 @@ class TensorReader:
         head = self._head(value)
         if head is None:
             return TensorInfo(name, (0,), UNKNOWN, kind, requires_grad, None, False, _UNREAD)
-        shape, dtype, storage, packing = head
         if requires_grad is not None:
             kind = "parameter" if kind == "unknown" else kind
         elif live:
@@ -79,21 +78,21 @@ class TensorReader:
                 kind = "parameter"
         guessed = False
         if kind == "unknown":
-            kind, guessed = self._kinds.kind(name, dtype)
-        return TensorInfo(name, shape, dtype, kind, requires_grad, storage, guessed, packing)
+            kind, guessed = self._kinds.kind(name, head.dtype)
+        return TensorInfo(
+            name, head.shape, head.dtype, kind, requires_grad, head.storage, guessed, head.packing
+        )
 
     def nbytes(self, value: Any) -> int:
         """The bytes of a tensor's elements or parts; 0 where the pickle says nothing sensible about it."""
         head = self._head_of(value)
-        if head is None:
-            return 0
-        return head[3].bytes if head[3] is not None else prod(head[0]) * ITEMSIZE.get(head[1], 0)
+        return 0 if head is None else head.nbytes
 
-    def _head_of(self, value: Any) -> Head | None:
+    def _head_of(self, value: Any) -> TensorMeta | None:
         """`_head`, whatever stands around the tensor."""
         return self._head(value if type(value) is TensorStub else _unwrap(value)[0])
 
-    def _head(self, value: Any) -> Head | None:
+    def _head(self, value: Any) -> TensorMeta | None:
         """Shape, dtype, storage, and how it is kept where that is not one block."""
         kind = type(value)
         if kind is TensorStub or kind is QuantizedTensorStub:
@@ -103,7 +102,7 @@ class TensorReader:
         elif kind in PARTS:
             return self._parts.head(value)
         elif kind is LazyParameterStub or kind is LazyBufferStub:
-            return (0,), UNKNOWN, None, _LAZY
+            return TensorMeta((0,), UNKNOWN, None, _LAZY)
         else:
             return None
         known, stride, offset = self._known(value.size), value.stride, value.offset
@@ -118,7 +117,7 @@ class TensorReader:
         if len(pid) > 5 and type(pid[5]) is tuple:  # torch before 0.4: (key, offset, elements) of a view
             offset += pid[5][1] if len(pid[5]) > 1 and type(pid[5][1]) is int else 0
         packing = unpacked(dtype, shape) if kind is QuantizedTensorStub else None
-        return shape, dtype, StorageKey(pid[2], offset, stride), packing
+        return TensorMeta(shape, dtype, StorageKey(pid[2], offset, stride), packing)
 
     def _known(self, shape: Any) -> tuple[_Shape, _Shape] | None:
         """The shape and a contiguous tensor's strides; None for no shape, or more elements than torch counts.
