@@ -34,9 +34,8 @@ def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
         if not isinstance(state, dict):
             return None
         root = _nested(state.get("state_dict_metadata"), state.get("planner_data"))
-        # pathlib stands in it where the writer was given a path, and is of no consequence.
-        foreign = tuple(name for name in unpickled.foreign if not name.startswith("pathlib."))
-        checkpoint = build_checkpoint(Archive(root, foreign), opened.name, "distributed", key)
+        archive = Archive(root, unpickled.foreign, unpickled.called)
+        checkpoint = build_checkpoint(archive, opened.name, "distributed", key)
     size = opened.size + sum(_lengths(state.get("storage_data")))
     return msgspec.structs.replace(checkpoint, size=size, parts=(Part(source.location, opened.size),))
 

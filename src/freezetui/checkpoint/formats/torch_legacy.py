@@ -27,7 +27,7 @@ def read_legacy(data: bytes | mmap, size: int, source: str) -> Archive:
     bytes_due = sum(8 + itemsize * elements for itemsize, elements in unpickled.storages.values())
     if pickles[-1].end + bytes_due > size:
         raise _cut_short(source)
-    return Archive(unpickled.value, unpickled.foreign)
+    return Archive(unpickled.value, unpickled.foreign, unpickled.called)
 
 
 def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:

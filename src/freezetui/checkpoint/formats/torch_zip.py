@@ -23,7 +23,7 @@ def read_zip(directory: ZipDirectory, source: str) -> Archive:
     """
     unpickled = read_pickle(_pickle_bytes(directory, source), source)
     code = declared(directory) if is_script(unpickled.value) else {}
-    return Archive(unpickled.value, unpickled.foreign, code)
+    return Archive(unpickled.value, unpickled.foreign, unpickled.called, code)
 
 
 def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:

@@ -231,6 +231,8 @@ class Opaque:
     """Stands for an instance of a class that the pickle names, or for what a function it names returns."""
 
     state: Any = None
+    #: Of a class: the pickle calls it, which a function looks like; instances are made without a call.
+    called = False
 
     args: tuple[Any, ...]
     items: list[Any]
@@ -242,6 +244,10 @@ class Opaque:
         self = super().__new__(cls)
         self.args, self.items = args, []
         return self
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        if not self.called:
+            type(self).called = True
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from freezetui import numbers
-from freezetui.checkpoint.pickles.globals import danger
+from freezetui.checkpoint.pickles.globals import calls, danger
 from freezetui.checkpoint.pickles.stubs import OrderedDictStub
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.modules import Declared, is_script, module_tensors
@@ -123,9 +123,7 @@ def _stripped(path: str, prefix: str) -> str:
 def _warnings(
     archive: Archive, candidates: list[Candidate], chosen: Candidate, tensors: Sequence[TensorInfo]
 ) -> Iterable[str]:
-    bad = danger(archive.foreign)
-    if bad:
-        yield bad
+    yield from filter(None, (danger(archive.foreign), calls(archive.called)))
     others = [candidate for candidate in worthwhile(candidates) if candidate is not chosen]
     if others:
         here = chosen.key or "the top level"
@@ -152,9 +150,11 @@ class Archive(NamedTuple):
     Attributes:
         value: the object, made of stubs.
         foreign: the foreign globals that its pickle names.
+        called: those of them that it calls.
         declared: of TorchScript, what its code declares of each class.
     """
 
     value: Any
     foreign: tuple[str, ...]
+    called: tuple[str, ...] = ()
     declared: Declared = {}
