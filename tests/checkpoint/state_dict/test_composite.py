@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.pickles.stubs import Opaque, SubclassStub, UnreadStub, WrapperTensorStub
+from freezetui.checkpoint.pickles.opaque import Opaque
+from freezetui.checkpoint.pickles.stubs import SubclassStub, UnreadStub, WrapperTensorStub
 from freezetui.checkpoint.pickles.stubs import TensorStub as Rebuilt
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, TensorReader
