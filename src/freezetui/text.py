@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
@@ -15,6 +16,12 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """`text` as `printable` makes it, line by line."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def listed(names: Sequence[str], most: int = 5, longest: int = 200) -> str:
+    """The first `most` names, each cut to `longest` characters and `printable`: "a, b and 3 more"."""
+    shown = ", ".join(printable(name[:longest]) for name in names[:most])
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)", re.DOTALL)

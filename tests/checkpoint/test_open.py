@@ -91,9 +91,7 @@ def test_training_checkpoint(write: Write, container: str) -> None:
         "3": "'an integer key'",
         "(tuple)": "None",
     }
-    assert set(checkpoint.foreign) == {"argparse.Namespace", f"pathlib.{type(Path()).__name__}"} or set(
-        checkpoint.foreign
-    ) == {"argparse.Namespace", f"pathlib._local.{type(Path()).__name__}"}
+    assert not checkpoint.foreign  # what trainers write runs nothing
     assert not checkpoint.warnings
     assert checkpoint.module_paths == ("", "0", "1")
 

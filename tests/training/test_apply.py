@@ -221,7 +221,11 @@ def test_groups_spare_vectors_the_decay() -> None:
     ("config", "prepare", "message"),
     [
         (FREEZE_BODY, lambda model: None, r"requires_grad of body\.0\.weight and 3 more is not"),
-        (FreezeConfig(default="freeze"), lambda model: model.requires_grad_(False), "no parameters to optimize"),
+        (
+            FreezeConfig(default="freeze"),
+            lambda model: model.requires_grad_(False),
+            "no parameters to optimize",
+        ),
     ],
     ids=["not applied", "all frozen"],
 )

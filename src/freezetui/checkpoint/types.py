@@ -221,6 +221,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         parts: the files; one, or the shards in order. A storage's key then begins with the part's number.
         label: the model for people, as a `config.json` beside the file names it; "" without one.
         model: what builds it, as that file names it; empty where that is not known.
+        incomplete: why its weights cannot be loaded from these files, in one line, and what to do; "" where
+            nothing is known to be wrong.
     """
 
     source: str
@@ -239,6 +241,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     label: str = ""
     model: ModelSpec = ModelSpec()
+    incomplete: str = ""
 
     @property
     def unwrapped(self) -> str:

@@ -52,6 +52,18 @@ def test_a_state_dict(tmp_path: Path) -> None:
     assert checkpoint.size == pytest.approx(files, rel=0.01)
 
 
+@pytest.mark.parametrize("name", ["os.system", "Path"])
+def test_what_the_metadata_would_run_is_told(tmp_path: Path, name: str) -> None:
+    """torch's own reader is a bare pickle.load: behind pathlib, too, it runs what is named."""
+    save(dict(trained()[0].state_dict()), tmp_path)
+    metadata = tmp_path / ".metadata"
+    call = b"\x80\x04\x8c\x07pathlib\x8c" + bytes([len(name)]) + name.encode() + b"\x93\x8c\x02id\x85R0"
+    metadata.write_bytes(call + metadata.read_bytes()[2:])
+    checkpoint = open_checkpoint(tmp_path)
+    told = checkpoint.foreign, len(checkpoint.warnings)
+    assert told == (((f"pathlib.{name}",), 1) if name == "os.system" else ((), 0))
+
+
 def test_a_training_state(tmp_path: Path) -> None:
     model, optimizer = trained()
     state = {

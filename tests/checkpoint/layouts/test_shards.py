@@ -154,8 +154,8 @@ def test_index_and_shards_that_disagree_are_told(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tmp_path)
     assert [tensor.name for tensor in checkpoint.tensors] == ["a", "b"]
     assert checkpoint.warnings == (
-        "the index names 1 tensors that no shard holds: c",
-        "the shards hold 1 tensors that the index does not name: b",
+        "the index names 1 tensor that no shard holds: c",
+        "the shards hold 1 tensor that the index does not name: b",
     )
 
 

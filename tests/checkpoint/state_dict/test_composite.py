@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.distributed.tensor import Shard, distribute_tensor, init_device_mesh
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.pickles.stubs import Opaque, SubclassStub, UnreadStub, WrapperTensorStub
+from freezetui.checkpoint.pickles.opaque import Opaque
+from freezetui.checkpoint.pickles.stubs import SubclassStub, UnreadStub, WrapperTensorStub
 from freezetui.checkpoint.pickles.stubs import TensorStub as Rebuilt
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, TensorReader
@@ -382,7 +383,7 @@ def test_a_quantized_lstm(write: Write) -> None:
 
 
 def test_nonsense_in_place_of_any_argument_is_no_error() -> None:
-    """Each stand-in with arguments of every sort, some of them other stand-ins, or themselves."""
+    """Each stub with arguments of every sort, some of them other stubs, or themselves."""
     dtype = type("float32", (Opaque,), {"__module__": "torch"})
     plain = Rebuilt(("storage", "float32", "0", "cpu", 4), 0, (4,), (1,))
     loop = SubclassStub(WrapperTensorStub, dtype, (dtype, dtype, (4,), (1,), 0, None, None, False), {})

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from freezetui.checkpoint.pickles.stubs import Opaque, TypedTensorStub
+from freezetui.checkpoint.pickles.opaque import Opaque
+from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
 from freezetui.checkpoint.sources.base import Source
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
@@ -34,9 +35,8 @@ def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
         if not isinstance(state, dict):
             return None
         root = _nested(state.get("state_dict_metadata"), state.get("planner_data"))
-        # pathlib stands in it where the writer was given a path, and is of no consequence.
-        foreign = tuple(name for name in unpickled.foreign if not name.startswith("pathlib."))
-        checkpoint = build_checkpoint(Archive(root, foreign), opened.name, "distributed", key)
+        archive = Archive(root, unpickled.foreign, unpickled.called)
+        checkpoint = build_checkpoint(archive, opened.name, "distributed", key)
     size = opened.size + sum(_lengths(state.get("storage_data")))
     return msgspec.structs.replace(checkpoint, size=size, parts=(Part(source.location, opened.size),))
 
@@ -64,7 +64,7 @@ def _is_path(value: Any) -> bool:
 
 
 def _tensor(name: Any, value: Any) -> TypedTensorStub | None:
-    """A stand-in for a tensor as torch.save would have written it; None for what is no tensor."""
+    """A stub for a tensor as torch.save would have written it; None for what is no tensor."""
     state = _state(value, "TensorStorageMetadata")
     if not isinstance(state, dict) or type(name) is not str:
         return None

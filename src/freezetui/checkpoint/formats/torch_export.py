@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from freezetui import numbers
 from freezetui.checkpoint.formats.torch_zip import read_zip
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.checkpoint.state_dict.assemble import build_checkpoint
+from freezetui.checkpoint.state_dict.incomplete import beyond, damage
 from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, SkippedEntry, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
@@ -122,6 +124,9 @@ def read_pt2(
         tensors = tuple(_info(tensor, entry) for tensor, entry in entries.items())
     except ValueError:
         raise _damaged(source) from None
+    sizes = {m.name.rpartition("/")[2]: m.size for m in directory.members() if WEIGHTS in m.name}
+    lost = beyond(tensors, sizes)
+    why, told = damage(lost, source) if lost else ("", ())
     several = len(found.weights) > 1
     return Checkpoint(
         source=source,
@@ -130,6 +135,8 @@ def read_pt2(
         key=name if several else "",
         choices=tuple(found.weights) if several else ("",),
         skipped=_constants(directory, found.constants.get(name), source),
+        warnings=told,
+        incomplete=why,
     )
 
 
@@ -179,8 +186,8 @@ def _constants(directory: ZipDirectory, member: Member | None, source: str) -> t
     metas = [e.tensor_meta for e in _config(directory, member, source).values() if e.tensor_meta is not None]
     if not metas:
         return ()
-    tensors = "1 tensor" if len(metas) == 1 else f"{len(metas):,} tensors"
-    return (SkippedEntry("constants", f"{tensors}, {sum(map(_nbytes, metas)):,} B"),)
+    what = f"{numbers.plural(len(metas), 'tensor')}, {numbers.size(sum(map(_nbytes, metas)))}"
+    return (SkippedEntry("constants", what),)
 
 
 class _Window:

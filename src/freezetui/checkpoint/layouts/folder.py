@@ -12,7 +12,7 @@ from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.sources.base import Source
 from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError
-from freezetui.text import printable
+from freezetui.text import listed, printable
 
 #: Of the files in a folder, what is taken first: safetensors before pickles, an index before its shards.
 _PREFERRED = (
@@ -85,9 +85,9 @@ def read_folder(folder: Source, key: str | None, progress: Callable[[str], None]
 
             return read_several([folder.child(each) for each in found], key, progress)
         if found:
-            shown = ", ".join(printable(each[:100]) for each in found[:8])
-            more = f" and {len(found) - 8:,} more" if len(found) > 8 else ""
-            raise CheckpointError(f"{name} holds several checkpoints: {shown}{more}.", "Pass one of them.")
+            raise CheckpointError(
+                f"{name} holds several checkpoints: {listed(found, 8, 100)}.", "Pass one of them."
+            )
     raise problem or CheckpointError(
         f"{name} is a folder without a checkpoint.",
         "Pass a folder with .safetensors, .bin, .pth or a .metadata file in it, or the file itself.",

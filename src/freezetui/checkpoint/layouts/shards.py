@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from freezetui import numbers
 from freezetui.checkpoint.formats.detect import container
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.formats.safetensors import Entry, read_header, tensors_of
@@ -15,7 +16,7 @@ from freezetui.checkpoint.sources.base import OpenFile, Source
 from freezetui.checkpoint.state_dict.ordering import natural_order
 from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
 from freezetui.errors import CheckpointError, MissingFileError
-from freezetui.text import printable
+from freezetui.text import listed, printable
 
 #: Told in a few words how far the reading is.
 Progress = Callable[[str], None]
@@ -23,7 +24,6 @@ Progress = Callable[[str], None]
 T = TypeVar("T")
 
 _AT_ONCE = 16
-_MAX_NAMED = 5
 
 
 class _Index(msgspec.Struct):
@@ -162,6 +162,7 @@ def _merged(shards: Sequence[_Shard], format: str) -> Checkpoint:
         module_paths=joined(lambda checkpoint: checkpoint.module_paths),
         foreign=joined(lambda checkpoint: checkpoint.foreign),
         warnings=joined(lambda checkpoint: checkpoint.warnings),
+        incomplete=next((checkpoint.incomplete for checkpoint in inner if checkpoint.incomplete), ""),
         size=sum(shard.part.size for shard in shards),
         parts=tuple(shard.part for shard in shards),
     )
@@ -185,7 +186,7 @@ def _missing(missing: Set[str], where: Mapping[str, str]) -> tuple[str, ...]:
     if not missing:
         return ()
     tensors = sum(shard in missing for shard in where.values())
-    return (f"missing: {_some(missing)}, with {tensors:,} tensors; fetch what is missing",)
+    return (f"missing: {_some(missing)}, with {numbers.plural(tensors, 'tensor')}; fetch what is missing",)
 
 
 def _differences(shards: Sequence[_Shard], where: Mapping[str, str], missing: Set[str]) -> tuple[str, ...]:
@@ -200,12 +201,14 @@ def _differences(shards: Sequence[_Shard], where: Mapping[str, str], missing: Se
     absent = {name for name in absent if where[name] not in missing}
     told = []
     if absent:
-        told.append(f"the index names {len(absent):,} tensors that no shard holds: {_some(absent)}")
+        told.append(
+            f"the index names {numbers.plural(len(absent), 'tensor')} that no shard holds: {_some(absent)}"
+        )
     if extra:
-        told.append(f"the shards hold {len(extra):,} tensors that the index does not name: {_some(extra)}")
+        count = numbers.plural(len(extra), "tensor")
+        told.append(f"the shards hold {count} that the index does not name: {_some(extra)}")
     return tuple(told)
 
 
 def _some(names: Set[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMED:,} more" if len(names) > _MAX_NAMED else ""
-    return printable(", ".join(name[:200] for name in natural_order(names)[:_MAX_NAMED])) + more
+    return listed(natural_order(names))

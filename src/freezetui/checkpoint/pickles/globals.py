@@ -1,90 +1,55 @@
-"""The globals that a pickle names: which are of no consequence, and which are known from attacks."""
+"""The globals that a pickle names: of no consequence, known from attacks, or neither.
+
+Of no consequence is what is on a list: what torch's `weights_only` allows and torch's own classes that hold
+data (`torch_globals.py`, made by scripts/make_torch_globals.py from the installed torch), and what trainers
+write (`known_globals.py`): only what runs no code, reaches no file and leads to nothing that does. A name
+counts with all its dots: what torch itself imports, as in `torch` + `os.system`, is on no list.
+
+All others torch.load would import, and run where the pickle calls them. Those known from attacks are marked:
+what picklescan, modelscan and fickling publish, and the kinds that those miss. scripts/compare_scanners.py
+tells which names in the installed scanners are not marked here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from freezetui.checkpoint.pickles import known_globals
+from freezetui.checkpoint.pickles.known_globals import parsed
+from freezetui.checkpoint.pickles.torch_globals import TORCH_GLOBALS
+from freezetui.text import listed
+
 _PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg", "commands": "subprocess"}
-
-#: What plain data is made of.
-_CONTAINERS = frozenset(
-    f"{module}.{name}"
-    for module, names in {
-        "builtins": "set frozenset dict list tuple int float complex str bytes bytearray bool slice range",
-        "collections": "OrderedDict defaultdict Counter deque",
-        "_codecs": "encode",
-        "copyreg": "_reconstructor",
-        "numpy": "dtype ndarray",
-        "numpy.core.multiarray": "_reconstruct scalar",
-        "numpy._core.multiarray": "_reconstruct scalar",
-        "numpy.core.numeric": "_frombuffer",
-        "numpy._core.numeric": "_frombuffer",
-    }.items()
-    for name in names.split()
-)
-
-#: Modules of which whatever a pickle calls runs code, reaches files or the network, or leads to what does.
-_BAD_MODULES = frozenset(
-    name
-    for line in (
-        "os posix nt ntpath posixpath subprocess _posixsubprocess pty popen2 platform shutil",
-        "tempfile glob sys importlib imp runpy pkgutil zipimport code codeop types inspect marshal",
-        "pickle _pickle cloudpickle dill joblib shelve ctypes _ctypes cffi mmap socket _socket",
-        "socketserver ssl http urllib urllib2 httplib ftplib telnetlib smtplib asyncio",
-        "multiprocessing threading _thread signal webbrowser antigravity pip setuptools distutils",
-        "ensurepip venv bdb pdb cProfile profile trace timeit doctest idlelib lib2to3 test operator",
-        "_operator functools _functools uuid requests aiohttp paramiko fabric IPython",
-    )
-    for name in line.split()
-)
-#: Single names of modules that hold harmless ones too.
-_BAD_NAMES = frozenset(
-    f"{module}.{name}"
-    for module, names in {
-        "builtins": "eval exec execfile compile __import__ getattr setattr delattr open file input globals"
-        " locals vars apply breakpoint memoryview map filter reduce",
-        "io": "open FileIO open_code",
-        "_io": "open FileIO open_code",
-        "copyreg": "add_extension",
-        "logging.config": "listen fileConfig dictConfig",
-        "numpy": "load save fromfile memmap genfromtxt loadtxt",
-        "numpy.core.memmap": "memmap",
-        "numpy.f2py.crackfortran": "getlincoef _eval_length",
-        "numpy.testing._private.utils": "runstring",
-        "numpy.testing": "runstring",
-        "pandas": "eval read_pickle",
-        "pandas.io.pickle": "read_pickle",
-        "torch": "load save compile",
-        "torch.serialization": "load save",
-        "torch.hub": "load load_state_dict_from_url download_url_to_file",
-        "torch.jit": "load",
-        "torch._dynamo.guards": "GuardBuilder.get",
-        "torch._inductor.codecache": "compile_file",
-        "torch.fx.experimental.symbolic_shapes": "ShapeEnv.evaluate_guards_expression",
-        "torch.jit.unsupported_tensor_ops": "execWithPrefix",
-        "torch.utils._config_module": "ConfigModule.load_config",
-        "torch.utils.bottleneck.__main__": "run_cprofile run_autograd_prof",
-        "torch.utils.collect_env": "run run_and_read_all run_and_parse_first_match",
-        "torch.utils.cpp_extension": "load load_inline",
-        "torch.utils.data.datapipes.utils.decoder": "basichandlers",
-        "transformers": "pipeline AutoModel.from_pretrained",
-    }.items()
-    for name in names.split()
-)
+_HARMLESS = frozenset((*parsed(known_globals.DATA), *parsed(TORCH_GLOBALS)))
+_BAD = frozenset(parsed(known_globals.BAD_NAMES))
+_BAD_MODULES = frozenset(known_globals.BAD_MODULES.split())
+_BAD_INSIDE = frozenset((*known_globals.BAD_ANYWHERE.split(), *known_globals.LEADING.split()))
+#: No name on the list has more parts.
+_MAX_PARTS = 6
 
 
 def is_foreign(module: str, name: str) -> bool:
-    """Whether torch.load would import code for it that neither torch itself nor plain data needs."""
-    if module.partition(".")[0] in ("torch", "__torch__"):
+    """Whether a global is on no list of harmless ones: torch.load would import it, or run it."""
+    # A class of TorchScript is defined by code inside the archive, and no module can be called that.
+    if module.partition(".")[0] == "__torch__":
         return is_dangerous(f"{module}.{name}")
-    return f"{_modern(module)}.{name}" not in _CONTAINERS
+    return f"{_modern(module)}.{name}" not in _HARMLESS
 
 
 def is_dangerous(qualified: str) -> bool:
     """Whether a global, "module.name", is known to run code or to reach files and the network."""
     module, _, rest = qualified.partition(".")
     qualified = f"{_modern(module)}.{rest}"
-    return qualified.partition(".")[0] in _BAD_MODULES or any(
-        qualified == bad or qualified.startswith(f"{bad}.") for bad in _BAD_NAMES
-    )
+    if qualified in _HARMLESS:
+        return False
+    first, *inner = qualified.split(".")
+    if first in _BAD_MODULES or not _BAD_INSIDE.isdisjoint(inner):
+        return True
+    beginnings, path = [], first
+    for part in inner[:_MAX_PARTS]:
+        path = f"{path}.{part}"
+        beginnings.append(path)
+    return not _BAD.isdisjoint(beginnings)
 
 
 def marked(foreign: tuple[str, ...]) -> list[str]:
@@ -98,11 +63,19 @@ def danger(foreign: tuple[str, ...]) -> str:
     bad = [name for name in foreign if is_dangerous(name)]
     if not bad:
         return ""
-    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
     return (
-        f"this file would import {', '.join(bad[:5])}{more} when loaded with torch.load: "
-        "do not load it unless you know why; freezetui runs nothing of it"
+        f"this file would import {listed(bad)} when loaded with torch.load: "
+        "do not load it unless you trust it; freezetui does not execute it"
     )
+
+
+def calls(called: Iterable[str]) -> str:
+    """The warning about globals that are called, and of which nothing is known; "" where there are none."""
+    unknown = [name for name in called if not is_dangerous(name)]
+    if not unknown:
+        return ""
+    names = listed(unknown)
+    return f"torch.load would run {names}: what that does is not known here; freezetui does not run it"
 
 
 def _modern(module: str) -> str:

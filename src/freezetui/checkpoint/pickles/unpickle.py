@@ -8,13 +8,13 @@ from mmap import mmap
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from freezetui.checkpoint.pickles.budget import BudgetedReader
-from freezetui.checkpoint.pickles.globals import is_foreign
+from freezetui.checkpoint.pickles.checked_dict import CheckedDict
+from freezetui.checkpoint.pickles.globals import is_dangerous, is_foreign
+from freezetui.checkpoint.pickles.opaque import CLASS_MAKERS, class_maker, opaque_class
 from freezetui.checkpoint.pickles.opcodes import SAFE_DICT, made_safe, walk
 from freezetui.checkpoint.pickles.stubs import (
     STORAGES,
     STUBS,
-    CheckedDict,
-    Opaque,
     UnreadStub,
     rebuilds_a_tensor,
 )
@@ -33,15 +33,17 @@ class Unpickled(NamedTuple):
     """What one pickle holds.
 
     Attributes:
-        value: the object, made of stand-ins.
+        value: the object, made of stubs.
         end: where in the data the pickle ends.
-        foreign: "module.name" of each global that `is_foreign`.
+        foreign: "module.name" of the globals that `is_foreign`: first all that are known from attacks.
+        called: those of them that the pickle calls.
         storages: legacy only: storage key -> (bytes of one element, elements).
     """
 
     value: Any
     end: int
     foreign: tuple[str, ...]
+    called: tuple[str, ...]
     storages: dict[str, tuple[int, int]]
 
 
@@ -76,7 +78,7 @@ def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = 
         raise CheckpointError(
             f"{source} holds a damaged pickle ({problem}).", "Fetch or save the file again."
         ) from None
-    return Unpickled(value, walked.end, tuple(unpickler.foreign), unpickler.storages)
+    return Unpickled(value, walked.end, *unpickler.named(), unpickler.storages)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -87,11 +89,13 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream, encoding="utf-8", errors="replace")
         self._globals: dict[tuple[str, str], Any] = {}
-        self.foreign: list[str] = []
+        self._class_maker = class_maker()
+        self._foreign: list[tuple[str, Any]] = []
+        self._dangerous: list[tuple[str, Any]] = []
         self.storages: dict[str, tuple[int, int]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """A stand-in for a global; the same one each time."""
+        """A stub for a global; the same one each time."""
         known = self._globals.get((module, name))
         if known is None:
             if len(self._globals) >= _MAX_GLOBALS:
@@ -104,21 +108,30 @@ class _Unpickler(pickle.Unpickler):
             return CheckedDict
         if module.partition(".")[0] == "torch" and name in STORAGES:
             return STORAGES[name]
-        if is_foreign(module, name) and len(self.foreign) < _MAX_FOREIGN:
-            self.foreign.append(printable(f"{module}.{name}"[:200]))
-        known = STUBS.get((module, name))
-        if known is not None:
-            return known
-        if rebuilds_a_tensor(name):
-            return UnreadStub
-        return type(name.rpartition(".")[2] or "_", (Opaque,), {"__module__": module, "__slots__": ()})
+        stub = STUBS.get((module, name))
+        if stub is None and rebuilds_a_tensor(name):
+            stub = UnreadStub
+        elif stub is None:
+            stub = opaque_class(module, name) if name not in CLASS_MAKERS else self._class_maker
+        if is_foreign(module, name):
+            # What is shown is bounded, by kind: no number of harmless names hides one that is not.
+            found = self._dangerous if is_dangerous(f"{module}.{name}") else self._foreign
+            if len(found) < _MAX_FOREIGN:
+                found.append((printable(f"{module}.{name}"[:200]), stub))
+        return stub
+
+    def named(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The foreign globals, and those of them that the pickle calls, the dangerous ones first."""
+        found = self._dangerous + self._foreign
+        called = (name for name, stub in found if getattr(stub, "called", True))
+        return tuple(name for name, _ in found), tuple(called)
 
 
 class _LegacyUnpickler(_Unpickler):
     """For the run of pickles of torch before 1.6, where a persistent id may also stand for a class."""
 
     def persistent_load(self, pid: Any) -> Any:
-        """("module", class, file, source text) -> the class's stand-in; a storage's size is noted."""
+        """("module", class, file, source text) -> the class's stub; a storage's size is noted."""
         if type(pid) is not tuple or len(pid) < 2:
             raise pickle.UnpicklingError("unknown persistent id")
         if pid[0] == "module":

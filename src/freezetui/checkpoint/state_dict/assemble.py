@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from freezetui.checkpoint.pickles.globals import danger
-from freezetui.checkpoint.pickles.stubs import OrderedDictStub
+from freezetui import numbers
+from freezetui.checkpoint.pickles.checked_dict import OrderedDictStub
+from freezetui.checkpoint.pickles.globals import calls, danger
+from freezetui.checkpoint.state_dict.arrays import ARRAYS
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
+from freezetui.checkpoint.state_dict.incomplete import why_incomplete
 from freezetui.checkpoint.state_dict.modules import Declared, is_script, module_tensors
+from freezetui.checkpoint.state_dict.partitioned import partitioned
 from freezetui.checkpoint.state_dict.quantized import is_packed, packed_tensors
 from freezetui.checkpoint.state_dict.search import Candidate, choose, find_candidates, labels, worthwhile
 from freezetui.checkpoint.state_dict.skipped import Summary
@@ -18,7 +22,7 @@ from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, TensorReader
 from freezetui.checkpoint.state_dict.wrappers import Unwrapped, unwrap
 from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Checkpoint, Kind, TensorInfo
 from freezetui.errors import CheckpointError
-from freezetui.text import printable
+from freezetui.text import listed, printable
 
 #: Names in one warning.
 _MAX_SHOWN = 8
@@ -37,17 +41,18 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
     summary = Summary()
     candidates = find_candidates(archive.value)
     if not candidates:
-        if isinstance(archive.value, dict) and not archive.value:
-            raise CheckpointError(f"{source} holds an empty dict: no tensors.", "Save model.state_dict().")
-        what = summary.what(archive.value)
-        raise CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
+        raise _without_tensors(archive, source, container, summary)
     chosen = choose(candidates, key, source)
     types: dict[str, str] = {}
     names, values, kinds = _columns(chosen, types, archive.declared, source)
     unwrapped = unwrap(names)
-    info = TensorReader(BufferDetector(unwrapped.names)).info
+    reader = TensorReader(BufferDetector(unwrapped.names), archive.sizes)
     live = repeat(not isinstance(chosen.value, dict))
-    tensors = tuple(map(info, unwrapped.names, values, kinds, live))
+    tensors = tuple(map(reader.info, unwrapped.names, values, kinds, live))
+    whole = partitioned(archive.value, tensors, unwrapped.prefix)
+    if whole:
+        tensors = whole
+    incomplete, told = why_incomplete(chosen, source, container, bool(whole), reader.damaged)
     return Checkpoint(
         source=source,
         format=_label(chosen, container),
@@ -60,14 +65,27 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
         module_types={unwrapped.path(path): types[path] for path in _model_paths(types, unwrapped)},
         module_paths=_module_paths(chosen, unwrapped),
         foreign=archive.foreign,
-        warnings=tuple(_warnings(archive, candidates, chosen, tensors)),
+        warnings=(*_warnings(archive, candidates, chosen, tensors), *told),
+        incomplete=incomplete,
     )
+
+
+def _without_tensors(archive: Archive, source: str, container: str, summary: Summary) -> CheckpointError:
+    if isinstance(archive.value, dict) and not archive.value:
+        return CheckpointError(f"{source} holds an empty dict: no tensors.", "Save model.state_dict().")
+    what = summary.what(archive.value)
+    if container == "pickle":
+        return CheckpointError(
+            f"{source} is a plain Python pickle of {what}, without tensors or NumPy arrays.",
+            "Open the file that holds the weights: what torch.save wrote of model.state_dict().",
+        )
+    return CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
 
 
 def _columns(
     chosen: Candidate, types: dict[str, str], code: Declared, source: str
 ) -> tuple[list[str], Iterable[Any], Iterable[Kind]]:
-    """Names, stand-ins and kinds of the tensors; no tuple for each, since there may be 100,000."""
+    """Names, stubs and kinds of the tensors; no tuple for each, since there may be 100,000."""
     held = chosen.value
     if not isinstance(held, dict):
         named = list(module_tensors(held, types, code, source))
@@ -77,16 +95,16 @@ def _columns(
             [kind for _, _, kind in named],
         )
     if not chosen.pure:
-        held = dict(_entries(held))
+        held = dict(_entries(held, ARRAYS if chosen.arrays else REBUILT))
     return list(held), held.values(), repeat("unknown")
 
 
-def _entries(held: dict[Any, Any]) -> Iterable[tuple[str, Any]]:
+def _entries(held: dict[Any, Any], kinds: Set[type]) -> Iterable[tuple[str, Any]]:
     """The tensors of a dict that holds other things too, those of quantized modules unpacked."""
     for name, item in held.items():
         if type(name) is not str:
             continue
-        if type(item) in REBUILT:
+        if type(item) in kinds:
             yield name, item
         elif is_packed(name, item):
             yield from packed_tensors(name, item)
@@ -97,7 +115,7 @@ def _label(chosen: Candidate, container: str) -> str:
         return f"{container} {'checkpoint' if chosen.key else 'state_dict'}"
     if is_script(chosen.value):
         return "TorchScript"
-    return "pickled nn.Module" if container == "zip" else "legacy pickled nn.Module"
+    return "legacy pickled nn.Module" if container == "legacy pickle" else "pickled nn.Module"
 
 
 def _module_paths(chosen: Candidate, unwrapped: Unwrapped) -> tuple[str, ...]:
@@ -118,42 +136,40 @@ def _model_paths(paths: Iterable[str], unwrapped: Unwrapped) -> Iterator[str]:
 def _warnings(
     archive: Archive, candidates: list[Candidate], chosen: Candidate, tensors: Sequence[TensorInfo]
 ) -> Iterable[str]:
-    bad = danger(archive.foreign)
-    if bad:
-        yield bad
+    yield from filter(None, (danger(archive.foreign), calls(archive.called)))
     others = [candidate for candidate in worthwhile(candidates) if candidate is not chosen]
     if others:
         here = chosen.key or "the top level"
-        more = f" and {len(others) - _MAX_SHOWN:,} more" if len(others) > _MAX_SHOWN else ""
-        names = ", ".join(labels(others)[:_MAX_SHOWN])
-        yield printable(f"several state_dicts: this is {here}; --key chooses {names}{more}")
+        names = listed(labels(others), _MAX_SHOWN)
+        yield f"several state_dicts: this is {printable(here)}; --key chooses {names}"
     dtypes = {*map(attrgetter("dtype"), tensors)}
     if UNKNOWN in dtypes:
         unread = [t.name for t in tensors if t.dtype == UNKNOWN and t.packing and t.packing.what == UNKNOWN]
-        yield from _listed("of a kind that is not read here: only their names are known", unread)
+        yield from _told("of a kind that is not read here: only their names are known", unread)
     for dtype in sorted(dtypes.difference(ITEMSIZE, (UNKNOWN,)))[:_MAX_SHOWN]:
         unsized = [tensor.name for tensor in tensors if tensor.dtype == dtype]
-        yield from _listed(
-            f"of the dtype {dtype}, which is not known here: their bytes do not count", unsized
-        )
+        yield from _told(f"of the dtype {dtype}, which is not known here: their bytes do not count", unsized)
 
 
-def _listed(what: str, names: list[str]) -> Iterable[str]:
+def _told(what: str, names: list[str]) -> Iterable[str]:
     if names:
-        more = f" and {len(names) - _MAX_SHOWN:,} more" if len(names) > _MAX_SHOWN else ""
-        count = f"{len(names):,} {'tensor' if len(names) == 1 else 'tensors'}"
-        yield printable(f"{count} {what} ({', '.join(name[:100] for name in names[:_MAX_SHOWN])}{more})")
+        count = numbers.plural(len(names), "tensor")
+        yield f"{count} {printable(what)} ({listed(names, _MAX_SHOWN, 100)})"
 
 
 class Archive(NamedTuple):
     """What an archive holds.
 
     Attributes:
-        value: the object, made of stand-ins.
+        value: the object, made of stubs.
         foreign: the foreign globals that its pickle names.
+        called: those of them that it calls.
+        sizes: the bytes of each storage in the file by its key; None where that is not known.
         declared: of TorchScript, what its code declares of each class.
     """
 
     value: Any
     foreign: tuple[str, ...]
+    called: tuple[str, ...] = ()
     declared: Declared = {}
+    sizes: Mapping[str, int] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from freezetui.checkpoint.pickles.stubs import Opaque
+from freezetui.checkpoint.pickles.opaque import Opaque
 from freezetui.checkpoint.state_dict.quantized import is_packed, packed_tensors
 from freezetui.checkpoint.state_dict.tensor_reader import REBUILT
 from freezetui.checkpoint.types import Kind
@@ -24,14 +24,14 @@ Named = tuple[str, Any, Kind]
 
 
 def is_module(value: Any) -> bool:
-    """Whether a stand-in is an nn.Module or a TorchScript module."""
+    """Whether a stub is an nn.Module or a TorchScript module."""
     if not isinstance(value, Opaque) or not isinstance(value.state, dict):
         return False
     return "_modules" in value.state or is_script(value)
 
 
 def is_script(value: Any) -> bool:
-    """Whether a stand-in is a TorchScript module."""
+    """Whether a stub is a TorchScript module."""
     return isinstance(value, Opaque) and type(value).__module__.startswith(_SCRIPT)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from freezetui.checkpoint.pickles.stubs import Opaque
+from freezetui import numbers
+from freezetui.checkpoint.pickles.checked_dict import OddKey
+from freezetui.checkpoint.pickles.opaque import Opaque
+from freezetui.checkpoint.state_dict.arrays import ARRAYS
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.quantized import is_packed
 from freezetui.checkpoint.state_dict.search import Candidate
@@ -54,13 +57,15 @@ class Summary:
             return printable(f"{value.__module__}.{value.__name__}"[:200])
         if isinstance(value, str):
             return printable(repr(value[:_MAX_LENGTH]))
+        if type(value) in ARRAYS:
+            return self._reader.described(value)
         if type(value) not in REBUILT and not isinstance(
             value, dict | list | tuple | set | frozenset | Opaque
         ):
             return f"a value of type {type(value).__name__}"
         tensors, nbytes = self._tally(value)
         if tensors:
-            return f"{tensors:,} {'tensor' if tensors == 1 else 'tensors'}, {_size(nbytes)}"
+            return f"{numbers.plural(tensors, 'tensor')}, {numbers.size(nbytes)}"
         if isinstance(value, Opaque):
             return printable(f"an object: {type(value).__module__}.{type(value).__name__}"[:200])
         kind = "dict" if isinstance(value, dict) else type(value).__name__
@@ -94,13 +99,4 @@ def _label(key: Any) -> str:
     """A dict's key, for people; keys may be anything, and huge."""
     if type(key) is str or (type(key) is int and abs(key) < 10**30):
         return printable(str(key)[:200])
-    return f"({type(key).__name__})"
-
-
-def _size(nbytes: int) -> str:
-    size = float(nbytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1023.5:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:,.1f} TiB"
+    return printable(f"({key.kind if isinstance(key, OddKey) else type(key).__name__})")
