@@ -129,4 +129,4 @@ def test_an_unknown_version_says_so_and_asks_from_pretrained(
     names = map_names(model, headers(tensors))
     assert compare(model, names, marks).wrong == [] and names.placed == len(tensors)
     (note,) = names.notes
-    assert "loads in a way that is not known here" in note and "second model" in note
+    assert "loads weights in an unknown way" in note and "second model" in note
