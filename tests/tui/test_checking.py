@@ -226,7 +226,7 @@ async def test_a_config_for_another_model_says_how_it_differs(opened, sample):
         assert "fc" in said
         assert driver.state("features") == "frozen"
         await driver.press("s")
-        assert "made for another model" in driver.screen_text()
+        assert "saved for a different model" in driver.screen_text()
 
 
 async def test_a_broken_config_beside_the_checkpoint_is_kept(opened, sample):
