@@ -26,7 +26,7 @@ class _Loaded(NamedTuple):
     """What the library's loading makes of the file's tensors.
 
     Attributes:
-        made: live name without wrappers -> ghost of what goes there.
+        made: live name without wrappers -> ghost of what is loaded there.
         taken: id of a live tensor -> the file's names that the modules' hooks put there.
         dropped, filled: patterns of names that the library ignores, or computes itself.
         route, note: see `NameMap`.
