@@ -19,7 +19,7 @@ def paired(matching):
 def test_what_the_reader_strips_is_no_difference(compared, state):
     report = compared(state, {f"module._orig_mod.{name}": t for name, t in state.items()})
     assert report.identical
-    assert report.after.unwrapped == "prefix module._orig_mod."
+    assert report.after.unwrapped == "prefix 'module._orig_mod.' stripped"
 
 
 def test_a_part_against_the_whole_both_ways():
