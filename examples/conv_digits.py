@@ -6,7 +6,10 @@ from torch import nn
 
 
 def conv_digits(num_classes: int = 10, width: int = 16) -> nn.Sequential:
-    """Images of shape (N, 3, 32, 32) -> logits; `--architecture examples/conv_digits.py:conv_digits`."""
+    """Return a network for images of shape (N, 3, 32, 32).
+
+    Use it with `--architecture examples/conv_digits.py:conv_digits`.
+    """
     return nn.Sequential(
         nn.Conv2d(3, width, 3, stride=2, padding=1),
         nn.BatchNorm2d(width),

@@ -1,4 +1,4 @@
-"""scikit-learn's digits as pictures: 1,797 handwritten digits that ship with the package."""
+"""Loads scikit-learn's digits as images: 1,797 handwritten digits that ship with the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def load_digits(size: int, mirror: bool = False) -> tuple[Tensor, Tensor, Tensor
 
     Args:
         size: side of the square images, enlarged from 8; images are float32 of shape (N, 3, size, size).
-        mirror: whether to swap left and right, which makes the same digits new to a model.
+        mirror: whether to swap left and right, which makes the digits new to a trained model.
     """
     from sklearn import datasets
 

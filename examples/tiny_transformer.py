@@ -1,4 +1,4 @@
-"""A small transformer that continues text by characters; its embedding and its head are one tensor."""
+"""A small character-level language model; its embedding and its head are tied."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Block(nn.Module):
         self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(N, T, width) -> (N, T, width)."""
+        """Transform activations of shape (N, T, width)."""
         y = self.norm1(x)
         x = x + self.attention(y, y, y, attn_mask=mask, need_weights=False)[0]
         return x + self.feed_forward(self.norm2(x))
@@ -39,7 +39,7 @@ class TinyTransformer(nn.Module):
         nn.init.normal_(self.tok_embed.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Token numbers (N, T) -> logits (N, T, 128)."""
+        """Return the logits (N, T, 128) of token numbers (N, T)."""
         length = tokens.shape[1]
         mask = torch.full((length, length), float("-inf"), device=tokens.device).triu(1)
         x = self.tok_embed(tokens) + self.pos_embed[:length]

@@ -2,8 +2,8 @@
 
     python examples/train_digits.py examples/vgg_digits.freeze.yaml
 
-Each stage of the config in turn; without stages, first the config's rules, then everything. After the
-first stage, and after every other that freezes something, the frozen bits are compared.
+Trains the stages of the config in turn; without stages, first with the config's rules, then everything.
+After each stage it verifies that the frozen bits did not change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LEARNING_RATE = 3e-3
 
 
 def stages_of(config: FreezeConfig) -> Iterator[tuple[str, int, FreezeConfig, str | None]]:
-    """Yield the name, epochs, config and stage to apply of each stage."""
+    """Yield the name, epochs, config and stage to apply for each stage."""
     for stage in config.stages:
         yield stage.name, stage.epochs or EPOCHS, config, stage.name
     if not config.stages:
@@ -50,11 +50,11 @@ def main() -> None:
     """Load, then train stage by stage."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="a freeze config for vgg_digits.pth")
-    parser.add_argument("--epochs", type=int, help="of every stage, instead of what the config says")
+    parser.add_argument("--epochs", type=int, help="epochs of every stage, instead of those in the config")
     options = parser.parse_args()
 
     torch.manual_seed(0)
-    torch.set_num_threads(1)  # images this small: a second thread costs more than it brings
+    torch.set_num_threads(1)  # for images this small a second thread only adds overhead
     config = FreezeConfig.load(options.config)
     model = vgg_digits()
     model.load_state_dict(torch.load(options.config.parent / config.model.checkpoint, weights_only=True))

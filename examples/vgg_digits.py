@@ -1,4 +1,4 @@
-"""A narrow VGG16 for scikit-learn's digits, with exactly the names of torchvision's vgg16."""
+"""A narrow VGG16 for scikit-learn's digits, with exactly the parameter names of torchvision's vgg16."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class VGGDigits(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images of shape (N, 3, 32, 32) -> logits of shape (N, num_classes)."""
+        """Return the logits (N, num_classes) of images (N, 3, 32, 32)."""
         return self.classifier(self.avgpool(self.features(images)).flatten(1))
 
 

@@ -1,10 +1,10 @@
-"""Every error that a person may meet: one clear line, and what to do about it."""
+"""All user-facing errors: one clear line, and what to do about it."""
 
 from __future__ import annotations
 
 
 class FreezeTuiError(Exception):
-    """Something the person can act on.
+    """An error that the user can act on.
 
     Args:
         message: what is wrong, in one line, naming the file or the name concerned.
@@ -23,7 +23,7 @@ class FreezeTuiError(Exception):
 
 
 def from_os_error(error: OSError) -> FreezeTuiError:
-    """What the operating system refused, in one line."""
+    """Return an OSError as a one-line error."""
     return FreezeTuiError(f"{error.filename or 'Reading'}: {error.strerror or error}.")
 
 
@@ -32,11 +32,11 @@ class CheckpointError(FreezeTuiError):
 
 
 class TruncatedError(CheckpointError):
-    """A file that ends in the middle of what it holds."""
+    """A file that ends before its data does."""
 
 
 class MissingFileError(CheckpointError):
-    """A file that is not there."""
+    """A file that does not exist."""
 
 
 class PatternError(FreezeTuiError):

@@ -14,7 +14,7 @@ class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         architecture: "torchvision:NAME", "package.module:callable" or "path/to/file.py:callable"; or "".
         arguments: keyword arguments for it.
-        input: shape of one example, without the batch dimension; () where it is to be found.
+        input: shape of one example, without the batch dimension; () to search for one.
     """
 
     architecture: str = ""

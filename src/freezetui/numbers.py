@@ -1,4 +1,4 @@
-"""Counts, sizes and shares, written for people."""
+"""Counts, sizes and shares, formatted for display."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def count(value: int) -> str:
-    """Exact below ten thousand, else with two decimals: "9,216", "14.71 M", "138.36 M", "7.24 B"."""
+    """Return a count, exact below ten thousand, else with two decimals: "9,216", "14.71 M", "7.24 B"."""
     if value < 10_000:
         return f"{value:,}"
     for limit, divisor, unit in ((999_995, 1e3, "K"), (999_995_000, 1e6, "M"), (999_995e6, 1e9, "B")):
@@ -16,7 +16,7 @@ def count(value: int) -> str:
 
 
 def size(nbytes: int) -> str:
-    """Bytes in binary units: "512 B", "9.0 MiB", "528 MiB"."""
+    """Return a number of bytes in binary units: "512 B", "9.0 MiB", "528 MiB"."""
     value = float(nbytes)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < 1023.5 or unit == "TiB":
@@ -28,7 +28,7 @@ def size(nbytes: int) -> str:
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1 in at most four characters; "0%" and "100%" only where that is exact."""
+    """Return a share from 0 to 1 in at most four characters; "0%" and "100%" only where exact."""
     if share <= 0:
         return "0%"
     if share >= 1:
@@ -38,17 +38,17 @@ def percent(share: float) -> str:
 
 
 def shape(dimensions: Sequence[int]) -> str:
-    """ "512x512x3x3"; "scalar" for ()."""
+    """Return a shape as "512x512x3x3"; "scalar" for ()."""
     return "x".join(map(str, dimensions)) or "scalar"
 
 
 def plural(number: int, noun: str, nouns: str = "") -> str:
-    """ "1 tensor", "1,024 tensors"; `nouns` where an s is not enough."""
+    """Return a number with its noun: "1 tensor", "1,024 tensors"; `nouns` is an irregular plural."""
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def duration(seconds: float) -> str:
-    """ "0.42 s", "12 s", "3 min 5 s"."""
+    """Return a duration as "0.42 s", "12 s" or "3 min 5 s"."""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"

@@ -1,4 +1,4 @@
-"""Foreign text, made safe to show in a terminal."""
+"""Makes untrusted text safe to show in a terminal."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
-    """`text` with control, bidirectional and other invisible characters escaped as in a Python literal."""
+    """Return `text` with control, bidirectional and other invisible characters escaped as in Python."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """`text` as `printable` makes it, line by line."""
+    """Return `text` with `printable` applied to each line."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def listed(names: Sequence[str], most: int = 5, longest: int = 200) -> str:
-    """The first `most` names, each cut to `longest` characters and `printable`: "a, b and 3 more"."""
+    """Return the first `most` names, each cut to `longest` characters and `printable`: "a, b and 3 more"."""
     shown = ", ".join(printable(name[:longest]) for name in names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
@@ -28,7 +28,7 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)
 
 
 def plain_lines(text: str) -> list[str]:
-    """The lines that hold something, without escape sequences and control characters."""
+    """Return the lines that are not empty, without escape sequences and control characters."""
     text = _ESCAPES.sub("", text).replace("\r", "\n").expandtabs(4)
     lines = ("".join(filter(str.isprintable, line)).rstrip() for line in text.split("\n"))
     return [line for line in lines if line]

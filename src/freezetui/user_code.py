@@ -1,4 +1,4 @@
-"""Code that is not ours: what it printed or raised, made fit for one line that says where. Knows no torch."""
+"""Runs user code and formats its errors as one line with a location. Does not import torch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _INSTALLED = (
 
 
 def one_line(error: BaseException, most: int = 300) -> str:
-    """The type and the text of an exception, without a full stop."""
+    """Return the type and the text of an exception, without a full stop."""
     text = " ".join(" ".join(plain_lines(str(error))).split()).rstrip(".")
     return f"{type(error).__name__}: {text[:most]}" if text else type(error).__name__
 
 
 def where_raised(error: BaseException) -> str:
-    """The person's own line where they have one in the traceback, else the innermost; "" for one of ours."""
+    """Return the user's own line if the traceback has one, else the innermost; "" for a line of freezetui."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
     if not own and (not frames or frames[-1].filename.startswith(_OURS)):
@@ -39,7 +39,7 @@ def where_raised(error: BaseException) -> str:
 
 
 def log_traceback(error: BaseException) -> None:
-    """Print to stderr how the error came about, from the first line on that is not ours."""
+    """Print the traceback to stderr, from the first line that is not part of freezetui."""
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
         trace = trace.tb_next
@@ -48,11 +48,11 @@ def log_traceback(error: BaseException) -> None:
 
 @contextmanager
 def user_code(what: str, lets_pass: Callable[[BaseException], bool] = lambda error: False) -> Iterator[None]:
-    """Run a person's or a library's code; what it raises becomes one line, its traceback goes to stderr.
+    """Run the user's or a library's code; turn its exceptions into one line, print the traceback to stderr.
 
     Args:
-        what: runs, for people, e.g. "The model's own forward".
-        lets_pass: errors that somebody else handles.
+        what: what runs, for display, e.g. "The model's own forward".
+        lets_pass: whether the caller handles an error itself.
 
     Raises:
         ModelError: it raised.

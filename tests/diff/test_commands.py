@@ -359,5 +359,5 @@ def test_ctrl_c_ends_it_with_130(tmp_path):
     started = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert (process.returncode, "interrupted" in errors) == (130, True), errors
+    assert (process.returncode, "Interrupted" in errors) == (130, True), errors
     assert time.monotonic() - started < 5

@@ -19,7 +19,7 @@ def paired(matching):
 def test_what_the_reader_strips_is_no_difference(compared, state):
     report = compared(state, {f"module._orig_mod.{name}": t for name, t in state.items()})
     assert report.identical
-    assert report.after.unwrapped == "prefix module._orig_mod."
+    assert report.after.unwrapped == "prefix 'module._orig_mod.' stripped"
 
 
 def test_a_part_against_the_whole_both_ways():
@@ -29,10 +29,10 @@ def test_a_part_against_the_whole_both_ways():
     )
     matching = match(part, whole)
     assert paired(matching) == {("conv.weight", "backbone.conv.weight"), ("conv.bias", "backbone.conv.bias")}
-    assert "AFTER has backbone. in front" in matching.note
+    assert "AFTER has the prefix backbone." in matching.note
     assert [p.name for p in matching.pairs] == ["conv.weight", "conv.bias", "head.weight"]
     back = match(whole, part)
-    assert "BEFORE has backbone. in front" in back.note
+    assert "BEFORE has the prefix backbone." in back.note
     assert {p.name: p.after is None for p in back.pairs}["head.weight"]
 
 

@@ -98,7 +98,7 @@ def test_other_widths_are_built_and_compute_the_same(save: Save, name: str) -> N
 def test_a_width_that_shapes_do_not_tell_is_refused(save: Save) -> None:
     checkpoint = save(get_model("mobilenet_v2", weights=None, width_mult=0.25))
     assert recognize(checkpoint.tensors) is None
-    with pytest.raises(ModelError, match="of another shape"):
+    with pytest.raises(ModelError, match="with a different shape"):
         build_model(ModelSpec("torchvision:mobilenet_v2"), checkpoint)
 
 
@@ -107,7 +107,12 @@ def test_a_width_that_shapes_do_not_tell_is_refused(save: Save) -> None:
     [
         ({}, "0.bias", "", "1 missing: 0.bias"),
         ({}, "", "9.bias", "1 unexpected: 9.bias"),
-        ({"classes": 4}, "", "", "2 of another shape: 2.weight ([3, 8] in the file, [4, 8] in the model)"),
+        (
+            {"classes": 4},
+            "",
+            "",
+            "2 with a different shape: 2.weight ([3, 8] in the file, [4, 8] in the model)",
+        ),
     ],
 )
 def test_loading_is_strict(save: Save, arguments: dict[str, Any], drop: str, add: str, said: str) -> None:

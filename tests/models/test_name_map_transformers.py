@@ -94,7 +94,7 @@ def test_experts_that_become_one_parameter_must_agree(tmp_path: Path) -> None:
     trains = {file: "experts.3" not in file for file in tensors}
     from freezetui.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=r"experts\.3\.w\d\.weight is to be frozen and .*experts\.0\.w\d"):
+    with pytest.raises(ConfigError, match=r"experts\.3\.w\d\.weight is frozen and .*experts\.0\.w\d"):
         names.to_live(trains)
     agreed = names.to_live({file: ".experts." not in file for file in tensors})
     assert {name for name, train in agreed.items() if not train} == set(names.merged)
@@ -129,4 +129,4 @@ def test_an_unknown_version_says_so_and_asks_from_pretrained(
     names = map_names(model, headers(tensors))
     assert compare(model, names, marks).wrong == [] and names.placed == len(tensors)
     (note,) = names.notes
-    assert "loads in a way that is not known here" in note and "second model" in note
+    assert "loads weights in an unknown way" in note and "second model" in note

@@ -168,7 +168,7 @@ def test_the_log_of_what_a_person_can_act_on_holds_no_traceback_of_ours(files: P
 
 
 def test_a_device_that_is_not_here_is_told_with_those_that_are(files: Path) -> None:
-    with pytest.raises(EngineError, match=r"no device cuda:99 here\. Here: auto, cpu"):
+    with pytest.raises(EngineError, match=r"Device cuda:99 is not available\. Available: auto, cpu"):
         run_check(request(files, device="cuda:99"))
 
 

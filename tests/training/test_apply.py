@@ -152,10 +152,10 @@ def with_fingerprint(model: nn.Module, **changes: object) -> FreezeConfig:
 
 
 MISMATCHES = {
-    "fingerprint": (with_fingerprint(Tied()), "other parameter names or shapes"),
+    "fingerprint": (with_fingerprint(Tied()), "different parameter names or shapes"),
     "fingerprint with counts": (
         with_fingerprint(Tied(), expect=Expect(Count(1, 20), Count(2, 20))),
-        "3 tensors, 40 elements there; 6 tensors, 33 elements here",
+        "3 tensors, 40 elements expected; 6 tensors, 33 elements found",
     ),
     "expect": (
         FreezeConfig(rules=FREEZE_BODY.rules, expect=Expect(Count(4, 24), Count(2, 8))),

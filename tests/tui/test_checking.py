@@ -222,11 +222,11 @@ async def test_a_config_for_another_model_says_how_it_differs(opened, sample):
     async with opened(path) as driver:
         said = driver.notices()
         assert "names or shapes" in said
-        assert "7 tensors, 9 elements there; 26 tensors, 154,688 elements here" in said
+        assert "7 tensors, 9 elements expected; 26 tensors, 154,688 elements found" in said
         assert "fc" in said
         assert driver.state("features") == "frozen"
         await driver.press("s")
-        assert "made for another model" in driver.screen_text()
+        assert "saved for a different model" in driver.screen_text()
 
 
 async def test_a_broken_config_beside_the_checkpoint_is_kept(opened, sample):

@@ -1,1 +1,1 @@
-"""The command line. Never imports torch."""
+"""The command line. Does not import torch."""

@@ -1,4 +1,4 @@
-"""`freezetui diff`: what a training run really changed."""
+"""`freezetui diff`: shows what a training run changed."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     type=click.Path(path_type=str, readable=False),
 )
 @key_option
-@click.option("--key-after", metavar="KEY", help="The same for AFTER; the same key by default.")
+@click.option("--key-after", metavar="KEY", help="Key for AFTER (default: the same as --key).")
 @config_option
-@click.option("--stage", metavar="NAME", help="Which stage of the config; what all stages freeze by default.")
-@click.option("--stat", is_flag=True, help="One line for each module at the top.")
+@click.option("--stage", metavar="NAME", help="Stage of the config (default: what all stages freeze).")
+@click.option("--stat", is_flag=True, help="Print one line for each top-level module.")
 @click.option(
     "--sort",
     type=click.Choice(("module", "change")),
     default="module",
     show_default=True,
-    help="In the order of the modules, or what changed most first.",
+    help="Sort by module order, or by the largest change.",
 )
 @json_option
 def diff(
@@ -47,9 +47,10 @@ def diff(
     sort: str,
     as_json: bool,
 ) -> None:
-    """Compare two checkpoints tensor by tensor, bit for bit; of more, each with the one before.
+    """Compare two checkpoints tensor by tensor, bit for bit; if more, each with the previous one.
 
-    Exit codes: with --config 0 held, 1 moved, 3 inconclusive; without it 0 identical, 1 different.
+    Exit codes: with --config 0 held, 1 moved, 3 inconclusive; without it 0 identical, 1 different, 2 not
+    compared.
     """
     if len(paths) < 2:
         raise click.UsageError("Pass two checkpoints: BEFORE and AFTER.", click.get_current_context())
@@ -111,7 +112,7 @@ def _open(path: str, key: str | None, progress: Callable[[str], None]) -> Checkp
 def _open_after(
     path: str, key: str | None, key_after: str | None, progress: Callable[[str], None]
 ) -> Checkpoint:
-    """AFTER under its own key; under BEFORE's where its format has keys at all."""
+    """Open AFTER with its own key, or with BEFORE's if its format has keys."""
     from freezetui.errors import CheckpointError
 
     if key_after is not None or key is None:
@@ -126,7 +127,7 @@ def _open_after(
 
 
 def _in_number_order(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """`epoch_2` before `epoch_10`, where a shell has sorted them by their characters."""
+    """Return `epoch_2` before `epoch_10` if the paths are sorted by character, as a shell does."""
     from freezetui.checkpoint.state_dict.ordering import natural_order
 
     return tuple(natural_order(paths)) if list(paths) == sorted(paths) else paths
@@ -138,7 +139,7 @@ def _mention_config(before: str, config: Path | None) -> None:
 
     found = default_path(before)
     if config is None and found.is_file():
-        click.echo(printable(f"{found} is there: --config {found} says whether its freeze held."), err=True)
+        click.echo(printable(f"Found {found}: pass --config {found} to verify its freeze."), err=True)
 
 
 def _not_compared(count: int, reason: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line: one thin function per command. Never imports torch."""
+"""The command line: one thin function per command. Does not import torch."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  freezetui model.pth                          choose in the terminal
+  freezetui model.pth                          open the TUI
   freezetui show model.pth --depth 2           print the tree
   freezetui plan model.pth --freeze features   write a config without the TUI
-  freezetui check model.pth                    prove that what is frozen stays put
-  freezetui hf://organization/model            a folder or a URL: only headers are fetched
+  freezetui check model.pth                    verify that frozen weights do not change
+  freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
-Exit codes: 0 fine or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
+Exit codes: 0 success or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
 """
 
-#: What click 8.2 and later raise where the arguments are missing altogether.
+#: What click 8.2 and later raise if there are no arguments.
 _HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
-#: What writing to stdout fails with.
+#: Errors of writing to stdout.
 _FULL = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
-#: What a shell makes of a program that ctrl-c has ended.
+#: The exit code of a program that was ended by Ctrl+C.
 _INTERRUPTED = 130
 
 
@@ -62,13 +62,13 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # An option of `open` may stand before the path: freezetui --key ema model.pth
+        # An option of `open` may precede the path: freezetui --key ema model.pth
         if args and args[0].startswith("-") and args[0] not in ("--help", "-h", "--version"):
             args = ["open", *args]
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands, or else the files that may be opened."""
+        """Return completions: the commands, else files."""
         from click.shell_completion import CompletionItem
 
         return super().shell_complete(ctx, incomplete) or [CompletionItem(incomplete, type="file")]
@@ -102,7 +102,7 @@ def open_command(paths: tuple[str, ...], **options: Any) -> None:
     from freezetui.session.loading import open_in_thread
 
     opening = open_in_thread(_options(paths, **options))
-    from freezetui.tui.app import FreezeTuiApp  # a tenth of a second, in which most files are read
+    from freezetui.tui.app import FreezeTuiApp  # takes 0.1 s; most files are read meanwhile
 
     if opening.done():
         opening.result()
@@ -127,15 +127,19 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
 @main.command(cls=InOrder, short_help="Write a freeze config without the TUI.")
 @paths_argument
 @key_option
-@click.option("--freeze", multiple=True, metavar="PATTERN", help="Freeze what PATTERN names.")
-@click.option("--train", multiple=True, metavar="PATTERN", help="Train what PATTERN names.")
+@click.option("--freeze", multiple=True, metavar="PATTERN", help="Freeze what PATTERN matches.")
+@click.option("--train", multiple=True, metavar="PATTERN", help="Train what PATTERN matches.")
 @click.option(
     "--preset",
     metavar="NAME",
     help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="NAME.freeze.yaml by default."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write the config (default: NAME.freeze.yaml).",
 )
 @click.pass_context
 def plan(
@@ -170,7 +174,7 @@ def plan(
 @model_options
 @json_option
 def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Run the sanity step: a few real training steps, then compare every tensor bit for bit."""
+    """Run a few real training steps, then compare every tensor bit for bit."""
     from freezetui.sanity.client import run_check
 
     session = _session(_options(paths, **options))
@@ -178,7 +182,7 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
         named = session.architecture.model.architecture
         raise FreezeTuiError(
             f"{session.config_path} wants to import and run {named}.",
-            f"If you trust it, pass --architecture {named}",
+            f"If you trust it, pass --architecture {named}.",
         )
     if session.differences:
         raise FreezeTuiError(
@@ -252,8 +256,8 @@ def _progress(event: Progress) -> None:
 
 
 def run() -> None:
-    """The entry point: what a person can act on becomes one line on stderr and exit code 2."""
-    # What is imported and read lives to the end; looking through it for garbage is a fifth of the start.
+    """Run the command line; errors that the user can act on become one line on stderr and exit code 2."""
+    # Imported and loaded objects live until exit; collecting garbage would take a fifth of the start-up.
     gc.disable()
     try:
         sys.exit(main(prog_name="freezetui", standalone_mode=False))
@@ -266,14 +270,14 @@ def run() -> None:
     except FreezeTuiError as error:
         _end(str(error), 2)
     except click.Abort:
-        _end("interrupted", _INTERRUPTED)
+        _end("Interrupted.", _INTERRUPTED)
     except OSError as error:
         if error.errno not in _FULL:
             _end(str(from_os_error(error)), 2)
-        # Stdout takes no more; without this Python complains once again while it flushes.
+        # Otherwise Python reports the error again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
-            sys.exit(0)  # whoever read the output has enough
+            sys.exit(0)  # the reader has closed the pipe
         _end(f"Cannot write output: {error.strerror}.", 2)
 
 

@@ -1,4 +1,4 @@
-"""The options that commands share, and how their values are read; in the terminal, too."""
+"""The options that commands share, and how their values are parsed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
-    help="The freeze config; NAME.freeze.yaml by default.",
+    help="Freeze config (default: NAME.freeze.yaml).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -67,7 +67,7 @@ _model_options = (
         "--architecture",
         metavar="SPEC",
         default="",
-        help="torchvision:NAME, package.module:callable or path/to/file.py:callable.",
+        help="What builds the model: torchvision:NAME, package.module:callable or path/to/file.py:callable.",
     ),
     _arg_option,
     _input_option,
@@ -78,7 +78,7 @@ _model_options = (
         show_default=True,
         callback=_device,
         shell_complete=lambda ctx, option, start: [name for name in _DEVICES if name.startswith(start)],
-        help="auto, cpu, cuda, cuda:N or mps.",
+        help="Device: auto, cpu, cuda, cuda:N or mps.",
     ),
     click.option(
         "--steps",
@@ -86,7 +86,7 @@ _model_options = (
         metavar="N",
         default=3,
         show_default=True,
-        help="Optimizer steps.",
+        help="Number of optimizer steps.",
     ),
     click.option(
         "--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Abort the check after SECONDS."
@@ -102,16 +102,16 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class InOrder(click.Command):
-    """A command that also keeps the order between its repeatable options.
+    """A command that also keeps the relative order of its repeatable options.
 
-    `ctx.meta["in_order"]` holds (option, value) pairs, such as ("freeze", "features"), as they were given.
+    `ctx.meta["in_order"]` is a list of (option, value) pairs, such as ("freeze", "features").
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line as click does, and once more for the order, which click forgets."""
-        given = [*args]
+        """Parse the command line as click does, and again for the order, which click does not keep."""
+        original = [*args]
         rest = super().parse_args(ctx, args)
-        values, _, order = self.make_parser(ctx).parse_args(args=given)
+        values, _, order = self.make_parser(ctx).parse_args(args=original)
         names = [option.name for option in order if isinstance(option, click.Option) and option.multiple]
         remaining = {name: iter(values[name]) for name in names}
         ctx.meta["in_order"] = [(name, next(remaining[name])) for name in names]

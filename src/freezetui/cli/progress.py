@@ -1,4 +1,4 @@
-"""How far a command is, on one line of the terminal."""
+"""Shows the progress of a command on one line of the terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from time import monotonic
 
 import click
 
-#: Seconds between two lines.
+#: Seconds between two updates.
 _PAUSE = 0.1
 
 
 @contextmanager
 def progress_line() -> Iterator[Callable[[str], None]]:
-    """Something that shows how far the work is, on one line of the terminal, and takes it away again."""
+    """Yield a function that shows progress on one line of the terminal; clear the line afterwards."""
     if not sys.stderr.isatty():
         yield lambda text: None
         return

@@ -1,1 +1,1 @@
-"""The freeze config on disk: its structure, its text, and how it meets a plan."""
+"""The freeze config on disk: its structure, its text, and its conversion from and to a plan."""

@@ -1,4 +1,4 @@
-"""Writing a file so that a crash at any moment leaves the old one or the new one, never a part."""
+"""Writes a file atomically: a crash at any moment leaves the old or the new file, never a part."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 def write_text(path: Path, text: str) -> None:
     """Replace the file at `path`: a temporary file in the same directory, fsync, rename.
 
-    A symbolic link is followed, permissions are kept, line ends are written as they are.
+    Follows symbolic links, keeps permissions and does not translate line endings.
 
     Raises:
-        OSError: the directory or the disk does not allow it; the old file is as it was.
+        OSError: the file cannot be written; the old file is unchanged.
     """
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

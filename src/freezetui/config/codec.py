@@ -1,4 +1,4 @@
-"""The config as text: strict reading with line numbers, atomic writing that keeps comments."""
+"""Reads configs strictly, with line numbers in errors, and writes them atomically, keeping comments."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_config(path: Path) -> ConfigData:
     """Read a config file.
 
     Raises:
-        ConfigError: names the file, the line and the valid choices.
+        ConfigError: the file is not a valid config; names the file, the line and the valid values.
     """
     return read_config_as(ConfigData, path)
 
@@ -53,10 +53,10 @@ def write_config(path: Path, config: ConfigData) -> None:
     """Write `config` atomically: a temporary file in the same directory, fsync, replace.
 
     Raises:
-        ConfigError: the file cannot be written, or what is there is not a config.
+        ConfigError: the file cannot be written, or the existing file is not a config.
     """
     before = _text(path) if path.exists() else ""
-    text = _changed(path, before, config) if before.strip() else _anew(path, _plain(config))
+    text = _changed(path, before, config) if before.strip() else _new_text(path, _plain(config))
     if text == before:
         return
     try:
@@ -65,18 +65,18 @@ def write_config(path: Path, config: ConfigData) -> None:
         raise ConfigError(f"{path}: {error.strerror}.", "Choose another location.") from None
 
 
-def _anew(path: Path, plain: dict[str, Any]) -> str:
+def _new_text(path: Path, plain: dict[str, Any]) -> str:
     if path.suffix != ".json":
         return yaml_text(plain)
-    # Only ASCII: a name may hold what steers a terminal, or half a character that no file can.
+    # ASCII only: a name may contain control characters, or a lone surrogate that cannot be encoded.
     return json.dumps(plain, indent=2).replace("\x7f", "\\u007f") + "\n"
 
 
 def _changed(path: Path, before: str, config: ConfigData) -> str:
-    """Return what a file that says `before` shall say now; the same to the letter where nothing changed.
+    """Return the new text of a file with the text `before`; unchanged if the config is the same.
 
     Raises:
-        ConfigError: what is there is not a config, or of an unknown version.
+        ConfigError: the file is not a config, or has an unknown version.
     """
     reader = _Reader(path, _parse(path, before))
     reader.check_version()
@@ -84,7 +84,7 @@ def _changed(path: Path, before: str, config: ConfigData) -> str:
     try:
         old = _plain(reader.config(ConfigData))
     except ConfigError:
-        return _anew(path, plain)
+        return _new_text(path, plain)
     if same(old, plain):
         return before
     if path.suffix != ".json":
@@ -92,7 +92,7 @@ def _changed(path: Path, before: str, config: ConfigData) -> str:
             text = edit(before, old, plain)
             if same(_plain(_Reader(path, _parse(path, text)).config(ConfigData)), plain):
                 return text
-    return _anew(path, plain)
+    return _new_text(path, plain)
 
 
 def _parse(path: Path, text: str) -> Any:
@@ -118,18 +118,18 @@ def _parse_yaml(path: Path, text: str) -> Any:
         for event in YAML(typ="rt").parse(text) if re.search(r"[*&!]", text) else ():
             if getattr(event, "anchor", None) or getattr(event, "tag", None):
                 where = f"{path}, line {event.start_mark.line + 1}"
-                hint = "Text that begins with *, & or ! needs quotes."
-                raise ConfigError(f"{where}: a YAML alias, anchor or tag.", hint)
+                hint = "Quote text that begins with *, & or !."
+                raise ConfigError(f"{where}: YAML aliases, anchors and tags are not supported.", hint)
         return YAML(typ="rt").load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        problem = str(getattr(error, "problem", None) or "no YAML").split("\n")[0]
+        problem = str(getattr(error, "problem", None) or "invalid YAML").split("\n")[0]
         raise ConfigError(
-            f"{path}{where}: {problem}.", "Patterns that begin with * or { need quotes; keys must be unique."
+            f"{path}{where}: {problem}.", "Quote patterns that begin with * or {; keys must be unique."
         ) from None
     except (ValueError, RecursionError, NotImplementedError) as error:
-        problem = str(error).partition("\n")[0] or "no plain YAML"
+        problem = str(error).partition("\n")[0] or "not plain YAML"
         raise ConfigError(f"{path}: {problem}.", "Write plain YAML.") from None
 
 
@@ -138,8 +138,8 @@ def _parse_json(path: Path, text: str) -> Any:
         found = dict(pairs)
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"{path}: duplicate key {twice!r}.", "Keep one of them.")
+            duplicate = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"{path}: duplicate key {duplicate!r}.", "Keep one of them.")
         return found
 
     try:
@@ -151,7 +151,7 @@ def _parse_json(path: Path, text: str) -> Any:
 
 
 class _Reader:
-    """A parsed document, turned into a config; every error names the file and the line."""
+    """Converts a parsed document to a config; every error names the file and the line."""
 
     def __init__(self, path: Path, document: Any) -> None:
         self.path = path
@@ -165,9 +165,7 @@ class _Reader:
             )
         version = self.document[_FORMAT_KEY]
         if version is True or version != VERSION:
-            raise self.error(
-                "$", _FORMAT_KEY, f"format version {version!r} is not known", f"Valid: {VERSION}."
-            )
+            raise self.error("$", _FORMAT_KEY, f"unknown format version {version!r}", f"Valid: {VERSION}.")
 
     def config(self, cls: type[_C]) -> _C:
         self.check_version()
@@ -184,7 +182,7 @@ class _Reader:
             raise self._explain(str(error)) from None
 
     def _rules(self, section: dict[str, Any], where: str) -> None:
-        """Replace `- freeze: pattern` by what Rule looks like, in place."""
+        """Replace each `- freeze: pattern` with the fields of a Rule, in place."""
         rules = section.get("rules")
         if rules is None:
             return
@@ -203,7 +201,7 @@ class _Reader:
         return {"action": action, "pattern": pattern}
 
     def _explain(self, message: str) -> ConfigError:
-        """Return msgspec's error ("... - at `$.model.input`") with line and valid choices."""
+        """Return msgspec's error ("... - at `$.model.input`") with the line and the valid values."""
         problem, _, place = message.partition(" - at `")
         place = place.rstrip("`") or "$"
         unknown = re.search(r"unknown field `(.*)`", problem)
@@ -212,11 +210,11 @@ class _Reader:
             valid = ", ".join(_keys_of(struct))
             return self.error(place, unknown[1], f"unknown key {unknown[1]!r}", f"Valid keys: {valid}.")
         parent, _, key = place.rpartition(".")
-        hint = f"Valid: {_CHOICES[key]}." if key in _CHOICES else "See the README's section on the config."
+        hint = f"Valid: {_CHOICES[key]}." if key in _CHOICES else "Correct the value."
         return self.error(parent or "$", key, f"{place.removeprefix('$.')}: {problem}", hint)
 
     def _builtin(self, value: Any, above: Any = None, key: str | int = 0) -> Any:
-        """Return plain Python values, as JSON has them, for those that remember how they were written."""
+        """Return plain Python values, as in JSON, for the parser's values with formatting information."""
         if isinstance(value, dict):
             odd = next((key for key in value if not isinstance(key, str)), None)
             if odd is not None:
@@ -237,7 +235,7 @@ class _Reader:
         return plain(value) if plain else None
 
     def error(self, where: str, key: str | int, problem: str, hint: str) -> ConfigError:
-        """Return an error about `key` of the section at `where` (a path as msgspec writes it)."""
+        """Return an error about `key` in the section at `where` (a path as msgspec writes it)."""
         node = self.document
         with contextlib.suppress(KeyError, IndexError, TypeError, ValueError):
             for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
@@ -257,7 +255,7 @@ def _line_of(node: Any, key: str | int) -> int | None:
 
 
 def _plain(config: ConfigData) -> dict[str, Any]:
-    """Return the config as it is written, keys in the documented order."""
+    """Return the config as plain values, with keys in the documented order."""
     plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **json.loads(json.dumps(msgspec.to_builtins(config)))}
     plain["model"] = _ordered(plain.get("model", {}), ModelSection)
     plain.setdefault("default", config.default)
@@ -270,11 +268,11 @@ def _plain(config: ConfigData) -> dict[str, Any]:
 
 
 def _keys_of(section: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Return the keys of a section, in the order in which they are written."""
+    """Return the keys of a section, in the order in which they are saved."""
     fields = section.__struct_fields__
     if section is ConfigData:
         return (_FORMAT_KEY, *fields)
-    # A subclass has its own fields after those of ModelSpec; in a file the checkpoint comes first.
+    # A subclass's fields follow those of ModelSpec; in a file the checkpoint comes first.
     return ("checkpoint", *(f for f in fields if f != "checkpoint")) if section is ModelSection else fields
 
 

@@ -1,4 +1,4 @@
-"""Where a config is saved: the name it has by default, and whether another one will do."""
+"""Paths of configs: the default name, and checks on the path a config is saved to."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from freezetui.checkpoint.sources.urls import is_url, name_of
 
 SUFFIX = ".freeze.yaml"
 
-#: What the name of a checkpoint behind a URL may end with.
+#: Suffixes of checkpoint files at a URL.
 _ENDINGS = frozenset([".pth", ".pt", ".pt2", ".bin", ".ckpt", ".safetensors", ".gguf", ".tar"])
 _SHARD = re.compile(r"[-_.]\d+-of-\d+$")
-#: Models whose names are in the name of a config of several.
+#: A config for more models than this is named after the first one only.
 _MAX_NAMED = 3
 
 
 def default_path(checkpoint: str | Path, *more: str | Path) -> Path:
-    """Return the path of a checkpoint's config: `vgg16.pth` -> `vgg16.freeze.yaml` beside it.
+    """Return the path of a checkpoint's config: `vgg16.pth` -> `vgg16.freeze.yaml` next to it.
 
-    That of a directory is beside the directory, that of a URL in the working directory. Several files that
-    are opened as one have one of their own, which no single one of them has: `unet+encoder.freeze.yaml`.
+    A directory's config is next to the directory, a URL's in the working directory. Several files that
+    are opened together have a config of their own: `unet+encoder.freeze.yaml`.
     """
     path = _beside(checkpoint)
     if not more:
@@ -41,12 +41,12 @@ def _beside(checkpoint: str | Path) -> Path:
         is_directory = path.is_dir()
     if path.name in ("", ".."):
         path = path.resolve()
-    # A directory's name may hold a dot that ends nothing: Llama-3.1-8B.
+    # A dot in a directory's name need not start a suffix: Llama-3.1-8B.
     return path.with_name((name if is_directory else Path(name).stem or name) + SUFFIX)
 
 
 def why_no_config(text: str) -> str:
-    """Return why a config cannot be saved at the path that a user typed; "" where it can be tried."""
+    """Return why a config cannot be saved at the path that the user typed; "" if it can be tried."""
     path = Path(text).expanduser()
     if path.is_dir():
         return f"{text or 'The name'} is {'a directory' if text else 'empty'}."
@@ -56,6 +56,6 @@ def why_no_config(text: str) -> str:
 
 
 def set_aside_path(path: Path) -> Path:
-    """Return where a file that is in the way goes: `NAME.bak`, or the first free of `NAME.bak2`, ..."""
+    """Return the path to rename an unreadable file to: `NAME.bak`, or the first free of `NAME.bak2`, ..."""
     names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
     return next(name for name in names if not name.exists())

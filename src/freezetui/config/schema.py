@@ -1,4 +1,4 @@
-"""The sections of a freeze config: what the file says, as plain data."""
+"""The sections of a freeze config, as plain data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSION = 1
 
 
 class ModelSection(ModelSpec, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Which model a config was made for, and what builds it.
+    """The model that a config was saved for, and what builds it.
 
     Attributes:
         checkpoint: relative to the config's directory.
@@ -30,7 +30,7 @@ class ModelSection(ModelSpec, frozen=True, omit_defaults=True, forbid_unknown_fi
 
 
 class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many tensors, and elements in them; a tied tensor counts once."""
+    """A number of tensors and of their elements; a tied tensor counts once."""
 
     tensors: int
     elements: int
@@ -57,7 +57,7 @@ class Stage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """One stage of a schedule.
 
     Attributes:
-        epochs: how long it lasts; None where the script decides.
+        epochs: its length; None lets the script decide.
         rules: added below the config's own rules.
         lr_scale: multiplies the learning rate.
     """
@@ -72,9 +72,9 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     """Which parameters are frozen, and for which model.
 
     Attributes:
-        default: what becomes of a parameter that no rule matches.
+        default: the action for a parameter that no rule matches.
         rules: from top to bottom; the last rule that matches wins.
-        norm_statistics: "freeze" keeps frozen norms in eval, "update" lets their statistics run.
+        norm_statistics: "freeze" keeps frozen norms in eval, "update" lets their statistics change.
         expect: what the rules must select; None checks nothing.
     """
 
@@ -86,7 +86,7 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     stages: tuple[Stage, ...] = ()
 
     def rules_for(self, stage: str | None = None) -> tuple[Rule, ...]:
-        """Return the rules of a stage: the config's own, and the stage's below them; None means no stage.
+        """Return the config's own rules, followed by those of the stage, if any.
 
         Raises:
             ConfigError: there is no such stage.
@@ -111,6 +111,6 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
 def fingerprint(tensors: Iterable[TensorInfo]) -> str:
     """Return "sha256:..." over the sorted names and shapes of the parameters; buffers do not count."""
     lines = sorted(f"{t.name}\t{'x'.join(map(str, t.shape))}" for t in tensors if not t.untrainable_reason)
-    import hashlib  # here, since OpenSSL takes its time and most who open a file save later
+    import hashlib  # here, since importing OpenSSL is slow and not needed for the first screen
 
     return "sha256:" + hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()

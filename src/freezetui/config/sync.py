@@ -1,4 +1,4 @@
-"""Between a config and a plan: a config read onto a model, and a plan written as a config."""
+"""Converts between configs and plans: applies a config to a tree, and writes a plan as a config."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from freezetui.freeze.tree import ParamTree
 
 
 class ConfigMatch(NamedTuple):
-    """A config read onto a model.
+    """The result of applying a config to a model's tree.
 
     Attributes:
         mask: per tensor, 1 to train and 0 to freeze.
-        differences: how the model differs from the one the config was made for, one line each.
-        complete: whether every rule named something.
-        fits: whether names and shapes are those the config was made for, or it does not say which.
+        differences: how the model differs from the one the config was saved for, one line each.
+        complete: whether every rule matched something.
+        fits: whether names and shapes are those that the config was saved for, or it does not record them.
     """
 
     mask: bytes
@@ -33,16 +33,16 @@ class ConfigMatch(NamedTuple):
 def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
     """Return what `config` selects in `tree`; a rule that matches nothing is skipped and is a difference."""
     mask = bytearray([config.default == "train"]) * len(tree.tensors)
-    lost: list[str] = []
+    unmatched: list[str] = []
     for rule in config.rules:
         try:
             overlay([rule], tree, mask)
         except PatternError as error:
-            lost.append(f"{rule.action} {rule.pattern}: {error}")
+            unmatched.append(f"{rule.action} {rule.pattern}: {error}")
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
     lines = [] if fits else ["it was saved for a model with different names or shapes"]
-    lines += [*_counts_differ(config, tree, bytes(mask)), *lost]
-    return ConfigMatch(bytes(mask), tuple(lines), not lost, fits)
+    lines += [*_counts_differ(config, tree, bytes(mask)), *unmatched]
+    return ConfigMatch(bytes(mask), tuple(lines), not unmatched, fits)
 
 
 def _counts_differ(config: ConfigData, tree: ParamTree, mask: bytes) -> list[str]:
@@ -62,14 +62,14 @@ def _counts_differ(config: ConfigData, tree: ParamTree, mask: bytes) -> list[str
 
 
 def config_from_plan(plan: FreezePlan, model: ModelSection, existing: ConfigData | None = None) -> ConfigData:
-    """Return the config that says what `plan` says.
+    """Return the config that selects the same as `plan`.
 
-    Rules of `existing` stay as they are where they still say the same, and are added to where that is
-    no longer than writing all of them again.
+    Rules of `existing` stay unchanged if they still match, and new ones are added below them if that is
+    not longer than rewriting all rules.
 
     Args:
-        model: what it was chosen for; its fingerprint is filled in here.
-        existing: what was saved before, for its rules, stages and norm statistics.
+        model: the model of the plan; its fingerprint is filled in here.
+        existing: the config saved before, for its rules, stages and norm statistics.
     """
     tree, mask = plan.tree, plan.mask()
     default, rules = _rules(tree, mask, existing)
@@ -86,8 +86,8 @@ def _rules(tree: ParamTree, mask: bytes, existing: ConfigData | None) -> tuple[A
     default, fresh = choose_rules(tree, mask)
     if existing is None:
         return default, fresh
-    reading = plan_from_config(existing, tree)
-    added = added_rules(tree, mask, reading.mask)
-    if len(added) > len(fresh) or not reading.complete:
+    match = plan_from_config(existing, tree)
+    added = added_rules(tree, mask, match.mask)
+    if len(added) > len(fresh) or not match.complete:
         return default, fresh
     return existing.default, (*existing.rules, *added)

@@ -1,9 +1,8 @@
-"""A config's YAML changed in place: only the lines of what changed, everything else to the letter.
+"""Edits a config's YAML in place: changes only the lines of changed values, and keeps everything else.
 
 ruamel.yaml finds where each value is in the text and writes the new ones. Its own round trip is not used:
-it indents, spaces and spells afresh what nobody changed, mixes line ends, drops a comment with the item above
-it, and appends a rule below the next section's comment.
-tests/config/test_yaml_edit.py shows it.
+it reformats unchanged values, mixes line endings, drops a comment with the item above it, and appends a
+rule below the next section's comment; see tests/config/test_yaml_edit.py.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from freezetui.config.yaml_text import same, yaml_text
 
 
 def edit(text: str, old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Return `text`, which says `old`, changed where `new` differs.
+    """Return `text`, the YAML of `old`, edited to be that of `new`.
 
-    A comment above a rule stays where it is, whatever becomes of the rule; one beside it shares its fate.
+    A comment above a rule stays even if the rule is removed; one on the same line is removed with it.
     """
     return _Editor(text).edited(old, new)
 
@@ -51,7 +50,7 @@ class _Editor:
         return "".join([*pieces, self.text[done:]])
 
     def _mapping(self, node: MappingNode, old: dict[str, Any], new: dict[str, Any]) -> None:
-        """Edit a mapping on lines of its own; a key that is in neither `old` nor `new` stays as it is."""
+        """Edit a block mapping; a key that is in neither `old` nor `new` stays unchanged."""
         column = node.start_mark.column
         entries = {key.value: (key, value) for key, value in node.value}
         end = node.start_mark.index - column  # of the entry above, in the order of `new`
@@ -67,7 +66,7 @@ class _Editor:
             self._remove(*entries[name])
 
     def _value(self, key: Node, node: Node, old: Any, new: Any) -> None:
-        """Edit `key: old` so that it says `key: new`."""
+        """Replace `key: old` with `key: new`."""
         if isinstance(node, MappingNode) and _is_block(node) and isinstance(new, dict) and new:
             self._mapping(node, old or {}, new)
         elif isinstance(node, SequenceNode) and _is_block(node) and isinstance(new, list):
@@ -76,7 +75,7 @@ class _Editor:
             self._replace(key, node, {key.value: new})
 
     def _sequence(self, key: Node, node: SequenceNode, old: list[Any], new: list[Any]) -> None:
-        """Edit a list on lines below `key`; items that did not change keep their lines."""
+        """Edit a block list below `key`; unchanged items keep their lines."""
         items: list[Node] = node.value
         if not new:
             colon = self.text.index(":", key.end_mark.index) + 1
@@ -116,11 +115,11 @@ class _Editor:
         self.edits.append(_Edit(*self._lines(first, last), ""))
 
     def _lines(self, first: Node, last: Node) -> tuple[int, int]:
-        """Return where the lines from one node to another begin and end; comments below are not of them."""
+        """Return the start and end of the lines from one node to another, without comments below them."""
         return self._line_start(first.start_mark.index), self._line_end(self._content_end(last))
 
     def _content_end(self, node: Node) -> int:
-        """Return where the last character of `node` ends; ruamel.yaml counts the comments below to it."""
+        """Return the end of `node` without the comments below, which ruamel.yaml counts as part of it."""
         while _is_block(node):
             last = node.value[-1]
             node = last[1] if isinstance(node, MappingNode) else last
@@ -137,5 +136,5 @@ class _Editor:
 
 
 def _is_block(node: Node) -> bool:
-    """Whether it holds other nodes, on lines of their own."""
+    """Whether it is a nonempty mapping or list in block style."""
     return isinstance(node, MappingNode | SequenceNode) and not node.flow_style and bool(node.value)

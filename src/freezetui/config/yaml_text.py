@@ -1,4 +1,4 @@
-"""Plain values as YAML text, in the style that is documented."""
+"""Writes plain values as YAML text, in the documented style."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _escape(character: re.Match[str]) -> str:
-    """Escape what ruamel.yaml writes as it is: direction marks and the like, all in double quotes."""
+    """Escape invisible characters that ruamel.yaml writes unescaped, such as direction marks."""
     if character[0].isprintable():
         return character[0]
     code = ord(character[0])
@@ -48,7 +48,7 @@ def _shaped(plain: Any) -> Any:
 
 
 def _flow(plain: Any) -> Any:
-    if isinstance(plain, str):  # quoted where it is not a word: ruamel.yaml writes {a: ?0} and cannot read it
+    if isinstance(plain, str):  # quoted unless a word: ruamel.yaml writes {a: ?0} but cannot read it
         return plain if re.fullmatch(r"[\w./+-]+", plain) else DoubleQuotedScalarString(plain)
     if not isinstance(plain, dict | list):
         return plain

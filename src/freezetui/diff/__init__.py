@@ -1,1 +1,1 @@
-"""What the weights say: checkpoints compared bit for bit, values, and whether all data is there."""
+"""Reads weights: compares checkpoints bit for bit, computes statistics, and validates data."""

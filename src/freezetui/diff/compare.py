@@ -1,4 +1,4 @@
-"""Two checkpoints compared where their bytes lie: first whether each tensor differs, then by how much."""
+"""Compares two checkpoints in place: first whether each tensor differs, then by how much."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.values import TensorValues, values_of
 from freezetui.errors import CheckpointError
 
-#: Bytes of a job, and of what is compared at once in it.
+#: Bytes of a job, and of each comparison in it.
 _JOB, _AT_ONCE = 1 << 23, 1 << 17
-#: Names may view the same bytes again and again: the files are looked at so many times, and this much anyway.
+#: Many names may view the same bytes: at most this many times the file size is read, plus a fixed amount.
 MAX_VIEWS, ALWAYS_VIEWED = 16, 1 << 26
 
 
 @dataclass
 class _Compared:
-    """The values of one tensor on both sides; names that are tied on both share it."""
+    """The values of one tensor on both sides; shared by names that are tied on both."""
 
     before: TensorInfo
     after: TensorInfo
@@ -48,12 +48,12 @@ class _Compared:
 def compare(
     before: Checkpoint, after: Checkpoint, progress: Progress = lambda text: None
 ) -> tuple[Matching, tuple[TensorDiff, ...]]:
-    """The tensors of two checkpoints, matched by name, and what changed in each.
+    """Return the tensors of two checkpoints, matched by name, and what changed in each.
 
-    Nothing is unpickled or copied but a few chunks; a few threads share the work.
+    Unpickles nothing, copies only a few chunks, and uses a few threads.
 
     Raises:
-        CheckpointError: the bytes of one cannot be reached.
+        CheckpointError: the bytes of one cannot be read.
     """
     matching = match(before.tensors, after.tensors)
     with open_weights(before) as here, open_weights(after) as there:
@@ -63,11 +63,11 @@ def compare(
         run_jobs(_scans(same), sum(each.one.nbytes for each in same), "comparing", progress)
         changed = [each for each in work if (each.differs or each.is_cast) and each.is_counted]
         run_jobs(_measures(changed), sum(each.one.nbytes for each in changed), "measuring", progress)
-    return matching, tuple(map(_told, matching.pairs, found))
+    return matching, tuple(map(_result, matching.pairs, found))
 
 
 def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, TensorInfo]]) -> list[bool]:
-    """Whether the two tensors of each couple, of one checkpoint, hold the same bits."""
+    """Return, for each couple of tensors of one checkpoint, whether their bits are the same."""
     with open_weights(checkpoint) as weights:
         found = []
         for one, other in couples:
@@ -84,7 +84,7 @@ def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, Tensor
 def _opened(
     pairs: Sequence[Pair], here: Weights, there: Weights, budget: int
 ) -> list[_Compared | str | None]:
-    """The values of each pair; why they cannot be compared; None where there is nothing to compare."""
+    """Return each pair's values, why they cannot be compared, or None if there is nothing to compare."""
     known: dict[object, _Compared] = {}
     found: list[_Compared | str | None] = []
     for _, before, after in pairs:
@@ -115,7 +115,7 @@ def _opened(
 
 
 def _scans(work: Iterable[_Compared]) -> Iterator[Job]:
-    """Jobs that find out which tensors differ; small tensors together."""
+    """Yield jobs that find the tensors that differ; small tensors share a job."""
     batch: list[_Compared] = []
     nbytes = 0
     for each in work:
@@ -133,7 +133,7 @@ def _scans(work: Iterable[_Compared]) -> Iterator[Job]:
 
 
 def _scan_job(batch: list[_Compared], start: int, stop: int, nbytes: int) -> Job:
-    """A range of one tensor, or the whole of several where `stop` is 0."""
+    """Return a job for a range of one tensor, or for several whole tensors if `stop` is 0."""
 
     def work() -> None:
         for each in batch:
@@ -143,7 +143,7 @@ def _scan_job(batch: list[_Compared], start: int, stop: int, nbytes: int) -> Job
 
 
 def _scan(each: _Compared, start: int, stop: int) -> None:
-    """Look for a difference; where one was found, nobody goes on."""
+    """Look for a difference; stop once any thread has found one."""
     if start == stop or each.differs:
         return
     step = max(1, _AT_ONCE * each.one.elements // each.one.nbytes)
@@ -156,7 +156,7 @@ def _scan(each: _Compared, start: int, stop: int) -> None:
 
 
 def _measures(work: Iterable[_Compared]) -> Iterator[Job]:
-    """Jobs that measure the tensors that differ."""
+    """Yield jobs that measure the tensors that differ."""
     for each in work:
         row = row_of(each.before) or 1
         itemsize = max(1, each.one.nbytes // max(1, each.one.elements))
@@ -183,7 +183,7 @@ def _measure_job(each: _Compared, start: int, stop: int, lock: Lock, nbytes: int
     return Job(work, nbytes)
 
 
-def _told(pair: Pair, found: _Compared | str | None) -> TensorDiff:
+def _result(pair: Pair, found: _Compared | str | None) -> TensorDiff:
     if isinstance(found, str):
         return unread(pair, found)
     if found is None:

@@ -1,4 +1,4 @@
-"""Elements as numbers: torch's dtypes read and rounded by numpy, to the bit as torch does it."""
+"""Reads and rounds torch's dtypes with numpy, with the same bits as torch."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-#: An unsigned number of the same width as an element, by its bytes; numpy has none of 16.
+#: Itemsize -> an unsigned dtype of this width; numpy has none of 16 bytes.
 CARRIERS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 
-#: Dtypes that numpy has too.
+#: Dtypes that numpy also has.
 _NATIVE: dict[str, Any] = {
     **{f"float{bits}": f"f{bits // 8}" for bits in (32, 64)},
     **{f"int{bits}": f"i{bits // 8}" for bits in (8, 16, 32, 64)},
@@ -24,20 +24,20 @@ _NATIVE: dict[str, Any] = {
     "complex64": "c8",
     "complex128": "c16",
 }
-#: One byte each: bits of the exponent and of the mantissa, the exponent's bias, and how NaN is written.
+#: One-byte dtypes: bits of the exponent and of the mantissa, the exponent's bias, and how NaN is encoded.
 _FP8 = {
     "float8_e4m3fn": (4, 3, 7, "all ones"),
     "float8_e5m2": (5, 2, 15, "ieee"),
     "float8_e4m3fnuz": (4, 3, 8, "minus zero"),
     "float8_e5m2fnuz": (5, 2, 16, "minus zero"),
 }
-#: From here on a number is nearer to 480, which float8_e4m3fn has not, than to its largest.
+#: Larger numbers are nearer to 480, which float8_e4m3fn does not have, than to its largest value.
 _MAX_E4M3FN = 464.0
 _E8M0 = "float8_e8m0fnu"
 _FP4 = "float4_e2m1fn_x2"
 _FP4_VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _HALVES = {"complex32": "float16", "bcomplex32": "bfloat16"}
-#: The dtype of the two parts of a complex number.
+#: Complex dtype -> the dtype of its two parts.
 COMPONENTS = {"complex64": "float32", "complex128": "float64", **_HALVES}
 
 
@@ -54,7 +54,7 @@ def is_floating(dtype: str) -> bool:
 
 
 def numbers_of(bits: Array, dtype: str) -> Array:
-    """Elements as numbers: floats of 32 or 64 bits, complex ones, or integers.
+    """Return elements as numbers: floats of 32 or 64 bits, complex numbers, or integers.
 
     Args:
         bits: one dimension without gaps, of the carrier that is as wide as an element.
@@ -77,15 +77,15 @@ def numbers_of(bits: Array, dtype: str) -> Array:
 
 
 def codes_of(bits: Array, dtype: str) -> Array:
-    """One code for each number: the bits as they are, but for two numbers in a byte."""
+    """Return one code for each number: the bits unchanged, unless there are two numbers in a byte."""
     return np.stack((bits & 15, bits >> 4), axis=1).reshape(-1) if dtype == _FP4 else bits
 
 
 def rounded_bits(numbers: Array, dtype: str) -> Array:
-    """What a cast to a real floating point dtype makes of numbers, as bits; ties go to even.
+    """Return the bits of numbers cast to a real floating point dtype; ties round to even.
 
-    As in torch, everything narrower than float32 goes through float32. What is too large becomes infinite,
-    NaN in the `fnuz` dtypes, and the largest value of float8_e4m3fn. A NaN may have other bits than torch's.
+    As in torch, dtypes narrower than float32 are cast via float32. Numbers that are too large become
+    infinite, NaN in the `fnuz` dtypes, and the largest value of float8_e4m3fn. The bits of NaN may differ.
     """
     if dtype == "float64":
         return numbers.astype(np.float64).view(np.uint64)
@@ -101,9 +101,9 @@ def rounded_bits(numbers: Array, dtype: str) -> Array:
 
 
 def casts_to(numbers: Array, dtype: str, bits: Array) -> Array:
-    """Where a cast of numbers to a real floating point dtype gives these bits, any NaN for any other.
+    """Return where a cast of numbers to a real floating point dtype gives these bits; all NaNs are equal.
 
-    What is too large for float8_e4m3fn became NaN in older versions of torch: both count.
+    Numbers too large for float8_e4m3fn became NaN in older versions of torch: both are accepted.
     """
     cast = rounded_bits(numbers, dtype)
     same: Array = cast == bits
@@ -125,7 +125,7 @@ def _to_bfloat16(single: Array) -> Array:
 
 @cache
 def fp8_table(dtype: str) -> Array:
-    """The float32 value of each of the 256 codes of a dtype of one byte."""
+    """Return the float32 value of each of the 256 codes of a one-byte dtype."""
     if dtype == _E8M0:
         values = np.ldexp(1.0, np.arange(255) - 127).astype(np.float32)
         return np.append(values, np.float32(np.nan))
@@ -143,7 +143,7 @@ def fp8_table(dtype: str) -> Array:
 
 @cache
 def fp4_table() -> Array:
-    """The two float32 values in each byte of float4_e2m1fn_x2."""
+    """Return the two float32 values in each byte of float4_e2m1fn_x2."""
     nibbles = np.array([*_FP4_VALUES, *(-value for value in _FP4_VALUES)], np.float32)
     codes = np.arange(256)
     return np.stack((nibbles[codes & 15], nibbles[codes >> 4]), axis=1)
@@ -151,7 +151,7 @@ def fp4_table() -> Array:
 
 @cache
 def _magnitudes(dtype: str) -> Array:
-    """What the codes 0 to 128 would be worth without a code for infinity or NaN; float64."""
+    """Return the float64 values of the codes 0 to 128 if none of them meant infinity or NaN."""
     _, mantissa, bias, _ = _FP8[dtype]
     codes = np.arange(129)
     exponent, fraction = codes >> mantissa, codes & ((1 << mantissa) - 1)
@@ -162,7 +162,7 @@ def _magnitudes(dtype: str) -> Array:
 
 @cache
 def _thresholds(dtype: str) -> Array:
-    """From which float32 on a magnitude rounds to the next code; a tie goes to the even one."""
+    """Return the float32 from which a magnitude rounds to the next code; ties round to the even one."""
     values = _magnitudes(dtype)
     last = {"all ones": 126, "ieee": 124, "minus zero": 128}[_FP8[dtype][3]]
     middles = ((values[:-1] + values[1:]) / 2).astype(np.float32)[:last]
@@ -182,7 +182,7 @@ def _to_fp8(single: Array, dtype: str) -> Array:
 
 
 def _to_e8m0(single: Array) -> Array:
-    """The exponent alone, one more from the middle on; the sign is lost, and 255 is NaN."""
+    """Return the exponent, rounded up from the middle; the sign is lost, and 255 is NaN."""
     bits = single.view(np.uint32) & np.uint32(0x7FFFFFFF)
     exponent, fraction = bits >> np.uint32(23), bits & np.uint32(0x7FFFFF)
     middle = np.uint32(0x400000)

@@ -1,4 +1,4 @@
-"""Which tensor of one checkpoint is which of another: by name, or by name below a common path."""
+"""Matches the tensors of two checkpoints by name, or by name below a path."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 from freezetui.checkpoint.types import TensorInfo
 
-#: Names that are looked at to find a prefix; all are then tried with the few that turn up most.
+#: How many names are sampled to find prefixes, and how many of the most common ones are tried on all.
 _MAX_SAMPLE, _MAX_TRIED = 200, 16
 #: A prefix must explain at least this share of the smaller side.
 _MIN_SHARE = 0.5
 
 
 class Pair(NamedTuple):
-    """A tensor before and after; one of them is None where the other side has it alone.
+    """A tensor before and after; None on one side if only the other has it.
 
     Attributes:
-        name: in BEFORE, or for one that was added the name that BEFORE would give it.
+        name: in BEFORE; for an added tensor, the name that it would have in BEFORE.
     """
 
     name: str
@@ -30,9 +30,9 @@ class Matching(NamedTuple):
     """The tensors of two checkpoints, matched.
 
     Attributes:
-        pairs: in the order of BEFORE, what was added behind.
-        before_prefix, after_prefix: what only one side has in front of its names, e.g. "backbone.".
-        note: how they were matched, or why not, for people; "" where names simply agree.
+        pairs: in the order of BEFORE, then added tensors.
+        before_prefix, after_prefix: the prefix that only one side's names have, e.g. "backbone.".
+        note: how they were matched, or why not, for display; "" if the names are equal.
     """
 
     pairs: tuple[Pair, ...]
@@ -42,9 +42,9 @@ class Matching(NamedTuple):
 
 
 def match(before: Sequence[TensorInfo], after: Sequence[TensorInfo]) -> Matching:
-    """Match by name; where that leaves most of the smaller side, below a path that exactly one side has.
+    """Match by name; if that matches too little of the smaller side, below a path that one side has.
 
-    What the reader takes off every name (`module.` and the like) is off already.
+    Prefixes that the reader strips from every name (such as `module.`) are already stripped.
     """
     here = {tensor.name: tensor for tensor in before}
     there = {tensor.name: tensor for tensor in after}
@@ -67,12 +67,12 @@ def match(before: Sequence[TensorInfo], after: Sequence[TensorInfo]) -> Matching
 def _prefixes(
     small: Mapping[str, TensorInfo], large: Mapping[str, TensorInfo], agree: int, swapped: bool
 ) -> dict[tuple[str, str], int]:
-    """How many tensors of `small` stand in `large` below each path, at the same shape.
+    """Return how many tensors of `small` are in `large` below each path, with the same shape.
 
-    The small side may have a path of its own in front of all its names, in the place of the other's.
+    All names of the small side may begin with a path of its own, in place of the other's.
 
     Args:
-        swapped: `small` is AFTER; the keys are always (what is in front in BEFORE, in AFTER).
+        swapped: whether `small` is AFTER; the keys are always (prefix in BEFORE, prefix in AFTER).
     """
     ends: dict[str, list[str]] = {}
     for name in large:
@@ -99,7 +99,7 @@ def _prefixes(
 
 
 def _without_common_end(one: str, other: str) -> tuple[str, str]:
-    """Two paths without the modules that both end with: "a.x." and "b.x." say no more than "a." and "b."."""
+    """Return two paths without their common last modules: "a." and "b." for "a.x." and "b.x."."""
     left, right = one.split("."), other.split(".")
     while len(left) > 1 and len(right) > 1 and left[-2] == right[-2]:
         del left[-2], right[-2]
@@ -107,7 +107,7 @@ def _without_common_end(one: str, other: str) -> tuple[str, str]:
 
 
 def _common_path(names: Sequence[str]) -> str:
-    """The modules that every name begins with, a dot at the end; "" for none."""
+    """Return the module path that every name begins with, with a dot at the end; "" for none."""
     if len(names) < 2:
         return ""
     first, last = min(names), max(names)
@@ -118,7 +118,7 @@ def _common_path(names: Sequence[str]) -> str:
 def _paired(
     here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo], own: str, path: str, note: str
 ) -> Matching:
-    """The pairs where BEFORE has `own` and AFTER has `path` in front of what they share."""
+    """Return the pairs, with the prefix `own` in BEFORE and `path` in AFTER."""
     left = dict(there)
     pairs = []
     for name, tensor in here.items():
@@ -126,18 +126,18 @@ def _paired(
         pairs.append(Pair(name, tensor, other))
     for name, tensor in left.items():
         short = own + name[len(path) :] if name.startswith(path) else name
-        # A name that BEFORE has already, for another tensor, stays as AFTER has it.
+        # A name that BEFORE already uses for another tensor stays as in AFTER.
         pairs.append(Pair(name if short in here else short, None, tensor))
     if own or path:
         parts = [
-            f"{side} has {prefix} in front" for side, prefix in (("BEFORE", own), ("AFTER", path)) if prefix
+            f"{side} has the prefix {prefix}" for side, prefix in (("BEFORE", own), ("AFTER", path)) if prefix
         ]
         note = f"matched below a path: {', '.join(parts)}"
     return Matching(tuple(_unique(pairs)), own, path, note)
 
 
 def _unique(pairs: list[Pair]) -> list[Pair]:
-    """No two pairs of one name: the tree of modules has each once."""
+    """Return the pairs with unique names, as the tree of modules requires."""
     taken: set[str] = set()
     for index, pair in enumerate(pairs):
         name = pair.name
@@ -149,11 +149,11 @@ def _unique(pairs: list[Pair]) -> list[Pair]:
 
 
 def _left_over(here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo]) -> str:
-    """Says it where both sides have tensors that the other does not know."""
+    """Return a note if both sides have tensors that the other lacks, else ""."""
     removed, added = len(here.keys() - there.keys()), len(there.keys() - here.keys())
     if not removed or not added:
         return ""
     return (
         f"{removed:,} names are in BEFORE only and {added:,} in AFTER only: "
-        "if those are the same weights under other names, they were not compared"
+        "if these are the same weights under different names, they were not compared"
     )

@@ -1,4 +1,4 @@
-"""Extremes, mean and spread of numbers, chunk by chunk; what is not finite is counted apart."""
+"""Computes extremes, mean and variance by chunks; numbers that are not finite are counted separately."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 
 from freezetui.diff.dtypes import Array
 
-#: Squares of float32 are good between these; beyond them doubles take over.
+#: Squares in float32 are accurate between these; beyond them float64 is used.
 _MIN, _MAX = 1e-15, 1e15
 
 
 @dataclass
 class Moments:
-    """What chunks add up to.
+    """The moments of the chunks so far.
 
     Attributes:
         count: of the finite numbers; mean, low, high: of those; squares: of their distances from the mean.
-        zeros, nan, inf: how many numbers are so; minus_inf: of the infinite ones.
-        first_nan, first_inf: the place of the first one; None where there is none.
+        zeros, nan, inf: how many numbers are zero, NaN or infinite; minus_inf: how many are -inf.
+        first_nan, first_inf: the position of the first one; None if there is none.
     """
 
     count: int = 0
@@ -36,7 +36,7 @@ class Moments:
     first_inf: int | None = None
 
     def add(self, other: Moments) -> None:
-        """Take another chunk's moments in; means are combined as Chan, Golub and LeVeque do it."""
+        """Add another chunk's moments; means are combined by the method of Chan, Golub and LeVeque."""
         count = self.count + other.count
         if other.count:
             delta = other.mean - self.mean
@@ -52,14 +52,14 @@ class Moments:
 
 
 def moments_of(numbers: Array, start: int) -> Moments:
-    """The moments of a chunk of real numbers.
+    """Return the moments of a chunk of real numbers.
 
     Args:
-        start: the place of its first number.
+        start: the position of its first number.
     """
     if not numbers.size:
         return Moments()
-    zeros = int(np.count_nonzero(numbers == 0))  # of floats three times as fast as the count of the others
+    zeros = int(np.count_nonzero(numbers == 0))  # three times as fast as counting nonzero floats
     low, high = float(numbers.min()), float(numbers.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         return _of_not_finite(numbers, start, zeros)
@@ -68,7 +68,7 @@ def moments_of(numbers: Array, start: int) -> Moments:
 
 
 def _squares(numbers: Array, mean: float, largest: float) -> float:
-    """The sum of the squared distances from the mean."""
+    """Return the sum of the squared distances from the mean."""
     if numbers.dtype == np.float32 and _MIN < largest < _MAX:
         near = np.float32(mean)
         distances = numbers - near
@@ -82,7 +82,7 @@ def _squares(numbers: Array, mean: float, largest: float) -> float:
 
 
 def _of_not_finite(numbers: Array, start: int, zeros: int) -> Moments:
-    """Of a chunk in which something is NaN or infinite."""
+    """Return the moments of a chunk with NaN or infinite numbers."""
     is_nan, is_inf = np.isnan(numbers), np.isinf(numbers)
     found = moments_of(numbers[~(is_nan | is_inf)], start)
     found.zeros = zeros

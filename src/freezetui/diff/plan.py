@@ -1,4 +1,4 @@
-"""What a config freezes in the checkpoint that training began with."""
+"""Determines what a config freezes in the checkpoint that training began with."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Plan(NamedTuple):
     """Which tensors a config freezes.
 
     Attributes:
-        frozen: by name, whether it is frozen; None for what cannot train.
-        keeps_statistics: whether frozen norms are kept in eval, so that their statistics hold as well.
+        frozen: name -> whether it is frozen; None for what cannot train.
+        keeps_statistics: whether frozen norms are kept in eval, so that their statistics do not change.
     """
 
     config: str
@@ -32,16 +32,16 @@ class Plan(NamedTuple):
 
 
 def in_order(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with its tensors as a known model registers them, buffers told from parameters."""
+    """Return the checkpoint with its tensors in a known model's order, as parameters or buffers."""
     tensors = in_module_order(checkpoint, recognize(checkpoint.tensors))
     return msgspec.structs.replace(checkpoint, tensors=tensors)
 
 
 def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:
-    """What the config at `path` freezes in `before`.
+    """Return what the config at `path` freezes in `before`.
 
     Args:
-        stage: of its schedule. None asks for what all stages leave frozen.
+        stage: of its schedule; None selects what is frozen in all stages.
 
     Raises:
         ConfigError: the config cannot be read, does not fit the checkpoint, or has no such stage.
@@ -52,7 +52,7 @@ def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:
     if match.differences:
         raise ConfigError(
             f"{path} does not fit {before.source}: {'; '.join(match.differences[:3])}.",
-            "Pass the config that the training began with, and the checkpoint it was made for first.",
+            "Pass the config that training began with, and as BEFORE the checkpoint that it was saved for.",
         )
     stages: list[str | None] = [stage] if stage is not None else [each.name for each in config.stages]
     masks = [_mask(config, name, tree) for name in stages or [None]]
@@ -66,7 +66,7 @@ def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:
 
 
 def _mask(config: ConfigData, stage: str | None, tree: ParamTree) -> bytes:
-    """Per tensor, 1 where it trains in a stage; with None, under the config's own rules."""
+    """Return, per tensor, 1 if it trains in a stage; with None, under the config's own rules."""
     rules = config.rules_for(stage)
     whole = msgspec.structs.replace(config, rules=rules, expect=None, stages=())
     match = plan_from_config(whole, tree)

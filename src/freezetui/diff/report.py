@@ -1,4 +1,4 @@
-"""DiffReport: what changed between two checkpoints. Knows no numpy."""
+"""DiffReport: what changed between two checkpoints. Does not import numpy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TROUBLE = 2
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One of the two checkpoints; `unwrapped` says what was taken off its names."""
+    """One of the two checkpoints; `unwrapped` says what was stripped from its names."""
 
     source: str
     format: str
@@ -30,19 +30,19 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
 
     Attributes:
         name: in BEFORE; see `matching.Pair`.
-        status: "identical" bit for bit; "cast": of another dtype, and equal after the cast; "changed";
-            "reshaped"; "added", "removed": on one side only; "unread": not compared, for a `reason`.
-        shape, dtype, elements: before; of an added one after.
-        new_name, new_shape, new_dtype: after, where they are others; "" and None where they are not.
+        status: "identical" bit for bit; "cast": of a different dtype, and equal after a cast; "changed";
+            "reshaped"; "added", "removed": on one side only; "unread": not compared, see `reason`.
+        shape, dtype, elements: before; for an added tensor, after.
+        new_name, new_shape, new_dtype: after, if different; else "" and None.
         frozen: whether the config freezes it; None without a config, and for what cannot train.
-        changed: elements that differ; None where they were not counted, such as packed bytes.
+        changed: elements that differ; None if they were not counted, such as packed bytes.
         max_delta: max |delta|; delta_norm, norm: L2 norms of the change and of the weight before; relative:
-            their ratio. Over the elements that are finite on both sides; None where that is not a number.
+            their ratio. Over the elements that are finite on both sides; None if that is not a number.
         nan, inf: elements that became NaN or infinite.
-        rows, rows_changed: of a tensor of several dimensions, how many there are and how many differ.
+        rows, rows_changed: for a tensor of several dimensions, the number of rows and of those that differ.
         looks: what the change looks like: "decay", "rounding", "cast and back", "some rows", "tied" or "".
-        factor: of decay, the one that all elements were multiplied by.
-        reason: why it is "unread", or a few more words on `looks`.
+        factor: for decay, the factor that all elements were multiplied by.
+        reason: why it is "unread", or details on `looks`.
     """
 
     name: str
@@ -70,7 +70,7 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
 
     @property
     def differs(self) -> bool:
-        """Whether there is a difference that is known."""
+        """Whether it is known to differ."""
         return self.status not in ("identical", "unread")
 
 
@@ -78,8 +78,8 @@ class FrozenDiff(msgspec.Struct, frozen=True):
     """The parameters that the config freezes.
 
     Attributes:
-        held: how many are the same bit for bit.
-        moved: names of those that changed; unsure: of those of which that is not known.
+        held: how many are unchanged bit for bit.
+        moved: names of those that changed; unsure: names of those for which that is unknown.
     """
 
     tensors: int
@@ -89,7 +89,7 @@ class FrozenDiff(msgspec.Struct, frozen=True):
 
 
 class TrainableDiff(msgspec.Struct, frozen=True):
-    """The parameters that the config trains: how many, how many changed, which did not."""
+    """The parameters that the config trains: how many there are, how many changed, which did not."""
 
     tensors: int
     moved: int
@@ -97,11 +97,11 @@ class TrainableDiff(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What a config says of a diff.
+    """The verdict on a diff by a config.
 
     Attributes:
-        config, stage: which was asked; `stage` is "" for the rules that all stages share.
-        verdict: in the words of `freezetui check`; reason: why it is inconclusive, "" otherwise.
+        config, stage: which one was used; `stage` is "" for what is frozen in all stages.
+        verdict: as of `freezetui check`; reason: why it is inconclusive, "" otherwise.
         buffers: those under modules whose parameters are all frozen.
     """
 
@@ -116,11 +116,11 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class DiffReport(msgspec.Struct, frozen=True):
-    """The whole outcome; `diff --json` prints it as `document` makes it.
+    """The whole outcome; `diff --json` prints its `document`.
 
     Attributes:
-        matching: how names were matched; "" where they simply agree.
-        tensors: in the order of BEFORE, what was added behind.
+        matching: how names were matched; "" if they are equal.
+        tensors: in the order of BEFORE, then added tensors.
         judged: None without a config.
     """
 
@@ -132,7 +132,7 @@ class DiffReport(msgspec.Struct, frozen=True):
 
     @property
     def identical(self) -> bool:
-        """Whether every tensor is there on both sides, and the same bit for bit."""
+        """Whether both sides have the same tensors, equal bit for bit."""
         return all(tensor.status == "identical" for tensor in self.tensors)
 
     @property
@@ -145,7 +145,7 @@ class DiffReport(msgspec.Struct, frozen=True):
         return 0 if self.identical else _TROUBLE
 
     def document(self) -> dict[str, object]:
-        """What `--json` prints."""
+        """Return the document that `--json` prints."""
         judged = self.judged
         return {
             "before": self.before,
@@ -175,14 +175,14 @@ class Series(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """As of a `DiffReport`: the worst of all steps."""
+        """The worst exit code of all steps; see `DiffReport`."""
         codes = {step.exit_code for step in self.steps}
         return next((code for code in (1, _TROUBLE, EXIT_CODES["inconclusive"]) if code in codes), 0)
 
     def document(self) -> dict[str, object]:
-        """What `--json` prints: the checkpoints, and for each tensor its change in every step.
+        """Return the document that `--json` prints: checkpoints, and each tensor's change in every step.
 
-        `started` is the first step in which the tensor changed, from 1 on; None where it never did.
+        `started` is the first step in which the tensor changed, counted from 1; None if it never did.
         """
         rows: dict[str, list[TensorDiff | None]] = {}
         for number, step in enumerate(self.steps):
@@ -213,9 +213,9 @@ def _counts(tensors: Iterable[TensorDiff]) -> dict[str, int]:
 
 
 def relative_change(tensors: Iterable[TensorDiff]) -> float:
-    """|delta| / |weight| of several tensors together, over those that changed; 0 where none did.
+    """Return |delta| / |weight| of several tensors together, over those that changed; 0 if none did.
 
-    Infinite where the weight was 0, NaN where the change has no size.
+    Infinite if the weight was 0, NaN if the change has no size.
     """
     delta = norm = 0.0
     unknown = False

@@ -1,4 +1,4 @@
-"""The diff of two checkpoints from their headers to the verdict, and of a series of them."""
+"""Runs the diff of two checkpoints, from their headers to the verdict, and of a series."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def diff(
     stage: str | None = None,
     progress: Progress = lambda text: None,
 ) -> DiffReport:
-    """What changed from one checkpoint to the other.
+    """Return what changed from one checkpoint to the other.
 
     Args:
         config: what was frozen, for a verdict; `stage` of its schedule, None for what all stages freeze.
 
     Raises:
-        CheckpointError: the bytes of one cannot be reached.
+        CheckpointError: the bytes of one cannot be read.
         ConfigError: the config cannot be read, or does not fit `before`.
     """
     before = in_order(before)
@@ -46,10 +46,10 @@ def diff_series(
     stage: str | None = None,
     progress: Progress = lambda text: None,
 ) -> Series:
-    """What changed from each checkpoint to the next.
+    """Return what changed from each checkpoint to the next.
 
     Raises:
-        CheckpointError, ConfigError: as `diff`.
+        CheckpointError, ConfigError: as for `diff`.
     """
     first = in_order(checkpoints[0])
     steps = []
@@ -61,7 +61,7 @@ def diff_series(
         if plan is not None:
             tensors, judged = judge(plan, checkpoint, matching, tensors)
         steps.append(DiffReport(_side(previous), _side(checkpoint), matching.note, tensors, judged))
-        # In the order and under the kinds of the first, which the config was read onto.
+        # With the kinds of the first checkpoint, which the config was applied to.
         kinds = {tensor.name: tensor.kind for tensor in previous.tensors}
         previous = msgspec.structs.replace(
             checkpoint,

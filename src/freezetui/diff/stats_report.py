@@ -1,4 +1,4 @@
-"""TensorStats: what the values of one tensor look like. Knows no numpy."""
+"""TensorStats: statistics of the values of one tensor. Does not import numpy."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import msgspec
 
 from freezetui.checkpoint.types import Kind
 
-#: Bars of a histogram.
+#: Bins of a histogram.
 BINS = 16
 
 
 class Norms(msgspec.Struct, frozen=True):
-    """The L2 norms of rows or columns in brief; `min_at` and `max_at` say which row or column that is."""
+    """A summary of the L2 norms of rows or columns; `min_at` and `max_at` are their indices."""
 
     min: float | None
     median: float | None
@@ -21,16 +21,17 @@ class Norms(msgspec.Struct, frozen=True):
 
 
 class TensorStats(msgspec.Struct, frozen=True):
-    """Statistics of one tensor; of complex numbers, of their absolute values.
+    """Statistics of one tensor; for complex numbers, of their absolute values.
 
     Attributes:
-        min, max, mean, std: of the finite values, `std` with Bessel's correction as torch has it; None
-            where there are too few.
-        zeros, nan, inf: how many values are so; first_nan, first_inf: the index of the first, () for none.
-        histogram: how many finite values lie in each of BINS equal parts from `min` to `max`; empty where
+        min, max, mean, std: of the finite values, `std` with Bessel's correction as in torch; None
+            if there are too few.
+        zeros, nan, inf: how many values are zero, NaN or infinite.
+        first_nan, first_inf: the index of the first; () for none.
+        histogram: how many finite values are in each of BINS equal bins from `min` to `max`; empty if
             there is no such range.
-        rows, columns: of a matrix; of a tensor of more dimensions rows only, one for each index of the first.
-        reason: why it cannot be read as numbers; "" where it can.
+        rows, columns: of a matrix; a tensor of more dimensions has rows only, one per index of the first.
+        reason: why it cannot be read as numbers; "" if it can.
     """
 
     name: str

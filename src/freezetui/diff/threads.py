@@ -1,4 +1,4 @@
-"""Work on many bytes in a few threads, with progress; numpy lets go of the interpreter while it computes."""
+"""Runs jobs on many bytes in a few threads, with progress; numpy releases the GIL while it computes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-#: Told in a few words how far the work is.
+#: Receives short progress messages.
 Progress = Callable[[str], None]
 
 T = TypeVar("T")
 
 _MAX_THREADS = 8
-#: Jobs that wait in line, for each thread.
+#: Queued jobs per thread.
 _AHEAD = 4
 
 
 class Job(NamedTuple):
-    """A piece of work, and the bytes it looks at."""
+    """A piece of work, and the number of bytes it reads."""
 
     work: Callable[[], None]
     nbytes: int
 
 
 def run_jobs(jobs: Iterable[Job], total: int, what: str, progress: Progress) -> None:
-    """Do all jobs; what one raises ends them all, and so does ctrl-c.
+    """Run all jobs; an error in one stops all of them, and so does Ctrl+C.
 
     Args:
         total: bytes of all jobs together.
-        what: for the progress, e.g. "comparing".
+        what: for the progress message, e.g. "comparing".
     """
     threads = thread_count()
     pool = ThreadPoolExecutor(threads)
@@ -44,7 +44,7 @@ def run_jobs(jobs: Iterable[Job], total: int, what: str, progress: Progress) -> 
 
 
 def _results(pool: ThreadPoolExecutor, jobs: Iterator[Job], ahead: int) -> Iterator[int]:
-    """The bytes of each job as it ends; only a few are in line at any time."""
+    """Yield the bytes of each job as it ends; only a few are queued at any time."""
     running: dict[Future[None], int] = {}
     while True:
         for job in islice(jobs, ahead - len(running)):
@@ -57,12 +57,12 @@ def _results(pool: ThreadPoolExecutor, jobs: Iterator[Job], ahead: int) -> Itera
 
 
 def thread_count() -> int:
-    """How many threads are worth while here."""
+    """Return how many threads to use on this machine."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(_MAX_THREADS, allowed)
 
 
 def spans(elements: int, step: int) -> Iterator[tuple[int, int]]:
-    """`0 .. elements` in pieces of `step`, as half-open ranges."""
+    """Yield `0 .. elements` in pieces of `step`, as half-open ranges."""
     for start in range(0, elements, step):
         yield start, min(start + step, elements)

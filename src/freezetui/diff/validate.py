@@ -1,4 +1,4 @@
-"""Whether every tensor's data is there and whole, and every number finite."""
+"""Validates that every tensor's data is complete and every number finite."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _JOB = 1 << 23
 
 @dataclass
 class _Stored:
-    """One storage of an archive, and the checksum that it should have."""
+    """One storage of an archive, and its recorded checksum."""
 
     raw: memoryview
     checksum: int
-    is_damaged: bool = False
+    is_corrupt: bool = False
 
     def check(self) -> None:
-        """Compare the checksum, a piece at a time."""
+        """Compute and compare the checksum, piece by piece."""
         crc = 0
         for low, high in spans(len(self.raw), _JOB):
             crc = zlib.crc32(self.raw[low:high], crc)
-        self.is_damaged = crc != self.checksum
+        self.is_corrupt = crc != self.checksum
 
 
 @dataclass
 class _Looked:
-    """What the jobs on one tensor found; names that are tied share it."""
+    """What the jobs on one tensor found; shared by tied names."""
 
     info: TensorInfo
     values: TensorValues
@@ -52,7 +52,7 @@ class _Looked:
     lock: Lock = field(default_factory=Lock)
 
     def look(self, start: int, stop: int) -> None:
-        """Count what is not finite in a range of elements."""
+        """Count the elements in a range that are not finite."""
         for low, high in spans(stop - start, CHUNK):
             numbers = numbers_of(self.values.chunk(start + low, start + high), self.info.dtype)
             if not np.isfinite(numbers).all():
@@ -65,11 +65,11 @@ class _Looked:
 def validate(checkpoint: Checkpoint, progress: Progress = lambda text: None) -> Validation:
     """Read all the data of a checkpoint once.
 
-    Checksums are compared where the archive has them: torch leaves them out when told to, and safetensors and
-    the legacy format have none.
+    Compares checksums if the archive has them: torch can omit them, and safetensors and the legacy format
+    have none.
 
     Raises:
-        CheckpointError: a file as a whole cannot be reached.
+        CheckpointError: a file cannot be opened.
     """
     with open_weights(checkpoint) as weights:
         found = _found(checkpoint, weights)
@@ -77,8 +77,8 @@ def validate(checkpoint: Checkpoint, progress: Progress = lambda text: None) -> 
         stored = list({id(each.stored): each.stored for each in looked if each.stored is not None}.values())
         total = sum(each.values.nbytes for each in looked) + sum(len(each.raw) for each in stored)
         run_jobs(_jobs(looked, stored), total, "reading", progress)
-    told = list(zip(checkpoint.tensors, found, strict=True))
-    problems = tuple(problem for info, each in told for problem in _problems(info, each))
+    results = list(zip(checkpoint.tensors, found, strict=True))
+    problems = tuple(problem for info, each in results for problem in _problems(info, each))
     return Validation(
         checkpoint.source,
         checkpoint.format,
@@ -86,13 +86,13 @@ def validate(checkpoint: Checkpoint, progress: Progress = lambda text: None) -> 
         len(checkpoint.tensors),
         sum(isinstance(each, _Looked) and each.stored is not None for each in found),
         problems,
-        tuple(info.name for info, each in told if _is_unread(each)),
+        tuple(info.name for info, each in results if _is_unread(each)),
         checkpoint.warnings,
     )
 
 
 def _found(checkpoint: Checkpoint, weights: Weights) -> list[_Looked | CheckpointError]:
-    """The data of each tensor, or why it is not there."""
+    """Return the data of each tensor, or why it is missing."""
     known: dict[object, _Looked] = {}
     storages: dict[str, _Stored] = {}
     found: list[_Looked | CheckpointError] = []
@@ -118,7 +118,7 @@ def _found(checkpoint: Checkpoint, weights: Weights) -> list[_Looked | Checkpoin
 
 
 def _stored(weights: Weights, info: TensorInfo, storages: dict[str, _Stored]) -> _Stored | None:
-    """The storage of a tensor that is one block in an archive with checksums."""
+    """Return the storage of a tensor, if it is one block in an archive with checksums."""
     if info.storage is None or info.packing is not None:
         return None
     key = info.storage.key
@@ -146,8 +146,8 @@ def _problems(info: TensorInfo, found: _Looked | CheckpointError) -> Iterator[Pr
         if not isinstance(found, UnreadableError):
             yield Problem(info.name, "missing", found.message)
         return
-    if found.stored is not None and found.stored.is_damaged:
-        yield Problem(info.name, "checksum", "its bytes are not those that were written")
+    if found.stored is not None and found.stored.is_corrupt:
+        yield Problem(info.name, "checksum", "its bytes do not match the checksum")
     for what, count in (("NaN", found.nan), ("Inf", found.inf)):
         if count:
             yield Problem(info.name, what, f"{count:,} of {plural(info.elements, 'value')}")

@@ -1,4 +1,4 @@
-"""Validation: whether the data of a checkpoint is whole. Knows no numpy."""
+"""Validation: whether the data of a checkpoint is complete. Does not import numpy."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with one tensor.
+    """A problem with one tensor.
 
     Attributes:
         what: "missing", "checksum", "NaN" or "Inf".
-        detail: in a few words.
+        detail: a short explanation.
     """
 
     name: str
@@ -22,9 +22,9 @@ class Validation(msgspec.Struct, frozen=True):
     """The whole outcome; `validate --json` prints it.
 
     Attributes:
-        tensors: how many there are; checked: how many of them lie under a checksum that was compared.
-        unread: names of those whose numbers cannot be looked at; their bytes are there.
-        warnings: what opening the checkpoint warned of.
+        tensors: how many there are; checked: how many of them have a checksum that was compared.
+        unread: names of those that cannot be read as numbers, although their bytes are complete.
+        warnings: the warnings from opening the checkpoint.
     """
 
     source: str
@@ -38,5 +38,5 @@ class Validation(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """0 where all is there, whole and finite, else 1."""
+        """The exit code: 0 if all data is complete and finite, else 1."""
         return 0 if self.valid else 1

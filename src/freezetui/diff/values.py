@@ -1,4 +1,4 @@
-"""The elements of a tensor where they lie: read-only views of a checkpoint's mapped bytes."""
+"""Reads the elements of a tensor in place: read-only views of a checkpoint's mapped bytes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from freezetui.diff.dtypes import CARRIERS, Array, is_numeric
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
-#: Tensors whose data is not in the file in a form that is read here.
+#: Tensors whose data is not in the file in a supported form.
 _NOWHERE = frozenset(("meta", "array", "uninitialized", "unknown"))
 
 
 class UnreadableError(CheckpointError):
-    """A tensor that is kept in a way that is not read here; its data may well be whole."""
+    """A tensor whose encoding is not supported; its data may be complete."""
 
 
 class TensorValues:
     """The elements of one tensor, in the order of its dimensions.
 
     Args:
-        parts: the elements as `CARRIERS`, with the tensor's own strides; or plain bytes, perhaps in several
-            places.
+        parts: the elements as `CARRIERS`, with the tensor's own strides; or plain bytes, possibly in
+            several pieces.
         is_numeric: whether `dtypes.numbers_of` can read them.
 
     Attributes:
@@ -43,7 +43,7 @@ class TensorValues:
         self.is_numeric = is_numeric
 
     def chunk(self, start: int, stop: int) -> Array:
-        """The elements `start .. stop - 1`, flat; a copy only where they have strides."""
+        """Return the elements `start .. stop - 1`, flat; a copy only if they have strides."""
         if len(self._parts) == 1:
             return _piece(self._parts[0], start, stop)
         pieces = []
@@ -58,20 +58,20 @@ def _piece(part: Array, start: int, stop: int) -> Array:
 
 
 def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
-    """The elements of a tensor.
+    """Return the elements of a tensor.
 
-    Of a tensor that is not one block of known elements they are its bytes: of a quantized one the packed
-    rows, of a sparse one the storages of its parts.
+    For a tensor that is not one block of known elements, returns its bytes: the packed rows of a quantized
+    one, the storages of the parts of a sparse one.
 
     Raises:
-        CheckpointError: the file does not hold them all.
-        UnreadableError: they are kept in a way that is not read here.
+        CheckpointError: the file does not contain all of them.
+        UnreadableError: their encoding is not supported.
     """
     if info.packing is not None:
         parts = _packed(weights, info, info.packing.what, info.packing.bytes)
         return TensorValues([np.frombuffer(part, np.uint8) for part in parts if len(part)], False)
     if info.dtype not in ITEMSIZE:
-        raise UnreadableError(f"{printable(info.dtype)} is not a dtype that is known here.")
+        raise UnreadableError(f"{printable(info.dtype)} is not a supported dtype.")
     carrier = np.dtype(CARRIERS[ITEMSIZE[info.dtype]])
     raw = weights.storage(info)
     flat = np.frombuffer(raw, carrier, len(raw) // carrier.itemsize) if len(raw) else np.empty(0, carrier)
@@ -81,13 +81,13 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     if view is None:
         raise CheckpointError(
             f"{printable(info.name)} reaches beyond its {flat.size:,} stored elements.",
-            "The file is damaged; download it again.",
+            "The file is corrupt; download it again.",
         )
     return TensorValues([view], is_numeric(info.dtype))
 
 
 def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int] | None) -> Array | None:
-    """A storage's elements with a tensor's shape; None where it reaches beyond them."""
+    """Return a storage's elements with a tensor's shape; None if it reaches beyond them."""
     elements = prod(shape)
     if stride is None or elements == 0:
         return flat[:elements] if elements <= flat.size else None
@@ -96,20 +96,20 @@ def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int] | None) 
         return None
     try:
         return as_strided(flat, shape, [step * flat.itemsize for step in stride], writeable=False)
-    except ValueError:  # more elements, of stride 0, or more dimensions than numpy counts
+    except ValueError:  # more elements (of stride 0) or dimensions than numpy supports
         return None
 
 
 def _packed(weights: Weights, info: TensorInfo, what: str, nbytes: int) -> list[memoryview]:
-    """The bytes of a tensor that is not one block of known elements."""
+    """Return the bytes of a tensor that is not one block of known elements."""
     if what in _NOWHERE:
-        raise UnreadableError(f"a tensor of the kind {what} has no data that is read here.")
+        raise UnreadableError(f"{what} tensors have no data that can be read.")
     if info.storage is None or info.dtype in ROW_PACKED:
         raw = weights.storage(info)
         if len(raw) < nbytes or (info.storage is not None and info.storage.offset):
-            raise CheckpointError(f"{printable(info.name)} is not whole.", "Download or save the file again.")
+            raise CheckpointError(f"{printable(info.name)} is truncated.", "Download or save the file again.")
         return [raw[:nbytes]]
     found = [weights.storage(info)] if what == "subclass" else weights.parts(info)
     if not found:
-        raise UnreadableError(f"a tensor of the kind {what} has parts that are not known here.")
+        raise UnreadableError(f"{what} tensors are not supported.")
     return found

@@ -1,4 +1,4 @@
-"""Held, moved or inconclusive: what a config says of a diff, and what the changes look like."""
+"""Judges a diff by a config: held, moved or inconclusive, and what the changes look like."""
 
 from __future__ import annotations
 
@@ -18,70 +18,70 @@ from freezetui.sanity.report import BufferPart, Finding, Verdict
 _COUNTER = "num_batches_tracked"
 _STATISTICS = ("running_mean", "running_var", _COUNTER)
 _SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
-#: Of so many moved tensors each is compared with so many that train, to find the one it is tied to.
+#: How many couples of a changed frozen tensor and a trainable one are compared to find ties.
 _MAX_COUPLES = 2000
-#: Modules around a buffer that are looked at.
+#: How many parent modules of a buffer are checked.
 _MAX_DEPTH = 64
 
 #: What a change of a frozen tensor looks like -> code, what happened, what to do.
 _CAUSES: dict[str, tuple[str, str, str]] = {
     DECAY: (
         "M12",
-        "frozen, and shrunk by one factor ({detail}): weight decay without a gradient",
-        "leave frozen parameters out of the optimizer; parameter_groups does",
+        "frozen, but all elements shrank by one factor ({detail}): weight decay without a gradient",
+        "leave frozen parameters out of the optimizer; parameter_groups() does",
     ),
     SOME_ROWS: (
         "M13",
-        "frozen, and only some rows changed ({detail}): rows that a gradient hook lets train, or max_norm",
-        "no weight decay on rows that a hook freezes; set max_norm=None on a frozen embedding",
+        "frozen, but some rows changed ({detail}): rows that a gradient hook leaves trainable, or max_norm",
+        "do not use weight decay on rows that a hook freezes; set max_norm=None on a frozen embedding",
     ),
     ROUNDING: (
         "M16",
-        "frozen, and changed by rounding only ({detail}), as an EMA or an average of equal weights does",
+        "frozen, but changed by rounding ({detail}), as in an EMA or an average of equal weights",
         "copy frozen weights into the average instead of updating them",
     ),
     CAST_AND_BACK: (
         "M16",
-        "frozen, and changed {detail}",
-        "save and load frozen weights in the dtype that they had",
+        "frozen, but changed {detail}",
+        "save and load frozen weights in their original dtype",
     ),
     TIED: (
         "M17",
-        "frozen, and now equal to a tensor that trains: the two are tied in the model",
+        "frozen, but now equal to a trainable tensor: the two are tied in the model",
         "freeze both names or train both",
     ),
     "": (
         "M10",
-        "frozen, and changed as what trains does: the optimizer still had them, or a gradient was left",
+        "frozen, but changed like trainable tensors: the optimizer still had them, or a gradient was left",
         "freeze before the first forward, and give the optimizer trainable parameters only",
     ),
 }
 _NEVER = (
     "F4",
-    "every frozen tensor changed: the freeze was never there",
-    "let FreezeConfig.apply set it; `freezetui check` shows what undoes it",
+    "every frozen tensor changed: the freeze was never applied",
+    "apply it with FreezeConfig.apply; `freezetui check` shows what undoes it",
 )
 
 
 def judge(
     plan: Plan, after: Checkpoint, matching: Matching, tensors: Sequence[TensorDiff]
 ) -> tuple[tuple[TensorDiff, ...], Judged]:
-    """The tensors, marked frozen or not, and the verdict.
+    """Return the tensors, marked frozen or not, and the verdict.
 
     Args:
-        after, matching: to look for ties in.
+        after, matching: to find ties in.
 
     Raises:
-        CheckpointError: the bytes of `after` cannot be reached.
+        CheckpointError: the bytes of `after` cannot be read.
     """
-    told = [msgspec.structs.replace(tensor, frozen=plan.frozen.get(tensor.name)) for tensor in tensors]
-    told = _with_ties(told, after, matching)
-    frozen = [t for t in told if t.frozen]
-    trainable = [t for t in told if t.frozen is False]
+    marked = [msgspec.structs.replace(tensor, frozen=plan.frozen.get(tensor.name)) for tensor in tensors]
+    marked = _with_ties(marked, after, matching)
+    frozen = [t for t in marked if t.frozen]
+    trainable = [t for t in marked if t.frozen is False]
     moved = [t for t in frozen if t.status == "changed"]
     unsure = [t for t in frozen if t.status not in ("identical", "changed")]
     modules = _Modules(plan.frozen)
-    under_frozen = [t for t in told if t.kind == "buffer" and modules.holds(t.name)]
+    under_frozen = [t for t in marked if t.kind == "buffer" and modules.holds(t.name)]
     drifted = [t for t in under_frozen if t.status == "changed"]
     findings = [*_causes(moved, frozen), *_drifts(drifted, plan)]
     verdict, reason = _verdict(frozen, moved, unsure, findings)
@@ -99,7 +99,7 @@ def judge(
         BufferPart(len(under_frozen), len(under_frozen) - len(drifted), _names(drifted)),
         (*findings, *_still(trainable)),
     )
-    return tuple(told), judged
+    return tuple(marked), judged
 
 
 def _verdict(
@@ -115,9 +115,9 @@ def _verdict(
     if not unsure:
         return "held", ""
     reasons = {
-        "cast": "equal after a cast to another dtype, which proves nothing finer",
-        "removed": "not in AFTER",
-        "reshaped": "of another shape in AFTER",
+        "cast": "equal only after a cast to a different dtype",
+        "removed": "missing in AFTER",
+        "reshaped": "with a different shape in AFTER",
         "unread": "not compared",
     }
     counts = {status: sum(t.status == status for t in unsure) for status in reasons}
@@ -126,7 +126,7 @@ def _verdict(
 
 
 def _with_ties(tensors: Sequence[TensorDiff], after: Checkpoint, matching: Matching) -> list[TensorDiff]:
-    """Marks frozen tensors that have become what a tensor that trains is."""
+    """Return the tensors, marking frozen ones that are now equal to a trainable one."""
     infos = {pair.name: pair.after for pair in matching.pairs if pair.after is not None}
     trained: dict[object, list[str]] = defaultdict(list)
     for t in tensors:
@@ -147,7 +147,7 @@ def _with_ties(tensors: Sequence[TensorDiff], after: Checkpoint, matching: Match
 
 
 def _causes(moved: Sequence[TensorDiff], frozen: Sequence[TensorDiff]) -> list[Finding]:
-    """One finding for each thing that the changes look like."""
+    """Return one finding for each kind of change."""
     plain = sum(not t.looks for t in moved)
     if len(moved) == len(frozen) > 1 and 2 * plain > len(moved):
         return [Finding("error", _NEVER[0], _names(moved), *_NEVER[1:])]
@@ -170,7 +170,7 @@ def _detail(tensor: TensorDiff) -> str:
 
 
 def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:
-    """Statistics and counters under frozen modules: what the config promised to keep speaks against it."""
+    """Return findings on buffers of frozen modules; errors only if the config keeps their statistics."""
     groups: dict[str, list[TensorDiff]] = defaultdict(list)
     moved = {t.name for t in drifted}
     for t in drifted:
@@ -181,23 +181,27 @@ def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:
         else:
             groups["M6" if last in _SPECTRAL else "M8"].append(t)
     keeps = plan.keeps_statistics
-    wanted = "the config keeps frozen norms in eval: apply it, and let nothing put them back into train mode"
+    wanted = "apply the config, which keeps frozen norms in eval, and do not set train mode afterwards"
     texts = {
         "M1": (
             "error" if keeps else "note",
-            "only statistics: running statistics under frozen modules moved in train mode",
+            "running statistics of frozen modules changed in train mode",
             wanted if keeps else "set norm_statistics: freeze, which keeps frozen norms in eval",
         ),
-        "M3": ("note", "only the batch counter of a frozen BatchNorm moved", "harmless; eval stops it, too"),
+        "M3": (
+            "note",
+            "only the batch counter of a frozen BatchNorm changed",
+            "no action needed; eval stops it too",
+        ),
         "M6": (
             "warning",
-            "the vectors of a frozen spectral norm moved, and with them the weight in effect",
+            "the u and v vectors of a frozen spectral norm changed, and so did the effective weight",
             "keep it in eval",
         ),
         "M8": (
             "warning",
-            "buffers under frozen modules changed",
-            "make the model write them only while it trains; caches and counters are harmless",
+            "buffers of frozen modules changed",
+            "write them only when self.training; no action needed for caches and counters",
         ),
     }
     return [Finding(texts[code][0], code, _names(group), *texts[code][1:]) for code, group in groups.items()]  # type: ignore[arg-type]
@@ -213,17 +217,23 @@ def _still(trainable: Sequence[TensorDiff]) -> list[Finding]:
                 "warning",
                 "N7",
                 (),
-                "nothing that trains changed either: there was no training between, or it did nothing",
-                "compare with a checkpoint from after the training",
+                "no trainable tensor changed either: there was no training in between, or it had no effect",
+                "compare with a checkpoint saved after training",
             )
         ]
     return [
-        Finding("note", "S3", _names(still), "trainable, and unchanged bit for bit", "see `freezetui check`")
+        Finding(
+            "note",
+            "S3",
+            _names(still),
+            "trainable, but unchanged bit for bit",
+            "run `freezetui check` to find out why",
+        )
     ]
 
 
 class _Modules:
-    """Which modules have only frozen parameters."""
+    """Knows which modules have only frozen parameters."""
 
     def __init__(self, frozen: Mapping[str, bool | None]) -> None:
         self._all_frozen: dict[str, bool] = {}
@@ -233,12 +243,12 @@ class _Modules:
                     self._all_frozen[path] = self._all_frozen.get(path, True) and is_frozen
 
     def holds(self, name: str) -> bool:
-        """Whether the nearest module around a buffer that has parameters has only frozen ones."""
+        """Whether a buffer's nearest parent module with parameters has only frozen ones."""
         return next((self._all_frozen[path] for path in _above(name) if path in self._all_frozen), False)
 
 
 def _above(name: str) -> Iterator[str]:
-    """The modules around a tensor, the nearest first."""
+    """Yield the parent modules of a tensor, the nearest first."""
     for _ in range(_MAX_DEPTH):
         name = name.rpartition(".")[0]
         yield name

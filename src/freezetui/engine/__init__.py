@@ -1,1 +1,1 @@
-"""The check's process: it builds the model, trains it a few steps and reports."""
+"""The process that runs a check: builds the model, trains it for a few steps and reports."""

@@ -1,4 +1,4 @@
-"""The check as a whole: the plan's run, the control run, the verdict."""
+"""Runs a whole check: the plan's run, the control run, the verdict."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def check_model(
     started: float | None = None,
     file_plan: Mapping[str, bool] = {},
 ) -> SanityReport:
-    """Train a loaded model a few steps under `config` and report what changed; the model is changed.
+    """Train a loaded model for a few steps under `config` and report what changed; modifies the model.
 
     The plan's run comes first, on the checkpoint's own weights. What it leaves frozen is then still as in
     the file, so the control run needs no second loading to tell whether it would have changed.
@@ -114,7 +114,7 @@ def _file_plan(config: ConfigData, checkpoint: Checkpoint) -> dict[str, bool]:
 def _control(
     under_test: ModelUnderTest, steps: int, progress: Callable[[int], None]
 ) -> tuple[RunResult | None, list[Finding]]:
-    """Run with everything trainable; None and a note where that cannot be done."""
+    """Run with everything trainable; return None and a note if that fails."""
     try:
         return run(under_test, ConfigData(norm_statistics="update"), steps, progress), []
     except (ModelError, RuntimeError, MemoryError) as error:
@@ -152,7 +152,7 @@ def _unproven_findings(
 
 
 def _verdict(under_test: ModelUnderTest, result: RunResult, findings: list[Finding], proven: bool) -> Verdict:
-    """ "held" needs a forward, something frozen that would have changed, and something that did change."""
+    """Return "held" only with a forward pass, a frozen tensor that would have changed, and one that did."""
     frozen_moved = not result.moved.isdisjoint(result.frozen)
     if frozen_moved or any(f.severity == "error" and f.code == "M2" for f in findings):
         return "moved"

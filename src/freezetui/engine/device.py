@@ -1,4 +1,4 @@
-"""Where the check runs."""
+"""Chooses the device that a check runs on."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def choose_device(text: str) -> torch.device:
         raise EngineError(f"{text!r} is not a device.", "Valid: auto, cpu, cuda, cuda:N, mps.") from None
     count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(device.type, 0)
     if (device.index or 0) >= count:
-        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
-        there += ["mps"] if mps else []
-        raise EngineError(f"Device {text} is not available.", f"Available: auto, {', '.join(there)}.")
+        available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count() if cuda else 0))]
+        available += ["mps"] if mps else []
+        raise EngineError(f"Device {text} is not available.", f"Available: auto, {', '.join(available)}.")
     return device
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given, so that a clock tells the truth."""
+    """Wait until the device has finished its work, so that timings are correct."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -39,7 +39,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch or Python says that memory ran out, on any device."""
+    """Whether the error means out of memory, on any device."""
     if isinstance(error, RuntimeError):
         return any(words in str(error) for words in _OUT_OF_MEMORY)
     return isinstance(error, MemoryError)

@@ -22,8 +22,8 @@ class Loop:
     Frozen parameters are in the optimizer too, with momentum and weight decay, so that whatever could
     move them does. The gradients are scaled as a whole to the norm of the weights they belong to: with a
     learning rate of 0.01 each step then changes the weights by about 1%, enough to be seen in bfloat16,
-    whatever the model and its outputs are. Every second loss is negated: the weights go back and forth,
-    where a loss without a lower end would drive them away.
+    whatever the model and its outputs are. Every second loss is negated, so that the weights move back
+    and forth: an unbounded loss would make them diverge.
 
     Attributes:
         gradients: parameter's id -> largest absolute gradient before scaling; absent where none arrived.
@@ -31,10 +31,10 @@ class Loop:
 
     def __init__(self, under_test: ModelUnderTest) -> None:
         self.under_test = under_test
-        # No optimizer computes in dtypes of one byte.
+        # No optimizer supports one-byte dtypes.
         self.parameters = [p for p in under_test.model.parameters() if p.dtype.itemsize > 1]
         self.gradients: dict[int, float] = {}
-        # No optimizer is made of nothing; a file may hold only integers.
+        # An optimizer needs at least one parameter; a file may contain only integers.
         self.optimizer = torch.optim.SGD(
             self.parameters or [torch.zeros(0)],
             lr=LEARNING_RATE,
@@ -43,9 +43,9 @@ class Loop:
         )
 
     def forward(self, step: int) -> Tensor | None:
-        """The loss of a batch, a fixed random projection of every output; None without a forward.
+        """Return the loss of a batch, a fixed random projection of every output; None without a forward.
 
-        A projection, since mean(out**2) is constant for normalized outputs, and softmax sums to one.
+        Not mean(out**2), which is constant for normalized outputs, and not the sum, which is for softmax.
 
         Raises:
             ModelError: the model's forward raised.
@@ -60,13 +60,13 @@ class Loop:
         if not outputs:
             raise ModelError(
                 "The model's forward returned no floating point tensor.",
-                "Name a factory whose model returns tensors.",
+                "Use a factory whose model returns tensors.",
             )
         loss = projection(outputs, self.under_test.seed)
         return -loss if step % 2 else loss
 
     def backward(self, loss: Tensor | None) -> None:
-        """Gradients of the loss where it has any; random ones for what trains without a forward.
+        """Compute gradients of the loss; without a forward pass, set random ones on what is trainable.
 
         Raises:
             ModelError: the model's backward raised.
@@ -81,24 +81,24 @@ class Loop:
 
     @torch.no_grad()
     def optimize(self) -> None:
-        """Scale the gradients and step."""
-        given = [parameter for parameter in self.parameters if parameter.grad is not None]
-        if not given:
+        """Scale the gradients and take an optimizer step."""
+        updated = [parameter for parameter in self.parameters if parameter.grad is not None]
+        if not updated:
             return
-        for parameter in given:
+        for parameter in updated:
             if parameter.grad is not None and parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.to_dense()  # SGD with decay takes no sparse gradients
-        gradients = [parameter.grad for parameter in given if parameter.grad is not None]
-        for parameter, largest in zip(given, _largest(gradients), strict=True):
+                parameter.grad = parameter.grad.to_dense()  # not supported by SGD with decay
+        gradients = [parameter.grad for parameter in updated if parameter.grad is not None]
+        for parameter, largest in zip(updated, _largest(gradients), strict=True):
             self.gradients[id(parameter)] = max(largest, self.gradients.get(id(parameter), 0.0))
-        scale = (_norms(given).norm() / _norms(gradients).norm()).item()
+        scale = (_norms(updated).norm() / _norms(gradients).norm()).item()
         if 0 < scale < float("inf"):
             torch._foreach_mul_(gradients, scale)
         self.optimizer.step()
 
 
 def projection(outputs: Iterable[Tensor], seed: int) -> Tensor:
-    """A scalar that depends on every element of every output, about as large as they are, in float32."""
+    """Return a float32 scalar that depends on every element of every output and is of their magnitude."""
     generator = torch.Generator().manual_seed(seed)
     terms = []
     for output in outputs:
@@ -109,14 +109,14 @@ def projection(outputs: Iterable[Tensor], seed: int) -> Tensor:
 
 
 def _norms(tensors: Iterable[Tensor]) -> Tensor:
-    """One Euclidean norm per tensor, in float32, without a copy of any."""
+    """Return one Euclidean norm per tensor, in float32, without a copy of any."""
     return torch.stack(
         [torch.linalg.vector_norm(t, dtype=_accumulator(t)).float() for t in map(_real, tensors)]
     )
 
 
 def _largest(tensors: Iterable[Tensor]) -> list[float]:
-    """The largest absolute value of each; six times faster than the maximum norm, and without a copy."""
+    """Return the largest absolute value of each; six times faster than the maximum norm, without a copy."""
     none = torch.zeros(1)
     ends = [torch.aminmax(t if t.numel() else none.to(t)) for t in map(_real, tensors)]
     return torch.stack([torch.maximum(end.max, -end.min).float() for end in ends]).tolist()

@@ -1,4 +1,4 @@
-"""The engine process: one request on stdin, events as JSON lines on the stdout it was started with."""
+"""The engine process: reads one request from stdin, writes events as JSON lines to the original stdout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from freezetui.user_code import log_traceback, one_line, where_raised
 
 
 class _Channel:
-    """The real stdout, kept for events alone: from now on fd 1 is the log, as fd 2 is, and fd 0 is empty."""
+    """The original stdout, reserved for events: fd 1 now writes to the log, like fd 2, and fd 0 is empty."""
 
     def __init__(self) -> None:
         self._file = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -21,22 +21,22 @@ class _Channel:
         self.request = decode_request(sys.stdin.buffer.readline())
         lifeline, empty = os.dup(0), os.open(os.devnull, os.O_RDONLY)
         os.dup2(empty, 0)
-        threading.Thread(target=_end_with_face, args=(lifeline,), daemon=True).start()
+        threading.Thread(target=_end_with_ui, args=(lifeline,), daemon=True).start()
 
     def send(self, event: Event) -> None:
         self._file.write(encode(event))
 
 
 def main() -> None:
-    """Answer one request, then end without waiting for anything that the model's code has started."""
+    """Answer one request, then exit without waiting for anything that the model's code has started."""
     channel = _Channel()
     try:
         channel.send(Progress("import", 0, 0, "importing torch"))
         from freezetui.engine.check import check
 
         channel.send(Finished(check(channel.request, channel.send)))
-    except (Exception, SystemExit) as error:  # foreign code may raise anything; the face must hear of it
-        if not isinstance(error, FreezeTuiError):  # those are one clear line already
+    except (Exception, SystemExit) as error:  # user code may raise anything; the UI must be notified
+        if not isinstance(error, FreezeTuiError):  # whose message is enough
             log_traceback(error)
         channel.send(_failed(error))
     os._exit(0)
@@ -55,8 +55,8 @@ def _failed(error: BaseException) -> Failed:
     return Failed(f"The check failed: {one_line(error)}.", where_raised(error))
 
 
-def _end_with_face(lifeline: int) -> None:
-    """Wait until the face has closed its end of stdin, in whatever way, then end everything here."""
+def _end_with_ui(lifeline: int) -> None:
+    """Wait until the UI has closed its end of stdin, for any reason, then kill this process group."""
     while os.read(lifeline, 4096):
         pass
     if os.getpgrp() == os.getpid():

@@ -1,4 +1,4 @@
-"""How much memory a training step needs beside the weights."""
+"""Measures how much memory a training step needs in addition to the weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def saved_for_backward(model: nn.Module) -> Iterator[Callable[[], int]]:
-    """Counts the bytes that forwards inside keep for backward, each storage once, weights left out."""
+    """Count the bytes that forward passes inside save for backward, each storage once, without weights."""
     saved: dict[int, int] = {}
     weights = {_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
@@ -25,7 +25,7 @@ def saved_for_backward(model: nn.Module) -> Iterator[Callable[[], int]]:
 
 
 def training_state(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of the gradients and of the optimizer's state."""
+    """Return the bytes of the gradients and of the optimizer's state."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = [value for entry in optimizer.state.values() for value in entry.values()]
     tensors = [p.grad for p in parameters if p.grad is not None] + [v for v in state if isinstance(v, Tensor)]

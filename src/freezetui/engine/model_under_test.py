@@ -22,16 +22,16 @@ _UNKNOWN = "no known architecture matches its parameter names and shapes"
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """A model on its device, holding the checkpoint's weights.
+    """A model on its device, with the checkpoint's weights.
 
     Attributes:
-        model: as its factory left it, but for the weights; without a forward it may hold bare tensors only.
+        model: as its factory built it, except for the weights; may be bare tensors if there is no forward.
         batch: step -> arguments and keyword arguments of a forward; None where no forward is possible.
-        device: where the model is.
-        seed: of dropout and the like.
+        device: the model's device.
+        seed: for dropout and other random operations.
         spec: what built the model, with the shape of one example; empty for bare tensors.
         reason: why there is no forward; "" where there is one.
-        suggestion: what may build the model where nothing did: "SPEC", or the class that the file names.
+        suggestion: what may build the model if nothing did: "SPEC", or the class named in the file.
     """
 
     model: nn.Module
@@ -46,7 +46,7 @@ class ModelUnderTest:
 def load_model_under_test(
     request: CheckRequest, checkpoint: Checkpoint, device: torch.device, progress: Callable[[str], None]
 ) -> ModelUnderTest:
-    """Build the request's model, or without an architecture take the bare tensors.
+    """Build the request's model, or use the bare tensors if it has no architecture.
 
     Args:
         progress: called with "build", "input" and "load" as each begins.
@@ -79,7 +79,7 @@ def load_model_under_test(
 
 
 def _suggestion(checkpoint: Checkpoint) -> str:
-    """Return the class that a pickled module names, as a spec; "SPEC" where the file names none."""
+    """Return the class of a pickled module as a spec; "SPEC" if the file names none."""
     module, _, name = checkpoint.module_types.get("", "").rpartition(".")
     return f"{module}:{name}" if module else "SPEC"
 
@@ -93,7 +93,7 @@ class BareTensors(nn.Module):
         parameters: dict[int, nn.Parameter] = {}
         for info in checkpoint.tensors:
             tensor = tensors[info.name]
-            # Straight into the registries: register_parameter refuses the dots.
+            # Directly into the registries: register_parameter rejects names with dots.
             if info.untrainable_reason:
                 self._buffers[info.name] = tensor
             else:

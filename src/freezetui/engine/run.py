@@ -29,14 +29,14 @@ class RunResult:
     Attributes:
         moved: parameters and buffers whose bits changed, tied ones under each name.
         planned: parameter -> requires_grad as the config set it; tied ones under the first name only, and
-            those that cannot train left out.
-        final_flags: every such parameter -> requires_grad, read back from the model after the last step.
+            without those that cannot train.
+        final_flags: each of these parameters -> requires_grad, read from the model after the last step.
         frozen_buffers: the buffers of modules whose parameters are all frozen.
-        gradients: parameter -> largest absolute gradient seen; absent where none ever arrived.
-        losses: one per step; none without a forward.
-        held: paths of the norm layers that were to stay in eval.
-        step_seconds: of the fastest step; whatever else the machine does only makes steps slower.
-        memory_bytes: gradients, optimizer state and what is kept for backward; on CUDA the peak.
+        gradients: parameter -> largest absolute gradient; absent if it never received one.
+        losses: one per step; empty without a forward pass.
+        held: paths of the norm layers that are kept in eval.
+        step_seconds: of the fastest step, since other load on the machine only makes steps slower.
+        memory_bytes: gradients, optimizer state and tensors saved for backward; on CUDA the peak.
         overhead_seconds: spent on digests.
     """
 
@@ -53,12 +53,12 @@ class RunResult:
 
     @property
     def frozen(self) -> list[str]:
-        """The parameters that were to stay unchanged."""
+        """The parameters that must stay unchanged."""
         return [name for name, train in self.planned.items() if not train]
 
     @property
     def trainable(self) -> list[str]:
-        """The parameters that were to change."""
+        """The parameters that should change."""
         return [name for name, train in self.planned.items() if train]
 
     @property
@@ -70,7 +70,7 @@ class RunResult:
 def run(
     under_test: ModelUnderTest, config: ConfigData, steps: int, progress: Callable[[int], None]
 ) -> RunResult:
-    """Apply `config` as a training script does, train `steps` steps, and look at every bit.
+    """Apply `config` as a training script does, train for `steps` steps, and compare every bit.
 
     Args:
         progress: called with each step's number, from 0, as it begins.
@@ -80,7 +80,7 @@ def run(
         ModelError: the model's own code raised.
     """
     model = under_test.model
-    # The UI has compared the file with the config; what the model adds to the file, a tie say, is a finding.
+    # The UI has compared the file with the config; what the model adds, such as a tie, becomes a finding.
     apply(config, model, strict=False)
     first, frozen_buffers = _first_names(model), _frozen_buffers(model)
     planned = {name: flag for name, flag in _flags(model).items() if name in first}
@@ -125,7 +125,7 @@ def run(
 
 
 def _flags(model: nn.Module) -> dict[str, bool]:
-    """Parameter -> requires_grad; those that cannot train are left out."""
+    """Return parameter -> requires_grad, without those that cannot train."""
     return {
         name: parameter.requires_grad
         for name, parameter in model.named_parameters(remove_duplicate=False)
@@ -134,7 +134,7 @@ def _flags(model: nn.Module) -> dict[str, bool]:
 
 
 def _first_names(model: nn.Module) -> set[str]:
-    """One name per parameter that is not tied to an earlier one."""
+    """Return one name per parameter that is not tied to an earlier one."""
     first: dict[object, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         first.setdefault((storage_of(parameter), parameter.shape, parameter.dtype), name)
@@ -142,7 +142,7 @@ def _first_names(model: nn.Module) -> set[str]:
 
 
 def _frozen_buffers(model: nn.Module) -> tuple[str, ...]:
-    """The buffers of every module whose parameters, or whose surroundings', are all frozen."""
+    """Return the buffers of every module whose parameters, or those of the nearest parent, are all frozen."""
     return tuple(
         f"{path}.{name}" if path else name
         for path, module in model.named_modules()
@@ -153,7 +153,7 @@ def _frozen_buffers(model: nn.Module) -> tuple[str, ...]:
 
 
 def _digests(under_test: ModelUnderTest) -> tuple[dict[str, bytes], float]:
-    """The digest of every tensor by name, and the seconds it took."""
+    """Return the digest of every tensor by name, and the seconds it took."""
     synchronize(under_test.device)
     started = perf_counter()
     digests = digest_state(under_test.model)

@@ -16,7 +16,7 @@ from freezetui.training.names import storage_of
 def check_model_ties(
     model: nn.Module, result: RunResult, file_plan: Mapping[str, bool]
 ) -> tuple[RunResult, list[Finding]]:
-    """Return the run as the plan meant it, and a finding on the names that a tie makes trainable.
+    """Return the run as the plan intended it, and a finding on the names that a tie makes trainable.
 
     Args:
         file_plan: parameter of the file -> whether the plan trains it.

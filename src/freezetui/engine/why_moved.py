@@ -20,7 +20,7 @@ _SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
 
 
 def why_moved(under_test: ModelUnderTest, result: RunResult) -> list[Finding]:
-    """Return one finding per cause for the frozen parameters that changed; trains a further step."""
+    """Return one finding per cause for the frozen parameters that changed; trains one more step."""
     moved = [name for name in result.frozen if name in result.moved and not result.final_flags.get(name)]
     if not moved:
         return []
@@ -56,7 +56,7 @@ def _cause(model: nn.Module, name: str, phase: str) -> str:
 
 
 def _drift(module: nn.Module, name: str, drifted: Iterable[str], held: bool) -> str:
-    """Return the finding's key for a buffer; only one that was to stay in eval counts against the freeze."""
+    """Return the finding's key for a buffer; only one that must stay in eval counts against the freeze."""
     if held:
         return "norm_in_train_mode"
     kind, attribute = type(module).__name__, name.rpartition(".")[2]
@@ -76,23 +76,23 @@ def _addresses(tensor: torch.Tensor) -> tuple[int, int]:
 
 
 def _phases(under_test: ModelUnderTest, names: Iterable[str]) -> Mapping[str, str]:
-    """Return in which phase of a further step each of these parameters changes."""
+    """Return the phase of one more step in which each of these parameters changes."""
     loop = Loop(under_test)
     found: dict[str, str] = {}
     before = _digests(under_test.model, names)
 
-    def look(phase: str) -> None:
+    def record(phase: str) -> None:
         nonlocal before
         now = _digests(under_test.model, names)
         found.update({name: phase for name in names if now[name] != before[name] and name not in found})
         before = now
 
     loss = loop.forward(0)
-    look("forward")
+    record("forward")
     loop.backward(loss)
-    look("backward")
+    record("backward")
     loop.optimize()
-    look("optimizer step")
+    record("optimizer step")
     return {name: found.get(name, "forward or backward, once") for name in names}
 
 

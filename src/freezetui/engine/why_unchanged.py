@@ -13,10 +13,10 @@ from freezetui.sanity.report import Finding, Unchanged
 NO_GRADIENT, ZERO, NEAR_ZERO = "no gradient", "zero gradient", "gradient near zero"
 PRECISION = "update below the precision"
 
-#: Below this part of the model's largest gradient there is nothing but float32's rounding noise.
+#: Below this fraction of the model's largest gradient there is only float32 rounding noise.
 _NOISE = 1e-6
 
-#: A report's reason -> the key of its finding; the other two keys say more than a reason does.
+#: A report's reason -> the key of its finding; the other two keys are more specific than a reason.
 _KEYS = {
     NO_GRADIENT: "no_gradient",
     ZERO: "zero_gradient",
@@ -50,7 +50,7 @@ def explain_unchanged(
     """Return one finding per cause.
 
     Args:
-        control: the run with everything trainable; None where there was none.
+        control: the run with everything trainable; None if there was none.
     """
     parameters = dict(model.named_parameters())
     names: dict[str, list[str]] = {key: [] for key in (*_KEYS.values(), _CUT_OFF, _ONE_BYTE)}

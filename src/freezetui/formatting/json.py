@@ -1,4 +1,4 @@
-"""A document as JSON that is safe to show in a terminal."""
+"""Formats a document as JSON that is safe to show in a terminal."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import msgspec
 
 
 def json_text(document: Any) -> str:
-    """One line of JSON, all beyond ASCII escaped: names are foreign text, and may steer a terminal.
+    """Return one line of JSON in ASCII: names are untrusted text, and may contain control characters.
 
-    A lone surrogate, which a pickle can hold, is escaped too.
+    A lone surrogate, which a pickle can contain, is escaped too.
     """
     try:
         text = msgspec.json.encode(document)

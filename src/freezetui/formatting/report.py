@@ -1,4 +1,4 @@
-"""A sanity report as text."""
+"""Formats the report of a check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from freezetui.text import printable
 
 _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 
-#: Finding's code -> why a check proves nothing; where several apply, the first is shown.
+#: Finding's code -> why a check is inconclusive; if several apply, the first is shown.
 _REASONS = {
     "F6": "the model's own code sets requires_grad",
     "M17": "frozen and trainable names are tied",
@@ -36,7 +36,7 @@ def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str) -> str:
     """Return the verdict in a few words.
 
     Args:
-        frozen: how many tensors are frozen; moved: how many of them changed.
+        frozen: number of frozen tensors; moved: how many of them changed.
         reason: why it is inconclusive.
     """
     if verdict == "moved":
@@ -47,7 +47,7 @@ def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str) -> str:
 
 
 def summary(report: SanityReport) -> str:
-    """What moved, what drifted, where it ran and what the choice saves."""
+    """Return what changed, where the check ran, and what the plan saves."""
     trainable, buffers = report.trainable, report.buffers
     parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} moved"]
     if buffers.tensors:
@@ -56,7 +56,7 @@ def summary(report: SanityReport) -> str:
     if report.cost is not None and report.cost.control_step_seconds and report.cost.control_memory_bytes:
         time = report.cost.step_seconds / report.cost.control_step_seconds
         memory = report.cost.memory_bytes / report.cost.control_memory_bytes
-        # A step that trains less takes no longer: over 100% means a busy machine.
+        # A step that trains less is not slower: more than 100% means that the machine was busy.
         parts.append(
             f"{numbers.percent(time)} of the step time, "
             f"{numbers.percent(memory)} of the memory vs. full training"
@@ -66,7 +66,7 @@ def summary(report: SanityReport) -> str:
 
 
 def finding_text(finding: Finding) -> str:
-    """A finding in one or two lines."""
+    """Return a finding in one or two lines."""
     more = len(finding.tensors) - 3
     names = ", ".join(finding.tensors[:3]) + (f" and {more:,} more" if more > 0 else "")
     first = f"{_SIGNS[finding.severity]} {finding.code}  {finding.message}"
@@ -75,7 +75,7 @@ def finding_text(finding: Finding) -> str:
 
 
 def report_lines(report: SanityReport) -> Iterator[str]:
-    """The whole report."""
+    """Yield the whole report."""
     yield headline(report)
     yield summary(report)
     model = report.architecture or "no architecture"

@@ -1,4 +1,4 @@
-"""`freezetui diff` of several checkpoints: when each module started to move, as text."""
+"""Formats the output of `freezetui diff` for several checkpoints: when each module started to change."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NOTHING, _OTHER = "·", "!"
 
 
 def series_lines(series: Series, depth: int | None = None) -> Iterator[str]:
-    """A row of small bars for each module, one for each step from a checkpoint to the next.
+    """Yield a row of small bars for each module, one for each step from a checkpoint to the next.
 
-    The bars of all rows share one scale of decades; a dot is no change, "!" one without a size, such as a new
-    shape.
+    The bars of all rows share one scale of decades. A dot means no change, "!" a change without a size,
+    such as a new shape.
 
     Args:
-        depth: how many levels of modules; None prints all. Repeated blocks that moved alike are folded.
+        depth: how many levels of modules; None prints all. Repeated blocks with the same changes are folded.
     """
     sources = [series.steps[0].before.source, *(step.after.source for step in series.steps)]
     for number, source in enumerate(sources):
@@ -69,7 +69,7 @@ class _Modules:
         self._high = max(math.log10(max(sizes, default=1.0)), self._low + 1)
 
     def changes(self, node: int) -> list[float]:
-        """The relative change below a node in each step; NaN where it has no size."""
+        """Return the relative change below a node in each step; NaN for a change without a size."""
         names = [tensor.name for tensor in self.tree.below(node)]
         return [relative_change([step[name] for name in names if name in step]) for step in self._steps]
 
@@ -78,7 +78,7 @@ class _Modules:
         return any(self.changes(node))
 
     def folds(self, node: int) -> Iterator[tuple[int, int]]:
-        """The runs of repeated blocks below a node whose bars are the same."""
+        """Yield the runs of repeated blocks below a node whose bars are the same."""
         tree = self.tree.tree
         for start, stop in repeats(tree, node):
             blocks = [child for child in tree.children(node) if start <= child < stop]
@@ -86,7 +86,7 @@ class _Modules:
                 yield start, stop
 
     def line(self, node: int, stop: int | None) -> str:
-        """One row."""
+        """Return the row of a node, or of a run of blocks."""
         changes = self.changes(node)
         started = next((number for number, change in enumerate(changes, 1) if change), None)
         word = f"step {started}" if started else "never"

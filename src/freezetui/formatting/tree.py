@@ -1,4 +1,4 @@
-"""`freezetui show`: a checkpoint as text or as JSON."""
+"""Formats the output of `freezetui show`: a checkpoint as text or as JSON."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from freezetui.freeze.blocks import repeats
 from freezetui.freeze.plan import FreezePlan, Size
 from freezetui.text import printable
 
-#: Of a file in which all tensors are one, every name would list all the others.
+#: In a file whose tensors are all tied, every name would list all the others.
 _MAX_TIED = 64
 _SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed ", "untrainable": "· fixed "}
 
 
 def show_json(checkpoint: Checkpoint, plan: FreezePlan, architecture: str) -> dict[str, Any]:
-    """The document that `show --json` prints."""
+    """Return the document that `show --json` prints."""
     totals = plan.totals()
     tree = plan.tree
     return {
@@ -53,10 +53,10 @@ def show_json(checkpoint: Checkpoint, plan: FreezePlan, architecture: str) -> di
 def show_lines(
     checkpoint: Checkpoint, plan: FreezePlan, label: str, depth: int | None = None
 ) -> Iterator[str]:
-    """The checkpoint as text: header, tree, totals.
+    """Yield the checkpoint as text: header, tree, totals.
 
     Args:
-        label: the architecture, for people.
+        label: the architecture, for display.
         depth: how many levels of the tree to print; None prints all. Repeated blocks are folded.
     """
     yield printable(f"{checkpoint.source}  {checkpoint.format}, {numbers.size(checkpoint.size)}  {label}")
@@ -64,8 +64,8 @@ def show_lines(
         yield printable(f"loaded from: {checkpoint.unwrapped}")
     if len(checkpoint.choices) > 1:
         yield printable(f"state_dicts in this file (--key): {', '.join(checkpoint.choices)}")
-    for passed in checkpoint.skipped:
-        yield printable(f"skipped {passed.key}: {passed.what}")
+    for skipped in checkpoint.skipped:
+        yield printable(f"skipped {skipped.key}: {skipped.what}")
     if checkpoint.foreign:
         yield printable(f"torch.load would import: {', '.join(marked(checkpoint.foreign))}")
     for warning in checkpoint.warnings:
@@ -77,20 +77,20 @@ def show_lines(
 
 
 def totals_lines(plan: FreezePlan) -> Iterator[str]:
-    """Parameters, frozen, trainable and buffers."""
+    """Yield the totals of parameters, frozen, trainable and buffers."""
     totals = plan.totals()
-    for word, tally in (
+    for word, size in (
         ("parameters", totals.parameters),
         ("frozen", totals.frozen),
         ("trainable", totals.trainable),
         ("buffers", totals.untrainable),
     ):
-        yield f"{word:<11}{_tally(tally)}"
+        yield f"{word:<11}{_size(size)}"
 
 
-def _tally(tally: Size) -> str:
-    tensors = numbers.plural(tally.tensors, "tensor")
-    return f"{tensors:>15}  {tally.elements:>17,} elements  {numbers.size(tally.bytes):>9}"
+def _size(size: Size) -> str:
+    tensors = numbers.plural(size.tensors, "tensor")
+    return f"{tensors:>15}  {size.elements:>17,} elements  {numbers.size(size.bytes):>9}"
 
 
 def _tree(plan: FreezePlan, depth: int | None) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _tree(plan: FreezePlan, depth: int | None) -> Iterator[str]:
 
 
 def _alike(plan: FreezePlan, node: int) -> Iterator[tuple[int, int]]:
-    """The runs of repeated blocks below a node of which each is frozen and trained as the others are."""
+    """Yield the runs of repeated blocks below a node whose freeze states are the same."""
     tree = plan.tree
     for start, stop in repeats(tree, node):
         blocks = [c for c in tree.children(node) if start <= c < stop]

@@ -1,4 +1,4 @@
-"""`freezetui stats` and `freezetui validate`: values as text."""
+"""Formats the output of `freezetui stats` and `freezetui validate`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from freezetui.diff.validate_report import Validation
 from freezetui.text import printable
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-#: What `--sort` takes -> what is sorted by, the largest first; None keeps the order of the model.
+#: Value of `--sort` -> sort key, the largest first; other values keep the order of the model.
 SORTS: dict[str, Callable[[TensorStats], float | None]] = {
     "elements": lambda stats: stats.elements,
     "min": lambda stats: stats.min,
@@ -25,7 +25,7 @@ SORTS: dict[str, Callable[[TensorStats], float | None]] = {
 
 
 def sorted_stats(stats: Sequence[TensorStats], column: str) -> list[TensorStats]:
-    """By a column of SORTS, the largest first and what has none last; by "name" in the model's order."""
+    """Return the statistics sorted by a column of SORTS, the largest first and missing values last."""
     if column not in SORTS:
         return list(stats)
     value = SORTS[column]
@@ -33,7 +33,7 @@ def sorted_stats(stats: Sequence[TensorStats], column: str) -> list[TensorStats]
 
 
 def stats_lines(stats: Sequence[TensorStats]) -> Iterator[str]:
-    """A table; of a single tensor everything, a line each."""
+    """Yield a table; for a single tensor all details, one per line."""
     if len(stats) == 1:
         yield from tensor_lines(stats[0])
         return
@@ -54,7 +54,7 @@ def stats_lines(stats: Sequence[TensorStats]) -> Iterator[str]:
 
 
 def tensor_lines(stats: TensorStats) -> Iterator[str]:
-    """Everything that is known of one tensor; for a details pane as well."""
+    """Yield all details of one tensor; also used by the details pane."""
     yield printable(f"{stats.name}  {numbers.shape(stats.shape)} {stats.dtype}, {stats.elements:,} elements")
     if stats.reason:
         yield printable(stats.reason)
@@ -64,7 +64,7 @@ def tensor_lines(stats: TensorStats) -> Iterator[str]:
     share = f" ({numbers.percent(stats.zeros / stats.elements)})" if stats.zeros else ""
     yield f"zeros {stats.zeros:,}{share}"
     for word, count, first in (("NaN", stats.nan, stats.first_nan), ("Inf", stats.inf, stats.first_inf)):
-        where = f", the first at {list(first)}" if first else ""
+        where = f", first at {list(first)}" if first else ""
         yield f"{word} {count:,}{where}"
     if stats.histogram:
         yield f"{_short(stats.min)} {sparkline(stats.histogram)} {_short(stats.max)}"
@@ -81,7 +81,7 @@ def _norms(word: str, norms: Norms) -> str:
 
 
 def sparkline(histogram: Sequence[int]) -> str:
-    """Small bars on a scale from 0 to the highest; what is not empty has one."""
+    """Return small bars on a scale from 0 to the highest; every nonempty bin is visible."""
     highest = max(histogram, default=0)
     return "".join(
         _BLOCKS[max(0, math.ceil(count / highest * len(_BLOCKS)) - 1)] if count else " "
@@ -94,7 +94,7 @@ def _short(value: float | None) -> str:
 
 
 def validation_lines(report: Validation) -> Iterator[str]:
-    """The outcome in a line, then what is wrong, by tensor."""
+    """Yield the problems by tensor, then the outcome in one line."""
     yield printable(f"{report.source}  {report.format}")
     for warning in report.warnings:
         yield printable(f"warning: {warning}")
@@ -105,9 +105,9 @@ def validation_lines(report: Validation) -> Iterator[str]:
     if not report.checked:
         checked = "; the file has no checksums"
     if report.unread:
-        checked += f"; {len(report.unread):,} without numbers that can be read"
+        checked += f"; {len(report.unread):,} not readable as numbers"
     if report.valid:
-        yield f"✓ {tensors}: all data is there, and every number is finite{checked}"
+        yield f"✓ {tensors}: all data is complete, and every number is finite{checked}"
     else:
         names = len({problem.name for problem in report.problems})
-        yield f"✗ {names:,} of {tensors} missing, damaged or not finite{checked}"
+        yield f"✗ {names:,} of {tensors} missing, corrupt or not finite{checked}"

@@ -1,1 +1,1 @@
-"""Which parameters are frozen. Pure: names, numbers and booleans."""
+"""Plans which parameters are frozen. Pure Python: names, numbers and booleans."""

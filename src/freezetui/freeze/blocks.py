@@ -1,4 +1,4 @@
-"""Repeated blocks: numbered modules side by side, such as `layers.0`, `layers.1`, ..."""
+"""Finds repeated blocks: numbered sibling modules such as `layers.0`, `layers.1`, ..."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHAPE, _DTYPE = attrgetter("shape"), attrgetter("dtype")
 
 
 def is_number(text: str) -> bool:
-    """Whether it counts something: digits, and not so many that Python refuses to read them."""
+    """Whether it is a block number: digits, and few enough for Python to parse them."""
     return text.isascii() and text.isdigit() and len(text) < 10
 
 
@@ -32,7 +32,7 @@ def blocks_of(tree: ParamTree) -> list[int]:
 
 
 def in_every_block(tree: ParamTree, node: int) -> list[int]:
-    """Return the nodes that have the path of `node` but for the numbers in it, itself included."""
+    """Return the nodes whose path equals that of `node` except for numbers, itself included."""
     nodes = [0]
     for segment in tree.path(node).split("."):
         if is_number(segment):
@@ -48,7 +48,7 @@ def _ranks(tree: ParamTree, node: int) -> list[int]:
 
 
 def _alike(one: list[int], other: list[int]) -> bool:
-    """Whether two modules may be of one kind: a Linear is not a BatchNorm; one block may have more in it."""
+    """Whether two modules may be of one kind, by ranks: a Linear is not a BatchNorm; sizes may differ."""
     return len(one) != len(other) or one == other
 
 
@@ -72,7 +72,7 @@ def _follows(tree: ParamTree, a: int, b: int) -> bool:
 
 
 def _inside(tree: ParamTree, module: int) -> object:
-    """Return the names, shapes and dtypes inside a module, to be compared; None for a tensor."""
+    """Return the names, shapes and dtypes inside a module, for comparison; None for a tensor."""
     if tree.leaf[module]:
         return None
     nodes = slice(module + 1, tree.end[module])

@@ -1,4 +1,4 @@
-"""From a mask back to rules: the fewest subtree rules that say the same, then written short."""
+"""Converts a mask to rules: finds the fewest subtree rules that select it, and shortens them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _INHERIT, _FREE, _NEVER = 2, 2, 2**31
 
 
 def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]]:
-    """Return the default and the rules, written as short as can be, that give `mask`.
+    """Return the default and the shortest rules that select `mask`.
 
     Args:
-        mask: per tensor of `tree`, 1 to train and 0 to freeze; what cannot train does not matter.
+        mask: per tensor of `tree`, 1 to train and 0 to freeze; untrainable tensors are ignored.
     """
     candidates = {a: added_rules(tree, mask, bytes([v]) * len(mask)) for v, a in enumerate(_ACTIONS)}
     default: Action = "freeze" if len(candidates["freeze"]) < len(candidates["train"]) else "train"
@@ -27,13 +27,13 @@ def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]
 
 
 def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
-    """Return the rules that, put below whatever selects `base`, select `mask`, written as short as can be."""
+    """Return the shortest rules that select `mask` when added below those that select `base`."""
     rules = compact(tree, cover(tree, mask, base))
     got = overlay(rules, tree, bytearray(base))
     wrong = (
         i for i, tensor in enumerate(tree.tensors) if got[i] != mask[i] and not tensor.untrainable_reason
     )
-    # Only where a tensor and a module share one name does a subtree rule say too much.
+    # A subtree rule matches too much only if a tensor and a module have the same name.
     exact = (Rule(_ACTIONS[mask[i]], "re:" + re.escape(tree.tensors[i].name)) for i in wrong)
     return (*rules, *exact)
 
@@ -41,13 +41,13 @@ def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
 def cover(tree: ParamTree, mask: bytes, base: bytes) -> list[tuple[int, int]]:
     """Return the fewest nodes whose subtrees turn `base` into `mask`, ancestors before what they contain.
 
-    Each comes with 0 to freeze or 1 to train. Dynamic programming from the leaves up: `keep[s][node]` is how
-    many the subtree needs when the node inherits `s` (freeze, train, or nothing at all) and is not one of
+    Each comes with 0 to freeze or 1 to train. Dynamic programming from the leaves up: `keep[s][node]` is the
+    number that the subtree needs if the node inherits `s` (freeze, train, or nothing) and is not one of
     them itself, which costs one.
 
     Args:
-        mask: per tensor 1 to train, 0 to freeze; what cannot train is free.
-        base: per tensor, what it is where no rule matches it.
+        mask: per tensor, 1 to train and 0 to freeze; untrainable tensors are free.
+        base: per tensor, its value if no rule matches it.
     """
     wanted = bytes(
         _FREE if t.untrainable_reason else value for t, value in zip(tree.tensors, mask, strict=True)
@@ -79,7 +79,7 @@ def _uniform(wanted: bytes, start: int, stop: int) -> bool:
 
 
 def _until_uniform(tree: ParamTree, wanted: bytes) -> list[int]:
-    """Return the nodes in preorder, without what lies below a node whose tensors all want the same."""
+    """Return the nodes in preorder, without those below a node whose tensors all want the same."""
     visited, node = [], 0
     while node < len(tree):
         visited.append(node)
@@ -90,7 +90,7 @@ def _until_uniform(tree: ParamTree, wanted: bytes) -> list[int]:
 def _set_costs(
     keep: Sequence[array[int]], node: int, wanted: bytes, base: bytes, span: tuple[int, int]
 ) -> None:
-    """Return the costs of a subtree whose tensors all want the same."""
+    """Set the costs of a subtree whose tensors all want the same."""
     for state in (0, 1):
         keep[state][node] = _NEVER if wanted.count(1 - state, *span) else 0
     differs = any(w not in (b, _FREE) for w, b in zip(wanted[slice(*span)], base[slice(*span)], strict=True))
@@ -101,7 +101,7 @@ _Path = tuple[tuple[str, ...], ...]
 
 
 def compact(tree: ParamTree, chosen: Iterable[tuple[int, int]]) -> list[Rule]:
-    """Return rules for chosen nodes, those that differ in one segment written as one with braces.
+    """Return rules for chosen nodes, joining those that differ in one segment with braces.
 
     Rules of equal depth name disjoint subtrees, so among them the order is free.
     """
@@ -116,11 +116,11 @@ def compact(tree: ParamTree, chosen: Iterable[tuple[int, int]]) -> list[Rule]:
 
 
 def _merge(paths: list[_Path]) -> list[_Path]:
-    """Join paths that are equal but for one segment, until none are left."""
+    """Join paths that differ in one segment, until there are none."""
     before = len(paths) + 1
     while len(paths) < before:
         before = len(paths)
-        # Where all are the same nothing joins, and a path may be 2,000 segments deep.
+        # Segments that are equal in all paths cannot join, and a path may have 2,000 segments.
         first = paths[0]
         varying = [i for i in range(len(first)) if any(path[i] != first[i] for path in paths)]
         for position in varying:
@@ -146,7 +146,7 @@ def _text(tree: ParamTree, path: _Path) -> str:
 
 
 def _alternatives(tree: ParamTree, above: _Path, names: Sequence[str]) -> str:
-    """Return `0..11,head`: runs of numbers become ranges where no sibling outside `names` is between."""
+    """Return `0..11,head`: runs of numbers become ranges if no other sibling is in between."""
     nodes: Iterable[int] = (0,)
     for segment in above:
         wanted = frozenset(segment)

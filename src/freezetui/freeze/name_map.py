@@ -1,4 +1,4 @@
-"""The name map: which tensors of a file which live parameter is made of. Plain data, no torch."""
+"""The name map: which tensors of a file each live parameter is made of. Plain data, no torch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 from freezetui.errors import ConfigError
 
 #: Where the values of a live tensor come from: tensors of the file; the library, which computes them
-#: (sinusoids); PEFT, which added it; another file (the base model below an adapter's file); nothing to do
-#: with the file (outside the root where it fits); nothing at all (a new head).
+#: (sinusoids); PEFT, which added it; another file (the base model of an adapter's file); a module outside
+#: the root where the file fits; nowhere (a new head).
 Origin = Literal["file", "library", "adapter", "base", "outside", "new"]
 
 
@@ -23,14 +23,14 @@ class LiveTensor(msgspec.Struct, frozen=True, omit_defaults=True):
         name: as `named_parameters(remove_duplicate=False)` spells it.
         kind: "parameter" or "buffer".
         shape: of the live tensor, before quantization or sharding where that is known.
-        files: the file's tensors that it is made of, in the file's order; several where the library merges
-            them, none where the file has nothing for it.
+        files: the file's tensors that it is made of, in the file's order; several if the library merges
+            them, none if the file has nothing for it.
         origin: where its values come from.
         clean: `name` without the segments of wrappers (`module`, `_orig_mod`, `base_layer`).
         tied_to: the first live name of the same tensor; "" for that one itself and for untied tensors.
         copy_of: the live name of the original that PEFT copied for `modules_to_save`; "" otherwise. The copy
-            stands for the file's tensor, the original stays frozen.
-        replaced: whether such a copy stands for this tensor.
+            represents the file's tensor, the original stays frozen.
+        replaced: whether such a copy represents this tensor.
     """
 
     name: str
@@ -45,7 +45,7 @@ class LiveTensor(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reshaped(msgspec.Struct, frozen=True):
-    """A tensor that has its name in the file, but another shape there: a new head, a resized embedding."""
+    """A tensor whose shape in the file is different: a new head, a resized embedding."""
 
     live: str
     file: str
@@ -54,17 +54,17 @@ class Reshaped(msgspec.Struct, frozen=True):
 
 
 class NameMap(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
-    """`file tensor <-> live parameter`, as the library's own loading would put the one into the other.
+    """Maps tensors of a file to live parameters, as the library's own loading would.
 
     Attributes:
         live: every parameter and persistent buffer, tied ones under each name, in order of registration.
         dropped: the file's tensors that the library leaves out silently (`inv_freq`, `position_ids`, masks).
-        unplaced: the file's tensors for which the live model has no place (an old head, a pooler).
+        unplaced: the file's tensors that the live model does not use (an old head, a pooler).
         reshaped: names that both have, with different shapes; such a live tensor has no `files`.
-        root: where in the live model the file's tensors live, e.g. "encoder"; "" for the whole.
-        prefix: what every name in the file has in front of the names there, e.g. "0.auto_model.".
-        route: how the names were found, for people: "transformers 5.24.0", "torch", "timm", "peft".
-        notes: what a user should know of how they were found, one line each.
+        root: the module that the file's tensors belong to, e.g. "encoder"; "" for the whole model.
+        prefix: what every name in the file begins with, before the names there, e.g. "0.auto_model.".
+        route: how the names were found, for display: "transformers 5.24.0", "torch", "timm", "peft".
+        notes: what the user should know about how they were found, one line each.
     """
 
     live: tuple[LiveTensor, ...]
@@ -83,7 +83,7 @@ class NameMap(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
 
     @cached_property
     def inverse(self) -> dict[str, tuple[str, ...]]:
-        """File name -> the live names that hold values of it; file names without a place are not in it."""
+        """File name -> the live names that hold values of it; without file names that have no place."""
         found: dict[str, list[str]] = {}
         for tensor in self.live:
             for file in tensor.files:
@@ -91,12 +91,12 @@ class NameMap(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         return {file: tuple(names) for file, names in found.items()}
 
     def files_of(self, live: str) -> tuple[str, ...]:
-        """The file's tensors that a live tensor is made of; empty for a new one and for an unknown name."""
+        """Return the file's tensors that a live tensor is made of; empty for new and unknown ones."""
         tensor = self.by_name.get(live)
         return tensor.files if tensor else ()
 
     def live_of(self, file: str) -> tuple[str, ...]:
-        """The live names that hold values of a file's tensor; empty where there is no place for it."""
+        """Return the live names that hold values of a file's tensor; empty if it has no place."""
         return self.inverse.get(file, ())
 
     @property
@@ -123,14 +123,14 @@ class NameMap(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     def to_live(self, trains: Mapping[str, bool]) -> dict[str, bool]:
         """Whether each live tensor trains, from whether each tensor of the file does.
 
-        Tied names get one answer. A `modules_to_save` copy follows the file's tensor; its original stays
-        frozen. Live tensors without a tensor of the file in `trains` are not in the answer.
+        Tied names get the same flag. A `modules_to_save` copy follows the file's tensor; its original stays
+        frozen. Live tensors without a tensor of the file in `trains` are not in the result.
 
         Args:
             trains: file name -> whether it trains; buffers may be left out.
 
         Raises:
-            ConfigError: tensors that become one live parameter are to be frozen and to train.
+            ConfigError: of tensors that become one live parameter, some are frozen and some train.
         """
         live: dict[str, bool] = {}
         for group in self._groups(t for t in self.live if t.kind == "parameter"):
@@ -141,11 +141,11 @@ class NameMap(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
             train = next((file for file in files if trains[file]), None)
             if frozen is not None and train is not None:
                 raise ConfigError(
-                    f"{frozen} is to be frozen and {train} is to train, but both become one parameter of the "
-                    f"live model, {group[0].name}.",
+                    f"{frozen} is frozen and {train} trains, but both become one live parameter, "
+                    f"{group[0].name}.",
                     "Freeze both, or train both.",
                 )
-            replaced = all(t.replaced for t in group)  # an original tied to something in use follows that
+            replaced = all(t.replaced for t in group)  # an original tied to a used tensor follows it
             live.update((t.name, train is not None and not replaced) for t in group)
         return live
 
@@ -158,22 +158,22 @@ class NameMap(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         Raises:
             ConfigError: a file's tensor became several live parameters that disagree.
         """
-        told: dict[str, tuple[str, bool]] = {}
+        flags: dict[str, tuple[str, bool]] = {}
         for tensor in self.live:
             if tensor.replaced or tensor.name not in trains:
                 continue
             for file in tensor.files:
-                first, train = told.setdefault(file, (tensor.name, trains[tensor.name]))
+                first, train = flags.setdefault(file, (tensor.name, trains[tensor.name]))
                 if train != trains[tensor.name]:
                     frozen, other = (tensor.name, first) if train else (first, tensor.name)
                     raise ConfigError(
                         f"{frozen} is frozen and {other} trains, but both come from {file} in the file.",
                         "Freeze both, or train both.",
                     )
-        return {file: train for file, (_, train) in told.items()}
+        return {file: train for file, (_, train) in flags.items()}
 
     def _groups(self, tensors: Iterable[LiveTensor]) -> list[list[LiveTensor]]:
-        """The live tensors, those that are one tensor together."""
+        """Return the live tensors, grouped by ties."""
         groups: dict[str, list[LiveTensor]] = {}
         for tensor in tensors:
             groups.setdefault(tensor.tied_to or tensor.name, []).append(tensor)

@@ -17,9 +17,9 @@ State = Literal["frozen", "trainable", "mixed", "untrainable"]
 _TO = {value: bytes([value, value, UNTRAINABLE]) + bytes(range(3, 256)) for value in (FROZEN, TRAINABLE)}
 _RUN = (re.compile(rb"\x00+"), re.compile(rb"\x01+"), re.compile(rb"\x02+"))
 _ONLY = [bytes(value == other for other in range(256)) for value in (FROZEN, TRAINABLE, UNTRAINABLE)]
-#: The state of a tensor that is not asked for.
+#: The state of a tensor outside the requested ranges.
 _OUTSIDE = 3
-#: More runs than this are slower to add up than all tensors, one by one.
+#: Adding up more runs than this is slower than adding up all tensors.
 _MAX_RUNS = 2000
 _INVERT = bytes([TRAINABLE, FROZEN, UNTRAINABLE]) + bytes(range(3, 256))
 
@@ -40,7 +40,7 @@ class Size(NamedTuple):
 
 
 class FreezeTotals(NamedTuple):
-    """What a range of tensors holds: frozen and trainable parameters, and what cannot train (buffers)."""
+    """The totals of a range of tensors: frozen and trainable parameters, and untrainable tensors."""
 
     frozen: Size
     trainable: Size
@@ -53,27 +53,27 @@ class FreezeTotals(NamedTuple):
 
     @property
     def state(self) -> State:
-        """The state of the whole range; "untrainable" where nothing in it can train."""
+        """The state of the whole range; "untrainable" if nothing in it can train."""
         if self.trainable.tensors:
             return "mixed" if self.frozen.tensors else "trainable"
         return "frozen" if self.frozen.tensors else "untrainable"
 
     @property
     def share(self) -> float:
-        """The trainable part of the parameters' elements, 0 to 1; 0 where there are none."""
+        """The trainable part of the parameters' elements, 0 to 1; 0 if there are none."""
         elements = self.parameters.elements
         return self.trainable.elements / elements if elements else 0.0
 
 
 class FreezePlan:
-    """What becomes of every tensor of a tree: one byte each, 0 frozen, 1 trainable, 2 cannot train.
+    """The state of every tensor of a tree: one byte each, 0 frozen, 1 trainable, 2 untrainable.
 
-    Ranges are half-open ranges of tensors, as `ParamTree.span` gives them. Tied tensors move together.
+    Ranges are half-open ranges of tensors, as `ParamTree.span` returns them. Tied tensors change together.
 
     Args:
         tree: whose tensors the bytes are for.
-        mask: per tensor, 1 to train and 0 to freeze; None trains everything that can. Where tied
-            tensors differ, they train.
+        mask: per tensor, 1 to train and 0 to freeze; None trains everything. If tied tensors differ, they
+            train.
 
     Attributes:
         version: grows with every change, undo and redo included.
@@ -105,12 +105,12 @@ class FreezePlan:
         return bytes(self.states.translate(bytes([0, 1, 0]) + bytes(range(3, 256))))
 
     def set(self, spans: Iterable[tuple[int, int]], trainable: bool) -> int:
-        """Freeze or train some ranges as one edit; returns how many tensors changed."""
+        """Freeze or train some ranges as one edit; return how many tensors changed."""
         table = _TO[TRAINABLE if trainable else FROZEN]
         return self._edit(spans, table)
 
     def invert(self, spans: Iterable[tuple[int, int]]) -> int:
-        """Freeze what trains and train what is frozen, as one edit; returns how many tensors changed."""
+        """Freeze what trains and train what is frozen, as one edit; return how many tensors changed."""
         new, spans = bytearray(self.states), list(spans)
         for start, stop in spans:
             new[start:stop] = self.states[start:stop].translate(_INVERT)
@@ -118,28 +118,28 @@ class FreezePlan:
         return self._commit(new)
 
     def toggle(self, spans: Sequence[tuple[int, int]]) -> int:
-        """Freeze what trains as a whole, else train all of it; returns how many tensors changed."""
+        """Freeze ranges that are all trainable, else train all of them; return how many tensors changed."""
         return self.set(spans, trainable=self.totals_over(spans).state != "trainable")
 
     def replace(self, mask: bytes | bytearray) -> int:
-        """Replace the whole plan, as one edit; returns how many tensors changed.
+        """Replace the whole plan as one edit; return how many tensors changed.
 
-        Where tied tensors differ in `mask`, they train.
+        If tied tensors differ in `mask`, they train.
         """
         return self._commit(self._with(mask))
 
     def undo(self) -> tuple[int, int] | None:
-        """Undo the last edit; returns the range that changed, None when there was nothing."""
+        """Undo the last edit; return the range that changed, None if there is nothing to undo."""
         return self._shift(self._undo, self._redo)
 
     def redo(self) -> tuple[int, int] | None:
-        """Redo the last edit undone; returns the range that changed, None when there was nothing."""
+        """Redo the last undone edit; return the range that changed, None if there is nothing to redo."""
         return self._shift(self._redo, self._undo)
 
     def totals(self, start: int = 0, stop: int | None = None) -> FreezeTotals:
         """Return tensors, elements and bytes of a range by state; a tensor tied within it counts once.
 
-        Without a range: of the whole model.
+        Without a range, of the whole model.
         """
         stop = len(self.states) if stop is None else stop
         states = self.states[start:stop]
@@ -179,7 +179,7 @@ class FreezePlan:
         return Size(count, elements, nbytes)
 
     def _sums(self, value: int, states: bytearray, start: int) -> tuple[int, int]:
-        """Return elements and bytes, every name counted: run by run where there are few, else one by one."""
+        """Return elements and bytes, every name counted: run by run if there are few, else one by one."""
         tree = self.tree
         runs = list(islice(re.finditer(_RUN[value], states), _MAX_RUNS))
         if len(runs) == _MAX_RUNS:
@@ -208,7 +208,7 @@ class FreezePlan:
         return new
 
     def _tie(self, states: bytearray, indices: Iterable[int]) -> None:
-        """Give whatever is tied to one of `indices` its state."""
+        """Set the state of everything tied to one of `indices` to its state."""
         for index, group in self.tree.groups_of(indices):
             for member in group:
                 states[member] = states[index]
@@ -236,7 +236,7 @@ class FreezePlan:
 
 
 class _Diff(NamedTuple):
-    """The exclusive-or of two states, packed: flipping it once is the edit, flipping it again the undo."""
+    """The exclusive-or of two states, packed: applying it once redoes the edit, again undoes it."""
 
     start: int
     stop: int

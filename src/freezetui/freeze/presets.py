@@ -19,7 +19,7 @@ class Preset(NamedTuple):
 
     Attributes:
         name: as on the command line.
-        title: what trains, for users.
+        title: what trains, for display.
         mask: (tree, n) -> per tensor, 1 to train and 0 to freeze; only "last-blocks" looks at n.
     """
 
@@ -32,7 +32,7 @@ def find_preset(name: str) -> tuple[Preset, int]:
     """Return the preset called `name`; "last-blocks:3" carries its number.
 
     Raises:
-        PatternError: there is none of that name.
+        PatternError: there is no such preset.
     """
     wanted, _, number = name.partition(":")
     for preset in PRESETS:
@@ -46,7 +46,7 @@ def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
     """Return, per tensor, 1 to train and 0 to freeze.
 
     Raises:
-        PatternError: this model has not what the preset trains.
+        PatternError: the preset matches nothing in this model.
     """
     most = len(blocks_of(tree))
     if preset.name == "last-blocks" and number > most:
@@ -83,7 +83,7 @@ def _head(tree: ParamTree, _: int) -> bytes:
 
 
 def last_blocks(tree: ParamTree, blocks: Sequence[int], number: int) -> bytes:
-    """Return, per tensor, 1 in the last `number` of these blocks and after; without blocks, in the head."""
+    """Return, per tensor, 1 in the last `number` of these blocks and after; or in the head if none."""
     if not blocks or number <= 0:
         return _head(tree, 0)
     return _only(tree, tree.first[blocks[-min(number, len(blocks))]], len(tree.tensors))

@@ -29,7 +29,7 @@ class ParamTree:
         end: per node, one past its subtree.
         parents: per node; -1 for the root.
         leaf: per node, 1 where it is a tensor.
-        first: per node and one more, how many tensors are before it.
+        first: per node and one more, the number of tensors before it.
         tensors: in preorder.
         position: per tensor, its node.
         ties: per tensor, the previous tensor it is tied to, or -1.
@@ -131,7 +131,7 @@ class ParamTree:
 
     def sizes(self, start: int, stop: int) -> tuple[Sequence[int], Sequence[int]]:
         """Return elements and bytes of each tensor of a range, tied or not."""
-        if self._sizes is None:  # few plans are so irregular that they are asked for
+        if self._sizes is None:  # only needed for very irregular plans
             self._sizes = _differences(self.elements_before), _differences(self.bytes_before)
         elements, nbytes = self._sizes
         return elements[start:stop], nbytes[start:stop]
@@ -145,14 +145,14 @@ class ParamTree:
         return _within(self._tied, start, stop)
 
     def tied_to(self, index: int, most: int) -> list[int]:
-        """Return the other tensors that are one with this; the first `most` of them."""
+        """Return the first `most` of the other tensors that are tied to this one."""
         group = self.tie_groups.get(index, ())
         return [member for member in group[: most + 1] if member != index][:most]
 
     def groups_of(self, indices: Iterable[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Return the tie groups of tied tensors, each once, with the first of `indices` that is in it.
+        """Yield the tie groups of tied tensors, each once, with the first of `indices` that is in it.
 
-        All tensors of a file may be one: what is done for each member must not be done for each of them.
+        All tensors of a file may be tied: visiting the whole group for each member would be quadratic.
         """
         seen: set[int] = set()
         for index in indices:
@@ -163,7 +163,7 @@ class ParamTree:
 
 
 def _sums(values: Sequence[int]) -> Sequence[int]:
-    """Return the sum before each value, and of all; a list only where 64 bits do not hold it."""
+    """Return the sum before each value, and of all; a list only if 64 bits are not enough."""
     try:
         return array("q", accumulate(values, initial=0))
     except OverflowError:
@@ -171,7 +171,7 @@ def _sums(values: Sequence[int]) -> Sequence[int]:
 
 
 def _differences(sums: Sequence[int]) -> Sequence[int]:
-    """Return what `_sums` has added up."""
+    """Return the values that `_sums` added up."""
     values = map(sub, sums[1:], sums)
     return array("q", values) if isinstance(sums, array) else list(values)
 

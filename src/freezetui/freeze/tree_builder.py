@@ -1,4 +1,4 @@
-"""Dotted names laid out as a tree: flat arrays in preorder, made in one pass."""
+"""Builds a tree of dotted names in one pass: flat arrays in preorder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Preorder(NamedTuple):
-    """A tree of names as flat arrays; see `ParamTree` for what each one holds."""
+    """A tree of names as flat arrays; see `ParamTree` for each of them."""
 
     names: list[str]
     depths: array[int]
@@ -31,7 +31,7 @@ class _Block(NamedTuple):
 
 
 class _Module:
-    """A module whose tensors are still coming."""
+    """A module that is still open: more of its tensors may follow."""
 
     __slots__ = ("children", "last", "low", "node", "path")
 
@@ -42,13 +42,13 @@ class _Module:
 
 
 def preorder(paths: Sequence[str], root: str) -> Preorder | None:
-    """Return the tree of these dotted names; None where the tensors of some module are not in one run."""
+    """Return the tree of these dotted names; None if the tensors of a module are not adjacent."""
     layout = _Layout(paths, root)
     return layout.tree if layout.fill() else None
 
 
 class _Layout:
-    """The arrays while they grow."""
+    """The arrays while they are being filled."""
 
     def __init__(self, paths: Sequence[str], root: str) -> None:
         self.paths = paths
@@ -57,7 +57,7 @@ class _Layout:
         self.opened = [_Module("", 0, 0)]
 
     def fill(self) -> bool:
-        """Lay out every name; False where a module comes up again after it was closed."""
+        """Add every name; return False if a module appears again after it was closed."""
         paths, opened, count = self.paths, self.opened, 0
         while count < len(paths):
             name = paths[count]
@@ -84,7 +84,7 @@ class _Layout:
         return True
 
     def _add(self, segment: str, above: _Module, count: int, leaf: bool) -> None:
-        """One more node, a tensor or a module just opened."""
+        """Add a node, a tensor or a module just opened."""
         tree = self.tree
         node = len(tree.names)
         tree.names.append(segment)
@@ -112,7 +112,7 @@ class _Layout:
         return paths[count:stop] == [path + name[block.cut :] for name in paths[block.low : block.high]]
 
     def _copy(self, above: _Module, segment: str, count: int) -> int:
-        """Lay out the block after `above.last`, which is like it, from slices: models repeat their blocks."""
+        """Add a block equal to `above.last` by copying slices: models repeat their blocks."""
         block, tree = above.last, self.tree
         assert block is not None
         node = len(tree.names)

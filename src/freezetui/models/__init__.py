@@ -1,1 +1,1 @@
-"""From names to an nn.Module: recognize it, build it, fill it, find an input for it."""
+"""Builds an nn.Module for a checkpoint, loads the weights and finds an input for it."""

@@ -1,4 +1,4 @@
-"""Build a model and fill it with a checkpoint's weights, strictly."""
+"""Builds a model and loads a checkpoint's weights into it, strictly."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from freezetui.recognition.catalog import COUNTER, Recognition
 
 
 class Built(NamedTuple):
-    """A model that holds a checkpoint's weights, on the device asked for.
+    """A model with a checkpoint's weights, on the requested device.
 
     Attributes:
-        model: as its factory left it (modes, flags), but for the weights.
+        model: as its factory built it (modes, flags), except for the weights.
         spec: what built it, every argument that the factory was called with, and the input's shape.
-        dtype: of its floating point parameters; the file's, where it has but one and the model runs in it.
-        example: an input that it takes in train mode; None where none was found.
-        tried: why no input was found, one line per attempt; empty where one was.
+        dtype: of its floating point parameters; the file's, if it has only one and the model runs in it.
+        example: an input that it accepts in train mode; None if none was found.
+        tried: why no input was found, one line per attempt; empty if one was.
     """
 
     model: nn.Module
@@ -48,12 +48,12 @@ def build_model(
 ) -> Built:
     """Build the spec's model, find an input for it, and load the checkpoint into it on `device`.
 
-    The input is looked for on the CPU, before the weights are loaded: the forwards that it takes may then
-    change whatever they like, and nothing has to be kept and restored.
+    The input is searched for on the CPU, before the weights are loaded: whatever those forward passes
+    change is overwritten, so nothing has to be saved and restored.
 
     Args:
-        spec: arguments that the shapes tell (`num_classes`) need not be given; an empty input finds one.
-        recognition: what the checkpoint's names and shapes are known as; None where they are not.
+        spec: arguments that follow from the shapes (`num_classes`) may be left out; an empty input finds one.
+        recognition: the architecture recognized from the checkpoint's names and shapes; None if unknown.
         progress: called with "build", "input" and "load" as each begins.
 
     Raises:
@@ -81,19 +81,19 @@ def build_model(
     if example is None and stored not in (None, own):
         example, tried = find_input(model.to(own), factory, arguments, spec.input)
     progress("load")
-    # Each weight goes from the file's pages to the device, with no copy of them all in between.
+    # Each weight is copied from the file's pages straight to the device, without a full copy in between.
     fill(model.to(device), checkpoint)
     built_by = ModelSpec(str(factory), arguments, example.shape if example else ())
     return Built(model, built_by, _dtype(model), example, tried)
 
 
 def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Copy the checkpoint's tensors into the model, every one of them and nothing else.
+    """Copy all of the checkpoint's tensors into the model, and nothing else.
 
-    A name may be absent where it is tied to one that is there, or where it is a BatchNorm's batch counter.
+    A name may be missing if it is tied to one that is present, or if it is a BatchNorm's batch counter.
 
     Raises:
-        ModelError: missing or unexpected names, or other shapes.
+        ModelError: names are missing or unexpected, or shapes differ.
     """
     state = model.state_dict(keep_vars=True)
     tensors = load_tensors(checkpoint)
@@ -105,14 +105,14 @@ def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
     missing = _without_ties([name for name in state if name not in tensors], state, tensors)
     unexpected = [name for name in tensors if name not in state]
     if not shapes:
-        given = model.state_dict()  # keeps the versions that torch's own layers look at
-        given.clear()
-        given.update(tensors)
+        loaded = model.state_dict()  # keeps the version metadata that torch's own layers read
+        loaded.clear()
+        loaded.update(tensors)
         try:
-            lost, unexpected = model.load_state_dict(given, strict=False)
+            absent, unexpected = model.load_state_dict(loaded, strict=False)
         except RuntimeError as error:
             raise ModelError(f"{checkpoint.source}: {' '.join(str(error).split())[:300]}") from error
-        missing = _without_ties(lost, state, tensors)
+        missing = _without_ties(absent, state, tensors)
         for name in state.keys() - tensors.keys():
             if name.endswith(COUNTER):
                 state[name].zero_()  # as torch's own BatchNorm does with an old file
@@ -124,19 +124,19 @@ def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
                 for what, names in (
                     ("missing", missing),
                     ("unexpected", unexpected),
-                    ("of another shape", shapes),
+                    ("with a different shape", shapes),
                 )
                 if names
             )
             + ".",
-            "Check --architecture and --arg, or choose another dict of the file with --key.",
+            "Check --architecture and --arg, or choose another dict in the file with --key.",
         )
 
 
 class SkipRandomInit(TorchFunctionMode):
-    """Leaves parameters at zero that a constructor would fill at random: they are loaded anyway.
+    """Leaves parameters at zero that a constructor would initialize at random: they are loaded anyway.
 
-    A VGG16 takes a tenth of the time to build.
+    Builds a VGG16 in a tenth of the time.
     """
 
     RANDOM = frozenset({Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_})
@@ -144,7 +144,7 @@ class SkipRandomInit(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Zero where a parameter would be drawn; everything else runs as it is."""
+        """Return zeros for random initialization of a parameter; run everything else unchanged."""
         kwargs = kwargs or {}
         if func in self.RANDOM:
             target = args[0] if args else kwargs["tensor"]
@@ -154,17 +154,17 @@ class SkipRandomInit(TorchFunctionMode):
 
 
 def _is_known(factory: Factory, recognition: Recognition) -> bool:
-    """Whether names and shapes are those of what this factory makes."""
+    """Whether the recognized names and shapes are those of this factory's model."""
     return str(factory) in (recognition.model.architecture, *recognition.alternatives)
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
-    """Of its first floating point parameter."""
+    """Return the dtype of the first floating point parameter."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _stored_dtype(checkpoint: Checkpoint) -> torch.dtype | None:
-    """The one dtype that all of the file's weights have; None where they have several, or an 8-bit one."""
+    """Return the one dtype of all the file's weights; None if there are several, or an 8-bit one."""
     dtypes = {
         tensor.dtype
         for tensor in checkpoint.tensors
@@ -179,14 +179,14 @@ def _stored_dtype(checkpoint: Checkpoint) -> torch.dtype | None:
     return known.get(dtypes.pop()) if len(dtypes) == 1 else None
 
 
-def _fits(tensor: Tensor, given: Tensor) -> bool:
-    return nn.parameter.is_lazy(tensor) or tensor.shape == given.shape
+def _fits(tensor: Tensor, stored: Tensor) -> bool:
+    return nn.parameter.is_lazy(tensor) or tensor.shape == stored.shape
 
 
 def _without_ties(
     missing: Iterable[str], state: Mapping[str, Tensor], present: Mapping[str, Tensor]
 ) -> list[str]:
-    """The names that nothing in the file provides."""
+    """Return the missing names that are not tied to a name in the file."""
     provided = {id(tensor) for name, tensor in state.items() if name in present}
     return [
         name

@@ -12,9 +12,9 @@ from torch import Generator, nn
 def detection_batch(
     model: nn.Module, shape: tuple[int, ...], label: int
 ) -> Callable[[int, Generator, torch.dtype], tuple[tuple[Any, ...], dict[str, Any]]]:
-    """Makes lists of images of `shape` with two boxes each, and masks and keypoints where there is a head.
+    """Return a factory of image lists with two boxes each, and masks and keypoints if there is a head.
 
-    The model is told not to scale its images up to 800 pixels, which would take a hundred times longer.
+    Keeps the model from scaling its images up to 800 pixels, which would take a hundred times longer.
     """
     _, height, width = shape
     transform: Any = getattr(model, "transform", None)

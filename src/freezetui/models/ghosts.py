@@ -1,4 +1,4 @@
-"""Ghosts: meta tensors that remember which names they were made of, to run a loader without weights."""
+"""Ghosts: meta tensors that remember the names they were made from, to run a loader without weights."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-#: They would move a ghost off the meta device, where it has no values.
+#: These would move a ghost off the meta device, but it has no values.
 _MOVES = frozenset({Tensor.to, Tensor.cpu, Tensor.cuda})
 
 
 class Ghost(Tensor):
-    """A meta tensor with the names of the file's tensors that it was made of.
+    """A meta tensor with the names of the file's tensors that it was made from.
 
-    Whatever is computed from ghosts is a ghost of all their names: stacked, split, permuted, resized.
+    Everything computed from ghosts is a ghost of all their names: stacked, split, permuted, resized.
     """
 
     names: frozenset[str]
@@ -27,15 +27,15 @@ class Ghost(Tensor):
     def __torch_function__(
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run `func` on the meta device and hand the names on."""
+        """Run `func` on the meta device and pass the names on to the result."""
         if func in _MOVES:
             return args[0]
-        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Ghost)]
+        sources = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Ghost)]
         run: Any = super().__torch_function__
         result = run(func, types, args, kwargs or {})
         for made in tree_leaves(result):
             if isinstance(made, Ghost):
-                made.names = names_of(*given)
+                made.names = names_of(*sources)
         return result
 
 
@@ -45,19 +45,19 @@ def ghost(name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -
 
 
 def ghost_of(names: Sequence[str] | frozenset[str], like: Tensor) -> Ghost:
-    """Return a ghost of the shape and dtype of `like`, made of the tensors `names`."""
+    """Return a ghost of the shape and dtype of `like`, made from the tensors `names`."""
     made: Ghost = Tensor._make_subclass(Ghost, torch.empty(like.shape, dtype=like.dtype, device="meta"))
     made.names = frozenset(names)
     return made
 
 
 def names_of(*tensors: object) -> frozenset[str]:
-    """Return the file's names that these were made of together; nothing for what is not a ghost."""
+    """Return all of the file's names that these were made from; none for a tensor that is not a ghost."""
     return frozenset().union(*(getattr(t, "names", ()) for t in tensors if isinstance(t, Ghost)))
 
 
 class Copies(TorchFunctionMode):
-    """Inside, copying a ghost into a tensor records that; no tensor but a ghost is written to.
+    """Inside, copying a ghost into a tensor is only recorded; only ghosts are written to.
 
     Attributes:
         taken: id of the tensor -> the names that were copied into it.
@@ -70,7 +70,7 @@ class Copies(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Record a copy; leave out whatever else would write in place."""
+        """Record a copy; skip all other in-place writes."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if name.endswith("_") and not name.endswith("__") and args and not isinstance(args[0], Ghost):

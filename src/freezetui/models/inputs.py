@@ -1,4 +1,4 @@
-"""Find an input that a model takes in train mode."""
+"""Finds an input that a model accepts in train mode."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Example(NamedTuple):
     """How to make inputs for a model.
 
     Attributes:
-        shape: of one example, without the batch dimension; () where it is more than one tensor of one shape.
-        text: for people, e.g. "images 3x64x64".
+        shape: of one example, without the batch dimension; () if it is not tensors of one shape.
+        text: for display, e.g. "images 3x64x64".
         make: batch size, generator and dtype -> arguments and keyword arguments, on the CPU.
     """
 
@@ -33,7 +33,7 @@ class Example(NamedTuple):
     make: Callable[[int, Generator, torch.dtype], Inputs]
 
     def batch(self, size: int, seed: int, device: torch.device | str, dtype: torch.dtype) -> Inputs:
-        """Arguments and keyword arguments of a forward; the same values on every device."""
+        """Return the arguments and keyword arguments of a forward; the same values on every device."""
         generator = torch.Generator().manual_seed(seed)
         args, kwargs = self.make(size, generator, dtype)
         return _to(args, device), _to(kwargs, device)
@@ -42,12 +42,12 @@ class Example(NamedTuple):
 def find_input(
     model: nn.Module, factory: Factory, arguments: Mapping[str, Any], shape: Sequence[int] = ()
 ) -> tuple[Example | None, tuple[str, ...]]:
-    """The first candidate that a forward in train mode takes, else None and why each failed.
+    """Return the first candidate that a forward in train mode accepts, else None and why each failed.
 
     The candidates: the given shape alone; else the known architecture's own; else the model's
     `example_input_array` (Lightning) or `dummy_inputs` (transformers); else inputs that fit its first layers.
 
-    Runs forwards, so running statistics and the like may move; modes and random state do not.
+    Runs forward passes, so running statistics may change; modes and the random state do not.
     """
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     tried = []
@@ -80,7 +80,7 @@ def _candidates(
 
 
 def _known(model: nn.Module, known: Recipe, shape: tuple[int, ...]) -> Iterator[Example]:
-    """The catalog's recipe, with as many channels as the first layer reads."""
+    """Yield the catalog's recipe, with as many channels as the first layer reads."""
     first = next((m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))), None)
     channels = known.shape[0] if first is None else first.in_channels
     shape = shape or (channels, *known.shape[1:])
@@ -95,22 +95,22 @@ def _known(model: nn.Module, known: Recipe, shape: tuple[int, ...]) -> Iterator[
 
 
 def _own(model: nn.Module) -> Iterator[Example]:
-    """The example that the model carries: Lightning's and transformers' conventions."""
+    """Yield the model's own example, by the conventions of Lightning and transformers."""
     for attribute in ("example_input_array", "dummy_inputs"):
         try:
-            given = getattr(model, attribute, None)
-        except Exception:  # a property may be foreign code
+            example = getattr(model, attribute, None)
+        except Exception:  # a property may run user code
             continue
-        if given is None:
+        if example is None:
             continue
-        args = () if isinstance(given, Mapping) else given if isinstance(given, tuple) else (given,)
-        kwargs = dict(given) if isinstance(given, Mapping) else {}
+        args = () if isinstance(example, Mapping) else example if isinstance(example, tuple) else (example,)
+        kwargs = dict(example) if isinstance(example, Mapping) else {}
         alone = args[0].shape[1:] if len(args) == 1 and isinstance(args[0], Tensor) else ()
         yield Example(tuple(alone), f"the model's {attribute}", _like(args, kwargs))
 
 
 def _probed(model: nn.Module, probe: Probe) -> Iterator[Example]:
-    """A probe for every input that forward requires; the later ones may be times, one scalar each."""
+    """Yield a probe for every input that forward requires; the later ones may be times, one scalar each."""
     count = _required(model)
     text = f"{probe.what} {_by(probe.shape)}"
     if probe.high:
@@ -122,7 +122,7 @@ def _probed(model: nn.Module, probe: Probe) -> Iterator[Example]:
 
 
 def _required(model: nn.Module) -> int:
-    """How many inputs a forward cannot do without; at least one."""
+    """Return how many inputs a forward requires; at least one."""
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     try:
         parameters = signature(model.forward).parameters.values()
@@ -156,7 +156,7 @@ def _tokens(shape: tuple[int, ...], high: int, count: int) -> Callable[[int, Gen
 
 
 def _like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int, Generator, torch.dtype], Inputs]:
-    """Tensors of these shapes, drawn anew where they are floating point; the first dimension is the batch."""
+    """Return a maker of tensors of these shapes, floating point ones random; the batch comes first."""
 
     def make(size: int, generator: Generator, dtype: torch.dtype) -> Inputs:
         def fresh(value: Any) -> Any:
@@ -173,7 +173,7 @@ def _like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int, Gener
 
 @contextmanager
 def _training(model: nn.Module) -> Iterator[None]:
-    """Every module in train mode inside, in its own mode again after; so is torch's random state."""
+    """Put every module into train mode; restore the modes and torch's random state afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)

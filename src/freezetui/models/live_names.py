@@ -1,4 +1,4 @@
-"""The tensors of a live model, with and without what wrappers put into their names."""
+"""Lists the tensors of a live model, by names with and without the segments that wrappers add."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from freezetui.checkpoint.state_dict.wrappers import SEGMENTS
 
-#: Class -> the attribute under which it keeps the module that it wraps. Told by class, never by the segment
-#: alone: "module" and "base_layer" may be a user's own names.
+#: Class -> the attribute with the module that it wraps. Wrappers are recognized by class, never by the
+#: segment alone: "module" and "base_layer" may be a user's own names.
 _WRAPPERS = {
     "DistributedDataParallel": "module",
     "DataParallel": "module",
@@ -22,7 +22,7 @@ _WRAPPERS = {
     "DeepSpeedEngine": "module",
     "_FabricModule": "_forward_module",
 }
-#: The same for what PEFT adds: everything in them but the wrapped module belongs to an adapter.
+#: The same for PEFT's classes: everything in them except the wrapped module belongs to an adapter.
 _ADAPTERS = {
     "PeftModel": "base_model",
     "BaseTuner": "model",
@@ -34,7 +34,7 @@ Role = Literal["base", "adapter", "copy"]
 
 
 class Live(NamedTuple):
-    """One parameter or persistent buffer under one of its names.
+    """One parameter or persistent buffer, under one of its names.
 
     Attributes:
         name: as `named_parameters(remove_duplicate=False)` spells it.
@@ -55,19 +55,19 @@ class Live(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Before a quantization or a sharding that keeps it; else the tensor's own."""
+        """The shape before quantization or sharding, if they record it; else the tensor's own."""
         state = getattr(self.tensor, "quant_state", None)  # bitsandbytes, 4 bits
         whole = getattr(state, "shape", None) or getattr(self.tensor, "ds_shape", None)  # DeepSpeed, ZeRO 3
         return tuple(self.tensor.shape if whole is None else whole)
 
 
 def ancestry(module: nn.Module) -> set[str]:
-    """Return the names of the module's class and its bases: libraries are told without importing them."""
+    """Return the names of the module's class and its bases, to recognize libraries without importing them."""
     return {cls.__name__ for cls in type(module).__mro__}
 
 
 def wrapped(module: nn.Module) -> str:
-    """Return the attribute under which a wrapper keeps its module; "" for what is not a wrapper."""
+    """Return the attribute with the module that a wrapper wraps; "" if it is not a wrapper."""
     classes = ancestry(module)
     for name, attribute in (_ADAPTERS | _WRAPPERS).items():
         if name in classes and isinstance(getattr(module, attribute, None), nn.Module):
@@ -76,12 +76,12 @@ def wrapped(module: nn.Module) -> str:
 
 
 def is_adapter(module: nn.Module) -> bool:
-    """Whether PEFT put this module around another one."""
+    """Whether this is a module of PEFT that wraps another one."""
     return not ancestry(module).isdisjoint(_ADAPTERS)
 
 
 def unwrap(model: nn.Module) -> tuple[nn.Module, str]:
-    """Return the model inside all wrappers, and what they put in front of its names."""
+    """Return the model inside all wrappers, and the prefix that they add to its names."""
     prefix = ""
     while attribute := wrapped(model):
         model, prefix = getattr(model, attribute), f"{prefix}{attribute}."
@@ -89,7 +89,7 @@ def unwrap(model: nn.Module) -> tuple[nn.Module, str]:
 
 
 def plain_path(path: str) -> str:
-    """Return a module path without the segments that only wrappers write."""
+    """Return a module path without the segments that only wrappers add."""
     return ".".join(segment for segment in path.split(".") if segment not in SEGMENTS)
 
 
@@ -97,9 +97,9 @@ def live_tensors(module: nn.Module, name: str = "", plain: str = "", role: Role 
     """Yield every parameter and persistent buffer, tied ones under each name.
 
     Args:
-        module: where to begin.
-        name, plain: what its names begin with, dot included, with and without wrappers.
-        role: of everything below it.
+        module: where to start.
+        name, plain: the prefix of its names, dot included, with and without wrappers.
+        role: the role of everything below it.
     """
     attribute, adapter = wrapped(module), is_adapter(module)
     own: Role = "adapter" if adapter and role == "base" else role
@@ -119,14 +119,14 @@ def live_tensors(module: nn.Module, name: str = "", plain: str = "", role: Role 
                 if copy is not None:
                     yield from live_tensors(copy, f"{name}{key}.{adapter_name}.", plain, "copy")
         elif attribute == "original_module" and wrapped(child) == "base_layer":
-            # PEFT's trainable tokens keep the original within the adapter that they put beside it
+            # PEFT's trainable tokens keep the original inside the adapter that they add next to it
             yield from live_tensors(child, f"{name}{key}.", plain, role)
         else:
             yield from live_tensors(child, f"{name}{key}.", f"{plain}{key}.", own)
 
 
 def same_tensor(tensor: Tensor) -> object:
-    """Return a key that is equal for two that are one tensor: one object, or one piece of memory."""
+    """Return a key that is equal for two names of one tensor: one object, or the same memory."""
     if type(tensor) in (nn.Parameter, Tensor) and tensor.layout == torch.strided and tensor.data_ptr():
         return tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride()
     return id(tensor)

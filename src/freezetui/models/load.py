@@ -1,4 +1,4 @@
-"""A checkpoint's bytes as torch tensors. Nothing is unpickled, and nothing is ever written to a file."""
+"""Loads a checkpoint's bytes as torch tensors, without unpickling and without ever writing to a file."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CPU = torch.device("cpu")
 def load_tensors(checkpoint: Checkpoint, device: torch.device = CPU) -> dict[str, Tensor]:
     """Return every tensor by name; tied names are one tensor object.
 
-    On the CPU the tensors lie in a private map of the file: pages are read when touched, and writing to a
-    tensor never writes to the file. To another device they are copied from there, one by one.
+    On the CPU the tensors are views of a private map of the file: pages are read on first access, and
+    writing to a tensor never writes to the file. They are copied to another device one by one.
 
     Raises:
         ModelError: a dtype that cannot be loaded, or a tensor that reaches beyond its storage.
-        CheckpointError: the file's bytes cannot be reached.
+        CheckpointError: the file's bytes cannot be read.
     """
     with open_weights(checkpoint) as weights, ExitStack() as stack:
         from_file, from_map = _SafetensorsFiles(stack, device), _Map(weights)
@@ -45,7 +45,7 @@ def load_tensors(checkpoint: Checkpoint, device: torch.device = CPU) -> dict[str
 
 
 class _SafetensorsFiles:
-    """The safetensors files of a checkpoint, each opened when it is first needed and closed by `stack`."""
+    """The safetensors files of a checkpoint, each opened on first use and closed by `stack`."""
 
     def __init__(self, stack: ExitStack, device: torch.device) -> None:
         self._stack, self._device = stack, device

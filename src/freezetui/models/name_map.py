@@ -1,4 +1,4 @@
-"""Build the name map of a file and a live model, as the library's own loading would fill it."""
+"""Builds the name map of a file and a live model, as the library's own loading would fill it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from freezetui.models.places import Place, choose, find_places, named_places
 FileTensors = Mapping[str, tuple[Sequence[int], str]]
 
 
-class _Way(NamedTuple):
+class _Loaded(NamedTuple):
     """What the library's loading makes of the file's tensors.
 
     Attributes:
-        made: live name without wrappers -> ghost of what goes there.
-        taken: id of a live tensor -> the file's names that hooks of the modules put there.
-        dropped, filled: patterns of names that the library leaves out, or computes itself.
+        made: live name without wrappers -> ghost of what is loaded there.
+        taken: id of a live tensor -> the file's names that the modules' hooks put there.
+        dropped, filled: patterns of names that the library ignores, or computes itself.
         route, note: see `NameMap`.
     """
 
@@ -41,20 +41,20 @@ class _Way(NamedTuple):
 
 
 def file_tensors(tensors: Iterable[TensorInfo]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return what `map_names` takes, from the tensors of a checkpoint."""
+    """Return the tensors of a checkpoint in the form that `map_names` takes."""
     return {tensor.name: (tensor.shape, tensor.dtype) for tensor in tensors}
 
 
 def map_names(model: nn.Module, tensors: FileTensors, root: str = "") -> NameMap:
     """Return which tensors of a file every live parameter and buffer is made of.
 
-    The library's own loading is run on meta tensors that remember their names. Nothing of the model is
-    written: its data, versions and flags stay.
+    Runs the library's own loading on meta tensors that remember their names. The model's data, versions
+    and flags stay unchanged.
 
     Args:
-        model: live or on meta, in whatever wrappers.
-        tensors: of the file.
-        root: where in the model the file's tensors live, e.g. "encoder", by names without wrappers' segments;
+        model: live or on meta, with any wrappers.
+        tensors: the file's.
+        root: which module the file's tensors belong to, e.g. "encoder", by names without wrappers' segments;
             "" finds it.
 
     Raises:
@@ -85,35 +85,35 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def _map_at(model: nn.Module, ghosts: Mapping[str, Ghost], place: Place) -> NameMap:
-    """The map where the file's tensors live at one place of the model."""
+    """Return the map with the file's tensors at one place of the model."""
     start = len(place.file_prefix)
     there = {name[start:]: g for name, g in ghosts.items() if name.startswith(place.file_prefix)}
     rows = list(live_tensors(place.module, place.live_prefix))
-    way = _way(place, there, rows)
+    loaded = _load(place, there, rows)
     found = _Found(list(live_tensors(model)), ghosts, _ties(place, rows))
-    found.fill(rows, way, there)
-    return found.name_map(way, place)
+    found.fill(rows, loaded, there)
+    return found.name_map(loaded, place)
 
 
-def _way(place: Place, there: Mapping[str, Ghost], rows: Sequence[Live]) -> _Way:
-    """Run the loading of whichever library the module is of."""
+def _load(place: Place, there: Mapping[str, Ghost], rows: Sequence[Live]) -> _Loaded:
+    """Run the loading of the library that the module belongs to."""
     own = {row.plain: row.tensor for row in rows if row.role == "base"}
     if transformers_loading.is_pretrained_model(place.module):
         done = transformers_loading.convert(place.module, there, own)
         route = f"transformers {transformers_loading.version()}"
-        return _Way(done.made, {}, done.dropped, done.filled, route, done.note)
+        return _Loaded(done.made, {}, done.dropped, done.filled, route, done.note)
     made, route = there, "torch"
     if timm_names.is_timm_model(place.module):
         made, route = timm_names.filtered(place.module, there, own), "timm"
     if not torch_names.loads_itself(place.module):
-        return _Way(made, {}, route=route)
+        return _Loaded(made, {}, route=route)
     real = {row.plain: row.name[len(place.live_prefix) :] for row in rows if row.role == "base"}
-    given = {real.get(name, name): value for name, value in made.items()}
-    return _Way(made, torch_names.loaded(place.module, given), route=route)
+    ghosts = {real.get(name, name): value for name, value in made.items()}
+    return _Loaded(made, torch_names.loaded(place.module, ghosts), route=route)
 
 
 def _ties(place: Place, rows: Sequence[Live]) -> dict[str, str]:
-    """Live name -> the first live name of the same tensor, where a model on meta is not tied yet."""
+    """Return live name -> the first live name of the same tensor, if a model on meta is not tied yet."""
     if not transformers_loading.is_pretrained_model(place.module):
         return {}
     names = {row.plain: row.name for row in rows if row.role == "base"}
@@ -122,13 +122,13 @@ def _ties(place: Place, rows: Sequence[Live]) -> dict[str, str]:
 
 
 class _Found:
-    """What is known of every live tensor; those that are one tensor share it.
+    """What is known about every live tensor; tied names share it.
 
     Args:
-        rows: of the whole model.
+        rows: all of the model's.
         ghosts: by the file's names.
         ties: further live names of the same tensor -> its first.
-        below: where those come from that are not at the place of the file.
+        below: the origin of tensors outside the file's place in the model.
     """
 
     def __init__(
@@ -153,16 +153,16 @@ class _Found:
         self.filled: set[str] = set()
 
     def add(self, live: str, files: Iterable[str]) -> None:
-        """A live tensor, and whatever is tied to it, is made of these."""
+        """Record that a live tensor, and everything tied to it, is made of these files."""
         self.files.setdefault(self.first[live], set()).update(files)
 
-    def fill(self, rows: Sequence[Live], way: _Way, there: Mapping[str, Ghost]) -> None:
-        """Put what the library's loading made to the live tensors of the place."""
+    def fill(self, rows: Sequence[Live], loaded: _Loaded, there: Mapping[str, Ghost]) -> None:
+        """Assign the results of the library's loading to the live tensors of the place."""
         mine = [row for row in rows if row.role == "base"]
         self.inside = {row.name for row in rows}
         for row in mine:
-            taken, made = way.taken.get(id(row.tensor)), way.made.get(row.plain)
-            if any(pattern.search(row.plain) for pattern in way.filled):
+            taken, made = loaded.taken.get(id(row.tensor)), loaded.made.get(row.plain)
+            if any(pattern.search(row.plain) for pattern in loaded.filled):
                 self.filled.add(row.name)
             if taken:
                 self.add(row.name, taken)
@@ -173,10 +173,10 @@ class _Found:
                 self.reshaped[row.name] = Reshaped(row.name, file, row.shape, tuple(made.shape))
         used = {name for names in self.files.values() for name in names}
         used |= {shape.file for shape in self.reshaped.values()}
-        lost = {name: g for name, g in there.items() if not g.names & used}
+        unused = {name: g for name, g in there.items() if not g.names & used}
         unfilled = [row for row in mine if self.first[row.name] not in self.files]
         plain = {row.plain for row in mine}
-        again = torch_names.reparametrized(unfilled, lost, plain, there)
+        again = torch_names.reparametrized(unfilled, unused, plain, there)
         for row in unfilled:
             for name in again.get(row.plain, ()):
                 self.add(row.name, there[name].names)
@@ -185,16 +185,16 @@ class _Found:
     def _place_in_file(self, name: str) -> int:
         return self.order.get(name, len(self.order))
 
-    def name_map(self, way: _Way, place: Place | None = None) -> NameMap:
-        """The map, with everything that was filled so far."""
+    def name_map(self, loaded: _Loaded, place: Place | None = None) -> NameMap:
+        """Return the map of everything that was filled so far."""
         copied = {self.original[r.plain] for r in self.rows if r.role == "copy" and r.plain in self.original}
         live = tuple(self._live(row, copied) for row in self.rows)
         placed = {file for tensor in live for file in tensor.files}
         reshaped = tuple(r for name, r in self.reshaped.items() if not self.files.get(self.first[name]))
         placed |= {r.file for r in reshaped}
-        renamed = {file: name for name, value in way.made.items() for file in value.names}
+        renamed = {file: name for name, value in loaded.made.items() for file in value.names}
         left = [file for file in self.order if file not in placed]
-        dropped = [f for f in left if any(p.search(renamed.get(f, f)) for p in way.dropped)]
+        dropped = [f for f in left if any(p.search(renamed.get(f, f)) for p in loaded.dropped)]
         return NameMap(
             live=live,
             dropped=tuple(dropped),
@@ -202,8 +202,8 @@ class _Found:
             reshaped=reshaped,
             root=place.root if place else "",
             prefix=place.file_prefix if place else "",
-            route=way.route,
-            notes=(way.note,) if way.note else (),
+            route=loaded.route,
+            notes=(loaded.note,) if loaded.note else (),
         )
 
     def _live(self, row: Live, copied: set[str]) -> LiveTensor:
@@ -223,7 +223,7 @@ class _Found:
         )
 
     def _origin(self, row: Live) -> Origin:
-        """Where the values of a tensor come from that the file has nothing for."""
+        """Return the origin of a tensor whose values are not in the file."""
         if row.role == "adapter" or (row.role == "copy" and self.below == "base"):
             return "adapter"
         if row.name not in self.inside:
@@ -232,13 +232,13 @@ class _Found:
 
 
 def _fits(made: Ghost, row: Live) -> bool:
-    """Whether the shapes are one; torch loads a vector of one element into a scalar."""
+    """Whether the shapes are equal; torch loads a vector of one element into a scalar."""
     return tuple(made.shape) == row.shape or (row.shape == () and tuple(made.shape) == (1,))
 
 
 def _adapter_map(model: nn.Module, ghosts: Mapping[str, Ghost], pairs: Mapping[str, str]) -> NameMap:
-    """The map of an adapter's file; the base model below it comes from another one."""
+    """Return the map of an adapter's file; the base model comes from another file."""
     found = _Found(list(live_tensors(model)), ghosts, {}, below="base")
     for file, live in pairs.items():
         found.add(live, (file,))
-    return found.name_map(_Way({}, {}, route="peft"))
+    return found.name_map(_Loaded({}, {}, route="peft"))

@@ -1,4 +1,4 @@
-"""What a forward gave back, as a flat list."""
+"""Collects the tensors that a forward pass returns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def tensors_of(output: Any) -> list[Tensor]:
-    """Every floating point or complex tensor of a nested output, in order, each once.
+    """Return every floating point or complex tensor of a nested output, in order, each once.
 
-    Looks into mappings, sequences and dataclasses, so into the outputs of transformers too.
+    Looks into mappings, sequences and dataclasses, and so into the outputs of transformers.
     """
     found: dict[int, Tensor] = {}
     entered: set[int] = set()

@@ -1,4 +1,4 @@
-"""Adapter files of PEFT: which live parameter each of their tensors is."""
+"""Maps the tensors of PEFT's adapter files to live parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def adapter_files(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, dic
         files: by the file's names.
 
     Returns:
-        adapter -> file name -> live name; adapters that know none of the names are left out.
+        adapter -> file name -> live name, without adapters that know none of the names.
     """
     found = {}
     for prefix, peft in _peft_models(model):
@@ -37,7 +37,7 @@ def adapter_files(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, dic
 
 
 def _peft_models(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The outermost PeftModels, each with what its names begin with."""
+    """Return the outermost PeftModels, each with the prefix of its names."""
     found: list[tuple[str, nn.Module]] = []
     for path, module in model.named_modules():
         inside = any(path.startswith(prefix) for prefix, _ in found)
@@ -47,7 +47,7 @@ def _peft_models(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _saved(peft: nn.Module, rows: Iterable[Live], adapter: str) -> dict[str, str]:
-    """File name -> live name, as PEFT saves this adapter."""
+    """Return file name -> live name, as PEFT saves this adapter."""
     ghosts = {row.name: ghost_of((row.name,), row.tensor) for row in rows}
     save = import_module("peft").get_peft_model_state_dict
     for embeddings in (True, False):  # "auto" would ask the hub
@@ -55,14 +55,14 @@ def _saved(peft: nn.Module, rows: Iterable[Live], adapter: str) -> dict[str, str
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 saved = save(peft, state_dict=ghosts, adapter_name=adapter, save_embedding_layers=embeddings)
-        except Exception:  # this method of PEFT, or this model, has no such thing
+        except Exception:  # not supported by this PEFT method, or by this model
             continue
         return {file: next(iter(names_of(value))) for file, value in saved.items() if names_of(value)}
     return {}
 
 
 def _prompt(peft: nn.Module, prefix: str, rows: Iterable[Live], files: Mapping[str, Ghost]) -> dict[str, str]:
-    """Learned prompts, which PEFT saves as the output of their embedding."""
+    """Return the learned prompts, which PEFT saves as the output of their embedding."""
     file = files.get("prompt_embeddings")
     if file is None:
         return {}

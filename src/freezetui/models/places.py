@@ -1,4 +1,4 @@
-"""Where in a live model a file's tensors live: the whole, or one module of it."""
+"""Finds where in a live model a file's tensors belong: the whole model, or one of its modules."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from freezetui.freeze.name_map import NameMap
 from freezetui.models.live_names import live_tensors, submodule, unwrap, wrapped
 from freezetui.models.transformers_loading import is_pretrained_model
 
-#: Names that are looked up to find a place, and places that are tried.
+#: How many names are looked up to find a place, and how many places are tried.
 _MAX_SAMPLES = 60
 _MAX_PLACES = 8
 
 
 class Place(NamedTuple):
-    """One way to lay the file's names over the live ones.
+    """One way to match the file's names to the live ones.
 
     Attributes:
-        module: where the file's tensors would live, without wrappers.
+        module: the module that the file's tensors would belong to, without wrappers.
         root: its path by names without wrappers; "" for the whole model.
-        live_prefix: what the live names there begin with, wrappers included.
-        file_prefix: what the file's names begin with and the live ones lack.
+        live_prefix: the prefix of the live names there, wrappers included.
+        file_prefix: the prefix that only the file's names have.
     """
 
     module: nn.Module
@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
 
 def named_places(model: nn.Module, root: str, names: Collection[str]) -> list[Place]:
-    """Return the ways to lay the file over the module at `root`, a path without wrappers' segments.
+    """Return the ways to match the file to the module at `root`, a path without wrappers' segments.
 
     Raises:
         ConfigError: the model has no such module.
@@ -48,13 +48,13 @@ def named_places(model: nn.Module, root: str, names: Collection[str]) -> list[Pl
         near = get_close_matches(root, paths, n=3, cutoff=0.4)
         raise ConfigError(
             f"{type(unwrap(model)[0]).__name__} has no module {root!r}.",
-            f"Closest: {', '.join(near)}." if near else "Leave root out to find the place.",
+            f"Closest: {', '.join(near)}." if near else "Leave root out to search for the place.",
         )
     return [Place(found[0], root, found[1], prefix) for prefix in _file_prefixes(names)]
 
 
 def find_places(model: nn.Module, names: Collection[str]) -> Iterator[Place]:
-    """Yield the places to try, the whole model first, then modules by how many names end like theirs."""
+    """Yield the places to try: the whole model first, then modules by how many of their names match."""
     core, prefix = unwrap(model)
     prefixes = _file_prefixes(names)
     for file_prefix in prefixes:
@@ -70,16 +70,16 @@ def find_places(model: nn.Module, names: Collection[str]) -> Iterator[Place]:
 def choose(
     model: nn.Module, places: Iterable[Place], map_at: Callable[[Place], NameMap], total: int
 ) -> NameMap:
-    """Return the map of the one place where most of the file's tensors fit.
+    """Return the map of the place where most of the file's tensors fit.
 
     Args:
         model: the live model.
-        places: to try, the whole model first; not empty.
-        map_at: makes the map of a place.
+        places: candidates, the whole model first; not empty.
+        map_at: returns the map of a place.
         total: how many tensors the file has.
 
     Raises:
-        ConfigError: the file fits equally well in several places, and nowhere better.
+        ConfigError: the file fits equally well in several places.
     """
     maps: list[NameMap] = []
     for place in places:
@@ -101,7 +101,7 @@ def choose(
 
 
 def _file_prefixes(names: Collection[str]) -> list[str]:
-    """What may have to come off the file's names: nothing, wrappers, leading segments that most share."""
+    """Return prefixes to strip from the file's names: none, wrappers, leading segments that most share."""
     prefixes = ["", unwrap_names(list(names)).prefix]
     segments = next(iter(names), "").split(".")[:-1]
     for depth in range(1, len(segments) + 1):
@@ -115,7 +115,7 @@ def _file_prefixes(names: Collection[str]) -> list[str]:
 def _candidates(
     model: nn.Module, core: nn.Module, names: Collection[str], prefixes: list[str]
 ) -> list[tuple[str, str]]:
-    """(root, file prefix) of modules, best first: models of transformers, then by vote of the names."""
+    """Return (root, file prefix) pairs, best first: models of transformers, then by matching names."""
     inside = [] if is_pretrained_model(core) else _pretrained(core)
     found = [(root, prefix) for root in inside for prefix in prefixes[:2]]
     by_end: dict[str, list[str]] = {}
@@ -135,12 +135,12 @@ def _candidates(
 
 
 def _end(name: str) -> str:
-    """The last two segments: enough to look a name up by how it ends."""
+    """Return the last two segments, the key to look names up by their ends."""
     return ".".join(name.split(".")[-2:]) if name.count(".") else name
 
 
 def _pretrained(module: nn.Module, path: str = "") -> list[str]:
-    """The outermost models of transformers in a module, by paths without wrappers."""
+    """Return the outermost models of transformers in a module, by paths without wrappers."""
     found = []
     for key, child in module._modules.items():
         if child is None:

@@ -1,4 +1,4 @@
-"""What an unknown model may take, told by its first layers."""
+"""Candidate inputs for an unknown model, inferred from its first layers."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import NamedTuple
 
 from torch import nn
 
-#: Sides of square images to try; the likely ones first.
+#: Sides of square images to try, the likely ones first.
 SIDES = (64, 32, 28, 96, 128, 224, 256, 299, 384, 512, 16, 8)
 
-#: Lengths of sequences, sides of volumes and of what a generator starts from.
+#: Lengths of sequences, sides of volumes and of a generator's seeds.
 LENGTHS = (16, 64, 128, 1024, 16000)
 VOLUMES = (16, 32, 64)
 SEEDS = (1, 4, 8, 16)
 
-#: How many of the first layers are asked: the first one registered need not be the first one used.
+#: How many of the first layers are tried: the first one registered need not be the first one used.
 FIRST_LAYERS = 3
 
 
@@ -23,9 +23,9 @@ class Probe(NamedTuple):
     """An input worth trying.
 
     Attributes:
-        what: for people, e.g. "images".
+        what: for display, e.g. "images".
         shape: of one example, without the batch dimension.
-        high: where not 0, the input holds integers below it.
+        high: if not 0, the input consists of integers below it.
     """
 
     what: str
@@ -34,7 +34,7 @@ class Probe(NamedTuple):
 
 
 def probes(model: nn.Module, shape: tuple[int, ...] = ()) -> Iterator[Probe]:
-    """Inputs that fit one of the first layers, the likely ones first; of the given shape, if any."""
+    """Yield inputs that fit one of the first layers, the likely ones first; of the given shape, if any."""
     leaves = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
     for layer in [m for m in leaves if m is not model][:FIRST_LAYERS] or leaves[:1]:
         if shape:
@@ -47,7 +47,7 @@ def probes(model: nn.Module, shape: tuple[int, ...] = ()) -> Iterator[Probe]:
 
 
 def _fitting(layer: nn.Module) -> Iterator[Probe]:
-    """What this layer reads."""
+    """Yield inputs that this layer accepts."""
     if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
         for length in (16, 64, 8):
             yield Probe("tokens", (length,), layer.num_embeddings)
@@ -65,7 +65,7 @@ def _fitting(layer: nn.Module) -> Iterator[Probe]:
 
 
 def _by_weight(layer: nn.Module) -> Iterator[Probe]:
-    """By the rank of the weight, so that layers which only resemble torch's own are met as well."""
+    """Yield inputs by the rank of the weight, which also covers custom layers that resemble torch's."""
     shape = tuple(getattr(getattr(layer, "weight", None), "shape", ()))
     channels = getattr(layer, "in_channels", shape[1] if len(shape) > 1 else 0)
     if getattr(layer, "transposed", False):

@@ -1,4 +1,4 @@
-"""A known convolutional network in custom widths: its layers made to fit the shapes of a checkpoint."""
+"""Resizes the layers of a known convolutional network to the custom widths of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def resize(model: nn.Module, shapes: Shapes) -> None:
-    """Give every layer of `model` the widths that `shapes` (name -> shape) tells, in place.
+    """Give every layer of `model` the widths in `shapes` (name -> shape), in place.
 
-    Kernel sizes, strides and depths stay; new weights are zeros. Only for architectures whose index
-    entry is `resizable`: elsewhere a width may decide on more than shapes, such as a residual connection.
+    Kernel sizes, strides and depths do not change; new weights are zeros. Only for architectures whose
+    index entry is `resizable`: elsewhere a width may affect more than shapes, such as a residual connection.
     """
     _fit_pooling(model, shapes)
     for path, module in model.named_modules():
@@ -31,7 +31,7 @@ def resize(model: nn.Module, shapes: Shapes) -> None:
 
 
 def _attributes(module: nn.Module, weight: tuple[int, ...]) -> dict[str, Any]:
-    """What a layer with a weight of this shape must be told."""
+    """Return the attributes of a layer with a weight of this shape."""
     if isinstance(module, nn.Conv2d):
         groups = weight[0] if module.groups > 1 else 1  # grouped ones are depthwise in these networks
         return {"out_channels": weight[0], "in_channels": weight[1] * groups, "groups": groups}
@@ -41,7 +41,7 @@ def _attributes(module: nn.Module, weight: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _fit_pooling(model: nn.Module, shapes: Shapes) -> None:
-    """Let an adaptive pooling in front of the first Linear give as many cells as that layer reads."""
+    """Make the adaptive pooling before the first Linear output as many cells as that layer takes."""
     pooling: nn.AdaptiveAvgPool2d | None = None
     channels = 1
     for path, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""The reverse map: the file names a model would be saved under, a guess until a fingerprint proves it."""
+"""Guesses the file names that a model would be saved under; a fingerprint confirms the guess."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from freezetui.models.name_map import file_tensors, map_names
 
 
 class Saved(NamedTuple):
-    """What a live model alone tells of the file that it came from.
+    """The file that a live model came from, reconstructed from the model alone.
 
     Attributes:
         names: the map to the file that a save would write.
-        tensors: of that file, by name.
+        tensors: the tensors of that file.
     """
 
     names: NameMap
@@ -31,13 +31,13 @@ class Saved(NamedTuple):
 
 
 def saved_names(model: nn.Module, proves: Callable[[Iterable[TensorInfo]], bool]) -> Saved | None:
-    """Return the first reverse map that `proves` accepts; None where it accepts none.
+    """Return the first reverse map that `proves` accepts; None if it accepts none.
 
     Tried are the names that `save_pretrained` writes, those without the prefix of the base model (GPT-2's
     file), and the names of the state_dict; each with one name of every tie, and with all of them.
 
     Args:
-        model: live, in whatever wrappers.
+        model: live, with any wrappers.
         proves: whether these are the tensors of the file, e.g. by a fingerprint over names and shapes.
     """
     for ghosts in _guesses(model):
@@ -48,12 +48,12 @@ def saved_names(model: nn.Module, proves: Callable[[Iterable[TensorInfo]], bool]
 
 
 def proved_by(wanted: str) -> Callable[[Iterable[TensorInfo]], bool]:
-    """Return the test for `saved_names` that goes by a config's `model.fingerprint`."""
+    """Return the test for `saved_names` that compares with a config's `model.fingerprint`."""
     return lambda tensors: fingerprint(tensors) == wanted
 
 
 def _guesses(model: nn.Module) -> Iterable[dict[str, Ghost]]:
-    """The files that a save might have written, the likeliest first."""
+    """Yield the files that a save might have written, the likeliest first."""
     core, prefix = unwrap(model)
     rows = [row for row in live_tensors(core, prefix) if row.role == "base"]
     once = _each_once(core, rows)
@@ -67,7 +67,7 @@ def _guesses(model: nn.Module) -> Iterable[dict[str, Ghost]]:
 
 
 def _saved(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
-    """As `save_pretrained` spells them; as they are where the library cannot turn its conversions back."""
+    """Return the names that `save_pretrained` writes; unchanged if the conversions cannot be reverted."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -77,13 +77,13 @@ def _saved(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
 
 
 def _without_prefix(core: Any, saved: Mapping[str, Ghost]) -> dict[str, Ghost]:
-    """Off with the base model's prefix: the file of a base model, loaded into one with a head."""
+    """Strip the base model's prefix, for a base model's file that was loaded into a model with a head."""
     prefix = f"{core.base_model_prefix}."
     return {name.removeprefix(prefix): value for name, value in saved.items()}
 
 
 def _each_once(core: nn.Module, rows: Iterable[Live]) -> dict[str, Ghost]:
-    """One ghost per tensor, under the name that a save keeps: not one that the class ties to another."""
+    """Return one ghost per tensor, under the name that a save keeps: not one tied to another by the class."""
     tied = transformers_loading.tied_away(core)
     first: dict[object, str] = {}
     for row in sorted(rows, key=lambda row: tied(row.plain)):  # stable: order of registration otherwise
@@ -93,7 +93,7 @@ def _each_once(core: nn.Module, rows: Iterable[Live]) -> dict[str, Ghost]:
 
 
 def _tensors(ghosts: Mapping[str, Ghost]) -> tuple[TensorInfo, ...]:
-    """The tensors of the file, with kinds as its reader would tell them by name: fingerprints go by that."""
+    """Return the tensors of the file, with kinds guessed as its reader does: fingerprints depend on them."""
     kinds = BufferDetector(ghosts)
     tensors = []
     for name, value in ghosts.items():

@@ -1,4 +1,4 @@
-"""Factory: the parsed form of the architecture in a ModelSpec, and the call that builds the model."""
+"""Factory: parses the architecture in a ModelSpec, and calls it to build the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Factory(NamedTuple):
     """What builds a model.
 
     Attributes:
-        kind: where the factory lives.
+        kind: where the factory is defined.
         source: "torchvision", the dotted module, or the file's path.
         name: the model's name, or the factory's; dotted for an attribute of a class.
     """
@@ -43,7 +43,7 @@ def parse_factory(text: str) -> Factory:
     """Read `torchvision:NAME`, `package.module:callable` or `path/to/file.py:callable`.
 
     Raises:
-        ModelError: none of the three, no such file, or a name torchvision is not known to have.
+        ModelError: it has none of these forms, or the file does not exist.
     """
     source, colon, name = text.strip().rpartition(":")
     if not colon or not source or not all(part.isidentifier() for part in name.split(".")):
@@ -52,7 +52,7 @@ def parse_factory(text: str) -> Factory:
         return Factory("torchvision", source, name)
     if source.endswith(".py") or "/" in source or os.sep in source:
         if not Path(source).is_file():
-            raise ModelError(f"{text!r}: there is no file {source}.", FORMS)
+            raise ModelError(f"{text!r}: no such file: {source}.", FORMS)
         return Factory("file", source, name)
     if not all(part.isidentifier() for part in source.split(".")):
         raise ModelError(f"{text!r} is not a valid architecture spec.", FORMS)
@@ -60,11 +60,11 @@ def parse_factory(text: str) -> Factory:
 
 
 def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
-    """Return the model that the factory makes; runs the user's code, or torchvision's.
+    """Return the model that the factory builds; runs the user's code, or torchvision's.
 
     Raises:
-        ModelError: the factory cannot be imported, raised, or made no nn.Module. The traceback of what
-            the person's own code raised goes to stderr.
+        ModelError: the factory cannot be imported, raised, or returned no nn.Module. The traceback of an
+            error in the user's code is printed to stderr.
     """
     is_ours = factory.kind == "torchvision"
     build = _torchvision_builder(factory.name, arguments) if is_ours else _imported(factory)
@@ -75,13 +75,13 @@ def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
             )
         return build
     if not callable(build):
-        raise ModelError(f"{factory} is a {type(build).__name__}, not a callable that makes a model.", FORMS)
+        raise ModelError(f"{factory} is a {type(build).__name__}, not a callable that builds a model.", FORMS)
     with user_code(f"{factory}({_written(arguments)})"):
         model = build(**arguments)
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"{factory} returned a {type(model).__name__}, not a torch.nn.Module.",
-            "Name a callable that returns the model itself.",
+            "Use a callable that returns the model itself.",
         )
     return model
 
@@ -122,12 +122,12 @@ def _torchvision_builder(name: str, arguments: Mapping[str, Any]) -> Callable[..
         raise ModelError(f"torchvision has no model {name}.", _closest(name, models.list_models()))
     builder = models.get_model_builder(name)
     none = {w: None for w in ("weights", "weights_backbone") if w in inspect.signature(builder).parameters}
-    given = [argument for argument in arguments if argument in none]
-    if given:
+    refused = [argument for argument in arguments if argument in none]
+    if refused:
         raise ModelError(
-            f"{given[0]} is not allowed: weights are loaded from the checkpoint.", "Leave it out."
+            f"{refused[0]} is not allowed: weights are loaded from the checkpoint.", "Leave it out."
         )
-    return lambda **given: builder(**none, **given)
+    return lambda **arguments: builder(**none, **arguments)
 
 
 def _torchvision_models() -> Any:

@@ -1,4 +1,4 @@
-"""How timm's `create_model` names a checkpoint's tensors: its filter functions, run on ghosts."""
+"""Renames a checkpoint's tensors as timm's `create_model` does: runs its filter functions on ghosts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from freezetui.models.ghosts import Ghost, ghost_of
 
 
 def is_timm_model(module: nn.Module) -> bool:
-    """Whether one of timm's own model files defines its class."""
+    """Whether its class is defined in one of timm's own model files."""
     return type(module).__module__.startswith("timm.")
 
 
 def filtered(core: nn.Module, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> dict[str, Ghost]:
-    """Return the tensors by the names that the model has for them, resized as timm would.
+    """Return the tensors under the model's names for them, resized as timm would.
 
-    timm keeps no record of which filter a model uses: of those in the file of its class, the one counts that
-    finds a place for the most tensors; none where the names fit as they are.
+    timm keeps no record of which filter a model uses: of those in the file of its class, the one that
+    matches the most tensors is used; none if the names already fit.
 
     Args:
-        core: a model of timm.
+        core: a timm model.
         ghosts: by the file's names.
         own: the model's tensors by name.
     """
@@ -34,7 +34,7 @@ def filtered(core: nn.Module, ghosts: Mapping[str, Ghost], own: Mapping[str, Ten
             break
         try:
             made = _call(function, dict(ghosts), core)
-        except Exception:  # written for a certain file; this is another one
+        except Exception:  # the filter was written for a different file
             continue
         found = {name: value for name, value in made.items() if isinstance(value, Ghost)}
         if _fitting(found, own) > _fitting(best, own):
@@ -43,7 +43,7 @@ def filtered(core: nn.Module, ghosts: Mapping[str, Ghost], own: Mapping[str, Ten
 
 
 def _filters(core: nn.Module) -> Iterator[Callable[..., Any]]:
-    """The functions that the model's file gives to timm's builder as `pretrained_filter_fn`."""
+    """Yield the functions that the model's file passes to timm's builder as `pretrained_filter_fn`."""
     module = sys.modules[type(core).__module__]
     for name, value in vars(module).items():
         if "filter" in name and inspect.isfunction(value) and value.__module__ == module.__name__:
@@ -53,21 +53,21 @@ def _filters(core: nn.Module) -> Iterator[Callable[..., Any]]:
 
 
 def _call(function: Callable[..., Any], ghosts: dict[str, Ghost], core: nn.Module) -> dict[str, Any]:
-    """With the model, or without it where the filter takes one argument."""
+    """Call a filter with the model, or without it if the filter takes one argument."""
     takes = len(inspect.signature(function).parameters)
     result: dict[str, Any] = function(ghosts, core) if takes > 1 else function(ghosts)
     return result
 
 
 def _fitting(made: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> int:
-    """How many have a place of their shape."""
+    """Return how many match a tensor of the model by name and shape."""
     return sum(name in own and own[name].shape == value.shape for name, value in made.items())
 
 
 def _first_convolution(
     core: nn.Module, made: Mapping[str, Ghost], own: Mapping[str, Tensor]
 ) -> dict[str, Ghost]:
-    """The first convolution, which timm adapts to the model's `in_chans`."""
+    """Return the first convolution, which timm adapts to the model's `in_chans`."""
     config = getattr(core, "pretrained_cfg", None)
     names = config.get("first_conv") if isinstance(config, Mapping) else None
     found = {}

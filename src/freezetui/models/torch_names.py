@@ -1,4 +1,4 @@
-"""How `load_state_dict` names tensors: modules' hooks, and weights parametrized on one side only."""
+"""Maps names as `load_state_dict` does: modules' hooks, and weights parametrized on one side only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REPARAMETRIZED = re.compile(r"(^|\.)((?:weight|bias|in_proj_weight)(?:_[hi]h_l\
 
 
 def loads_itself(model: nn.Module) -> bool:
-    """Whether a module in it overrides or hooks the loading, so that names and shapes are not all."""
+    """Whether a module in it overrides or hooks the loading, so that names alone do not decide."""
     return any(
         type(module)._load_from_state_dict is not nn.Module._load_from_state_dict
         or module._load_state_dict_pre_hooks
@@ -26,7 +26,7 @@ def loads_itself(model: nn.Module) -> bool:
 
 
 def loaded(model: nn.Module, ghosts: Mapping[str, Ghost]) -> dict[int, frozenset[str]]:
-    """Run the model's own `load_state_dict`, with all its hooks, on ghosts; nothing is written to the model.
+    """Run the model's own `load_state_dict`, with all its hooks, on ghosts, without writing to the model.
 
     Returns:
         id of a live tensor -> the file's names that would be copied into it.
@@ -38,7 +38,7 @@ def loaded(model: nn.Module, ghosts: Mapping[str, Ghost]) -> dict[int, frozenset
             warnings.simplefilter("ignore")
             try:
                 model.load_state_dict(dict(ghosts), strict=False)
-            except Exception:  # other shapes are seen later; a hook may need values
+            except Exception:  # different shapes are found later; a hook may need values
                 return dict(taken)
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swaps)
@@ -48,11 +48,11 @@ def loaded(model: nn.Module, ghosts: Mapping[str, Ghost]) -> dict[int, frozenset
 def canonical(name: str, among: Collection[str]) -> tuple[str, str]:
     """Return the name that a reparametrized weight had, and which part of it this is.
 
-    `weight_g`, `parametrizations.weight.original0` -> ("weight", "g"); "" where the name is not of that kind.
+    `weight_g`, `parametrizations.weight.original0` -> ("weight", "g"); the part is "" for other names.
 
     Args:
         name: of one tensor.
-        among: the names beside it: `weight_v` beside `weight_u` is a state of spectral_norm.
+        among: all names: `weight_v` next to `weight_u` is a state of spectral_norm.
     """
     if found := _PARAMETRIZATION.search(name):
         return name[: found.start()] + found[1] + found[2], {"0": "g", "1": "v", "": "orig"}.get(found[3], "")
@@ -66,11 +66,11 @@ def canonical(name: str, among: Collection[str]) -> tuple[str, str]:
 def reparametrized(
     unfilled: Iterable[Live], unplaced: Collection[str], plain: Collection[str], files: Collection[str]
 ) -> dict[str, list[str]]:
-    """Match what is parametrized on one side only, or by torch's other spelling.
+    """Match tensors that are parametrized on one side only, or under torch's other spelling.
 
     Args:
-        unfilled: live tensors without a tensor of the file.
-        unplaced: the file's names without a place.
+        unfilled: live tensors without a tensor in the file.
+        unplaced: the file's names without a live tensor.
         plain, files: all names of both sides.
 
     Returns:

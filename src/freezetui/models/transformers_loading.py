@@ -1,8 +1,8 @@
-"""The one file that knows what is private in transformers: how `from_pretrained` renames, merges and drops.
+"""The only file that uses transformers' private API: how `from_pretrained` renames, merges and drops.
 
-transformers 5 renames while it loads, by lists of transforms in modules that PEFT imports, too
+transformers 5 renames while it loads, by lists of transforms in modules that PEFT imports too
 (`conversion_mapping`, `core_model_loading`): they are run here on ghosts. transformers 4 has one private
-method for that. Where neither works, `from_pretrained` itself is run on ghosts and builds a second model.
+method for that. If neither works, `from_pretrained` itself is run on ghosts and builds a second model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from freezetui.models.ghosts import Ghost, ghost_of, names_of
 from freezetui.models.live_names import ancestry, plain_path
 
-#: What the names were tested with, oldest and newest.
+#: The oldest and the newest version that the names were tested with.
 TESTED = ("4.57", "5.24")
 
 
@@ -27,10 +27,10 @@ class Converted(NamedTuple):
     """What the library makes of a file.
 
     Attributes:
-        made: live name -> ghost of what would be put there; names that the model lacks are among them.
-        dropped: a renamed tensor that matches one of these is left out without a word.
+        made: live name -> ghost of what would be loaded there; includes names that the model lacks.
+        dropped: a renamed tensor that matches one of these is dropped silently.
         filled: a parameter that matches one of these is computed, not loaded.
-        note: what a user should know of the way; "" where it is the library's own and known.
+        note: what the user should know about how names were found; "" if as tested.
     """
 
     made: dict[str, Ghost]
@@ -40,13 +40,13 @@ class Converted(NamedTuple):
 
 
 class _Lookup:
-    """Stands for the model in a conversion: parameters by their names without wrappers, the rest as it is."""
+    """A proxy for the model in a conversion: finds parameters by their names without wrappers."""
 
     def __init__(self, core: Any, own: Mapping[str, Tensor]) -> None:
         self._core, self._own = core, own
 
     def get_parameter(self, name: str) -> Tensor:
-        """The live tensor of this name; its shape decides how a tensor is split or turned."""
+        """Return the live tensor of this name; its shape decides how a tensor is split or transposed."""
         return self._own[name]
 
     get_parameter_or_buffer = get_parameter
@@ -66,12 +66,12 @@ def version() -> str:
 
 
 def convert(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> Converted:
-    """Return what `from_pretrained` would put where; the model is not touched.
+    """Return what `from_pretrained` would load where, without changing the model.
 
     Args:
-        core: a model of transformers, without wrappers around it.
+        core: a model of transformers, without wrappers.
         ghosts: by the file's names.
-        own: the model's tensors by the names that it has without wrappers.
+        own: the model's tensors by names without wrappers.
     """
     dropped, filled = _ignored(core)
     major = int(version().split(".")[0])
@@ -80,18 +80,18 @@ def convert(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -
         return Converted(made, dropped, filled)
     except Exception as error:  # private: any version may have changed it in any way
         what = f"{type(error).__name__}: {error}"
-        tested = f"tested are {TESTED[0]} to {TESTED[1]}"
-        why = f"transformers {version()} loads in a way that is not known here ({tested}; {what})"
+        tested = f"tested with {TESTED[0]} to {TESTED[1]}"
+        why = f"transformers {version()} loads weights in an unknown way ({tested}; {what})"
     try:
         made = from_pretrained(core, ghosts)
     except Exception as error:
-        note = f"{why}; names are compared as they are, since from_pretrained failed: {error}."
+        note = f"{why}; names are compared unchanged, since from_pretrained failed: {error}."
         return Converted(dict(ghosts), dropped, filled, " ".join(note.split()))
-    return Converted(made, dropped, filled, f"{why}; the names were read off a second model.")
+    return Converted(made, dropped, filled, f"{why}; the names were read from a second model.")
 
 
 def _transformed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> dict[str, Ghost]:
-    """transformers 5: the loop of `convert_and_load_state_dict_in_model`, on ghosts."""
+    """Run the loop of `convert_and_load_state_dict_in_model` of transformers 5 on ghosts."""
     loading = import_module("transformers.core_model_loading")
     plan = import_module("transformers.conversion_mapping").get_model_conversion_mapping(core)
     for transform in plan:
@@ -120,13 +120,13 @@ def _transformed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tenso
 
 
 def _converted(core: Any, live: str, job: Any, own: Mapping[str, Tensor]) -> dict[str, Ghost]:
-    """One conversion: several tensors into one, one into several, or into another shape."""
+    """Return the results of one conversion: several tensors into one, one into several, or a new shape."""
     names = frozenset(name for names in job.layer_targets.values() for name in names)
     targets = list(job.target_patterns)
     try:
         result = job.convert(live, model=_Lookup(core, own), config=core.config)
         result = result[0] if isinstance(result, tuple) else result  # 5.0: and a dict of errors
-    except Exception:  # it needs values; which names go in and come out is known all the same
+    except Exception:  # it needs values; the names of inputs and outputs are known anyway
         result = {live.replace(targets[0], target): None for target in targets}
     made = {}
     for target, value in result.items():
@@ -139,7 +139,7 @@ def _converted(core: Any, live: str, job: Any, own: Mapping[str, Tensor]) -> dic
 
 
 def _renamed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> dict[str, Ghost]:
-    """transformers 4: names only; the prefix of the base model goes or comes for all of them."""
+    """Rename as transformers 4 does: names only; the base model's prefix is stripped or added for all."""
     prefix = core.base_model_prefix
     stored = bool(prefix) and any(name.startswith(prefix) for name in ghosts)
     expected = bool(prefix) and hasattr(core, prefix)
@@ -149,9 +149,9 @@ def _renamed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) 
 
 
 def from_pretrained(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
-    """Return what a second model of this class holds after loading the ghosts.
+    """Return the tensors of a second model of this class after loading the ghosts.
 
-    What the file lacks takes real memory there. Tied tensors that the file holds twice defeat it.
+    Tensors that the file lacks take real memory. Fails if the file contains a tied tensor twice.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -169,7 +169,7 @@ def from_pretrained(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
 
 
 def _ignored(core: Any) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
-    """What `_adjust_missing_and_unexpected_keys` takes off both lists."""
+    """Return the patterns that `_adjust_missing_and_unexpected_keys` removes from both lists."""
     dropped = list(getattr(core, "_keys_to_ignore_on_load_unexpected", None) or ())
     buffers = [name for name, _ in core.named_buffers()]
     if any(name.endswith("rotary_emb.inv_freq") for name in buffers):
@@ -181,10 +181,10 @@ def _ignored(core: Any) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
 
 
 def meta_ties(core: Any) -> dict[str, str]:
-    """Return the ties that a model has once it is loaded, where it was built on meta and is not tied yet.
+    """Return the ties that a model built on meta will have once it is loaded.
 
     Returns:
-        name -> the first name of the same tensor; empty where nothing is on meta.
+        name -> the first name of the same tensor; empty if nothing is on meta.
     """
     if not any(parameter.is_meta for parameter in core.parameters()):
         return {}
@@ -202,13 +202,13 @@ def meta_ties(core: Any) -> dict[str, str]:
 
 
 def saved(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
-    """Return what `save_pretrained` would write of these: file name -> ghost of live names.
+    """Return what `save_pretrained` would write for these: file name -> ghost of live names.
 
     Args:
         ghosts: by live names without wrappers, each tied tensor once.
 
     Raises:
-        Exception: whatever the library raises where it cannot.
+        Exception: whatever the library raises if it fails.
     """
     ignored = [re.compile(p) for p in getattr(core, "_keys_to_ignore_on_save", None) or ()]
     kept = {name: g for name, g in ghosts.items() if not any(p.search(name) for p in ignored)}
@@ -221,7 +221,7 @@ def saved(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
 
 
 def _legacy_mapping(core: Any) -> dict[str, str] | None:
-    """transformers 4: the renamings of the class, which it uses for a list of model families only."""
+    """Return the renamings of a class in transformers 4, which uses them for a list of families only."""
     library = import_module("transformers.modeling_utils")
     names = [cls.__name__.lower() for cls in type(core).__mro__[:-1]]
     allowed = any(family in name for name in names for family in library.VLMS)
@@ -230,9 +230,9 @@ def _legacy_mapping(core: Any) -> dict[str, str] | None:
 
 
 def _backwards(name: str, mapping: Mapping[str, str]) -> str:
-    """One name as `save_pretrained` of transformers 4 spells it."""
+    """Return one name as transformers 4's `save_pretrained` spells it."""
     for pattern, target in mapping.items():
-        plain = re.sub(r"\(.*\)", "", target.lstrip("^"))  # off with the lookaheads
+        plain = re.sub(r"\(.*\)", "", target.lstrip("^"))  # without the lookaheads
         name, hits = re.subn(pattern, plain, name)
         if hits:
             break
@@ -240,7 +240,7 @@ def _backwards(name: str, mapping: Mapping[str, str]) -> str:
 
 
 def tied_away(core: Any) -> Callable[[str], bool]:
-    """Return whether a save leaves a name out because the class ties it to another."""
+    """Return a test for names that a save leaves out because the class ties them to another."""
     exact = getattr(core, "all_tied_weights_keys", None)  # since 5.0, by name
     if isinstance(exact, Mapping):
         return exact.__contains__

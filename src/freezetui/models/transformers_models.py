@@ -1,4 +1,4 @@
-"""Models of transformers, built from the `config.json` beside their checkpoint."""
+"""Builds models of transformers from the `config.json` next to their checkpoint."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def is_pretrained(factory: Factory) -> bool:
 
 
 def pretrained_model(factory: Factory, arguments: Mapping[str, Any], checkpoint: Checkpoint) -> nn.Module:
-    """Return the model that the class makes of its `config.json`, without weights; runs no other code.
+    """Return the model that the class builds from its `config.json`, without weights; runs no other code.
 
     Args:
-        arguments: settings that win over those of the config.
+        arguments: settings that override those of the config.
 
     Raises:
         ModelError: transformers is not installed or has no such class, or the config does not fit it.
@@ -44,12 +44,12 @@ def pretrained_model(factory: Factory, arguments: Mapping[str, Any], checkpoint:
             f"transformers {library.__version__} has no model class {factory.name}.",
             "Upgrade transformers, or name what builds the model with --architecture.",
         )
-    folder = Path(checkpoint.parts[0].source).parent
-    with user_code(f"Reading {folder / 'config.json'}"):
+    directory = Path(checkpoint.parts[0].source).parent
+    with user_code(f"Reading {directory / 'config.json'}"):
         config = library.AutoConfig.from_pretrained(
-            folder, trust_remote_code=False, local_files_only=True, **arguments
+            directory, trust_remote_code=False, local_files_only=True, **arguments
         )
-    # Any other name could fetch code from a hub.
+    # Any other value could download code from a hub.
     config._attn_implementation = "eager"
     with user_code(f"{factory}(config)"):
         model: nn.Module = model_class(config)

@@ -1,1 +1,1 @@
-"""What builds a checkpoint's model, told from names, shapes and configs. Knows no torch."""
+"""Recognizes what builds a checkpoint's model, by names, shapes and configs. Does not import torch."""

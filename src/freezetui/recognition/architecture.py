@@ -1,4 +1,4 @@
-"""Architecture: what builds a checkpoint's model, and where that information comes from. Knows no torch."""
+"""Architecture: what builds a checkpoint's model, and where that comes from. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from freezetui.config.schema import ModelSection
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.catalog import Recognition
 
-#: Builders whose names a config may give without a question: no code but these libraries' own is run.
+#: Builders that a config may name without confirmation: only these libraries' own code is run.
 _LIBRARIES = ("torchvision:", "transformers:")
 
 
@@ -21,9 +21,9 @@ class Architecture(msgspec.Struct, frozen=True):
 
     Attributes:
         model: what builds it; without an architecture only the tensors are checked.
-        label: for the user.
-        trusted: whether it may be imported: the user named it, or it is a library's own.
-        tensors_only: whether the user chose to go without, so that none is asked for.
+        label: for display.
+        trusted: whether it may be imported: the user chose it, or it is a library's own.
+        tensors_only: whether the user chose to have no architecture, so that the UI does not ask for one.
     """
 
     model: ModelSpec = ModelSpec()
@@ -33,7 +33,7 @@ class Architecture(msgspec.Struct, frozen=True):
 
 
 def from_checkpoint(checkpoint: Checkpoint, recognition: Recognition | None) -> Architecture:
-    """Return what the checkpoint's names and shapes tell, else what the config.json beside it names."""
+    """Return the architecture recognized by names and shapes, else the one in the config.json next to it."""
     if recognition is not None:
         return Architecture(recognition.model, recognition.label)
     label = checkpoint.label or checkpoint.model.architecture
@@ -41,7 +41,7 @@ def from_checkpoint(checkpoint: Checkpoint, recognition: Recognition | None) -> 
 
 
 def from_user(model: ModelSpec, detected: Architecture) -> Architecture:
-    """Return what the user named; an empty architecture means the tensors only.
+    """Return the user's architecture; an empty one means the tensors only.
 
     Args:
         detected: what `from_checkpoint` returned; the same architecture keeps its label.
@@ -52,7 +52,7 @@ def from_user(model: ModelSpec, detected: Architecture) -> Architecture:
 
 
 def from_config(model: ModelSection, directory: Path, detected: Architecture) -> Architecture:
-    """Return what a config in `directory` names, relative to the working directory.
+    """Return the architecture of a config in `directory`, relative to the working directory.
 
     Args:
         detected: what `from_checkpoint` returned; an identical spec is trusted.
@@ -70,7 +70,7 @@ def from_config(model: ModelSection, directory: Path, detected: Architecture) ->
 
 
 def moved_path(spec: str, old: Path, new: Path) -> str:
-    """Return `path/to/file.py:callable` of directory `old` relative to `new`; other specs as they are."""
+    """Return `path/to/file.py:callable` of directory `old` relative to `new`; other specs unchanged."""
     source, _, name = spec.rpartition(":")
     if not source.endswith(".py") or Path(source).is_absolute():
         return spec

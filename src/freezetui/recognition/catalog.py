@@ -1,6 +1,6 @@
-"""Which architecture of torchvision has these names and shapes. Knows no torch.
+"""Recognizes torchvision architectures by names and shapes. Does not import torch.
 
-The index beside this file is made by `scripts/make_catalog.py` from the installed torchvision. It holds
+The index next to this file is made by `scripts/make_catalog.py` from the installed torchvision. It holds
 hashes, not names: one over a model's names, ranks and kernel sizes (its structure), one over its shapes
 with the dimensions left open that an argument such as `num_classes` decides (its body).
 """
@@ -20,17 +20,17 @@ import xxhash
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.model_spec import ModelSpec
 
-#: More tensors than any model of the index has: those are turned away before the index is read.
+#: More tensors than any model in the index has: larger models are rejected before the index is read.
 MAX_TENSORS = 4096
 
-#: Old checkpoints, and those with frozen norms, have none of these counters.
+#: Old checkpoints, and those with frozen norms, do not have these counters.
 COUNTER = "num_batches_tracked"
 
 InputKind = Literal["image", "segmentation", "detection", "video", "flow"]
 
 
 class Recipe(msgspec.Struct, frozen=True):
-    """An input that an architecture takes in train mode.
+    """An input that an architecture accepts in train mode.
 
     Attributes:
         kind: "detection" is a list of images with targets, "flow" a pair of images.
@@ -45,14 +45,14 @@ class Recognition(msgspec.Struct, frozen=True):
     """A known architecture that has a checkpoint's names.
 
     Attributes:
-        model: what builds it, e.g. "torchvision:vgg16", with the arguments that the shapes tell, e.g.
+        model: what builds it, e.g. "torchvision:vgg16", with the arguments inferred from shapes, e.g.
             {"num_classes": 10}.
-        label: for the user, e.g. "torchvision vgg16, 10 classes".
-        exact: False where names and kernel sizes agree, but the widths are others.
-        alternatives: other architectures with the very same names and shapes.
-        order: the segments of the names, as they follow each other in the module.
+        label: for display, e.g. "torchvision vgg16, 10 classes".
+        exact: False if names and kernel sizes match, but the widths differ.
+        alternatives: other architectures with exactly the same names and shapes.
+        order: the segments of the names, in module order.
         buffers: the last segments of the names that are buffers; all others are parameters.
-        input: what it takes.
+        input: what it accepts.
     """
 
     model: ModelSpec
@@ -65,10 +65,10 @@ class Recognition(msgspec.Struct, frozen=True):
 
 
 class Free(msgspec.Struct, frozen=True, array_like=True):
-    """A dimension that an argument decides: `scale * argument + offset`.
+    """A dimension that depends on an argument: `scale * argument + offset`.
 
     Attributes:
-        patch: where not 0, the dimension counts the square patches of this side that an image has.
+        patch: if not 0, the dimension is the number of square patches of this side in an image.
     """
 
     argument: str
@@ -79,7 +79,7 @@ class Free(msgspec.Struct, frozen=True, array_like=True):
     patch: int = 0
 
     def solve(self, size: int) -> int | None:
-        """The argument that makes the dimension `size`; None where none does."""
+        """Return the argument that makes the dimension `size`; None if there is none."""
         value, rest = divmod(size - self.offset, self.scale)
         if rest or value < 1:
             return None
@@ -90,14 +90,14 @@ class Free(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One architecture of the index, with one choice of the arguments that change its names.
+    """One architecture in the index, with one set of the arguments that change its names.
 
     Attributes:
         structure, body: hashes; see `structure_of` and `body_of`.
-        free: the dimensions that arguments decide.
-        defaults: the arguments in `free` that go without saying at this value.
-        elements: of all tensors at the default arguments.
-        resizable: whether shapes alone tell how to build it in custom widths.
+        free: the dimensions that depend on arguments.
+        defaults: the arguments in `free` with their default values.
+        elements: total of all tensors with the default arguments.
+        resizable: whether shapes alone are enough to build it in custom widths.
     """
 
     name: str
@@ -124,7 +124,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def recognize(tensors: Sequence[TensorInfo]) -> Recognition | None:
-    """The model of torchvision that has these names and shapes, or these names and custom widths."""
+    """Return the torchvision model that has these names and shapes, or these names and custom widths."""
     if not 0 < len(tensors) <= MAX_TENSORS:
         return None
     shapes: Shapes = {t.name: t.shape for t in tensors if not t.name.endswith(COUNTER)}
@@ -142,10 +142,10 @@ def recognize(tensors: Sequence[TensorInfo]) -> Recognition | None:
 
 
 def in_module_order(checkpoint: Checkpoint, recognition: Recognition | None) -> tuple[TensorInfo, ...]:
-    """The checkpoint's tensors as the known model registers them, each known to be parameter or buffer.
+    """Return the checkpoint's tensors in the known model's order, each as a parameter or a buffer.
 
-    A safetensors file loses the order, and no state_dict says which tensors are buffers. Without a
-    recognition they come back as they are.
+    A safetensors file loses the order, and a state_dict does not say which tensors are buffers. Without
+    a recognition they are returned unchanged.
     """
     if recognition is None:
         return checkpoint.tensors
@@ -159,7 +159,7 @@ def in_module_order(checkpoint: Checkpoint, recognition: Recognition | None) -> 
 
 
 def recipe(name: str, arguments: Mapping[str, object]) -> Recipe | None:
-    """What the model of torchvision with this name takes, built with these arguments; None where unknown."""
+    """Return the input of the torchvision model of this name, built with these arguments; None if unknown."""
     heads = {"aux_logits", "aux_loss"} & arguments.keys()
     chosen = {head: arguments[head] for head in heads}
     entries = [entry for entry in index().entries if entry.name == name]
@@ -168,14 +168,14 @@ def recipe(name: str, arguments: Mapping[str, object]) -> Recipe | None:
 
 
 def structure_of(shapes: Shapes) -> str:
-    """A hash over the names, their ranks and the kernel sizes of convolutions."""
+    """Return a hash over the names, their ranks and the kernel sizes of convolutions."""
     return _hash(
         f"{name} {len(shape)} {shape[2:] if len(shape) > 3 else ''}" for name, shape in shapes.items()
     )
 
 
 def body_of(shapes: Shapes, free: Sequence[Free]) -> str:
-    """A hash over names and shapes, the free dimensions left open."""
+    """Return a hash over names and shapes, without the free dimensions."""
     closed = {name: list(shape) for name, shape in shapes.items()}
     for head in free:
         closed[head.tensor][head.dim] = -1
@@ -184,7 +184,7 @@ def body_of(shapes: Shapes, free: Sequence[Free]) -> str:
 
 @lru_cache(maxsize=1)
 def index() -> Index:
-    """The shipped index, read once."""
+    """Return the shipped index, read once."""
     packed = Path(__file__).with_name("catalog.json.gz").read_bytes()
     return msgspec.json.decode(gzip.decompress(packed), type=Index)
 
@@ -202,7 +202,7 @@ def _hash(lines: Iterable[str]) -> str:
 
 
 def _arguments(entry: Entry, shapes: Shapes) -> dict[str, int] | None:
-    """The free arguments, as the shapes tell them; None where two dimensions disagree."""
+    """Return the free arguments inferred from shapes; None if two dimensions disagree."""
     found: dict[str, int] = {}
     for free in entry.free:
         value = free.solve(shapes[free.tensor][free.dim])
@@ -212,26 +212,26 @@ def _arguments(entry: Entry, shapes: Shapes) -> dict[str, int] | None:
 
 
 def _solved(entry: Entry, shapes: Shapes) -> dict[str, int] | None:
-    """The free arguments where everything else is as in the index, else None."""
+    """Return the free arguments if everything else is as in the index, else None."""
     return _arguments(entry, shapes) if body_of(shapes, entry.free) == entry.body else None
 
 
 def _distance(entry: Entry, shapes: Shapes) -> tuple[float, int]:
-    """How unlikely a model of custom widths was made from this one."""
+    """Return how unlikely it is that a model with custom widths was made from this one."""
     elements = sum(map(math.prod, shapes.values()))
     return abs(math.log(entry.elements / max(elements, 1))), len(entry.name)
 
 
 def _recognition(entry: Entry, found: dict[str, int], alternatives: tuple[str, ...] | None) -> Recognition:
-    """Put together; `alternatives` is None where the widths are others."""
+    """Build a Recognition; `alternatives` is None if the widths differ."""
     parts = [f"torchvision {entry.name}"]
     if alternatives is None:
         parts.append("custom widths")
     if "num_classes" in found:
         parts.append(f"{found['num_classes']} classes")
-    said = {name: value for name, value in found.items() if entry.defaults.get(name) != value}
+    changed = {name: value for name, value in found.items() if entry.defaults.get(name) != value}
     return Recognition(
-        model=ModelSpec(f"torchvision:{entry.name}", {**said, **entry.arguments}),
+        model=ModelSpec(f"torchvision:{entry.name}", {**changed, **entry.arguments}),
         label=", ".join(parts),
         exact=alternatives is not None,
         alternatives=alternatives or (),

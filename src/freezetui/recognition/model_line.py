@@ -11,7 +11,7 @@ from freezetui.model_spec import ModelSpec
 
 
 def read_model_line(line: str) -> ModelSpec:
-    """Read the line as the command line reads its options.
+    """Parse the line as the command line parses its options.
 
     Raises:
         FreezeTuiError: it has options that do not exist, or values that cannot be read.
@@ -37,7 +37,7 @@ def read_model_line(line: str) -> ModelSpec:
 
 
 def write_model_line(spec: ModelSpec) -> str:
-    """The line that `read_model_line` reads as this spec."""
+    """Return the line that `read_model_line` parses to this spec."""
     import shlex
 
     words = [spec.architecture] if spec.architecture else []
@@ -49,10 +49,10 @@ def write_model_line(spec: ModelSpec) -> str:
 
 
 def read_arguments(pairs: Iterable[str]) -> dict[str, Any]:
-    """The keyword arguments in texts of the form NAME=VALUE, each value read as JSON where it is JSON.
+    """Return the keyword arguments of texts of the form NAME=VALUE; values are parsed as JSON if possible.
 
     Raises:
-        ValueError: one of them has another form.
+        ValueError: one of them has a different form.
     """
     import json
 
@@ -69,7 +69,7 @@ def read_arguments(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def read_shape(text: str) -> tuple[int, ...]:
-    """The shape in a text such as "3,224,224" or "3x224x224"; () for an empty one.
+    """Return the shape in a text such as "3,224,224" or "3x224x224"; () for an empty one.
 
     Raises:
         ValueError: it is not a shape.
@@ -85,7 +85,7 @@ def _refuse_constant(constant: str) -> None:
 
 
 def _value_text(value: Any) -> str:
-    """What `--arg` reads as this value."""
+    """Return the text that `--arg` parses to this value."""
     import json
 
     if isinstance(value, str):

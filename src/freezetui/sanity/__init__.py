@@ -1,1 +1,1 @@
-"""The check's outside: its messages, its report and the client of its process. Knows no torch."""
+"""The interface of a check: its messages, its report and the client of its process. Does not import torch."""

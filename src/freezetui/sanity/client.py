@@ -1,4 +1,4 @@
-"""The UI's side of the engine: starts it, streams its events and ends it. Knows no torch."""
+"""The client of the engine: starts it, streams its events and ends it. Does not import torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, 
 from freezetui.sanity.report import SanityReport
 from freezetui.text import plain_lines
 
-# Without the "" entry a file called torch.py in the current folder is never imported by accident.
+# Without the "" entry a file called torch.py in the current directory is never imported by accident.
 _BOOT = (
     "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; "
     "from freezetui.engine.main import main; main()"
@@ -33,25 +33,25 @@ _TAIL_BYTES = 64 * 1024
 class Engine:
     """One engine process, running one check.
 
-    It lives in a process group of its own, which ends with `close`, with `cancel`, after `timeout`, and
-    when this process ends in whatever way, since the engine watches its stdin.
+    It runs in its own process group, which ends with `close`, with `cancel`, after `timeout`, and when
+    this process ends for any reason, since the engine watches its stdin.
 
     Args:
         request: what to check.
-        timeout: seconds until the engine is killed; None waits for ever.
+        timeout: seconds until the engine is killed; None waits forever.
 
     Raises:
-        EngineError: the request names something that is no UTF-8.
+        EngineError: the request contains a name that is not valid UTF-8.
     """
 
     def __init__(self, request: CheckRequest, timeout: float | None = None) -> None:
         try:
             line = encode(request)
         except UnicodeEncodeError as error:
-            raise EngineError(f"{error.object!r} is no UTF-8.", "Rename the file.") from None
+            raise EngineError(f"{error.object!r} is not valid UTF-8.", "Rename the file.") from None
         self._timeout = timeout
         self._timed_out = self._cancelled = False
-        # Lives as long as the engine: close() closes it.
+        # Open as long as the engine: close() closes it.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BOOT, _PACKAGES],
@@ -76,9 +76,9 @@ class Engine:
         self.close()
 
     def events(self) -> Iterator[Progress | Finished]:
-        """Events as they come; the last is Finished, except after `cancel`: then they just end.
+        """Yield events as they arrive; the last is Finished, unless `cancel` ended them.
 
-        Blocks between events, so a user interface iterates in a thread.
+        Blocks between events, so the UI iterates in a thread.
 
         Raises:
             EngineError: the check failed, the engine crashed or exceeded the timeout.
@@ -99,7 +99,7 @@ class Engine:
             raise self._explanation()
 
     def cancel(self) -> None:
-        """Kill the engine and whatever it started, at once; may be called from any thread."""
+        """Kill the engine and everything it started immediately; may be called from any thread."""
         self._cancelled = True
         self._kill()
 
@@ -114,7 +114,7 @@ class Engine:
         self._log.close()
 
     def log_tail(self, lines: int = 20) -> list[str]:
-        """The last lines of what the engine and the model's code printed, control characters removed."""
+        """Return the last lines that the engine and the model's code printed, without control characters."""
         try:
             log = self._log.fileno()
             start = max(0, os.fstat(log).st_size - _TAIL_BYTES)
@@ -124,7 +124,7 @@ class Engine:
         return plain_lines(text)[-lines:]
 
     def _watch(self) -> None:
-        """Keep the timeout, and end what a dead engine has left behind, so that its pipe closes."""
+        """Enforce the timeout, and end what a dead engine has left running, so that its pipe closes."""
         try:
             self._process.wait(self._timeout)
         except subprocess.TimeoutExpired:
@@ -141,20 +141,20 @@ class Engine:
         if self._timed_out:
             return EngineError(
                 f"The check timed out after {self._timeout:g} s.",
-                f"Raise --timeout.{self._last_words()}",
+                f"Raise --timeout.{self._log_hint()}",
             )
         code = self._process.returncode
         if code == -signal.SIGKILL:
             message = "The engine process was killed (signal 9), probably because memory ran out."
-            return EngineError(message, f"Try a smaller input or another --device.{self._last_words()}")
+            return EngineError(message, f"Try a smaller input or another --device.{self._log_hint()}")
         if code < 0:
             message = f"The engine process was ended by signal {-code} ({signal.strsignal(-code)})."
         else:
             message = f"The engine process ended with exit code {code} without producing a report."
-        return EngineError(message, self._last_words().lstrip())
+        return EngineError(message, self._log_hint().lstrip())
 
-    def _last_words(self) -> str:
-        """The line of the log that tells most: where a crash happened, else the last one."""
+    def _log_hint(self) -> str:
+        """Return the most informative line of the log: where a crash happened, else the last one."""
         lines = self.log_tail(200)
         crash = next((i for i, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
         if crash is not None:
@@ -168,7 +168,7 @@ def run_check(
     on_progress: Callable[[Progress], None] | None = None,
     timeout: float | None = None,
 ) -> SanityReport:
-    """Run one check to its end.
+    """Run one check to completion.
 
     Raises:
         EngineError: it failed, crashed or exceeded `timeout` seconds.

@@ -1,4 +1,4 @@
-"""Every finding code with severity, message and fix; README's tables come from here. Knows no torch."""
+"""Every finding code with severity, message and fix; README's tables use them. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Code(NamedTuple):
     Attributes:
         key: what the engine calls it; several causes may share a code.
         code: M, why frozen tensors change; F, why a flag is not what was set; S, why trainable tensors do
-            not change; N, what a check could not prove.
-        severity: None for a cause in a training script, which no check of the model can see.
-        message: what happened, with the names of values in braces.
-        fix: what to do; "" where there is nothing to do.
+            not change; N, what a check could not verify.
+        severity: None for a cause in a training script, which a check of the model cannot see.
+        message: what happened, with placeholders in braces.
+        fix: what to do; "" if there is nothing to do.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""What the UI and the engine send each other: typed structs as JSON lines. Knows no torch."""
+"""The messages between the UI and the engine: typed structs as JSON lines. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One check to run.
 
     Attributes:
-        checkpoint: path or URL; only ever read. more: further files that are opened as one with it.
-        key: which nested dict holds the state_dict; None chooses.
+        checkpoint: path or URL; never written. more: further files that are opened together with it.
+        key: which nested dict holds the state_dict; None chooses one.
         model: what builds the model, its paths relative to the working directory; without an architecture
             only the tensors are checked, with no model and no forward pass.
-        recognition: what the checkpoint's names and shapes are known as; None where they are not.
-        config: the plan to check, as saving writes it; its own `model` section is not used.
+        recognition: the architecture recognized from the checkpoint's names and shapes; None if unknown.
+        config: the plan to check, as saving writes it; its `model` section is not used.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         steps: optimizer steps; batch: examples in each; seed: of the synthetic batch and of dropout.
-        control: whether to run with everything trainable as well, to see what would have changed.
+        control: whether to run with everything trainable too, to see what would have changed.
     """
 
     checkpoint: str
@@ -43,8 +43,8 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
     Attributes:
         phase: "import", "build", "load", "input", "control", "step" or "compare".
-        done, total: steps; total 0 where the phase has none.
-        text: for people, e.g. "step 2 of 3".
+        done, total: steps; total is 0 if the phase has none.
+        text: for display, e.g. "step 2 of 3".
     """
 
     phase: str
@@ -60,7 +60,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """The check could not be run: an error a person can act on."""
+    """The check could not be run: an error that the user can act on."""
 
     message: str
     hint: str = ""
@@ -74,23 +74,23 @@ _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Progress | Finished |
 
 
 def encode(message: CheckRequest | Event) -> bytes:
-    """The message as one line."""
+    """Encode a message as one line of JSON."""
     return _ENCODER.encode(message) + b"\n"
 
 
 def decode_request(line: bytes) -> CheckRequest:
-    """The request in a line.
+    """Decode a request from a line.
 
     Raises:
-        msgspec.DecodeError: the line holds none.
+        msgspec.DecodeError: the line is not one.
     """
     return _REQUEST.decode(line)
 
 
 def decode_event(line: bytes) -> Event:
-    """The event in a line.
+    """Decode an event from a line.
 
     Raises:
-        msgspec.DecodeError: the line holds none.
+        msgspec.DecodeError: the line is not one.
     """
     return _EVENT.decode(line)

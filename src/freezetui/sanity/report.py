@@ -1,4 +1,4 @@
-"""SanityReport: what the sanity step found. Knows no torch."""
+"""SanityReport: what a check found. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ EXIT_CODES: dict[Verdict, int] = {"held": 0, "moved": 1, "inconclusive": 3}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing worth telling, with its cause and its fix.
+    """One result worth reporting, with its cause and its fix.
 
     Attributes:
-        severity: "error" speaks against the freeze, "warning" is probably not meant, "note" explains.
+        severity: "error" counts against the freeze, "warning" is probably not intended, "note" explains.
         code: the row in the table of causes, e.g. "M1"; see the README.
-        tensors: full names concerned.
+        tensors: full names.
         message: what happened, in one line.
-        fix: what to do, in one line.
+        fix: what to do, in one line; "" if there is nothing to do.
     """
 
     severity: Severity
@@ -42,10 +42,12 @@ class Unchanged(msgspec.Struct, frozen=True):
 
 
 class FrozenPart(msgspec.Struct, frozen=True):
-    """The frozen parameters: how many, how many held, which moved, and for which holding proves nothing.
+    """The frozen parameters: how many there are, how many are unchanged, and which changed.
 
     Attributes:
-        unproven: names that held, but did not move either when everything was trainable.
+        held: how many are unchanged.
+        moved: names of those that changed.
+        unproven: names that are unchanged, but also unchanged when everything was trainable.
     """
 
     tensors: int
@@ -55,7 +57,7 @@ class FrozenPart(msgspec.Struct, frozen=True):
 
 
 class TrainablePart(msgspec.Struct, frozen=True):
-    """The trainable parameters: how many, how many moved, which stood still and why."""
+    """The trainable parameters: how many there are, how many changed, and which did not and why."""
 
     tensors: int
     moved: int
@@ -63,7 +65,7 @@ class TrainablePart(msgspec.Struct, frozen=True):
 
 
 class BufferPart(msgspec.Struct, frozen=True):
-    """The buffers of modules whose parameters are all frozen: how many held, which drifted."""
+    """The buffers of modules whose parameters are all frozen: how many are unchanged, which changed."""
 
     tensors: int
     held: int
@@ -71,14 +73,14 @@ class BufferPart(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """This plan against the control run, which trains everything.
+    """The cost of this plan, compared with the control run, which trains everything.
 
     Attributes:
         step_seconds: seconds of the fastest step under this plan.
         control_step_seconds: the same with everything trainable.
-        memory_bytes: gradients, optimizer state and activations kept for backward, in bytes, under this
+        memory_bytes: gradients, optimizer state and activations saved for backward, in bytes, under this
             plan (on CUDA the allocator's peak); control_memory_bytes: with everything trainable.
-        overhead_seconds: seconds spent on digests and their comparison in this plan's run.
+        overhead_seconds: seconds spent on digests and their comparison in the run of this plan.
     """
 
     step_seconds: float
@@ -92,12 +94,12 @@ class SanityReport(msgspec.Struct, frozen=True):
     """The whole outcome; `check --json` prints exactly this.
 
     Attributes:
-        verdict: "moved" when a frozen tensor's bits changed; "inconclusive" when nothing could be proved.
+        verdict: "moved" if a frozen tensor's bits changed; "inconclusive" if nothing could be verified.
         architecture: what built the model, e.g. "torchvision:vgg16"; "" when there was no model.
-        forward: False when only the bare tensors and an optimizer step were checked.
-        losses: one per step; gradients: name -> largest absolute gradient seen, for trainable tensors;
-            None where it is not finite, which JSON cannot say.
-        seconds: of the whole check, the import of torch left out.
+        forward: False if only the bare tensors and an optimizer step were checked.
+        losses: one per step; gradients: name -> largest absolute gradient, for trainable tensors; None
+            if it is not finite, since JSON has no such numbers.
+        seconds: duration of the whole check, without the import of torch.
     """
 
     verdict: Verdict
@@ -117,5 +119,5 @@ class SanityReport(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """0 held, 1 moved, 3 inconclusive."""
+        """The exit code of `check`: 0 held, 1 moved, 3 inconclusive."""
         return EXIT_CODES[self.verdict]

@@ -1,1 +1,1 @@
-"""What is open: the checkpoint, the plan and its config. Knows no widgets."""
+"""The state of an open checkpoint: its tree, plan and config. Does not import widgets."""

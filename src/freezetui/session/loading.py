@@ -1,4 +1,4 @@
-"""Opening: a session that is read in a thread, while the terminal is got ready."""
+"""Opening: a session that is read in a thread while the terminal starts up."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ class Opening(Future[Session]):
     """A session that is being read; it holds what `Session` raises.
 
     Attributes:
-        progress: how far it is, in a few words; "" where there is nothing to tell.
+        progress: a short progress message; "" if there is nothing to report.
     """
 
     progress = ""
 
 
 def open_in_thread(options: Options) -> Opening:
-    """Start to read a session in a thread, and return immediately."""
+    """Start reading a session in a thread, and return immediately."""
     opening = Opening()
     run_in_thread(opening, lambda: Session(options, lambda text: setattr(opening, "progress", text)))
     return opening
 
 
 def run_in_thread(promise: Future[Result], work: Callable[[], Result]) -> None:
-    """Do the work in a thread that nobody has to wait for; the promise gets what it gives or raises."""
+    """Run `work` in a daemon thread and resolve `promise` with its result or its exception."""
 
     def run() -> None:
         try:

@@ -1,4 +1,4 @@
-"""SavedConfig: the config file of a session, as it was read and as it may be written."""
+"""SavedConfig: the config file of a session, as it was read and as it may be saved."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from freezetui.freeze.tree import ParamTree
 
 
 class SavedConfig:
-    """The config on disk, and what a user should know before it is written over.
+    """The config on disk, and what a user should know before overwriting it.
 
     Args:
         path: where it is, or will be.
-        required: whether the user asked for this file, so that it must be there and be good.
+        required: whether the user asked for this file, so that it must exist and be valid.
 
     Attributes:
-        path: where saving goes.
-        config: as on disk; None where nothing is saved yet.
-        mask: per tensor, 1 to train and 0 to freeze, as on disk; training everything where nothing is saved.
-        problem: why the file could not be read; None where it could.
-        differences: how the model differs from the one the config was made for, one line each.
-        fits: whether names and shapes are those the config was made for, or it does not say which.
+        path: where the config is saved.
+        config: as on disk; None if nothing is saved yet.
+        mask: per tensor, 1 to train and 0 to freeze, as on disk; all 1 if nothing is saved yet.
+        problem: why the file could not be read; None if it could.
+        differences: how the model differs from the one the config was saved for, one line each.
+        fits: whether names and shapes are those that the config was saved for, or it does not record them.
     """
 
     def __init__(self, path: Path, required: bool) -> None:
@@ -39,7 +39,7 @@ class SavedConfig:
         self._seen = b""
 
     def read(self, tree: ParamTree) -> FreezePlan:
-        """Return the plan that the file says, or that of training everything.
+        """Return the plan of the file, or everything trainable if there is none.
 
         Raises:
             ConfigError: the required file cannot be read.
@@ -51,7 +51,7 @@ class SavedConfig:
     def _selected(self, tree: ParamTree) -> bytes | None:
         if not self.required and not self.path.exists():
             return None
-        from freezetui.config.codec import read_config  # YAML, which a start without a config does not need
+        from freezetui.config.codec import read_config  # YAML is not needed without a config
 
         self._seen = _content(self.path)
         try:
@@ -67,7 +67,7 @@ class SavedConfig:
 
     @property
     def changed_on_disk(self) -> bool:
-        """Whether somebody else has written the file since it was read or saved here."""
+        """Whether the file has changed since this session loaded or saved it."""
         content = _content(self.path)
         return content != self._seen and content != b""
 
@@ -76,22 +76,22 @@ class SavedConfig:
         return self.problem is not None and target == self.path
 
     def why_not_write(self, target: Path) -> str:
-        """Return what a user should know before `target` is written over; "" where nothing is lost."""
+        """Return why overwriting `target` needs confirmation; "" if nothing would be lost."""
         if target != self.path:
-            return "The file is there already." if target.exists() else ""
+            return "The file already exists." if target.exists() else ""
         if self.problem is not None:
-            return f"{self.problem.message} It is kept as {set_aside_path(target).name}."
+            return f"{self.problem.message} It will be kept as {set_aside_path(target).name}."
         if self.changed_on_disk:
-            return "It has changed on disk since it was read here."
-        return "It was made for another model." if self.differences else ""
+            return "It has changed on disk since it was loaded."
+        return "It was saved for a different model." if self.differences else ""
 
     def save(self, target: Path, config: ConfigData, mask: bytes) -> None:
-        """Write the config of the plan `mask` atomically; from now on `target` is the file.
+        """Write the config of the plan `mask` atomically, and make `target` the session's config file.
 
-        A file there that could not be read is set aside first, as `set_aside_path` says.
+        An existing file that could not be read is renamed first; see `set_aside_path`.
 
         Raises:
-            ConfigError: it cannot be written there.
+            ConfigError: the file cannot be written.
         """
         from freezetui.config.codec import write_config
 
@@ -104,7 +104,7 @@ class SavedConfig:
 
 
 def _content(path: Path) -> bytes:
-    """Return what is in the file; b"" where there is none that can be read."""
+    """Return the contents of a file; b"" if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Session: the open checkpoint, the plan and the config it is saved to. Knows no widgets."""
+"""Session: the open checkpoint, the plan and the config it is saved to. Does not import widgets."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the command line said.
+    """The options of the command line.
 
     Attributes:
-        source: the checkpoint: a path or a URL of a file or a folder.
-        more: further files that are opened as one with it.
-        key: which nested dict holds the state_dict; None chooses.
-        config: the config to open with and to save to; None means `NAME.freeze.yaml` beside it.
+        source: the checkpoint: a path or a URL of a file or a directory.
+        more: further files that are opened together with it.
+        key: which nested dict holds the state_dict; None chooses one.
+        config: the config to load and to save to; None means `NAME.freeze.yaml` next to the checkpoint.
         model: what builds the model; without an architecture the config or recognition decides.
-        device, steps, timeout: of the check; the timeout in seconds.
+        device, steps, timeout: for the check; the timeout in seconds.
     """
 
     source: str
@@ -58,17 +58,17 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """The open checkpoint and all that is planned for it.
+    """The open checkpoint, its plan and its config.
 
     Args:
-        progress: told in a few words how far the opening is, where it takes more than one file.
+        progress: receives short progress messages while more than one file is opened.
 
     Attributes:
-        options: what the command line said.
+        options: the options of the command line.
         checkpoint, tree, plan: what is open.
         saved: the config on disk.
         architecture: what the check builds.
-        named_anew: whether the user has named another since the config was saved.
+        named_anew: whether the user has set another one since the config was saved.
         report: of the last check; None before the first.
 
     Raises:
@@ -94,32 +94,32 @@ class Session:
 
     @property
     def config(self) -> ConfigData | None:
-        """The config as on disk; None where nothing is saved yet."""
+        """The config as on disk; None if nothing is saved yet."""
         return self.saved.config
 
     @property
     def config_path(self) -> Path:
-        """Where saving goes."""
+        """Where the config is saved."""
         return self.saved.path
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """How this model differs from the one the config was made for, one line each."""
+        """How this model differs from the one the config was saved for, one line each."""
         return self.saved.differences
 
     def _settle_architecture(self) -> Architecture:
-        """Return what the command line names, else the config, else what the checkpoint tells of itself."""
-        given, found = self.options.model, self._detected
-        if given.architecture:
-            return from_user(given, found)
+        """Return the architecture of the command line, else of the config, else of the checkpoint."""
+        requested, found = self.options.model, self._detected
+        if requested.architecture:
+            return from_user(requested, found)
         if self.config is not None and self.saved.fits:
             found = from_config(self.config.model, self.config_path.parent, found)
         elif self.config is not None and self.config.model.architecture and not found.model.architecture:
             self.saved.differences += (f"that model was built by {self.config.model.architecture}",)
         model = ModelSpec(
             found.model.architecture,
-            {**found.model.arguments, **given.arguments},
-            given.input or found.model.input,
+            {**found.model.arguments, **requested.arguments},
+            requested.input or found.model.input,
         )
         return msgspec.structs.replace(found, model=model)
 
@@ -127,7 +127,7 @@ class Session:
         """Replace the plan: a preset or training everything, then rules from top to bottom.
 
         Raises:
-            PatternError: a rule names nothing, or the model has not what the preset trains.
+            PatternError: a rule or the preset matches nothing in the model.
         """
         from freezetui.freeze.presets import chosen
 
@@ -135,9 +135,9 @@ class Session:
         self.plan.replace(overlay(rules, self.tree, bytearray(mask)))
 
     def name_architecture(self, model: ModelSpec) -> None:
-        """Set what builds the model, as the user named it; without an architecture only tensors are checked.
+        """Set the architecture chosen by the user; with an empty one only the tensors are checked.
 
-        The report of another model's check is forgotten.
+        Discards the report of a check of another architecture.
         """
         architecture = from_user(model, self._detected)
         if architecture != self.architecture:
@@ -146,27 +146,27 @@ class Session:
         self.architecture = architecture
 
     def trust_architecture(self) -> None:
-        """Allow what the config names to be imported and run, as the user confirmed."""
+        """Allow the config's architecture to be imported and run, after the user has confirmed it."""
         self.architecture = msgspec.structs.replace(self.architecture, trusted=True)
 
     @property
     def span(self) -> tuple[int, int]:
-        """All tensors."""
+        """The range of all tensors."""
         return 0, len(self.tree.tensors)
 
     @property
     def totals(self) -> FreezeTotals:
-        """Of the whole model."""
+        """The totals of the whole model."""
         return self.plan.totals()
 
     @property
     def saved_totals(self) -> FreezeTotals:
-        """Of the plan on disk, or of training everything."""
+        """The totals of the saved plan; everything trainable if none is saved."""
         return FreezePlan(self.tree, self.saved.mask).totals()
 
     @property
     def unsaved(self) -> bool:
-        """Whether the plan differs from the config that was saved; a new one that trains all does not."""
+        """Whether the plan differs from the saved config; without one, from everything trainable."""
         return self.named_anew or self.plan.mask() != self.saved.mask
 
     @property
@@ -175,29 +175,29 @@ class Session:
         return self.report is not None and self.plan.mask() != self._checked
 
     def changes(self) -> tuple[Rule, ...]:
-        """Return the rules that lead from what is on disk (or from training everything) to this plan."""
+        """Return the rules that lead from the saved plan (else everything trainable) to this plan."""
         return added_rules(self.tree, self.plan.mask(), self.saved.mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write."""
-        folder = Path(os.path.realpath(path or self.config_path)).parent
+        directory = Path(os.path.realpath(path or self.config_path)).parent
         built_by = self.architecture.model
         model = ModelSection(
-            checkpoint=_told(self.options.source, folder),
-            architecture=moved_path(built_by.architecture, Path(), folder),
+            checkpoint=_relative_source(self.options.source, directory),
+            architecture=moved_path(built_by.architecture, Path(), directory),
             arguments=built_by.arguments if built_by.architecture else {},
             input=built_by.input,
         )
         return config_from_plan(self.plan, model, self.config)
 
     def save(self, path: Path | None = None, config: ConfigData | None = None) -> Path:
-        """Write the config atomically, and return where it went; see `SavedConfig.save`.
+        """Write the config atomically, and return its path; see `SavedConfig.save`.
 
         Args:
-            config: what `written` gave for this path, where it was called already.
+            config: the result of `written` for this path, if it was already called.
 
         Raises:
-            ConfigError: it cannot be written there.
+            ConfigError: the file cannot be written.
         """
         target = path or self.config_path
         self.saved.save(target, config or self.written(target), self.plan.mask())
@@ -205,8 +205,8 @@ class Session:
         return target
 
     def request(self, config: ConfigData | None = None) -> CheckRequest:
-        """Return the check of this plan, which `written` gave as `config` where it was called already."""
-        from freezetui.sanity.protocol import CheckRequest  # the first screen needs none
+        """Return a request to check this plan; `config` is the result of `written`, if already called."""
+        from freezetui.sanity.protocol import CheckRequest  # not needed for the first screen
 
         return CheckRequest(
             checkpoint=self.options.source,
@@ -220,15 +220,15 @@ class Session:
         )
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
-        """Take in the report of a check of the plan `mask`."""
+        """Store the report of a check of the plan `mask`."""
         self.report, self._checked = report, mask
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)
 
 
-def _told(source: str, folder: Path) -> str:
-    """Return the checkpoint as its config in `folder` names it: relative, or a URL without its secrets."""
+def _relative_source(source: str, directory: Path) -> str:
+    """Return the checkpoint's path relative to `directory`, or its URL without credentials."""
     if is_url(source):
         return shown_url(source)
-    return Path(os.path.relpath(os.path.realpath(source), folder)).as_posix()
+    return Path(os.path.relpath(os.path.realpath(source), directory)).as_posix()

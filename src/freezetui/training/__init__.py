@@ -1,1 +1,1 @@
-"""What a training script imports: a freeze config applied to a live model, and guarded."""
+"""The API for training scripts: applies a freeze config to a live model, and guards it."""

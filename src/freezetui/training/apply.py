@@ -1,4 +1,4 @@
-"""A freeze config applied to a live model, and checked on it."""
+"""Applies a freeze config to a live model, and verifies the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Applied(msgspec.Struct, frozen=True):
     Attributes:
         frozen, trainable: parameter names without wrappers' prefixes, tied ones under every name.
         counts: tensors and elements of both; a tied tensor counts once.
-        norms: paths of the norm layers that stay in eval.
+        norms: paths of the norm layers that are kept in eval.
     """
 
     frozen: tuple[str, ...]
@@ -44,24 +44,24 @@ class Applied(msgspec.Struct, frozen=True):
 def apply(config: ConfigData, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
     """Set requires_grad of every parameter by name, and keep frozen norms in eval.
 
-    Names are compared without what DDP, FSDP, torch.compile, activation checkpointing and PEFT put into them.
-    Frozen parameters lose a gradient that an earlier stage left, since an optimizer would still use it.
-    Apply before the optimizer is built, and again, with a new optimizer, for every stage.
+    Names are compared without the segments of DDP, FSDP, torch.compile, activation checkpointing and PEFT.
+    Gradients of frozen parameters from an earlier stage are cleared, since an optimizer would still use them.
+    Apply before building the optimizer, and again, with a new optimizer, for every stage.
 
     Args:
         config: what to freeze.
         model: changed in place.
         stage: adds that stage's rules below the config's own.
-        strict: whether fingerprint and expected counts must fit, too.
+        strict: whether the fingerprint and the expected counts must match too.
 
     Raises:
-        ConfigError: the model is not the one the config was made for, or a flag does not stick.
+        ConfigError: the config was saved for a different model, or a flag cannot be set.
         PatternError: a pattern matches no parameter.
     """
     live = _live(config, model)
     if strict:
         _compare(config, live.tree)
-    for later in config.stages:  # a typo there must not end the training in the middle
+    for later in config.stages:  # a typo there must not stop the training halfway
         resolve(later.rules, live.tree, config.default)
     mask = resolve(config.rules_for(stage), live.tree, config.default)
     for parameter, tensor, train in zip(live.parameters, live.tree.tensors, mask, strict=True):
@@ -91,10 +91,10 @@ def parameter_groups(
         lr: learning rate; the stage's `lr_scale` multiplies it.
         weight_decay: None makes one group and leaves the decay to the optimizer; a number makes two,
             with that decay for matrices and kernels and none for vectors and scalars (biases, norms).
-        stage: as given to `apply`.
+        stage: the same as for `apply`.
 
     Raises:
-        ConfigError: the config is not applied to this model, or nothing trains.
+        ConfigError: the config is not applied to this model, or nothing is trainable.
     """
     live = _live(config, model)
     _read_back(live, resolve(config.rules_for(stage), live.tree, config.default))
@@ -113,7 +113,7 @@ def parameter_groups(
 
 
 def _live(config: ConfigData, model: nn.Module) -> LiveParameters:
-    """Return the model's parameters, named as in the checkpoint that the config was made for."""
+    """Return the model's parameters, named as in the checkpoint that the config was saved for."""
     live = LiveParameters(model)
     if config.model.fingerprint and config.model.fingerprint not in _fingerprints(live.tree):
         wrapped = LiveParameters(model, parallel=False)
@@ -123,7 +123,7 @@ def _live(config: ConfigData, model: nn.Module) -> LiveParameters:
 
 
 def _compare(config: ConfigData, tree: ParamTree) -> None:
-    """Whether this is the model that the config was made for, by names and shapes, then by counts."""
+    """Raise a ConfigError if names, shapes or counts are not those that the config was saved for."""
     if config.model.fingerprint and config.model.fingerprint not in _fingerprints(tree):
         raise ConfigError(
             "the config was saved for a model with different parameter names or shapes"
@@ -143,10 +143,10 @@ def _compare(config: ConfigData, tree: ParamTree) -> None:
 
 
 def _expected_untied(config: ConfigData, tree: ParamTree, mask: bytearray) -> bool:
-    """Whether the counts fit with every name counted: a file may hold copies of what the model ties.
+    """Whether the counts match with every name counted: a file may contain copies of tied tensors.
 
     Raises:
-        ConfigError: they do, but the rules freeze one name of a tie and train another.
+        ConfigError: they match, but the rules freeze one name of a tie and train another.
     """
     untied = ParamTree([msgspec.structs.replace(tensor, storage=None) for tensor in tree.tensors])
     meant = resolve(config.rules, untied, config.default)
@@ -162,7 +162,7 @@ def _expected_untied(config: ConfigData, tree: ParamTree, mask: bytearray) -> bo
 
 
 def _fingerprints(tree: ParamTree) -> set[str]:
-    """Return that of every tied name, and that of the first of each tie, as safetensors files hold them."""
+    """Return the fingerprints with every tied name, and with the first of each tie as in safetensors."""
     first = [t for t, previous in zip(tree.tensors, tree.ties, strict=True) if previous < 0]
     return {fingerprint(tree.tensors), fingerprint(first)}
 
@@ -194,7 +194,7 @@ def _versus(wanted: Expect, got: Expect) -> str:
 
 
 def _read_back(live: LiveParameters, mask: bytearray) -> None:
-    """Whether the live flags are what `mask` says."""
+    """Raise a ConfigError if the live flags are not those of `mask`."""
     wrong = [
         tensor.name
         for parameter, tensor, train in zip(live.parameters, live.tree.tensors, mask, strict=True)

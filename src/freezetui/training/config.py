@@ -1,4 +1,4 @@
-"""FreezeConfig as training scripts use it: the file's contents, and what it does to a live model."""
+"""FreezeConfig, the API for training scripts: loads a config and applies it to a live model."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_f
         """Read a `.freeze.yaml` or `.json` file.
 
         Raises:
-            ConfigError: names the file, the line and the valid choices.
+            ConfigError: the file is not a valid config; names the file, the line and the valid values.
         """
         return read_config_as(cls, Path(path))
 
     def save(self, path: str | Path) -> None:
-        """Write the config atomically; comments in a YAML file that is there already survive.
+        """Write the config atomically; comments in an existing YAML file are kept.
 
         Raises:
-            ConfigError: the file cannot be written, or what is there is not a config.
+            ConfigError: the file cannot be written, or the existing file is not a config.
         """
         write_config(Path(path), self)
 
@@ -39,5 +39,5 @@ class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_f
     def parameter_groups(
         self, model: nn.Module, lr: float, weight_decay: float | None = None, stage: str | None = None
     ) -> list[dict[str, Any]]:
-        """Return what the optimizer gets; see `freezetui.training.apply.parameter_groups`."""
+        """Return the optimizer's parameter groups; see `freezetui.training.apply.parameter_groups`."""
         return parameter_groups(self, model, lr, weight_decay, stage)

@@ -1,4 +1,4 @@
-"""Fingerprints of tensors' bits: two digests are equal where the bits are."""
+"""Digests of tensors' bits: two digests are equal if the bits are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHUNK_BYTES = 64 * 2**20
 def digest(tensor: torch.Tensor) -> bytes:
     """Return 16 bytes over dtype, shape and raw bits; NaN equals the same NaN, -0.0 differs from 0.0.
 
-    Any dtype, layout and device; a contiguous tensor on the CPU is read in place, without a copy.
+    Supports any dtype, layout and device; a contiguous tensor on the CPU is read in place, without a copy.
     """
     hasher = xxhash.xxh3_128(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     for part in _parts(tensor.detach()):
@@ -23,7 +23,7 @@ def digest(tensor: torch.Tensor) -> bytes:
 
 
 def digest_state(model: nn.Module) -> dict[str, bytes]:
-    """Return name -> digest of every parameter and buffer, tied ones under each name but read once."""
+    """Return name -> digest of every parameter and buffer, tied ones under each name, but read once."""
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     known: dict[int, bytes] = {}
     for _, tensor in named:
@@ -33,7 +33,7 @@ def digest_state(model: nn.Module) -> dict[str, bytes]:
 
 
 def _parts(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """Return the plain tensors that hold the bits: of sparse, quantized and wrapped (DTensor) tensors too."""
+    """Return the plain tensors with the bits of any tensor: sparse, quantized or wrapped (DTensor)."""
     if hasattr(tensor, "__tensor_flatten__"):
         names, _ = tensor.__tensor_flatten__()
         return [part for name in names for part in _parts(getattr(tensor, name).detach())]

@@ -1,4 +1,4 @@
-"""FreezeGuard: proof in a training script that frozen bits did not move."""
+"""FreezeGuard: verifies in a training script that frozen bits did not change."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class FreezeMoved(FreezeTuiError):
     """A frozen tensor's bits changed.
 
     Attributes:
-        names: the tensors that moved.
+        names: the tensors that changed.
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        super().__init__(f"{names[0]}{others} changed although frozen.", "`freezetui check` names the cause.")
+        super().__init__(f"{names[0]}{others} changed although frozen.", "`freezetui check` finds the cause.")
         self.names = names
 
 
 class FreezeGuard:
-    """Digests of everything that is frozen now: parameters, and statistics of frozen norms.
+    """Keeps digests of everything that is frozen now: parameters, and statistics of frozen norms.
 
-    Costs 16 bytes per tensor and one reading of the weights. As a context manager it checks at the end:
+    Costs 16 bytes per tensor and one pass over the weights. As a context manager it checks at the end:
 
         with FreezeGuard(model):
             train(model)
 
     Args:
         model: with its config applied, before training.
-        statistics: whether frozen norms' buffers must hold, too.
+        statistics: whether frozen norms' buffers must stay unchanged too.
     """
 
     def __init__(self, model: nn.Module, statistics: bool = True) -> None:
@@ -58,13 +58,13 @@ class FreezeGuard:
         """Compare with the start.
 
         Raises:
-            FreezeMoved: something moved.
+            FreezeMoved: a guarded tensor changed.
         """
         if moved := self.moved():
             raise FreezeMoved(moved)
 
     def _read(self) -> dict[str, bytes]:
-        # Looked up by name each time: code that assigns a new tensor to a name must not go unseen.
+        # Looked up by name each time, to notice code that assigns a new tensor to a name.
         tensors: dict[str, torch.Tensor] = dict(self._model.named_parameters(remove_duplicate=False))
         tensors |= self._model.named_buffers(remove_duplicate=False)
         return {name: digest(tensors[name]) for name in self._names if name in tensors}

@@ -1,4 +1,4 @@
-"""The names of a live model as a checkpoint spells them, and its parameters as a tree."""
+"""Names the parameters of a live model as a checkpoint does, and builds their tree."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from freezetui.checkpoint.types import StorageKey, TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.tree import ParamTree
 
-#: Classes whose child `module` is what they wrap. The name alone does not tell: it may be the model's own.
+#: Classes that wrap their child `module`. The name alone is not enough: it may be the model's own.
 _PARALLEL = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
 
 
 class LiveParameters:
-    """The parameters of a live model, under every name they have.
+    """The parameters of a live model, under all of their names.
 
-    Names are those that a reader gives a checkpoint of the model: without what wrappers put into them, which
-    is decided on all that its state_dict holds, buffers too.
+    Names are those that the reader gives to a checkpoint of the model: without the segments of wrappers,
+    which are found from everything in its state_dict, buffers included.
 
     Args:
-        model: is only looked at.
-        parallel: whether the `module` of DDP and the like is taken off inside the model, too: a file saved
-            before a part was wrapped has none there, one saved after it has.
+        model: is not changed.
+        parallel: whether to strip the `module` of DDP and similar wrappers inside the model too: a file
+            saved before a part was wrapped does not have it, one saved afterwards does.
 
     Attributes:
-        tree: what rules are resolved on; parameters that are one object or one piece of memory are tied.
+        tree: what rules are resolved on; parameters that are one object or share their memory are tied.
         parameters: one per tensor of the tree, in its order.
 
     Raises:
@@ -55,7 +55,7 @@ class LiveParameters:
         self.parameters = [by_name[tensor.name] for tensor in self.tree.tensors]
 
     def path(self, path: str) -> str:
-        """Return the path of a module of the model without what wrappers put into it."""
+        """Return a module's path without the segments of wrappers."""
         return self._unwrapped.path(self._without_parallel(path))
 
     def _without_parallel(self, name: str) -> str:
@@ -66,7 +66,7 @@ class LiveParameters:
 
 
 def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield all parameters by name, tied ones under each; some wrappers' named_parameters changes names."""
+    """Yield all parameters by name, tied ones under each; named_parameters of some wrappers renames them."""
     for path, module in model.named_modules(remove_duplicate=False):
         for name, parameter in module._parameters.items():
             if parameter is not None:
@@ -74,7 +74,7 @@ def _parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def _persistent_buffers(model: nn.Module) -> Iterator[str]:
-    """Yield the names of the buffers that a state_dict holds."""
+    """Yield the names of the buffers in a state_dict."""
     for path, module in model.named_modules(remove_duplicate=False):
         for name, buffer in module._buffers.items():
             if buffer is not None and name not in module._non_persistent_buffers_set:
@@ -82,7 +82,7 @@ def _persistent_buffers(model: nn.Module) -> Iterator[str]:
 
 
 def _parallel_prefixes(model: nn.Module) -> list[str]:
-    """Return where DDP and the like hold their models; those inside others first."""
+    """Return the prefixes of models inside DDP and similar wrappers, the innermost first."""
     modules = [*model.named_modules(remove_duplicate=False)]
     paths = [path for path, module in modules if type(module).__name__ in _PARALLEL]
     return [f"{path}.module." if path else "module." for path in reversed(paths)]
@@ -100,7 +100,7 @@ def _info(name: str, parameter: nn.Parameter) -> TensorInfo:
 
 
 def storage_of(parameter: nn.Parameter) -> StorageKey:
-    """Return where it is: the address of plain tensors, so that two Parameters on one memory are tied too."""
+    """Return a parameter's storage: its address if plain, so that Parameters that share memory are tied."""
     if type(parameter) is nn.Parameter and parameter.layout == torch.strided and parameter.data_ptr():
         return StorageKey(f"{parameter.device}:{parameter.data_ptr()}", 0, parameter.stride())
     return StorageKey(f"object:{id(parameter)}")

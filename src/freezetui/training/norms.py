@@ -1,4 +1,4 @@
-"""Frozen norm layers stay in eval, whatever `model.train()` says."""
+"""Keeps frozen norm layers in eval mode across model.train()."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "_u", "_v",
 
 
 def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
-    """Return module path -> norm layer, for all with statistics whose surroundings are frozen.
+    """Return module path -> norm layer, for all frozen ones with statistics.
 
-    A norm without parameters of its own counts as frozen where the nearest module around it that has
-    parameters is frozen as a whole.
+    A norm without parameters of its own is frozen if all parameters of its nearest parent module with
+    parameters are.
     """
     return {
         path: module
@@ -24,7 +24,7 @@ def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def is_frozen(model: nn.Module, path: str) -> bool:
-    """Whether the module at `path`, or the nearest one around it that has parameters, is all frozen."""
+    """Whether all parameters of the module at `path`, or of its nearest parent with any, are frozen."""
     while True:
         parameters = list(model.get_submodule(path).parameters())
         if parameters or not path:
@@ -33,10 +33,10 @@ def is_frozen(model: nn.Module, path: str) -> bool:
 
 
 def hold_norms(model: nn.Module, norms: dict[str, nn.Module]) -> None:
-    """Keep exactly these norms in eval from now on; others held before follow `train()` again.
+    """Keep exactly these norms in eval from now on; others kept before follow `train()` again.
 
-    The instance's own `train` leaves it in eval. No hook and no new submodule: names in the state_dict
-    stay, copies and pickles hold too, and torch.compile sees nothing but the `training` flag, which it
+    Replaces `train` on the instance, without hooks or new submodules: names in the state_dict do not
+    change, copies and pickles keep it too, and torch.compile sees only the `training` flag, which it
     guards.
     """
     for path, module in model.named_modules():
