@@ -62,8 +62,8 @@ def compare(model: nn.Module, names: NameMap, marks: Mapping[str, float]) -> Ver
     right, wrong, lost = 0, [], []
     for live in names.live:
         tensor = tensors[live.name]
-        if tensor.is_meta or tensor.dtype == torch.bool or tensor.is_complex():
-            continue
+        if tensor.is_meta or tensor.dtype == torch.bool or tensor.is_complex() or not tensor.numel():
+            continue  # no values, or none that can be a number
         held = _marks_in(tensor, known)
         said = {marks[file] for file in live.files if file in marks}
         if said == held:
