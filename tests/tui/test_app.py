@@ -66,7 +66,7 @@ async def test_while_a_slow_source_is_read_its_progress_is_shown(sample):
         await pilot.pause()
         assert isinstance(app.screen, LoadingScreen)
         line = app.screen._compositor.render_strips()[0].text
-        assert "opening …" in line and "3 of 7 shards" in line and "q quits" in line
+        assert "Loading…" in line and "3 of 7 shards" in line and "q quits" in line
         opening.set_result(Session(options))
         while app.main_screen is None:
             await pilot.pause(0.02)
@@ -118,12 +118,12 @@ async def test_the_palette_offers_what_could_do_something_now(opened):
 
         assert {"Freeze this line", "Save the freeze config", "This help"} <= offered()
         sometimes = {
-            "Take the last change back",
+            "Undo the last change",
             "Next match",
             "Freeze all that the filter matches",
             "Freeze everything before this line",
-            "This name in every repeated block as here; again toggles",
-            "End the filter, or close the check",
+            "Apply this line's state to every repeated block; press again to toggle",
+            "Clear the filter or close the check panel",
         }
         assert not sometimes & offered()
         assert "Move one line up" not in offered()

@@ -159,14 +159,14 @@ async def test_save_as_asks_before_it_writes_over_another_file(opened, tmp_path)
         await driver.press("f", "S")
         driver.app.screen.query_one("Input").value = str(other)
         await driver.press("enter")
-        await driver.until(lambda: "Write over" in driver.screen_text())
+        await driver.until(lambda: "Overwrite" in driver.screen_text())
         await driver.press("n")
         await driver.pilot.pause()
         assert read_config(other).default == "freeze"
         await driver.press("S")
         driver.app.screen.query_one("Input").value = str(other)
         await driver.press("enter")
-        await driver.until(lambda: "Write over" in driver.screen_text())
+        await driver.until(lambda: "Overwrite" in driver.screen_text())
         await driver.press("y")
         await driver.until(lambda: not driver.session.unsaved)
         assert read_config(other).default == "train"
@@ -195,7 +195,7 @@ async def test_b_takes_no_other_kind_of_layer(opened):
 async def test_w_on_the_first_line_and_tied_counts_are_told_right(opened):
     async with opened("tiny_transformer.pth") as driver:
         await driver.press("w")
-        assert "nothing stands before" in driver.notices()
+        assert "there is nothing above" in driver.notices()
         await driver.press("p", "end", "enter")
         await driver.until(lambda: driver.session.unsaved)
         assert "76 tensors changed" in driver.notices()

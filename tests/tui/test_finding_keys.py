@@ -151,7 +151,7 @@ async def test_escape_gives_the_cursor_back_and_forgets_the_matches(opened):
         await driver.press("escape")
         assert driver.session.tree.path(driver.tree.node) == "features.2"
         await driver.press("F")
-        assert "no filter yet" in driver.notices()
+        assert "no filter: press /" in driver.notices()
         assert not driver.session.unsaved
 
 
@@ -174,7 +174,7 @@ async def test_with_a_filter_everything_is_what_is_shown(opened):
         await driver.press("a")
         assert driver.session.totals.frozen.tensors == 6
         await driver.press("e")
-        assert "esc ends the filter" in driver.notices()
+        assert "Clear the filter (Esc)" in driver.notices()
 
 
 async def test_the_palette_does_not_act_behind_a_dialog(opened):

@@ -25,7 +25,7 @@ def outcome_of(session: Session, name: str) -> list[str]:
     report = session.report
     if report is None:
         return []
-    when = " (before the last change)" if session.report_is_stale else ""
+    when = " (out of date)" if session.report_is_stale else ""
     lines = [f"last check{when}: {_word(report, session, name)}"]
     if name in report.gradients:
         largest = report.gradients[name]
