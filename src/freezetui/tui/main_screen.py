@@ -110,13 +110,15 @@ class MainScreen(Screen[None]):
         if elsewhere and event.key not in self.active_bindings:
             self.set_focus(self.tree_view)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Forbid to start the filter while it is typed: the key is a letter then."""
+        return action != "filter" or not isinstance(self.focused, FilterInput)
+
     def offers(self, action: str) -> bool:
         """Whether an action could do something now; the palette asks."""
         if action == "leave":
             return self._filter.display or self._panel.display
-        if action == "filter":
-            return not isinstance(self.focused, FilterInput)
-        return not (self._panel.running and action in ("check", "architecture"))
+        return self.check_action(action, ()) is True and not (self._panel.running and action in ("check", "architecture"))
 
     # What the widgets say
 
