@@ -22,7 +22,8 @@ from freezetui.tui.screens.presets import PresetScreen
 from freezetui.tui.screens.prompt import PromptScreen
 from freezetui.tui.screens.text_viewer import TextViewer
 from freezetui.tui.widgets.check_panel import CheckPanel
-from freezetui.tui.widgets.filter_bar import FilterBar, FilterInput
+from freezetui.tui.widgets.filter_bar import FilterBar
+from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
 OWNERS = (
@@ -67,6 +68,9 @@ async def test_while_a_slow_source_is_read_its_progress_is_shown(sample):
         assert isinstance(app.screen, LoadingScreen)
         line = app.screen._compositor.render_strips()[0].text
         assert "opening …" in line and "3 of 7 shards" in line and "q quits" in line
+        opening.progress = "4 of 7 shards"
+        await pilot.pause(0.3)
+        assert "4 of 7 shards" in app.screen._compositor.render_strips()[0].text
         opening.set_result(Session(options))
         while app.main_screen is None:
             await pilot.pause(0.02)
