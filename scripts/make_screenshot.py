@@ -17,14 +17,14 @@ async def shoot(checkpoint: Path) -> str:
     """The SVG of a real session: freeze all before the last convolutions, check, look."""
     app = FreezeTuiApp(Options(source=str(checkpoint), device="cpu"))
     async with app.run_test(size=(132, 34)) as pilot:
-        while app.session is None:
+        while app.main_screen is None:
             await pilot.pause(0.05)
-        app.tree_view.go_to(app.session.tree.find("features.24"))
+        app.main_screen.tree_view.go_to(app.main_screen.session.tree.find("features.24"))
         await pilot.press("w", "r")
-        while app.session.report is None:
+        while app.main_screen.session.report is None:
             await pilot.pause(0.2)
-        app.tree_view.action_collapse_all()
-        app.tree_view.go_to(app.session.tree.find("features.5.weight"))
+        app.main_screen.tree_view.action_collapse_all()
+        app.main_screen.tree_view.go_to(app.main_screen.session.tree.find("features.5.weight"))
         app.clear_notifications()
         await pilot.pause(0.5)
         return app.export_screenshot(title="freezetui vgg_digits.pth")

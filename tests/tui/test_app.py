@@ -22,7 +22,8 @@ from freezetui.tui.screens.presets import PresetScreen
 from freezetui.tui.screens.prompt import PromptScreen
 from freezetui.tui.screens.text_viewer import TextViewer
 from freezetui.tui.widgets.check_panel import CheckPanel
-from freezetui.tui.widgets.filter_bar import FilterBar, FilterInput
+from freezetui.tui.widgets.filter_bar import FilterBar
+from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
 OWNERS = (
@@ -67,6 +68,9 @@ async def test_while_a_slow_source_is_read_its_progress_is_shown(sample):
         assert isinstance(app.screen, LoadingScreen)
         line = app.screen._compositor.render_strips()[0].text
         assert "Loading…" in line and "3 of 7 shards" in line and "q quits" in line
+        opening.progress = "4 of 7 shards"
+        await pilot.pause(0.3)
+        assert "4 of 7 shards" in app.screen._compositor.render_strips()[0].text
         opening.set_result(Session(options))
         while app.main_screen is None:
             await pilot.pause(0.02)
@@ -133,7 +137,7 @@ async def test_the_palette_offers_what_could_do_something_now(opened):
         await driver.press("enter")
         assert sometimes <= offered()
         await driver.press("u")
-        assert "Do again what was undone" in offered()
+        assert "Redo" in offered()
 
 
 async def test_what_the_palette_offers_acts_on_the_tree(opened):

@@ -1,1 +1,1 @@
-"""The Textual face. Never imports torch."""
+"""The Textual UI. Never imports torch."""

@@ -18,7 +18,7 @@ from freezetui.errors import FreezeTuiError, from_os_error
 from freezetui.session.loading import Opening, open_in_thread
 from freezetui.session.session import Options
 from freezetui.text import printable_lines
-from freezetui.tui.bindings import SECTIONS
+from freezetui.tui.bindings import SECTIONS, bind
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.widgets.parameter_tree import ParameterTree
@@ -39,8 +39,8 @@ class FreezeTuiApp(App[int]):
     CSS_PATH = "app.tcss"
     TITLE = "freezetui"
     BINDINGS = [
-        Binding("question_mark", "help", "help", key_display="?", tooltip="This help", id="app.help"),
-        Binding("q,ctrl+c", "quit", "quit", tooltip="Quit (prompts to save)", id="app.quit"),
+        bind("app.help", "question_mark", "help", "help", "This help", True, "?"),
+        bind("app.quit", "q,ctrl+c", "quit", "quit", "Quit (prompts to save)", True),
     ]
 
     def __init__(self, options: Options, opening: Opening | None = None) -> None:

@@ -1,6 +1,8 @@
-"""The ids of the keys that the help, the README and the palette show; each binding is where its action is."""
+"""How a key of the main screen is declared, and the order in which help, README and palette show them."""
 
 from __future__ import annotations
+
+from textual.binding import Binding
 
 #: By section, in the order in which they are shown. A keymap of Textual names keys by these ids.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -50,3 +52,17 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "app.quit",
     ),
 }
+
+
+def bind(
+    id: str, keys: str, action: str, what: str, tooltip: str, show: bool = False, sign: str | None = None
+) -> Binding:
+    """Return a binding of the main screen.
+
+    Args:
+        id: names it in `SECTIONS` and in a keymap.
+        what: stands in the footer where it is shown there.
+        tooltip: says in the help what it does.
+        sign: how the footer shows the key, if not by its name.
+    """
+    return Binding(keys, action, what, show=show, key_display=sign, tooltip=tooltip, id=id)

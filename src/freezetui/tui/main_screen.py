@@ -6,13 +6,13 @@ from pathlib import Path
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Input
 
 from freezetui.session.session import Session
 from freezetui.text import printable
+from freezetui.tui.bindings import bind
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.checking import ask_architecture, may_check
 from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config
@@ -21,16 +21,13 @@ from freezetui.tui.widgets.check_panel import CheckPanel
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.detail_line import DetailLine
 from freezetui.tui.widgets.details import DetailsPane, one_line
-from freezetui.tui.widgets.filter_bar import FilterBar, FilterInput
+from freezetui.tui.widgets.filter_bar import FilterBar
+from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.footer import KeyFooter
 from freezetui.tui.widgets.header import Header
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
-
-
-def _key(id: str, key: str, action: str, what: str, tooltip: str, show: bool = False) -> Binding:
-    return Binding(key, action, what, show=show, tooltip=tooltip, id=id)
 
 
 class MainScreen(Screen[None]):
@@ -44,20 +41,13 @@ class MainScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
     BINDINGS = [
-        Binding(
-            "slash",
-            "filter",
-            "filter",
-            key_display="/",
-            tooltip="Filter by words or pattern",
-            id="filter.start",
-        ),
-        _key("main.leave", "escape", "leave", "back", "Clear the filter or close the check panel"),
-        _key("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
-        _key("config.save", "s", "save", "save", "Save the freeze config", True),
-        _key("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
-        _key("config.changes", "d", "changes", "changes", "Show changes since the last save"),
-        _key(
+        bind("filter.start", "slash", "filter", "filter", "Filter by words or pattern", True, "/"),
+        bind("main.leave", "escape", "leave", "back", "Clear the filter or close the check panel"),
+        bind("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
+        bind("config.save", "s", "save", "save", "Save the freeze config", True),
+        bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
+        bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
+        bind(
             "check.architecture",
             "o",
             "architecture",
@@ -106,19 +96,23 @@ class MainScreen(Screen[None]):
         for warning in session.checkpoint.warnings[:3]:
             self.notify(printable(warning), severity="warning")
 
-    def on_key(self, event: events.Key) -> None:
+    def onbind(self, event: events.Key) -> None:
         """Give the focus back to the tree for a key that the findings, or nothing at all, would not take."""
         elsewhere = self.focused is not self.tree_view and not isinstance(self.focused, Input)
         if elsewhere and event.key not in self.active_bindings:
             self.set_focus(self.tree_view)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Forbid to start the filter while it is typed: the key is a letter then."""
+        return action != "filter" or not isinstance(self.focused, FilterInput)
+
     def offers(self, action: str) -> bool:
         """Whether an action could do something now; the palette asks."""
         if action == "leave":
             return self._filter.display or self._panel.display
-        if action == "filter":
-            return not isinstance(self.focused, FilterInput)
-        return not (self._panel.running and action in ("check", "architecture"))
+        return self.check_action(action, ()) is True and not (
+            self._panel.running and action in ("check", "architecture")
+        )
 
     # What the widgets say
 

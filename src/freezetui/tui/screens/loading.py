@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from freezetui.session.loading import Opening
+from freezetui.text import printable
 
 #: Seconds between two looks at the progress.
 _PERIOD = 0.1
@@ -49,10 +50,15 @@ class LoadingScreen(Screen[None]):
 
     @work
     async def _follow(self) -> None:
-        reading = asyncio.wrap_future(self._opening)
+        reading, shown = asyncio.wrap_future(self._opening), self._opening.progress
         while not (await asyncio.wait([reading], timeout=_PERIOD))[0]:
-            self.query_one(Static).update(self._text())
+            if shown != self._opening.progress:
+                shown = self._opening.progress
+                self.query_one(Static).update(self._text(), layout=False)
+        reading.exception()  # the app asks again; unasked, asyncio would log it
         self.post_message(self.Done())
 
     def _text(self) -> Text:
-        return Text.assemble((" Loading…", "dim"), f"  {self._opening.progress}", ("  q quits", "dim"))
+        return Text.assemble(
+            (" Loading…", "dim"), f"  {printable(self._opening.progress)}", ("  q quits", "dim")
+        )

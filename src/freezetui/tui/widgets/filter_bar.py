@@ -10,35 +10,7 @@ from textual.widgets import Input, Static
 from freezetui import numbers
 from freezetui.freeze.tree import ParamTree
 from freezetui.tui.search import Found, find
-
-
-class FilterInput(Input):
-    """The text of the filter.
-
-    Its keys stand here, and not in the bar with priority: they must come after the letters typed before them.
-    """
-
-    BINDINGS = [
-        Binding("ctrl+f", "all(False)", "freeze all", tooltip="Freeze all matches", id="filter.freeze-all"),
-        Binding("ctrl+t", "all(True)", "train all", tooltip="Train all matches", id="filter.train-all"),
-        Binding("enter", "submit", "apply", tooltip="Apply the filter", id="filter.keep"),
-    ]
-
-    class All(Message):
-        """Freeze or train all that `text`, as it stood when the key was pressed, matches."""
-
-        def __init__(self, text: str, trainable: bool) -> None:
-            super().__init__()
-            self.text, self.trainable = text, trainable
-
-    def action_all(self, trainable: bool) -> None:
-        """Freeze or train all matches."""
-        self.post_message(self.All(self.value, trainable))
-
-    async def action_submit(self) -> None:
-        """Move the focus immediately: the next key is not for the filter, however long counting takes."""
-        self.screen.set_focus(None)
-        await super().action_submit()
+from freezetui.tui.widgets.filter_input import FilterInput
 
 
 class FilterBar(Horizontal):
