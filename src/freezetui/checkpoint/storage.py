@@ -89,9 +89,11 @@ def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
     """The bytes of an open checkpoint's tensors.
 
     Raises:
-        CheckpointError: a file is damaged, has changed since its header was read, was written on a
-            machine of the other byte order, or does not lie on this machine.
+        CheckpointError: the checkpoint is `incomplete`; a file is damaged, has changed since its header was
+            read, was written on a machine of the other byte order, or does not lie on this machine.
     """
+    if checkpoint.incomplete:
+        raise CheckpointError(checkpoint.incomplete)
     yield Weights(checkpoint, [_mapped(part) for part in checkpoint.parts])
 
 

@@ -217,6 +217,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         parts: the files; one, or the shards in order. A storage's key then begins with the part's number.
         label: the model for people, as a `config.json` beside the file names it; "" without one.
         architecture: what builds it; "" where that is not known. arguments: keyword arguments for it.
+        incomplete: why its weights cannot be loaded from these files, in one line, and what to do; "" where
+            nothing is known to be wrong.
     """
 
     source: str
@@ -235,6 +237,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     label: str = ""
     architecture: str = ""
     arguments: dict[str, Any] = {}
+    incomplete: str = ""
 
     @property
     def unwrapped(self) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from freezetui.checkpoint.pickles.stubs import Opaque, TypedTensorStub
+from freezetui.checkpoint.pickles.opaque import Opaque
+from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
 from freezetui.checkpoint.sources.base import Source
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint

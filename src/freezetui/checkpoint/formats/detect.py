@@ -8,12 +8,14 @@ from typing import Literal
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
-def container(head: bytes) -> Literal["zip", "legacy", "safetensors", "gguf", ""]:
+def container(head: bytes) -> Literal["zip", "legacy", "pickle", "safetensors", "gguf", ""]:
     """Which of the known formats starts like this; "" for none."""
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:
         return "legacy"
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        return "pickle"
     if head.startswith(b"GGUF"):
         return "gguf"
     # A length in 64 bits, then JSON. JSON text may have a brace there too, but no zeros.

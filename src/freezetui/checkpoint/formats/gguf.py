@@ -80,9 +80,12 @@ def read_gguf(file: Stream, size: int, source: str, key: str | None) -> Checkpoi
     if key is not None:
         raise CheckpointError(f"{source} is GGUF, which has no keys.", "Leave --key out.")
     entries, architecture = read_entries(file, size, source)
+    empty = "no tensors: the file holds only a vocabulary, or is damaged"
     return Checkpoint(
         source=source,
         format="GGUF",
+        warnings=() if entries else (empty,),
+        incomplete="" if entries else f"{source} has {empty}.",
         tensors=tuple(_info(name, entry) for name, entry in entries.items()),
         label=f"{architecture} (llama.cpp's names)" if architecture else "",
     )

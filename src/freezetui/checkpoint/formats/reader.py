@@ -34,6 +34,10 @@ def read_file(opened: OpenFile, key: str | None) -> Checkpoint:
         return read_gguf(file, size, name, key)
     if kind == "legacy":
         return _read_legacy(opened, key)
+    if kind == "pickle":
+        from freezetui.checkpoint.formats.plain_pickle import read_plain_pickle
+
+        return read_plain_pickle(opened, key)
     from freezetui.checkpoint.formats.unsupported import describe_unsupported
 
     what, hint = describe_unsupported(head)

@@ -12,6 +12,7 @@ from freezetui.checkpoint.formats.torch_zip import read_zip
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.checkpoint.state_dict.assemble import build_checkpoint
+from freezetui.checkpoint.state_dict.incomplete import beyond, damage
 from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, SkippedEntry, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
@@ -123,6 +124,9 @@ def read_pt2(
         tensors = tuple(_info(tensor, entry) for tensor, entry in entries.items())
     except ValueError:
         raise _damaged(source) from None
+    sizes = {m.name.rpartition("/")[2]: m.size for m in directory.members() if WEIGHTS in m.name}
+    lost = beyond(tensors, sizes)
+    why, told = damage(lost, source) if lost else ("", ())
     several = len(found.weights) > 1
     return Checkpoint(
         source=source,
@@ -131,6 +135,8 @@ def read_pt2(
         key=name if several else "",
         choices=tuple(found.weights) if several else ("",),
         skipped=_constants(directory, found.constants.get(name), source),
+        warnings=told,
+        incomplete=why,
     )
 
 

@@ -27,7 +27,10 @@ def read_legacy(data: bytes | mmap, size: int, source: str) -> Archive:
     bytes_due = sum(8 + itemsize * elements for itemsize, elements in unpickled.storages.values())
     if pickles[-1].end + bytes_due > size:
         raise _cut_short(source)
-    return Archive(unpickled.value, unpickled.foreign, unpickled.called)
+    keys = pickles[-1].value
+    there = {key for key in keys if type(key) is str} if isinstance(keys, list) else set()
+    sizes = {key: width * count for key, (width, count) in unpickled.storages.items() if key in there}
+    return Archive(unpickled.value, unpickled.foreign, unpickled.called, sizes=sizes)
 
 
 def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:

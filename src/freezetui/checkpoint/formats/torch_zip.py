@@ -21,9 +21,21 @@ def read_zip(directory: ZipDirectory, source: str) -> Archive:
     Raises:
         CheckpointError: no such archive, or a damaged one.
     """
-    unpickled = read_pickle(_pickle_bytes(directory, source), source)
+    member = _data_pickle(directory, source)
+    unpickled = read_pickle(_pickle_bytes(directory, member, source), source)
     code = declared(directory) if is_script(unpickled.value) else {}
-    return Archive(unpickled.value, unpickled.foreign, unpickled.called, code)
+    top = member.name.removesuffix("data.pkl")
+    return Archive(unpickled.value, unpickled.foreign, unpickled.called, code, _sizes(directory, top))
+
+
+def _sizes(directory: ZipDirectory, top: str) -> dict[str, int]:
+    """The bytes of each storage."""
+    sizes = directory.sizes(f"{top}data/") if top.isascii() else None
+    if sizes is None:
+        folder = f"{top}data/"
+        members = ((m.name, m.size) for m in directory.members() if m.name.startswith(folder))
+        sizes = {name[len(folder) :]: size for name, size in members}
+    return sizes
 
 
 def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:
@@ -50,8 +62,7 @@ def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:
     return found
 
 
-def _pickle_bytes(directory: ZipDirectory, source: str) -> bytes:
-    member = _data_pickle(directory, source)
+def _pickle_bytes(directory: ZipDirectory, member: Member, source: str) -> bytes:
     most = _MAX_PICKLE
     if member.method != STORED:
         most = min(most, max(_ALWAYS_UNPACKED, _MAX_RATIO * member.packed))

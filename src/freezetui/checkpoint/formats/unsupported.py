@@ -48,8 +48,6 @@ def describe_unsupported(head: bytes) -> tuple[str, str]:
         b"pytorch" in head or b"onnx" in head.lower() or head[2:3] in (b"\x12", b"\x3a")
     ):
         return "is an ONNX model", "Open the PyTorch checkpoint that it was exported from."
-    if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
-        return "is a plain Python pickle, not one that torch.save wrote", "Save it with torch.save."
     if len(head) >= 8 and not any(head[8:64]):
         return "holds only zeros at its start", "The download or the copy failed; fetch the file again."
     if text and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in text[:256]):

@@ -158,6 +158,7 @@ def _merged(shards: Sequence[_Shard], format: str) -> Checkpoint:
         module_paths=joined(lambda checkpoint: checkpoint.module_paths),
         foreign=joined(lambda checkpoint: checkpoint.foreign),
         warnings=joined(lambda checkpoint: checkpoint.warnings),
+        incomplete=next((checkpoint.incomplete for checkpoint in inner if checkpoint.incomplete), ""),
         size=sum(shard.part.size for shard in shards),
         parts=tuple(shard.part for shard in shards),
     )

@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+from freezetui.checkpoint.pickles.checked_dict import OrderedDictStub
+from freezetui.checkpoint.pickles.opaque import CompiledModuleStub, FxModuleStub, StorageBytesStub
+
 #: torch's storage classes by name, and the dtype that each holds.
 STORAGES = {
     "FloatStorage": "float32",
@@ -30,11 +33,6 @@ STORAGES = {
     "QUInt2x4Storage": "quint2x4",
     "UntypedStorage": "uint8",
 }
-
-
-_MAX_ARGUMENTS = 1000
-#: A key may be a tuple: of so many parts, so deep; sixteen to the third power take no time to hash.
-_MAX_IN_KEY, _MAX_KEY_DEPTH = 16, 3
 
 
 class Rebuilt(msgspec.Struct):
@@ -174,6 +172,27 @@ class SubclassStub(Rebuilt):
     state: Any = None
 
 
+class ArrayStub(Rebuilt):
+    """numpy's `_reconstruct`; `state` is (version, shape, dtype, whether in Fortran's order, bytes)."""
+
+    type: Any = None
+    size: Any = None
+    code: Any = None
+    state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class BufferArrayStub(Rebuilt):
+    """numpy's `_frombuffer`, which pickle protocol 5 uses."""
+
+    data: Any
+    dtype: Any
+    size: Any
+    order: Any = "C"
+
+
 class UnreadStub:
     """What any other `_rebuild...` function returns: a tensor of which nothing is known but its name."""
 
@@ -184,80 +203,6 @@ class UnreadStub:
 
     def __setstate__(self, state: Any) -> None:
         """Nothing of it is understood."""
-
-
-class CheckedDict(dict[Any, Any]):
-    """A dict that looks at a key before it hashes it.
-
-    A tuple that holds itself doubled sixty times hashes for ever, one that is a million deep overflows the
-    stack, and neither can be interrupted.
-    """
-
-    __slots__ = ()
-
-    def __setitem__(self, key: Any, value: Any, _set: Any = dict.__setitem__) -> None:
-        """Raises ValueError where the key is a tuple of more than a few plain values."""
-        if key.__class__ is tuple and not _is_small(key):
-            raise ValueError("a key that is no plain value")
-        _set(self, key, value)
-
-
-def _is_small(key: tuple[Any, ...], depth: int = 0) -> bool:
-    return (
-        len(key) <= _MAX_IN_KEY
-        and depth < _MAX_KEY_DEPTH
-        and all(type(part) is not tuple or _is_small(part, depth + 1) for part in key)
-    )
-
-
-class OrderedDictStub(CheckedDict):
-    """Stands for OrderedDict, defaultdict and their like; `state` keeps attributes such as `_metadata`."""
-
-    __slots__ = ("state",)
-
-    def __init__(self, *args: Any) -> None:
-        if args and isinstance(args[0], list | dict):
-            items = args[0].items() if isinstance(args[0], dict) else args[0]
-            for key, value in items:
-                self[key] = value
-            # Moved, not copied: else a pickle could copy one long list a million times.
-            args[0].clear()
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class Opaque:
-    """Stands for an instance of a class that the pickle names, or for what a function it names returns."""
-
-    state: Any = None
-    #: Of a class: the pickle calls it, which a function looks like; instances are made without a call.
-    called = False
-
-    args: tuple[Any, ...]
-    items: list[Any]
-
-    def __new__(cls, *args: Any, **_: Any) -> Opaque:
-        # Every call copies its arguments: a long tuple in the memo would be copied again and again.
-        if len(args) > _MAX_ARGUMENTS:
-            raise MemoryError
-        self = super().__new__(cls)
-        self.args, self.items = args, []
-        return self
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        if not self.called:
-            type(self).called = True
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self.items.append((key, value))
-
-    def append(self, item: Any) -> None:
-        """What the pickle appends."""
-        self.items.append(item)
 
 
 #: The globals that a state_dict is made of.
@@ -283,6 +228,15 @@ STUBS: dict[tuple[str, str], Any] = {
     ("torch._tensor", "_rebuild_from_type_v2"): SubclassStub,
     ("torch.nn.parameter", "UninitializedParameter"): LazyParameterStub,
     ("torch.nn.parameter", "UninitializedBuffer"): LazyBufferStub,
+    ("torch.storage", "_load_from_bytes"): StorageBytesStub,
+    ("torch._dynamo.eval_frame", "OptimizedModule"): CompiledModuleStub,
+    ("torch.fx.graph_module", "reduce_graph_module"): FxModuleStub,
+    ("torch.fx.graph_module", "reduce_package_graph_module"): FxModuleStub,
+    ("torch.fx.graph_module", "reduce_deploy_graph_module"): FxModuleStub,
+    ("numpy.core.multiarray", "_reconstruct"): ArrayStub,
+    ("numpy._core.multiarray", "_reconstruct"): ArrayStub,
+    ("numpy.core.numeric", "_frombuffer"): BufferArrayStub,
+    ("numpy._core.numeric", "_frombuffer"): BufferArrayStub,
 }
 
 

@@ -8,13 +8,13 @@ from mmap import mmap
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from freezetui.checkpoint.pickles.budget import BudgetedReader
+from freezetui.checkpoint.pickles.checked_dict import CheckedDict
 from freezetui.checkpoint.pickles.globals import is_dangerous, is_foreign
+from freezetui.checkpoint.pickles.opaque import CLASS_MAKERS, class_maker, opaque_class
 from freezetui.checkpoint.pickles.opcodes import SAFE_DICT, made_safe, walk
 from freezetui.checkpoint.pickles.stubs import (
     STORAGES,
     STUBS,
-    CheckedDict,
-    Opaque,
     UnreadStub,
     rebuilds_a_tensor,
 )
@@ -89,6 +89,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream, encoding="utf-8", errors="replace")
         self._globals: dict[tuple[str, str], Any] = {}
+        self._class_maker = class_maker()
         self._foreign: list[tuple[str, Any]] = []
         self._dangerous: list[tuple[str, Any]] = []
         self.storages: dict[str, tuple[int, int]] = {}
@@ -111,7 +112,7 @@ class _Unpickler(pickle.Unpickler):
         if stub is None and rebuilds_a_tensor(name):
             stub = UnreadStub
         elif stub is None:
-            stub = type(name.rpartition(".")[2] or "_", (Opaque,), {"__module__": module, "__slots__": ()})
+            stub = opaque_class(module, name) if name not in CLASS_MAKERS else self._class_maker
         if is_foreign(module, name):
             # What is shown is bounded, by kind: no number of harmless names hides one that is not.
             found = self._dangerous if is_dangerous(f"{module}.{name}") else self._foreign
@@ -122,7 +123,7 @@ class _Unpickler(pickle.Unpickler):
     def named(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The foreign globals, and those of them that the pickle calls, the dangerous ones first."""
         found = self._dangerous + self._foreign
-        called = (name for name, stub in found if stub is UnreadStub or getattr(stub, "called", False))
+        called = (name for name, stub in found if getattr(stub, "called", True))
         return tuple(name for name, _ in found), tuple(called)
 
 

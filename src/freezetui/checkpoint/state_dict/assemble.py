@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from freezetui import numbers
+from freezetui.checkpoint.pickles.checked_dict import OrderedDictStub
 from freezetui.checkpoint.pickles.globals import calls, danger
-from freezetui.checkpoint.pickles.stubs import OrderedDictStub
+from freezetui.checkpoint.state_dict.arrays import ARRAYS
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
+from freezetui.checkpoint.state_dict.incomplete import why_incomplete
 from freezetui.checkpoint.state_dict.modules import Declared, is_script, module_tensors
+from freezetui.checkpoint.state_dict.partitioned import partitioned
 from freezetui.checkpoint.state_dict.quantized import is_packed, packed_tensors
 from freezetui.checkpoint.state_dict.search import Candidate, choose, find_candidates, labels, worthwhile
 from freezetui.checkpoint.state_dict.skipped import Summary
@@ -38,19 +41,20 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
     summary = Summary()
     candidates = find_candidates(archive.value)
     if not candidates:
-        if isinstance(archive.value, dict) and not archive.value:
-            raise CheckpointError(f"{source} holds an empty dict: no tensors.", "Save model.state_dict().")
-        what = summary.what(archive.value)
-        raise CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
+        raise _without_tensors(archive, source, container, summary)
     chosen = choose(candidates, key, source)
     types: dict[str, str] = {}
     names, values, kinds = _columns(chosen, types, archive.declared, source)
     prefix = common_prefix(names)
     if prefix:
         names = [name[len(prefix) :] for name in names]
-    info = TensorReader(BufferDetector(names)).info
+    reader = TensorReader(BufferDetector(names), archive.sizes)
     live = repeat(not isinstance(chosen.value, dict))
-    tensors = tuple(map(info, names, values, kinds, live))
+    tensors = tuple(map(reader.info, names, values, kinds, live))
+    whole = partitioned(archive.value, tensors, prefix)
+    if whole:
+        tensors = whole
+    incomplete, told = why_incomplete(chosen, source, container, bool(whole), reader.damaged)
     return Checkpoint(
         source=source,
         format=_label(chosen, container),
@@ -62,8 +66,21 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
         module_types={_stripped(path, prefix): name for path, name in types.items() if _below(path, prefix)},
         module_paths=_module_paths(chosen, prefix),
         foreign=archive.foreign,
-        warnings=tuple(_warnings(archive, candidates, chosen, tensors)),
+        warnings=(*_warnings(archive, candidates, chosen, tensors), *told),
+        incomplete=incomplete,
     )
+
+
+def _without_tensors(archive: Archive, source: str, container: str, summary: Summary) -> CheckpointError:
+    if isinstance(archive.value, dict) and not archive.value:
+        return CheckpointError(f"{source} holds an empty dict: no tensors.", "Save model.state_dict().")
+    what = summary.what(archive.value)
+    if container == "pickle":
+        return CheckpointError(
+            f"{source} is a plain Python pickle of {what}, without tensors or NumPy arrays.",
+            "Open the file that holds the weights: what torch.save wrote of model.state_dict().",
+        )
+    return CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
 
 
 def _columns(
@@ -79,16 +96,16 @@ def _columns(
             [kind for _, _, kind in named],
         )
     if not chosen.pure:
-        held = dict(_entries(held))
+        held = dict(_entries(held, ARRAYS if chosen.arrays else REBUILT))
     return list(held), held.values(), repeat("unknown")
 
 
-def _entries(held: dict[Any, Any]) -> Iterable[tuple[str, Any]]:
+def _entries(held: dict[Any, Any], kinds: Set[type]) -> Iterable[tuple[str, Any]]:
     """The tensors of a dict that holds other things too, those of quantized modules unpacked."""
     for name, item in held.items():
         if type(name) is not str:
             continue
-        if type(item) in REBUILT:
+        if type(item) in kinds:
             yield name, item
         elif is_packed(name, item):
             yield from packed_tensors(name, item)
@@ -99,7 +116,7 @@ def _label(chosen: Candidate, container: str) -> str:
         return f"{container} {'checkpoint' if chosen.key else 'state_dict'}"
     if is_script(chosen.value):
         return "TorchScript"
-    return "pickled nn.Module" if container == "zip" else "legacy pickled nn.Module"
+    return "legacy pickled nn.Module" if container == "legacy pickle" else "pickled nn.Module"
 
 
 def _module_paths(chosen: Candidate, prefix: str) -> tuple[str, ...]:
@@ -151,6 +168,7 @@ class Archive(NamedTuple):
         value: the object, made of stubs.
         foreign: the foreign globals that its pickle names.
         called: those of them that it calls.
+        sizes: the bytes of each storage in the file by its key; None where that is not known.
         declared: of TorchScript, what its code declares of each class.
     """
 
@@ -158,3 +176,4 @@ class Archive(NamedTuple):
     foreign: tuple[str, ...]
     called: tuple[str, ...] = ()
     declared: Declared = {}
+    sizes: Mapping[str, int] | None = None

@@ -9,15 +9,16 @@ from typing import Any
 
 import msgspec
 
+from freezetui.checkpoint.pickles.opaque import Opaque
 from freezetui.checkpoint.pickles.stubs import (
     DeviceTensorStub,
     JaggedTensorStub,
     MetaTensorStub,
     NestedTensorStub,
-    Opaque,
     SparseTensorStub,
     WrapperTensorStub,
 )
+from freezetui.checkpoint.state_dict.arrays import ARRAYS, array_size
 from freezetui.checkpoint.types import ITEMSIZE, ROW_PACKED, Packing, StorageKey, can_require_grad
 from freezetui.text import printable
 
@@ -38,6 +39,8 @@ _MAX_PLACES = 8
 _MAX_KEY = 200
 
 _Shape = tuple[int, ...]
+#: A shape that was checked, a contiguous tensor's strides, and the elements.
+Known = tuple[_Shape, _Shape, int]
 
 
 class TensorMeta(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +83,7 @@ class PartsReader:
     def __init__(
         self,
         head: Callable[[Any], TensorMeta | None],
-        known: Callable[[Any], tuple[_Shape, _Shape] | None],
+        known: Callable[[Any], Known | None],
         dtype: Callable[[Any], str | None],
     ) -> None:
         self._head, self._known, self._dtype = head, known, dtype
@@ -130,13 +133,12 @@ class PartsReader:
     def _device(self, value: DeviceTensorStub) -> TensorMeta | None:
         """A CPU tensor's own head where the dtype agrees; an array's state is (version, shape, ...)."""
         dtype, data = self._dtype(value.dtype), value.data
-        if isinstance(data, Opaque):
-            known = self._known(data.state[1]) if type(data.state) is tuple and len(data.state) > 1 else None
+        if type(data) in ARRAYS:
+            known = self._known(array_size(data))
             if not dtype or known is None:
                 return None
-            return TensorMeta(
-                known[0], dtype, None, Packing("array", prod(known[0]) * ITEMSIZE.get(dtype, 0))
-            )
+            nbytes = prod(known[0]) * ITEMSIZE.get(dtype, 0)
+            return TensorMeta(known[0], dtype, None, Packing("array", nbytes))
         heads = self._heads([data])
         if not heads or not dtype:
             return None

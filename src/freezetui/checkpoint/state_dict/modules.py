@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from freezetui.checkpoint.pickles.stubs import Opaque
+from freezetui.checkpoint.pickles.opaque import Opaque
 from freezetui.checkpoint.state_dict.quantized import is_packed, packed_tensors
 from freezetui.checkpoint.state_dict.tensor_reader import REBUILT
 from freezetui.checkpoint.types import Kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from freezetui.checkpoint.pickles.stubs import Opaque
+from freezetui.checkpoint.pickles.opaque import Opaque
 from freezetui.checkpoint.state_dict.tensor_reader import REBUILT
 
 _KEY = "_packed_params"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from itertools import islice
 from typing import Any, NamedTuple
 
-from freezetui.checkpoint.pickles.stubs import Opaque, TensorStub
+from freezetui.checkpoint.pickles.opaque import Opaque
+from freezetui.checkpoint.pickles.stubs import TensorStub
+from freezetui.checkpoint.state_dict.arrays import ARRAYS
 from freezetui.checkpoint.state_dict.modules import is_module
+from freezetui.checkpoint.state_dict.nested import nested_tensors
 from freezetui.checkpoint.state_dict.tensor_reader import REBUILT
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
@@ -26,13 +30,27 @@ _KEYS = (
     "generator",
 )
 _RANKS = {key: rank for rank, key in enumerate(_KEYS)}
-_NO_MODEL = ("optim", "scheduler", "scaler", "sampler", "rng", "hyper_parameters")
+#: Under these lies one model; Megatron nests its parts as dicts.
+_WHOLE = frozenset(("state_dict", "model_state_dict", "model", "module", "net"))
+#: Words of keys that lead to no model: `optimizer_G`, `lrScheduler`, `cuda_rng_state`, but not `resampler`.
+_NO_MODEL = re.compile(
+    r"optims?\d*|optimi[sz]ers?[a-z0-9]?|(lr)?schedulers?\d*|(grad|amp|loss)?scalers?\d*|samplers?\d*|rngs?|hyperparameters"
+)
+#: What Lightning and DeepSpeed write beside the model.
+_NEVER = frozenset(("hyper_parameters", "frozen_param_fragments"))
+_OPTIMIZER = re.compile(r"optims?\d*|optimi[sz]ers?[a-z0-9]?")
+_WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _COPY = re.compile(r"(^|[^a-z])ema([^a-z]|$)", re.IGNORECASE)
-_MAX_DEPTH = 4
-_MAX_LIST = 64
+_MAX_DEPTH = 16
+#: Containers that are looked into: of one list, since a log may be a million dicts, and of all.
+_MAX_LIST, _MAX_VISITED = 4096, 200_000
+#: A longer key is shown nowhere, and its text would stand in the keys of all that lies below.
+_MAX_KEY = 200
 _CONTAINERS = (dict, list, tuple, Opaque)
 #: A module counts as more tensors than any dict beside it holds; counting them would mean walking it.
 _MANY = 2**40
+
+_Above = tuple[tuple[Any, Any], ...]
 
 
 class Candidate(NamedTuple):
@@ -45,6 +63,8 @@ class Candidate(NamedTuple):
         pure: a dict of nothing but tensors under text keys.
         scalars: all its tensors are scalars, as in a dict of metrics.
         above: the containers on the way to it, each with the key taken there.
+        part: it is a part of a candidate above it, whose dicts make one model.
+        arrays: it holds NumPy arrays, no tensors.
     """
 
     key: str
@@ -52,45 +72,101 @@ class Candidate(NamedTuple):
     tensors: int
     pure: bool
     scalars: bool
-    above: tuple[tuple[Any, Any], ...]
+    above: _Above
+    part: bool = False
+    arrays: bool = False
 
 
 def find_candidates(root: Any) -> list[Candidate]:
-    """Every dict that holds tensors under text keys, and every module, breadth first; optimizers left out."""
-    found: list[Candidate] = []
-    level: list[tuple[str, Any, tuple[tuple[Any, Any], ...]]] = [("", root, ())]
-    weighed: dict[int, tuple[int, bool, bool]] = {}
-    for _ in range(_MAX_DEPTH):
-        below: list[tuple[str, Any, tuple[tuple[Any, Any], ...]]] = []
-        for key, value, above in level:
-            is_new = id(value) not in weighed
-            if is_new:
-                weighed[id(value)] = _weigh(value)
-            tensors, pure, scalars = weighed[id(value)]
-            if tensors:
-                found.append(Candidate(key, value, tensors, pure, scalars, above))
-            if is_new and not pure:
-                below += [
-                    (f"{key}.{name}" if key else str(name), item, (*above, (value, name)))
-                    for name, item in _children(value)
-                ]
-        level = below
-    return found
+    """Every dict that holds tensors under text keys, and every module, breadth first; optimizers left out.
+
+    Where there is none, what lies under keys that lead to no model as a rule, and then dicts of NumPy arrays.
+    """
+    for avoided, kinds in ((_NO_MODEL, REBUILT), (_OPTIMIZER, REBUILT), (_NO_MODEL, ARRAYS)):
+        found = _Search(avoided, kinds).candidates(root)
+        if found:
+            return found
+    return []
 
 
-def _weigh(value: Any) -> tuple[int, bool, bool]:
-    """How many tensors a container holds itself, whether nothing else, and whether they are all scalars."""
-    if is_module(value):
-        return _MANY, False, False
-    if not isinstance(value, dict) or "param_groups" in value:
-        return 0, False, False
-    pure = {*map(type, value)} == {str} and {*map(type, value.values())} <= REBUILT
-    tensors = (
-        [*value.values()]
-        if pure
-        else [item for name, item in value.items() if type(item) in REBUILT and type(name) is str]
-    )
-    return len(tensors), pure, all(type(item) is TensorStub and item.size == () for item in tensors)
+class _Search:
+    """One walk over the containers of a file.
+
+    Args:
+        avoided: words of keys that are not followed.
+        kinds: what counts as a tensor.
+    """
+
+    def __init__(self, avoided: re.Pattern[str], kinds: Set[type]) -> None:
+        self._avoided, self._kinds = avoided, kinds
+        self._left = _MAX_VISITED
+
+    def candidates(self, root: Any) -> list[Candidate]:
+        """What may be the model, breadth first."""
+        found: list[Candidate] = []
+        level: list[tuple[str, Any, _Above, bool]] = [("", root, (), False)]
+        weighed: dict[int, tuple[int, bool, bool]] = {}
+        for _ in range(_MAX_DEPTH):
+            below: list[tuple[str, Any, _Above, bool]] = []
+            for key, value, above, part in level:
+                is_new = id(value) not in weighed
+                if is_new:
+                    weighed[id(value)] = self._weigh(value)
+                tensors, pure, scalars = weighed[id(value)]
+                arrays = self._kinds is ARRAYS
+                parts = nested_tensors(value, self._kinds) if not part and _is_model(above) else None
+                if parts:
+                    found.append(Candidate(key, parts, len(parts), True, False, above, arrays=arrays))
+                elif tensors:
+                    found.append(Candidate(key, value, tensors, pure, scalars, above, part, arrays))
+                if is_new and not pure:
+                    part, front = part or bool(parts), f"{key}." if key else ""
+                    below += [
+                        (f"{front}{name}", item, (*above, (value, name)), part)
+                        for name, item in self._children(value)
+                    ]
+            level = below
+        return found
+
+    def _weigh(self, value: Any) -> tuple[int, bool, bool]:
+        """How many tensors a container holds itself, whether nothing else, and whether all are scalars."""
+        if is_module(value):
+            return (_MANY, False, False) if self._kinds is REBUILT else (0, False, False)
+        if not isinstance(value, dict) or "param_groups" in value:
+            return 0, False, False
+        pure = {*map(type, value)} == {str} and {*map(type, value.values())} <= self._kinds
+        tensors = (
+            [*value.values()]
+            if pure
+            else [item for name, item in value.items() if type(item) in self._kinds and type(name) is str]
+        )
+        return len(tensors), pure, all(type(item) is TensorStub and item.size == () for item in tensors)
+
+    def _children(self, value: Any) -> list[tuple[Any, Any]]:
+        """The containers in a container, by key or index, less what is certainly no model."""
+        items: Iterable[tuple[Any, Any]] = ()
+        if isinstance(value, dict):
+            items = value.items()
+        elif isinstance(value, list | tuple):
+            items = islice(enumerate(value), _MAX_LIST)
+        containers = (
+            (name, item)
+            for name, item in items
+            if isinstance(item, _CONTAINERS) and (type(name) is int or self._may_lead(name))
+        )
+        found = list(islice(containers, self._left))
+        self._left -= len(found)
+        return found
+
+    def _may_lead(self, name: Any) -> bool:
+        if type(name) is not str or len(name) > _MAX_KEY or name in _NEVER:
+            return False
+        return not any(self._avoided.fullmatch(word.lower()) for word in _WORDS.findall(name))
+
+
+def _is_model(above: _Above) -> bool:
+    """Whether what lies here is called a model, so that its dicts are its parts."""
+    return bool(above) and above[-1][1] in _WHOLE
 
 
 def choose(candidates: list[Candidate], key: str | None, source: str) -> Candidate:
@@ -114,14 +190,15 @@ def choose(candidates: list[Candidate], key: str | None, source: str) -> Candida
     for candidate in candidates:
         for container, _ in candidate.above:
             most_below[id(container)] = max(most_below.get(id(container), 0), candidate.tensors)
-    standing = [c for c in candidates if c.tensors >= most_below.get(id(c.value), 0)]
+    standing = [c for c in candidates if not c.part and c.tensors >= most_below.get(id(c.value), 0)]
     standing = [c for c in standing if not c.scalars] or standing
     return min(standing, key=_rank)
 
 
 def worthwhile(candidates: list[Candidate]) -> list[Candidate]:
     """Those that a person may want to choose: without dicts of scalars, unless there is nothing else."""
-    return [candidate for candidate in candidates if not candidate.scalars] or candidates
+    whole = [candidate for candidate in candidates if not candidate.part]
+    return [candidate for candidate in whole if not candidate.scalars] or whole
 
 
 def labels(candidates: list[Candidate]) -> list[str]:
@@ -136,18 +213,3 @@ def _rank(candidate: Candidate) -> tuple[int, int, int, int]:
     if any(_COPY.search(key) for key in taken[:-1]):  # what an EMA holds is no model, whatever its key
         last = "ema"
     return (len(taken) > 0, _RANKS.get(last, len(_KEYS)), len(taken), -candidate.tensors)
-
-
-def _children(value: Any) -> list[tuple[Any, Any]]:
-    """The containers in a container, by key or index, less what is certainly no model."""
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list | tuple) and len(value) <= _MAX_LIST:
-        items = enumerate(value)
-    containers = [(name, item) for name, item in items if isinstance(item, _CONTAINERS)]
-    return [(name, item) for name, item in containers if type(name) is int or _may_lead(name)]
-
-
-def _may_lead(name: Any) -> bool:
-    return type(name) is str and not any(word in name.lower() for word in _NO_MODEL)

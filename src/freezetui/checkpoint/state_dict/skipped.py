@@ -6,7 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from freezetui import numbers
-from freezetui.checkpoint.pickles.stubs import Opaque
+from freezetui.checkpoint.pickles.checked_dict import OddKey
+from freezetui.checkpoint.pickles.opaque import Opaque
+from freezetui.checkpoint.state_dict.arrays import ARRAYS
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.quantized import is_packed
 from freezetui.checkpoint.state_dict.search import Candidate
@@ -55,6 +57,8 @@ class Summary:
             return printable(f"{value.__module__}.{value.__name__}"[:200])
         if isinstance(value, str):
             return printable(repr(value[:_MAX_LENGTH]))
+        if type(value) in ARRAYS:
+            return self._reader.described(value)
         if type(value) not in REBUILT and not isinstance(
             value, dict | list | tuple | set | frozenset | Opaque
         ):
@@ -95,4 +99,4 @@ def _label(key: Any) -> str:
     """A dict's key, for people; keys may be anything, and huge."""
     if type(key) is str or (type(key) is int and abs(key) < 10**30):
         return printable(str(key)[:200])
-    return f"({type(key).__name__})"
+    return printable(f"({key.kind if isinstance(key, OddKey) else type(key).__name__})")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import accumulate
 from math import prod
 from operator import mul
 from typing import Any
 
+from freezetui import numbers
+from freezetui.checkpoint.pickles.opaque import Opaque, StorageBytesStub
 from freezetui.checkpoint.pickles.stubs import (
     STORAGES,
     LazyBufferStub,
     LazyParameterStub,
-    Opaque,
     ParameterStub,
     QuantizedTensorStub,
     SubclassStub,
@@ -20,9 +22,10 @@ from freezetui.checkpoint.pickles.stubs import (
     UnreadStub,
     WrapperTensorStub,
 )
+from freezetui.checkpoint.state_dict.arrays import ARRAYS, array_dtype, array_size
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
-from freezetui.checkpoint.state_dict.composite import PARTS, PartsReader, TensorMeta, unpacked
-from freezetui.checkpoint.types import UNKNOWN, Kind, Packing, StorageKey, TensorInfo
+from freezetui.checkpoint.state_dict.composite import PARTS, Known, PartsReader, TensorMeta, unpacked
+from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Kind, Packing, StorageKey, TensorInfo
 
 REBUILT = PARTS | {
     TensorStub,
@@ -50,11 +53,19 @@ class TensorReader:
 
     Args:
         kinds: settles what is a buffer where the file does not say.
+        sizes: the bytes of each storage in the file by its key; None where that is not known.
+
+    Attributes:
+        damaged: the names of tensors so far that reach beyond their storage or have none, and of those with
+            a shape, an offset or strides that cannot be.
     """
 
-    def __init__(self, kinds: BufferDetector) -> None:
-        self._kinds = kinds
-        self._shapes: dict[_Shape, tuple[_Shape, _Shape]] = {}
+    def __init__(self, kinds: BufferDetector, sizes: Mapping[str, int] | None = None) -> None:
+        self._kinds, self._sizes = kinds, sizes
+        self._is_beyond = False
+        self.damaged: list[str] = []
+        self._shapes: dict[_Shape, Known] = {}
+        self._inside: dict[int, str] = {}
         self._parts = PartsReader(self._head_of, self._known, _dtype_name)
 
     def info(self, name: str, value: Any, kind: Kind = "unknown", live: bool = False) -> TensorInfo:
@@ -68,6 +79,9 @@ class TensorReader:
         if type(value) is not TensorStub:
             value, requires_grad = _unwrap(value)
         head = self._head(value)
+        if self._is_beyond:
+            self._is_beyond = False
+            self.damaged.append(name)
         if head is None:
             return TensorInfo(name, (0,), UNKNOWN, kind, requires_grad, None, False, _UNREAD)
         if requires_grad is not None:
@@ -88,6 +102,11 @@ class TensorReader:
         head = self._head_of(value)
         return 0 if head is None else head.nbytes
 
+    def described(self, array: Any) -> str:
+        """A NumPy array in a few words: "NumPy array, 3x4 float32"."""
+        head = self._head(array)
+        return "NumPy array" if head is None else f"NumPy array, {numbers.shape(head.shape)} {head.dtype}"
+
     def _head_of(self, value: Any) -> TensorMeta | None:
         """`_head`, whatever stands around the tensor."""
         return self._head(value if type(value) is TensorStub else _unwrap(value)[0])
@@ -95,42 +114,72 @@ class TensorReader:
     def _head(self, value: Any) -> TensorMeta | None:
         """Shape, dtype, storage, and how it is kept where that is not one block."""
         kind = type(value)
+        pid: Any
         if kind is TensorStub or kind is QuantizedTensorStub:
-            dtype = _storage_dtype(value.storage)
+            pid = value.storage
+            dtype = _storage_dtype(pid)
         elif kind is TypedTensorStub:
-            dtype = _dtype_name(value.dtype) if _storage_dtype(value.storage) else None
+            pid = value.storage
+            dtype = _dtype_name(value.dtype) if _storage_dtype(pid) else None
         elif kind in PARTS:
             return self._parts.head(value)
+        elif kind in ARRAYS:
+            return self._array(value)
         elif kind is LazyParameterStub or kind is LazyBufferStub:
             return TensorMeta((0,), UNKNOWN, None, _LAZY)
         else:
             return None
+        if dtype is None and type(pid) is StorageBytesStub:
+            pid = self._inner(pid)
+            dtype = _dtype_name(value.dtype) if kind is TypedTensorStub else _storage_dtype(pid)
         known, stride, offset = self._known(value.size), value.stride, value.offset
         if dtype is None or known is None or type(offset) is not int or not 0 <= offset <= _MAX_ELEMENTS:
+            self._is_beyond = dtype is not None
             return None
-        shape, contiguous = known
+        shape, contiguous, count = known
         if stride == contiguous:
             stride = None
         elif not _are_sizes(stride) or len(stride) != len(shape):
+            self._is_beyond = True
             return None
-        pid = value.storage
         if len(pid) > 5 and type(pid[5]) is tuple:  # torch before 0.4: (key, offset, elements) of a view
             offset += pid[5][1] if len(pid[5]) > 1 and type(pid[5][1]) is int else 0
         packing = unpacked(dtype, shape) if kind is QuantizedTensorStub else None
+        if self._sizes is not None:
+            if stride is not None:
+                count = count and 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+            needed = (offset + count) * ITEMSIZE.get(dtype, 0) if packing is None else 0
+            if count and needed > self._sizes.get(pid[2], -1):
+                self._is_beyond = True
         return TensorMeta(shape, dtype, StorageKey(pid[2], offset, stride), packing)
 
-    def _known(self, shape: Any) -> tuple[_Shape, _Shape] | None:
-        """The shape and a contiguous tensor's strides; None for no shape, or more elements than torch counts.
+    def _inner(self, storage: StorageBytesStub) -> tuple[Any, ...]:
+        """The persistent id of a storage that lies inside the pickle; tensors that share it share its key."""
+        key = self._inside.setdefault(id(storage), f"inside {len(self._inside)}")
+        return "storage", STORAGES.get(storage.kind, ""), key, "cpu", 0
+
+    def _array(self, value: Any) -> TensorMeta | None:
+        known, dtype = self._known(array_size(value)), array_dtype(value)
+        if known is None:
+            return None
+        nbytes = prod(known[0]) * ITEMSIZE.get(dtype, 0)
+        packing = Packing("NumPy array", nbytes, "not a tensor, which could require grad")
+        return TensorMeta(known[0], dtype, None, packing)
+
+    def _known(self, shape: Any) -> Known | None:
+        """What is known of a shape; None for what is not one, or has more elements than torch counts.
 
         100,000 tensors have few shapes: each is looked at once, and kept once.
         """
         try:
+            if len(shape) > _MAX_DIMENSIONS:
+                return None
             sum(shape)  # tuples in tuples, whose hash could take for ever, cannot be added up
             return self._shapes[shape]
         except KeyError:
             if not _is_shape(shape):
                 return None
-            known = self._shapes[shape] = shape, _contiguous(shape)
+            known = self._shapes[shape] = shape, _contiguous(shape), prod(shape)
             return known
         except TypeError:  # no numbers, or not hashable
             return None
