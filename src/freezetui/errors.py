@@ -39,6 +39,10 @@ class MissingFileError(CheckpointError):
     """A file that is not there."""
 
 
+class NoCheckpointError(CheckpointError):
+    """A directory without a checkpoint."""
+
+
 class PatternError(FreezeTuiError):
     """A pattern that is malformed, or that matches no parameter."""
 

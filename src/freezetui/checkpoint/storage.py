@@ -80,8 +80,12 @@ class Weights:
             return key, self._holders.get(key) if self._holders else self._files[0]
         if len(self._files) == 1:
             return tensor.storage.key, self._files[0]
-        number, _, key = tensor.storage.key.partition("/")
-        return key, self._files[int(number)]
+        numbers, _, key = tensor.storage.key.partition("/")
+        first, _, last = numbers.partition("-")
+        if not last:
+            return key, self._files[int(first)]
+        parts = self._files[int(first) : int(last) + 1]
+        return key, next((file for file in parts if key in file.places), None)
 
 
 @contextmanager

@@ -182,7 +182,7 @@ def choose(candidates: list[Candidate], key: str | None, source: str) -> Candida
         keys = [candidate.key or "'' (the top level)" for candidate in worthwhile(candidates)]
         shown = ", ".join(map(printable, keys[:20]))
         raise CheckpointError(
-            f"{source} has no state_dict under the key {key!r}.",
+            f"{source} has no state_dict under the key {printable(repr(key[:_MAX_KEY]))}.",
             f"Choose one of: {shown}.",
         )
     # Beside the weights, a checkpoint may hold a tensor or two of its own, such as the best accuracy.
