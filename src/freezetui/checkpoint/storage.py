@@ -15,7 +15,7 @@ from freezetui.checkpoint.formats.torch_legacy import legacy_storages
 from freezetui.checkpoint.formats.torch_zip import zip_storages
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.sources.local import open_file
-from freezetui.checkpoint.sources.urls import is_url
+from freezetui.checkpoint.sources.urls import is_url, shown_source
 from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
@@ -104,7 +104,7 @@ def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
 def _mapped(part: Part) -> Mapped:
     if is_url(part.source):
         raise CheckpointError(
-            f"{printable(part.source)} is not on this machine: for the sanity step all weights are needed.",
+            f"{shown_source(part.source)} is not on this machine: the check needs all weights.",
             "Download it, and check the copy.",
         )
     if part.source.endswith(".metadata"):

@@ -10,9 +10,10 @@ import msgspec
 from freezetui.checkpoint.formats.detect import container, is_index
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.sources.base import Source
+from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError, NoCheckpointError
-from freezetui.text import listed, printable
+from freezetui.text import listed
 
 #: Of the files in a folder, what is taken first: safetensors before pickles, an index before its shards.
 _PREFERRED = (
@@ -79,7 +80,7 @@ def _read_one(
     folder: Source, names: list[str], key: str | None, progress: Callable[[str], None]
 ) -> Checkpoint:
     """The only checkpoint among the files in a folder."""
-    name = printable(folder.location)
+    name = shown_source(folder.location)
     problem: CheckpointError | None = None
     if ".metadata" in names:
         from freezetui.checkpoint.formats.dcp import read_dcp

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from freezetui.checkpoint.sources.base import Source
+from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.types import Checkpoint, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError, MissingFileError, NoCheckpointError
-from freezetui.text import printable
 
 #: The first of these that is there names the models.
 _INDEXES = ("model_index.json", "modules.json")
@@ -45,7 +45,7 @@ def read_pipeline(
         return None
     if key is not None:
         raise CheckpointError(
-            f"{printable(directory.location)} is a pipeline, which has no keys.",
+            f"{shown_source(directory.location)} is a pipeline, which has no keys.",
             "Open the directory of one part.",
         )
     return _joined(found, label)

@@ -13,6 +13,7 @@ from freezetui.checkpoint.formats.detect import container
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.formats.safetensors import Entry, read_header, tensors_of
 from freezetui.checkpoint.sources.base import OpenFile, Source
+from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.state_dict.ordering import natural_order
 from freezetui.checkpoint.types import Checkpoint, Part, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError, MissingFileError
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 _AT_ONCE = 16
 #: A longer name of a shard is no file's; a longer index, in bytes, is no model's.
-_MAX_NAME, _MAX_INDEX = 1000, 2**30
+_MAX_NAME, _MAX_INDEX = 1000, 2**28
 
 
 class _Index(msgspec.Struct):
@@ -53,8 +54,10 @@ def read_index(index: OpenFile, folder: Source, key: str | None, progress: Progr
     Raises:
         CheckpointError: the index or a shard is damaged, names a file elsewhere, or no shard is there.
     """
+    if index.size > _MAX_INDEX:
+        raise CheckpointError(f"{index.name} is too large for an index.", "It may be malicious.")
     try:
-        text = index.file.read(min(index.size, _MAX_INDEX)).removeprefix(b"\xef\xbb\xbf")
+        text = index.file.read(index.size).removeprefix(b"\xef\xbb\xbf")
         where = msgspec.json.decode(text, type=_Index).weight_map
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise CheckpointError(
@@ -138,7 +141,7 @@ def read_several(sources: Sequence[Source], key: str | None, progress: Progress)
     for shard in shards:
         for name in shard.names:
             if seen.setdefault(name, shard.part.source) != shard.part.source:
-                files = f"{printable(seen[name])} and in {printable(shard.part.source)}"
+                files = f"{shown_source(seen[name])} and in {shown_source(shard.part.source)}"
                 raise CheckpointError(
                     f"{printable(name[:200])} is in {files}.",
                     "Open one of them at a time.",
