@@ -39,6 +39,10 @@ class MissingFileError(CheckpointError):
     """A file that does not exist."""
 
 
+class NoCheckpointError(CheckpointError):
+    """A directory without a checkpoint."""
+
+
 class PatternError(FreezeTuiError):
     """A pattern that is malformed, or that matches no parameter."""
 

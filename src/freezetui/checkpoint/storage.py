@@ -15,7 +15,7 @@ from freezetui.checkpoint.formats.torch_legacy import legacy_storages
 from freezetui.checkpoint.formats.torch_zip import zip_storages
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.sources.local import open_file
-from freezetui.checkpoint.sources.urls import is_url
+from freezetui.checkpoint.sources.urls import is_url, shown_source
 from freezetui.checkpoint.state_dict.composite import MAX_PLACES
 from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
 from freezetui.errors import CheckpointError
@@ -87,7 +87,8 @@ class Weights:
         what = tensor.packing.what if tensor.packing else ""
         number, key = 0, tensor.storage.key if tensor.storage else ""
         if len(self._files) > 1:
-            number, key = int(key.partition("/")[0] or 0), key.partition("/")[2]
+            numbers, _, key = key.partition("/")
+            number = int(numbers.partition("-")[0] or 0)
         keys = [place.rpartition("@")[0] for place in key.removeprefix(f"{what}:").split("+")]
         if not 0 < len(keys) < MAX_PLACES or "" in keys:
             return []
@@ -116,8 +117,12 @@ class Weights:
             return key, self._holders.get(key) if self._holders else self._files[0]
         if len(self._files) == 1:
             return tensor.storage.key, self._files[0]
-        number, _, key = tensor.storage.key.partition("/")
-        return key, self._files[int(number)]
+        numbers, _, key = tensor.storage.key.partition("/")
+        first, _, last = numbers.partition("-")
+        if not last:
+            return key, self._files[int(first)]
+        parts = self._files[int(first) : int(last) + 1]
+        return key, next((file for file in parts if key in file.places), None)
 
 
 @contextmanager
@@ -136,8 +141,8 @@ def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
 def _mapped(part: Part) -> Mapped:
     if is_url(part.source):
         raise CheckpointError(
-            f"{printable(part.source)} is not on this machine, and all of its weights are needed.",
-            "Download it, and take the copy.",
+            f"{shown_source(part.source)} is not on this machine: all of its weights are needed.",
+            "Download it, and pass the copy.",
         )
     if part.source.endswith(".metadata"):
         raise CheckpointError(

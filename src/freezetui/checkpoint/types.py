@@ -218,7 +218,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         foreign: "module.name" of each global a pickle names that neither torch nor plain data needs.
         warnings: one line each.
         size: bytes of all its files.
-        parts: the files; one, or the shards in order. A storage's key then begins with the part's number.
+        parts: the files; one, or the shards in order. A storage's key then begins with the part's number, or
+            with those of the first and the last part that may hold it: "3/key", "3-5/key".
         label: the model for people, as a `config.json` beside the file names it; "" without one.
         model: what builds it, as that file names it; empty where that is not known.
         incomplete: why its weights cannot be loaded from these files, in one line, and what to do; "" where

@@ -211,3 +211,60 @@ def test_several_files_at_once(tmp_path: Path) -> None:
         open_checkpoint(paths)
     with pytest.raises(CheckpointError, match="does not exist"):
         open_checkpoint([paths[0], tmp_path / "c.pth"])
+
+
+def test_an_index_with_a_byte_order_mark(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "x.safetensors")
+    (tmp_path / INDEX).write_bytes(
+        b"\xef\xbb\xbf" + json.dumps({"weight_map": {"a": "x.safetensors"}}).encode()
+    )
+    for source in (tmp_path, tmp_path / INDEX):
+        assert [tensor.name for tensor in open_checkpoint(source).tensors] == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("chosen", ["x", "y"])
+def test_of_two_tensors_of_one_name_the_index_takes_one(tmp_path: Path, kind: str, chosen: str) -> None:
+    shards = {"x": {"a": torch.ones(2), "b": torch.ones(3)}, "y": {"a": torch.zeros(4), "c": torch.ones(5)}}
+    for name, held in shards.items():
+        path = tmp_path / f"{name}.{kind}"
+        save_file(held, path) if kind == "safetensors" else torch.save(held, path)
+    index = {"weight_map": {"a": f"{chosen}.{kind}", "b": f"x.{kind}", "c": f"y.{kind}"}}
+    (tmp_path / f"model.{kind}.index.json").write_text(json.dumps(index))
+    checkpoint = open_checkpoint(tmp_path)
+    assert {t.name: t.shape[0] for t in checkpoint.tensors} == {
+        "a": 2 if chosen == "x" else 4,
+        "b": 3,
+        "c": 5,
+    }
+    assert checkpoint.warnings == ("1 tensor in several shards, taken from the one that the index names: a",)
+    assert load_tensors(checkpoint)["a"].equal(shards[chosen]["a"])
+
+
+def test_an_index_that_names_the_wrong_shard_loses_nothing(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "x.safetensors")
+    save_file({"b": torch.ones(2)}, tmp_path / "y.safetensors")
+    index = {"weight_map": {"a": "y.safetensors", "b": "y.safetensors", "c": "x.safetensors"}}
+    (tmp_path / INDEX).write_text(json.dumps(index))
+    assert {tensor.name for tensor in open_checkpoint(tmp_path).tensors} == {"a", "b"}
+
+
+LONG = "Q" * 8_000_000
+
+
+@pytest.mark.parametrize("where", ["shard", "outside", "tensor", "key", "double"])
+def test_errors_never_echo_megabytes(tmp_path: Path, where: str) -> None:
+    path, key = tmp_path / "x.safetensors", None
+    save_file({LONG if where in ("tensor", "double") else "a": torch.ones(1)}, path)
+    source: Path | list[Path] = tmp_path
+    index = {"shard": {"a": LONG}, "outside": {"a": f"../{LONG}"}, "tensor": {LONG: "y.safetensors"}}
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": index.get(where, {"a": "x.safetensors"})}))
+    if where == "key":
+        source, key = tmp_path / "x.pth", LONG
+        torch.save({"a": torch.ones(1)}, source)
+    elif where == "double":
+        (tmp_path / "y.safetensors").write_bytes(path.read_bytes())
+        source = [path, tmp_path / "y.safetensors"]
+    with pytest.raises(CheckpointError) as error:
+        open_checkpoint(source, key=key)
+    assert len(str(error.value)) < 2000

@@ -271,6 +271,8 @@ def test_an_unknown_tensor_is_listed_with_a_warning(write: Write, third_party: M
     assert (unread.shape, unread.dtype, unread.bytes, unread.elements) == ((0,), "unknown", 0, 0)
     assert unread.untrainable_reason == "unknown: a kind of tensor that is not read here"
     assert checkpoint.warnings == (
+        "torch.load would run third_party._rebuild_ternary_tensor: what that does is not known here; "
+        "freezetui does not run it",
         "2 tensors of a kind that is not read here: only their names are known (b.weight, c.weight)",
     )
     assert checkpoint.foreign == ("third_party._rebuild_ternary_tensor",)

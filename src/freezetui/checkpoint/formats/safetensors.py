@@ -56,12 +56,12 @@ _METADATA = "__metadata__"
 class Entry(msgspec.Struct, gc=False):
     """One tensor of the header; `data_offsets` count from the end of the header, in bytes.
 
-    The defaults let `__metadata__` pass, which stands among the tensors.
+    The defaults let `__metadata__` pass, which stands among the tensors; none of them passes as a tensor's.
     """
 
     dtype: str = ""
-    shape: tuple[int, ...] = ()
-    data_offsets: tuple[int, int] = (0, 0)
+    shape: tuple[int, ...] = (-1,)
+    data_offsets: tuple[int, int] = (-1, -1)
 
 
 _DECODER = msgspec.json.Decoder(dict[str, Entry])

@@ -15,7 +15,7 @@ from freezetui.checkpoint.state_dict.assemble import build_checkpoint
 from freezetui.checkpoint.state_dict.incomplete import beyond, damage
 from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, SkippedEntry, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError
-from freezetui.text import printable
+from freezetui.text import listed, printable
 
 WEIGHTS = "/data/weights/"
 _CONFIG, _CONSTANTS = "_weights_config.json", "_constants_config.json"
@@ -117,8 +117,10 @@ def read_pt2(
         return _read_old(file, directory, found.old, source, key)
     name = key if key is not None else next(iter(found.weights))
     if name not in found.weights:
-        names = printable(", ".join(found.weights))
-        raise CheckpointError(f"{source} has no model under the key {key!r}.", f"Choose one of: {names}.")
+        raise CheckpointError(
+            f"{source} has no model under the key {printable(repr(name[:200]))}.",
+            f"Choose one of: {listed(list(found.weights), 20)}.",
+        )
     entries = _config(directory, found.weights[name], source)
     try:
         tensors = tuple(_info(tensor, entry) for tensor, entry in entries.items())

@@ -10,9 +10,10 @@ import msgspec
 from freezetui.checkpoint.formats.detect import container, is_index
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.sources.base import Source
+from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.types import Checkpoint, Part
-from freezetui.errors import CheckpointError
-from freezetui.text import listed, printable
+from freezetui.errors import CheckpointError, NoCheckpointError
+from freezetui.text import listed
 
 #: Of the files in a folder, what is taken first: safetensors before pickles, an index before its shards.
 _PREFERRED = (
@@ -27,6 +28,8 @@ _PREFERRED = (
     r"(?!training_args|optimizer|scheduler|rng_state|scaler).+\.(bin|pth|pt|ckpt|pt2|tar)",
     r".+\.gguf",
 )
+#: What names the models of a pipeline: diffusers and sentence-transformers write them.
+_PIPELINE = frozenset(("model_index.json", "modules.json"))
 _PREFERENCES = [re.compile(pattern) for pattern in _PREFERRED]
 _SHARD = re.compile(r"(?P<stem>.+?)[-_](?P<number>\d{1,6})-of-(?P<count>\d{1,6})(?P<end>\.\w+)")
 #: Files that `save_pretrained` writes, so that a `config.json` beside them is about them.
@@ -64,7 +67,20 @@ def read_folder(folder: Source, key: str | None, progress: Callable[[str], None]
         CheckpointError: there is none, or there are several.
     """
     names = folder.files()
-    name = printable(folder.location)
+    if not _PIPELINE.isdisjoint(names):
+        from freezetui.checkpoint.layouts.pipeline import read_pipeline
+
+        pipeline = read_pipeline(folder, key, lambda part: _read_one(part, part.files(), None, progress))
+        if pipeline is not None:
+            return pipeline
+    return _read_one(folder, names, key, progress)
+
+
+def _read_one(
+    folder: Source, names: list[str], key: str | None, progress: Callable[[str], None]
+) -> Checkpoint:
+    """The only checkpoint among the files in a folder."""
+    name = shown_source(folder.location)
     problem: CheckpointError | None = None
     if ".metadata" in names:
         from freezetui.checkpoint.formats.dcp import read_dcp
@@ -88,7 +104,7 @@ def read_folder(folder: Source, key: str | None, progress: Callable[[str], None]
             raise CheckpointError(
                 f"{name} holds several checkpoints: {listed(found, 8, 100)}.", "Pass one of them."
             )
-    raise problem or CheckpointError(
+    raise problem or NoCheckpointError(
         f"{name} is a folder without a checkpoint.",
         "Pass a folder with .safetensors, .bin, .pth or a .metadata file in it, or the file itself.",
     )

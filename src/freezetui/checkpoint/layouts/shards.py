@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -13,8 +13,9 @@ from freezetui.checkpoint.formats.detect import container
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.formats.safetensors import Entry, read_header, tensors_of
 from freezetui.checkpoint.sources.base import OpenFile, Source
+from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.state_dict.ordering import natural_order
-from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
+from freezetui.checkpoint.types import Checkpoint, Part, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError, MissingFileError
 from freezetui.text import listed, printable
 
@@ -24,6 +25,8 @@ Progress = Callable[[str], None]
 T = TypeVar("T")
 
 _AT_ONCE = 16
+#: A longer name of a shard is no file's; a longer index, in bytes, is no model's.
+_MAX_NAME, _MAX_INDEX = 1000, 2**28
 
 
 class _Index(msgspec.Struct):
@@ -40,9 +43,9 @@ class _Shard(NamedTuple):
     checkpoint: Checkpoint | None
 
     @property
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Of its tensors."""
-        return self.entries if self.checkpoint is None else (t.name for t in self.checkpoint.tensors)
+        return self.entries if self.checkpoint is None else {t.name: None for t in self.checkpoint.tensors}
 
 
 def read_index(index: OpenFile, folder: Source, key: str | None, progress: Progress) -> Checkpoint:
@@ -51,31 +54,80 @@ def read_index(index: OpenFile, folder: Source, key: str | None, progress: Progr
     Raises:
         CheckpointError: the index or a shard is damaged, names a file elsewhere, or no shard is there.
     """
+    if index.size > _MAX_INDEX:
+        raise CheckpointError(f"{index.name} is too large for an index.", "It may be malicious.")
     try:
-        where = msgspec.json.decode(index.file.read(index.size), type=_Index).weight_map
+        text = index.file.read(index.size).removeprefix(b"\xef\xbb\xbf")
+        where = msgspec.json.decode(text, type=_Index).weight_map
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise CheckpointError(
             f"{index.name} is no index of shards: its weight_map is damaged.", "Fetch the file again."
         ) from None
     names = natural_order(set(where.values()))
     for name in names:
-        if not _is_inside(name):
+        if not _is_inside(name) or len(name) > _MAX_NAME:
             raise CheckpointError(
                 f"{index.name} names a shard outside its folder: {printable(name[:200])}.",
                 "It may be hostile.",
             )
     read = _read_all([folder.child(name) for name in names], key, progress, must_be_there=False)
-    shards = [shard for shard in read if shard is not None]
+    there = {name: shard for name, shard in zip(names, read, strict=True) if shard is not None}
+    taken = _taken(there, where)
+    shards = [_without_doubles(shard, name, taken) for name, shard in there.items()]
     if not shards:
         raise CheckpointError(
             f"None of the {len(names):,} shards that {index.name} names is there.", "Fetch them as well."
         )
     kind = "safetensors" if shards[0].checkpoint is None else "pickle"
     missing = frozenset(name for name, shard in zip(names, read, strict=True) if shard is None)
-    told = (*_missing(missing, where), *_differences(shards, where, missing))
-    del where, read  # of a million tensors a quarter of the memory
+    told = (*_missing(missing, where), *_differences(shards, where, missing), *_doubled(taken))
+    numbers_of = {name: number for number, name in enumerate(there)}
+    del where, read, there  # of a million tensors a quarter of the memory
     checkpoint = _merged(shards, f"{kind} in {len(names):,} shards")
-    return msgspec.structs.replace(checkpoint, warnings=(*told, *checkpoint.warnings))
+    tensors = checkpoint.tensors
+    if taken:
+        prefix = checkpoint.prefix
+        tensors = tuple(_placed(tensor, prefix + tensor.name, taken, numbers_of) for tensor in tensors)
+    return msgspec.structs.replace(checkpoint, tensors=tensors, warnings=(*told, *checkpoint.warnings))
+
+
+def _taken(there: Mapping[str, _Shard], where: Mapping[str, str]) -> dict[str, str]:
+    """The tensors that are in several shards, and the shard that the index takes each from."""
+    taken: dict[str, str] = {}
+    for name, shard in there.items():
+        for tensor in shard.names:
+            other = where.get(tensor, name)
+            if other != name and other in there and tensor in there[other].names:
+                taken[tensor] = other
+    return taken
+
+
+def _without_doubles(shard: _Shard, name: str, taken: Mapping[str, str]) -> _Shard:
+    """The shard without tensors that are taken from another."""
+    if taken.keys().isdisjoint(shard.names):
+        return shard
+    entries = {tensor: entry for tensor, entry in shard.entries.items() if taken.get(tensor, name) == name}
+    checkpoint = shard.checkpoint
+    if checkpoint is not None:
+        kept = tuple(tensor for tensor in checkpoint.tensors if taken.get(tensor.name, name) == name)
+        checkpoint = msgspec.structs.replace(checkpoint, tensors=kept)
+    return shard._replace(entries=entries, checkpoint=checkpoint)
+
+
+def _placed(
+    tensor: TensorInfo, full: str, taken: Mapping[str, str], numbers_of: Mapping[str, int]
+) -> TensorInfo:
+    """The tensor with the part that it is read from, where several hold one of its name."""
+    if tensor.storage is not None or full not in taken:
+        return tensor
+    return msgspec.structs.replace(tensor, storage=StorageKey(f"{numbers_of[taken[full]]}/{full}"))
+
+
+def _doubled(taken: Mapping[str, str]) -> tuple[str, ...]:
+    if not taken:
+        return ()
+    count = numbers.plural(len(taken), "tensor")
+    return (f"{count} in several shards, taken from the one that the index names: {_some(taken.keys())}",)
 
 
 def read_several(sources: Sequence[Source], key: str | None, progress: Progress) -> Checkpoint:
@@ -89,8 +141,9 @@ def read_several(sources: Sequence[Source], key: str | None, progress: Progress)
     for shard in shards:
         for name in shard.names:
             if seen.setdefault(name, shard.part.source) != shard.part.source:
+                files = f"{shown_source(seen[name])} and in {shown_source(shard.part.source)}"
                 raise CheckpointError(
-                    f"{printable(name)} is in {printable(seen[name])} and in {printable(shard.part.source)}.",
+                    f"{printable(name[:200])} is in {files}.",
                     "Open one of them at a time.",
                 )
     return _merged(shards, f"{len(sources):,} files")

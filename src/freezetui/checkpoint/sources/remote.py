@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from freezetui.checkpoint.sources.base import OpenFile
+from freezetui.checkpoint.sources.http import fetch_range, quiet_loop
 from freezetui.checkpoint.sources.urls import shown_url
 from freezetui.errors import CheckpointError, MissingFileError
 from freezetui.text import printable
@@ -23,8 +24,13 @@ _TRIES = 3
 #: Answers that asking again does not change.
 _FINAL = frozenset(range(400, 500)) - {408, 429}
 CONNECT_SECONDS, READ_SECONDS = 10, 30
+#: For all that opening one checkpoint asks for.
+TOTAL_SECONDS = 300
 #: Before the second try; the third waits twice as long.
 PAUSE_SECONDS = 0.5
+
+#: What a backend's own words repeat of a URL: user and password, and the query.
+_SECRETS = re.compile(r"(\w+://)(?:[^\s'\"/@]*@)?([^\s'\"?]*)(?:\?[^\s'\"]*)?")
 
 T = TypeVar("T")
 
@@ -41,6 +47,7 @@ def remote_source(url: str) -> RemoteSource:
         import fsspec
 
         fs, path = fsspec.core.url_to_fs(url, **_settings(scheme))
+        quiet_loop()
     except ImportError:
         extra = EXTRAS.get(scheme)
         hint = f"pip install 'freezetui[{extra}]'" if extra else f"Install fsspec's backend for {scheme}://"
@@ -49,7 +56,7 @@ def remote_source(url: str) -> RemoteSource:
         problem = _one_line(error)
         known = ", ".join(f"{scheme}://" for scheme in ("https", "s3", "gs", "hf"))
         raise CheckpointError(f"{name} cannot be opened: {problem}.", f"Known are {known}.") from None
-    return RemoteSource(fs, path, url)
+    return RemoteSource(fs, path, url, time.monotonic() + TOTAL_SECONDS)
 
 
 class RemoteSource:
@@ -59,12 +66,13 @@ class RemoteSource:
         fs: the fsspec filesystem.
         path: as the filesystem names it.
         source: the URL, for people.
+        end: when all must be read, on time.monotonic's clock.
     """
 
     is_local = False
 
-    def __init__(self, fs: Any, path: str, source: str) -> None:
-        self._fs, self._path, self.location = fs, path, source
+    def __init__(self, fs: Any, path: str, source: str, end: float) -> None:
+        self._fs, self._path, self.location, self._end = fs, path, source, end
         self._info: dict[str, Any] | None = None
 
     def is_directory(self) -> bool:
@@ -73,18 +81,18 @@ class RemoteSource:
 
     def files(self) -> list[str]:
         """The names of the files right in this folder, sorted."""
-        entries = _patiently(self.location, lambda: self._fs.ls(self._path, detail=True))
+        entries = self._patiently(lambda: self._fs.ls(self._path, detail=True))
         return sorted(entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file")
 
     def child(self, name: str) -> RemoteSource:
         """A file of this folder."""
         return RemoteSource(
-            self._fs, f"{self._path.rstrip('/')}/{name}", f"{self.location.rstrip('/')}/{name}"
+            self._fs, f"{self._path.rstrip('/')}/{name}", f"{self.location.rstrip('/')}/{name}", self._end
         )
 
     def parent(self) -> RemoteSource:
         """The folder that this file lies in; a query stays with each of its files."""
-        return _Siblings(self._fs, self._path, self.location)
+        return _Siblings(self._fs, self._path, self.location, self._end)
 
     @contextmanager
     def open(self) -> Iterator[OpenFile]:
@@ -97,23 +105,35 @@ class RemoteSource:
             raise _no_ranges(name)
         if size == 0:
             raise CheckpointError(f"{name} is empty.", "The upload failed; pass another file.")
-        # HTTP alone takes the size, and saves a request; the others remember what they were told.
-        known = {"size": size} if self.location.lower().startswith("http") else {}
-        remote = _patiently(
-            self.location, lambda: self._fs.open(self._path, "rb", cache_type="none", **known)
-        )
-        with remote:
-            file = Ranges(
-                lambda start, stop: _patiently(self.location, lambda: _fetch(remote, start, stop)), size
+        with self._ranges(size) as fetch:
+            file = Ranges(lambda start, stop: self._patiently(lambda: fetch(start, stop)), size)
+            try:
+                head = file.read(min(_HEAD, size))
+                file.seek(0)
+                yield OpenFile(file, size, head, name)
+            except ConnectionError as error:
+                raise CheckpointError(
+                    f"{name} cannot be read: {_one_line(error)}.", "Check the network, and try again."
+                ) from None
+
+    @contextmanager
+    def _ranges(self, size: int) -> Iterator[Callable[[int, int], bytes]]:
+        """What fetches the bytes from a start to a stop."""
+        if self.location.lower().startswith("http"):
+            yield lambda start, stop: fetch_range(
+                self._fs, self._path, start, stop, max(self._end - time.monotonic(), 0.1)
             )
-            head = file.read(min(_HEAD, size))
-            file.seek(0)
-            yield OpenFile(file, size, head, name)
+            return
+        with self._patiently(lambda: self._fs.open(self._path, "rb", cache_type="none")) as remote:
+            yield lambda start, stop: _fetch(remote, start, stop)
 
     def _status(self) -> dict[str, Any]:
         if self._info is None:
-            self._info = _patiently(self.location, lambda: self._fs.info(self._path))
+            self._info = self._patiently(lambda: self._fs.info(self._path))
         return self._info
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        return _patiently(self.location, ask, self._end)
 
 
 class _Siblings(RemoteSource):
@@ -121,7 +141,7 @@ class _Siblings(RemoteSource):
 
     def child(self, name: str) -> RemoteSource:
         """A file of this folder."""
-        return RemoteSource(self._fs, _sibling(self._path, name), _sibling(self.location, name))
+        return RemoteSource(self._fs, _sibling(self._path, name), _sibling(self.location, name), self._end)
 
     def files(self) -> list[str]:
         """Nothing that could be listed."""
@@ -186,18 +206,24 @@ def _settings(scheme: str) -> dict[str, Any]:
         return {}
     import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-    return {"client_kwargs": {"timeout": timeout}}
+    timeout = aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+    # Packed answers are refused, not unpacked: a few kilobytes can hold gigabytes.
+    return {"client_kwargs": {"timeout": timeout, "auto_decompress": False}}
 
 
-def _patiently(source: str, ask: Callable[[], T]) -> T:
-    """What the server answers; asked again where it was not there or broke off.
+def _patiently(source: str, ask: Callable[[], T], end: float) -> T:
+    """What the server answers; asked again where it was not there or broke off, until `end`.
 
     Raises:
         CheckpointError: it says no, or nothing.
     """
     name = shown_url(source)
     for attempt in range(1, _TRIES + 1):
+        if time.monotonic() > end:
+            raise CheckpointError(
+                f"{name} cannot be read: opening it took longer than {TOTAL_SECONDS:g} s.",
+                "Download the file, then open it.",
+            )
         try:
             return ask()
         except PermissionError:
@@ -251,4 +277,5 @@ def _sibling(url: str, name: str) -> str:
 
 def _one_line(error: BaseException) -> str:
     text = re.sub(r"\s+", " ", f"{error}").strip().rstrip(".")
+    text = _SECRETS.sub(r"\1\2", text)
     return printable(text[:200]) or type(error).__name__

@@ -28,6 +28,11 @@ def shown_url(url: str) -> str:
     return printable(urlunsplit((parts.scheme, host, parts.path, "", "")))
 
 
+def shown_source(source: str) -> str:
+    """A path or a URL for people."""
+    return shown_url(source) if is_url(source) else printable(source)
+
+
 def name_of(source: str | Path) -> str:
     """The last segment of a path or URL: the file's or the folder's name."""
     if is_url(str(source)):

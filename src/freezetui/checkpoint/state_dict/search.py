@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Set
+from itertools import islice
 from typing import Any, NamedTuple
 
 from freezetui.checkpoint.pickles.opaque import Opaque
@@ -41,8 +42,8 @@ _OPTIMIZER = re.compile(r"optims?\d*|optimi[sz]ers?[a-z0-9]?")
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _COPY = re.compile(r"(^|[^a-z])ema([^a-z]|$)", re.IGNORECASE)
 _MAX_DEPTH = 16
-#: Containers that are looked into; a file may hold one list of a million dicts.
-_MAX_VISITED = 500_000
+#: Containers that are looked into: of one list, since a log may be a million dicts, and of all.
+_MAX_LIST, _MAX_VISITED = 4096, 200_000
 #: A longer key is shown nowhere, and its text would stand in the keys of all that lies below.
 _MAX_KEY = 200
 _CONTAINERS = (dict, list, tuple, Opaque)
@@ -147,14 +148,15 @@ class _Search:
         if isinstance(value, dict):
             items = value.items()
         elif isinstance(value, list | tuple):
-            items = enumerate(value)
-        containers = [
+            items = islice(enumerate(value), _MAX_LIST)
+        containers = (
             (name, item)
             for name, item in items
             if isinstance(item, _CONTAINERS) and (type(name) is int or self._may_lead(name))
-        ][: max(self._left, 0)]
-        self._left -= len(containers)
-        return containers
+        )
+        found = list(islice(containers, self._left))
+        self._left -= len(found)
+        return found
 
     def _may_lead(self, name: Any) -> bool:
         if type(name) is not str or len(name) > _MAX_KEY or name in _NEVER:
@@ -180,7 +182,7 @@ def choose(candidates: list[Candidate], key: str | None, source: str) -> Candida
         keys = [candidate.key or "'' (the top level)" for candidate in worthwhile(candidates)]
         shown = ", ".join(map(printable, keys[:20]))
         raise CheckpointError(
-            f"{source} has no state_dict under the key {key!r}.",
+            f"{source} has no state_dict under the key {printable(repr(key[:_MAX_KEY]))}.",
             f"Choose one of: {shown}.",
         )
     # Beside the weights, a checkpoint may hold a tensor or two of its own, such as the best accuracy.

@@ -1,0 +1,67 @@
+"""Ranges of a file over HTTP: never more memory than was asked for, never more time than is left."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+_CHUNK = 1 << 16
+_PARTIAL, _BEYOND = 206, 416
+#: fsspec's own words, by which its refusals are known, too.
+NO_RANGES = "the server does not answer range requests"
+
+
+def fetch_range(fs: Any, url: str, start: int, stop: int, seconds: float) -> bytes:
+    """The bytes from `start` to `stop`; fewer where the server sends fewer.
+
+    fsspec itself keeps whatever comes: an answer without end would fill the memory.
+
+    Args:
+        fs: fsspec's filesystem for HTTP.
+        seconds: it may take.
+
+    Raises:
+        ValueError: the server sends no ranges, or packed ones.
+        Exception: of aiohttp's family; TimeoutError where it takes longer.
+    """
+    from fsspec.asyn import sync
+
+    fetched: bytes = sync(fs.loop, _fetch, fs, url, start, stop, timeout=seconds)
+    return fetched
+
+
+async def _fetch(fs: Any, url: str, start: int, stop: int) -> bytes:
+    session = await fs.set_session()
+    headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+    async with session.get(fs.encode_url(url), headers=headers) as response:
+        if response.status == _BEYOND:
+            return b""
+        response.raise_for_status()
+        if response.headers.get("Content-Encoding", "identity") not in ("identity", ""):
+            raise ValueError(f"{NO_RANGES} but packed ones")
+        if not _is_range(response, start, stop) and start > 0:
+            raise ValueError(NO_RANGES)
+        data = bytearray()
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            data += chunk[: stop - start - len(data)]
+            if len(data) == stop - start:
+                break  # leaving the block closes the connection, whatever else would come
+        return bytes(data)
+
+
+def _is_range(response: Any, start: int, stop: int) -> bool:
+    """Whether the answer begins where it was asked to."""
+    told = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0].strip()
+    if told.isdecimal():
+        return int(told[:20]) == start
+    length = response.headers.get("Content-Length", "")
+    return response.status == _PARTIAL or (length.isdecimal() and int(length[:20]) <= stop - start)
+
+
+def quiet_loop() -> None:
+    """Keep what fails in fsspec's thread after its answer was given up from the terminal."""
+    from fsspec.asyn import get_loop
+
+    loop = get_loop()
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        loop.set_exception_handler(lambda loop, context: None)
