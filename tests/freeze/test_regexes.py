@@ -33,7 +33,7 @@ REAL = [
     r"(?:.*\.)?(?:q|k|v|o)_proj\.weight",
     r"(?i)LAYERS\.\d+\..*",
     r"(?x) layers \. \d+  # [ a comment {e}",
-    r"(?x: a \. # [{\n b ) \.c",
+    "(?x: a \\. # [{\n b ) \\.c",
     r"(?s:.)*",
     r".*\bnorm\b.*",
     r".*\Bnorm\B.*",
@@ -42,7 +42,16 @@ REAL = [
     r"(a)?(?(1)b|c)",
     r"[\w.]*",
     r"[^\W\d]+",
+    r"[^\W_a-z]+",
+    r"[\W\Sx]+",
+    r"[^\Wa\S]",
+    r"(?i)[^\Wa]+",
     r"[^\s]*",
+    r"(?x)(a) \1 1 | a {2} \ [ ]",
+    "(?xi) A # ) \n",
+    r"(a)(b)?\1\101\0",
+    "((((((((((a))))))))))\\10",
+    r"(?x: (?-x: a)b c)",
     r"\S+",
     r"\W+",
     r"a{e<=1}",
@@ -215,7 +224,8 @@ def test_generated_expressions_mean_the_same(source, names):
             Pattern("re:" + source).spans(ParamTree([]))
         return
     assume(not source.startswith("{0,"))
-    assert not differences(source, names)
+    # Before Python 3.14 `\\B` does not match the empty text in `re`.
+    assert not differences(source, [name for name in names if name])
 
 
 @given(st.text(max_size=6))
@@ -236,7 +246,7 @@ def test_escaped_names_match_themselves_alone(name):
         ("a{" + "9" * 5000 + "}", "not a valid regular expression"),
         ("(a)" * 1500, "more than 1,000 groups"),
         ("(a)" * 5000, "longer than 10,000"),
-        ("(?:" * 3000 + ")" * 3000, "nested too deeply"),
+        ("(?:" * 2000 + ")" * 2000, "nested too deeply"),
         ("(" * 5000, "longer|nested|not a valid"),
         ("((a{1000}){1000}){1000}", "repeats more than"),
         ("(?:(?:a{1000}){1000,}){1000}?", "repeats more than"),
@@ -247,6 +257,7 @@ def test_escaped_names_match_themselves_alone(name):
         ("(?|a)", "not a valid regular expression"),
         ("(?P<" + "x" * 3000 + ">a)(?P<" + "x" * 3000 + ">a)", "not a valid regular expression"),
     ],
+    ids=lambda value: value[:20],
 )
 def test_what_cannot_be_compiled_is_one_short_line(source, said):
     started = time.perf_counter()
@@ -281,15 +292,12 @@ def test_all_patterns_of_a_config_share_one_budget():
     assert not resolve([Rule("freeze", "**"), Rule("freeze", r"re:aab")], tree, "train", budget).count(1)
 
 
-def test_many_names_that_each_take_a_while_overrun_too():
+def test_many_names_that_each_take_a_moment_overrun_too():
     """Short names are matched without a timeout of their own where the expression is simple."""
-    tree = ParamTree([TensorInfo(f"{'a' * 150}{i}", (1,), "float32") for i in range(3000)])
-    started = time.process_time()
-    with pytest.raises(PatternError, match=r"took longer than"):
-        for _ in range(10_000):
-            Pattern(r"re:.*?(?=a*)[ab]*c", budget := Budget(0.05)).spans(tree)
-            assert budget.left < 0.05
-    assert time.process_time() - started < 5
+    tree = ParamTree([TensorInfo(f"{'a' * 150}{i}", (1,), "float32") for i in range(50_000)])
+    Pattern(r"re:.*a.*[0-4]").matches("a")  # imported and compiled
+    with pytest.raises(PatternError, match=r"took longer than 0\.005 s"):
+        Pattern(r"re:.*a.*[0-4]", Budget(0.005)).spans(tree)
 
 
 def test_other_threads_run_while_an_expression_is_matched():

@@ -6,14 +6,14 @@ places that names lead to are made when a name first leads there and kept, so th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from freezetui.freeze.braces import ANY_DEPTH, branches, split
-from freezetui.freeze.segments import Choice, Matcher, Segment, parse
+from freezetui.freeze.segments import ANY, Choice, Matcher, Segment, parse
 from freezetui.freeze.tree import ParamTree
 
 #: Looking a child up by name makes a map of all children, which pays where there are many.
-_MIN_NODES_PER_TEXT = 8
+_MIN_NODES_PER_TEXT = 64
 
 
 class Glob:
@@ -27,64 +27,83 @@ class Glob:
         self._states: dict[frozenset[_Place], _State] = {}
         root = _Place()
         parsed: dict[str, Segment] = {}
-        for branch in branches(text):
+        texts = branches(text)
+        #: The segments that every match begins with, found by look-ups alone.
+        self._above: list[str] = []
+        for branch in texts:
             segments = split(branch, ".")
             while len(segments) > 1 and segments[-1] == ANY_DEPTH:
                 segments.pop()  # a pattern covers everything below it anyway
             place = root
             for segment in segments:
-                if segment != ANY_DEPTH and segment not in parsed:
+                if segment == ANY_DEPTH:
+                    place = place.after_any_depth()
+                    continue
+                if segment not in parsed:
                     parsed[segment] = parse(segment, text)
-                place = place.after_any_depth() if segment == ANY_DEPTH else place.after(parsed[segment])
-            # What only `**` leads to is everything.
+                wanted = parsed[segment]
+                if len(texts) == 1 and place is root and not root.lasting and isinstance(wanted, str):
+                    self._above.append(wanted)
+                else:
+                    place = place.after(wanted)
             place.final = True
-        self._start = self.state([root])
+        self._start = self.state(root.closure())
 
     def state(self, places: Iterable[_Place]) -> _State:
         """The state in which just these places are reached."""
-        reached = frozenset(closed for place in places for closed in place.closure())
-        known = self._states.get(reached)
+        key = frozenset(places)
+        known = self._states.get(key)
         if known is None:
-            known = self._states[reached] = _State(self, reached)
+            known = self._states[key] = _State(self, key)
+            if not known.tests:
+                known.rest = self.state(known.others)
         return known
 
     def matches(self, name: str) -> bool:
         """Whether this matches the tensor called `name` or a module above it."""
+        segments = name.split(".")
+        if segments[: len(self._above)] != self._above:
+            return False
         state = self._start
-        for segment in name.split("."):
-            if state.final or not state.alive:
+        for segment in segments[len(self._above) :]:
+            if state.final:
                 break
-            state = state[segment]
+            state = state.after(segment)
         return state.final
 
-    def nodes(self, tree: ParamTree) -> Iterator[int]:
-        """The nodes of `tree` that this matches, in no order, and none below another that it returns."""
+    def nodes(self, tree: ParamTree) -> list[int]:
+        """The nodes of `tree` that this matches, in no order, and none below another one of them."""
+        nodes = [0]
+        for text in self._above:
+            nodes = [child for node in nodes for child in tree.named(node, text)]
         if self._start.final:
-            yield 0
-            return
-        waiting = [(0, self._start)]
+            return nodes
+        found: list[int] = []
+        waiting = [(node, self._start) for node in nodes]
         while waiting:
             node, state = waiting.pop()
-            if state.lasting:
-                yield from _below(tree, node, state)
-                continue
-            if state.tests or tree.end[node] - node < _MIN_NODES_PER_TEXT * len(state.texts):
-                reached = [(child, state[tree.names[child]]) for child in tree.children(node)]
+            if state.rest is state:
+                _jump(tree, node, state, found, waiting)
+            elif state.by_name(tree.end[node] - node):
+                for text in state.table:
+                    after = state.after(text)
+                    children = tree.named(node, text)
+                    if after.final:
+                        found += children
+                    else:
+                        waiting += [(child, after) for child in children]
             else:
-                reached = [(child, state[text]) for text in state.texts for child in tree.named(node, text)]
-            for child, after in reached:
-                if after.final:
-                    yield child
-                elif after.alive:
-                    waiting.append((child, after))
+                _walk(tree, node, state, found, waiting)
+        return found
 
 
 class _Place:
     """A place between two segments of a pattern, and what leads from there to the next ones."""
 
-    __slots__ = ("_deeper", "final", "lasting", "tests", "texts")
+    __slots__ = ("_deeper", "any", "final", "lasting", "tests", "texts")
 
     def __init__(self, lasting: bool = False) -> None:
+        self.any: _Place | None = None
         self.texts: dict[str, _Place] = {}
         self.tests: dict[Matcher, _Place] = {}
         self.final = False
@@ -95,6 +114,9 @@ class _Place:
         """The place that one segment leads to."""
         if isinstance(segment, str):
             return self.texts.setdefault(segment, _Place())
+        if segment is ANY:
+            self.any = self.any or _Place()
+            return self.any
         return self.tests.setdefault(segment, _Place())
 
     def after_any_depth(self) -> _Place:
@@ -104,69 +126,119 @@ class _Place:
         self._deeper = self._deeper or _Place(lasting=True)
         return self._deeper
 
-    def closure(self) -> Iterator[_Place]:
+    def closure(self) -> tuple[_Place, ...]:
         """This place, and the one that `**` leads to without any segment."""
-        yield self
-        if self._deeper is not None:
-            yield self._deeper
+        return (self,) if self._deeper is None else (self, self._deeper)
 
 
-class _State(dict[str, "_State"]):
-    """Some places at the same time: for each segment seen so far, the state that it leads to.
+class _State:
+    """Some places at the same time.
 
     Attributes:
+        table: the state that a segment leads to; None where it was not needed so far.
+        rest: the state that all other segments lead to; None where they have to be tested.
+        tests: what has to be asked of these.
+        others: the places that any segment leads to.
         final: whether a branch is matched.
-        texts: the places that segments lead to which are matched by nothing but themselves.
-        tests: what has to be asked of every other segment.
-        lasting: the places that any segment leads back to.
-        alive: whether anything leads on.
+        dead: whether nothing leads on.
     """
 
-    __slots__ = ("_glob", "alive", "final", "lasting", "tests", "texts")
+    __slots__ = ("_by_tests", "_glob", "_texts", "dead", "final", "others", "rest", "table", "tests")
 
     def __init__(self, glob: Glob, places: frozenset[_Place]) -> None:
-        super().__init__()
         self._glob = glob
-        self.final = any(place.final for place in places)
-        self.lasting = [place for place in places if place.lasting]
-        self.texts: dict[str, list[_Place]] = {}
+        self._texts: dict[str, list[_Place]] = {}
+        self._by_tests: dict[tuple[int, ...], _State] = {}
+        self.rest: _State | None = None
         self.tests: list[tuple[Matcher, _Place]] = []
+        self.others = [place for place in places if place.lasting]
+        self.final = any(place.final for place in places)
         for place in places:
+            if place.any is not None:
+                self.others += place.any.closure()
             for text, after in place.texts.items():
-                self.texts.setdefault(text, []).append(after)
-            for segment, after in place.tests.items():
-                self._add_test(segment, after)
-        self.alive = bool(self.texts or self.tests or self.lasting)
+                self._texts.setdefault(text, []).append(after)
+            for test, after in place.tests.items():
+                self._add_test(test, after)
+        self.table: dict[str, _State | None] = dict.fromkeys(self._texts)
+        self.dead = not (self._texts or self.tests or self.others)
 
-    def _add_test(self, segment: Matcher, after: _Place) -> None:
+    def _add_test(self, test: Matcher, after: _Place) -> None:
         """Alternatives that stand for themselves are looked up, however many there are."""
-        if isinstance(segment, Choice):
-            for text in segment.texts:
-                self.texts.setdefault(text, []).append(after)
-            if segment.ranges is None and not segment.wildcards:
+        if isinstance(test, Choice):
+            for text in test.texts:
+                self._texts.setdefault(text, []).append(after)
+            if test.only_texts:
                 return
-        self.tests.append((segment, after))
+        self.tests.append((test, after))
 
-    def __missing__(self, segment: str) -> _State:
-        """The state that a segment not seen before leads to."""
-        places = [*self.lasting, *self.texts.get(segment, ())]
-        places += [after for test, after in self.tests if test.fits(segment)]
-        self[segment] = state = self._glob.state(places)
-        return state
+    def by_name(self, nodes: int) -> bool:
+        """Whether its few texts are best looked up among the children of a node with so many below it."""
+        return not (self.tests or self.others) and _MIN_NODES_PER_TEXT * len(self.table) < nodes
+
+    def after(self, segment: str) -> _State:
+        """The state that a segment leads to."""
+        known = self.table.get(segment, self.rest)
+        if known is not None:
+            return known
+        texts = self._texts.get(segment)
+        passed = tuple([i for i, (test, _) in enumerate(self.tests) if test.fits(segment)])
+        found = self._by_tests.get(passed) if texts is None else None
+        if found is None:
+            places = [*self.others]
+            for place in [*(texts or ()), *(self.tests[i][1] for i in passed)]:
+                places += place.closure()
+            found = self._glob.state(places)
+            if texts is None:
+                self._by_tests[passed] = found
+        self.table[segment] = found
+        return found
 
 
-def _below(tree: ParamTree, node: int, state: _State) -> Iterator[int]:
-    """The topmost matches below `node`, in order: after `**` every node must be looked at."""
+def _jump(
+    tree: ParamTree, node: int, state: _State, found: list[int], waiting: list[tuple[int, _State]]
+) -> None:
+    """Add the topmost matches below `node`, or what leads to them, where most segments change nothing."""
+    table, ends = state.table, tree.end
+    stop = node + 1
+    for child, name in enumerate(tree.names[node + 1 : ends[node]], node + 1):
+        if name in table and child >= stop:
+            after = table[name] or state.after(name)
+            stop = ends[child]
+            if after.final:
+                found.append(child)
+            else:
+                waiting.append((child, after))
+
+
+def _walk(
+    tree: ParamTree, node: int, state: _State, found: list[int], waiting: list[tuple[int, _State]]
+) -> None:
+    """Add the topmost matches below `node`; to `waiting` what is better not walked."""
     names, depths, ends = tree.names, tree.depths, tree.end
     level = depths[node] + 1
     reached = [state]  # per depth, from `node` on
     child, stop = node + 1, ends[node]
     while child < stop:
         depth = depths[child] - level
-        state = reached[depth][names[child]]
-        if state.final:
-            yield child
-            child = ends[child]
-            continue
-        reached[depth + 1 :] = (state,)
-        child += 1
+        state = reached[depth]
+        name = names[child]
+        after = state.table.get(name, state.rest)
+        if after is None:
+            after = state.after(name)
+        end = ends[child]
+        if after.final:
+            found.append(child)
+            child = end
+        elif after.dead or end == child + 1:
+            child = end
+        elif end - child > _MIN_NODES_PER_TEXT and (after.rest is after or after.by_name(end - child)):
+            waiting.append((child, after))
+            child = end
+        else:
+            depth += 1
+            if depth < len(reached):
+                reached[depth] = after
+            else:
+                reached.append(after)
+            child += 1

@@ -52,21 +52,12 @@ class Pattern:
             PatternError: a regular expression overruns its budget.
         """
         if isinstance(self._parsed, Glob):
-            return _joined(map(tree.span, self._parsed.nodes(tree)))
+            first, end = tree.first, tree.end
+            return _joined([(first[node], first[end[node]]) for node in self._parsed.nodes(tree)])
         if self._parsed.literal is None:
             return runs(self._parsed.matching([tensor.name for tensor in tree.tensors]))
         node = tree.find(self._parsed.literal)
         return [tree.span(node)] if node >= 0 and tree.leaf[node] else []
-
-    def matches_any(self, tree: ParamTree) -> bool:
-        """Whether `spans` is not empty; ends at the first match.
-
-        Raises:
-            PatternError: a regular expression overruns its budget.
-        """
-        if isinstance(self._parsed, Regex):
-            return bool(self.spans(tree))
-        return any(start < stop for start, stop in map(tree.span, self._parsed.nodes(tree)))
 
 
 def escape(segment: str) -> str:
@@ -95,14 +86,16 @@ def runs(indices: Iterable[int]) -> list[tuple[int, int]]:
     return [*found, (start, stop)] if start >= 0 else found
 
 
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Spans in order, those that overlap or touch as one; without empty ones."""
+    spans.sort()
     joined: list[tuple[int, int]] = []
-    for start, stop in sorted(spans):
-        if start == stop:
-            continue
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
-        else:
-            joined.append((start, stop))
-    return joined
+    begin = end = -1
+    for start, stop in spans:
+        if start > end:
+            if begin < end:
+                joined.append((begin, end))
+            begin, end = start, stop
+        elif stop > end:
+            end = stop
+    return [*joined, (begin, end)] if begin < end else joined

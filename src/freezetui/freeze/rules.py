@@ -92,7 +92,7 @@ def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list
             tree.tensors[spans[0][0]].untrainable_reason.capitalize() + ".",
         )
     for alternative, alone in islice(alternatives(pattern), _MAX_ALTERNATIVES):
-        if not Pattern(alone).matches_any(tree):
+        if not Pattern(alone).spans(tree):
             raise PatternError(
                 f"{quoted(alternative)} in pattern {quoted(pattern)} matches no parameter.",
                 "Every alternative must match a parameter; spaces are significant.",

@@ -15,6 +15,10 @@ from freezetui.freeze.braces import groups, numbers, split
 from freezetui.text import quoted
 
 _MAX_DIGITS = 18
+#: Longer text around a group is not copied to each of its alternatives.
+_MAX_AROUND = 100
+#: So few numbers are looked up as texts.
+_MAX_COUNTED = 256
 _SIGN = re.compile(r"\\.|\*", re.DOTALL)
 
 #: `*` among the items of a segment; any other text stands for itself.
@@ -39,17 +43,24 @@ class Ranges:
         """Whether `text` is one of the numbers."""
         if not (0 < len(text) <= _MAX_DIGITS and text.isascii() and text.isdigit()):
             return False
-        value = int(text)
+        return (text[0] != "0" or text == "0") and self._hold(int(text))
+
+    def _hold(self, value: int) -> bool:
         at = bisect_right(self._lows, value) - 1
-        return at >= 0 and value <= self._highs[at] and (text[0] != "0" or text == "0")
+        return at >= 0 and value <= self._highs[at]
 
     def ends(self, name: str, start: int) -> Iterable[int]:
         """Where a number that begins at `start` may end."""
+        value = 0
         for end in range(start + 1, min(len(name), start + _MAX_DIGITS) + 1):
-            if not "0" <= name[end - 1] <= "9":
+            digit = ord(name[end - 1]) - ord("0")
+            if not 0 <= digit <= 9:
                 return
-            if self.contain(name[start:end]):
+            value = 10 * value + digit
+            if self._hold(value):
                 yield end
+            if value == 0 or value > self._highs[-1]:
+                return
 
 
 class Wildcard:
@@ -82,28 +93,16 @@ class Choice:
         texts: the alternatives that stand for themselves.
         ranges: the numbers; None where there are none.
         wildcards: the alternatives with `*`.
+        only_texts: whether there are no others.
     """
 
-    def __init__(self, options: Iterable[str], pattern: str) -> None:
-        texts, ranges = set(), []
-        self.wildcards: list[Wildcard] = []
-        for option in options:
-            pair = numbers(option)
-            if pair is None:
-                pieces = _pieces(option)
-                if _STAR in pieces:
-                    self.wildcards.append(Wildcard(pieces))
-                else:
-                    texts.add(_only(pieces))
-            elif pair[0] > pair[1]:
-                raise PatternError(
-                    f"pattern {quoted(pattern)}: range {{{option}}} is reversed.", "For example {0..11}."
-                )
-            else:
-                ranges.append(pair)
+    def __init__(
+        self, texts: Iterable[str], ranges: Ranges | None = None, wildcards: Sequence[Wildcard] = ()
+    ) -> None:
         self.texts = frozenset(texts)
-        self.ranges = Ranges(ranges) if ranges else None
-        self._lengths = sorted({len(text) for text in texts})
+        self.ranges, self.wildcards = ranges, wildcards
+        self.only_texts = not (ranges or wildcards)
+        self._lengths = sorted({len(text) for text in self.texts})
 
     def fits(self, name: str) -> bool:
         """Whether this matches the whole segment."""
@@ -134,12 +133,21 @@ class Row:
 
     def __init__(self, items: Sequence[_Piece | Choice]) -> None:
         self._items = items
+        first, last = items[0], items[-1]
+        self._first = first if isinstance(first, str) else ""
+        self._last = last if isinstance(last, str) else ""
 
     def fits(self, name: str) -> bool:
         """Whether this matches the whole segment."""
+        if not (name.startswith(self._first) and name.endswith(self._last)):
+            return False
+        if self._items[-1] is _STAR:
+            return bool(_ends(self._items[:-1], name, {0}))
         return len(name) in _ends(self._items, name, {0})
 
 
+#: Matches every segment.
+ANY = Wildcard([_STAR])
 Matcher = Wildcard | Choice | Row
 Segment = str | Matcher
 
@@ -157,14 +165,45 @@ def parse(part: str, pattern: str) -> Segment:
     start = 0
     for opened, closed in groups(part) if "{" in part or "}" in part else ():
         items += _pieces(part[start:opened])
-        items.append(Choice(split(part[opened + 1 : closed - 1], ","), pattern))
+        items.append(_choice(split(part[opened + 1 : closed - 1], ","), pattern))
         start = closed
     items += _pieces(part[start:])
     choices = [item for item in items if isinstance(item, Choice)]
+    pieces = [item for item in items if not isinstance(item, Choice)]
+    if len(choices) == 1 and choices[0].only_texts and _STAR not in pieces:
+        at = items.index(choices[0])
+        before, after = _only(pieces[:at]), _only(pieces[at:])
+        if len(before) + len(after) <= _MAX_AROUND:  # `{q,k,v}_proj` is three texts
+            texts = [before + text + after for text in choices[0].texts]
+            return texts[0] if len(texts) == 1 else Choice(texts)
     if choices:
         return choices[0] if len(items) == 1 else Row(items)
-    pieces = [item for item in items if not isinstance(item, Choice)]
+    if pieces == [_STAR]:
+        return ANY
     return Wildcard(pieces) if _STAR in pieces else _only(pieces)
+
+
+def _choice(options: Iterable[str], pattern: str) -> Choice:
+    """The alternatives of one group in braces."""
+    texts, ranges, wildcards = [], [], []
+    for option in options:
+        pair = numbers(option)
+        if pair is None:
+            pieces = _pieces(option)
+            if _STAR in pieces:
+                wildcards.append(Wildcard(pieces))
+            else:
+                texts.append(_only(pieces))
+        elif pair[0] > pair[1]:
+            raise PatternError(
+                f"pattern {quoted(pattern)}: range {{{option}}} is reversed.", "For example {0..11}."
+            )
+        else:
+            ranges.append(pair)
+    if sum(high - low + 1 for low, high in ranges) <= _MAX_COUNTED:
+        texts += [str(number) for low, high in ranges for number in range(low, high + 1)]
+        ranges = []
+    return Choice(texts, Ranges(ranges) if ranges else None, wildcards)
 
 
 def _only(pieces: Sequence[_Piece]) -> str:
@@ -174,6 +213,8 @@ def _only(pieces: Sequence[_Piece]) -> str:
 
 def _pieces(text: str) -> list[_Piece]:
     """Text without escapes, and `*` where one or more of them are."""
+    if "*" not in text and "\\" not in text:
+        return [text] if text else []
     pieces: list[_Piece] = []
     plain, start = "", 0
     for found in _SIGN.finditer(text):
