@@ -10,8 +10,10 @@ from freezetui.config.schema import Count, FreezeConfig, ModelSection, expect_of
 from freezetui.errors import PatternError
 from freezetui.freeze.minimize import added_rules, choose_rules
 from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule, overlay
 from freezetui.freeze.tree import ParamTree
+from freezetui.text import shortened
 
 
 class ConfigMatch(NamedTuple):
@@ -34,11 +36,12 @@ def plan_from_config(config: FreezeConfig, tree: ParamTree) -> ConfigMatch:
     """What `config` selects in `tree`; a rule that names nothing here is skipped and told."""
     mask = bytearray([config.default == "train"]) * len(tree.tensors)
     lost: list[str] = []
+    budget = Budget()
     for rule in config.rules:
         try:
-            overlay([rule], tree, mask)
+            overlay([rule], tree, mask, budget)
         except PatternError as error:
-            lost.append(f"{rule.action} {rule.pattern}: {error}")
+            lost.append(f"{rule.action} {shortened(rule.pattern)}: {error}")
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
     lines = [] if fits else ["it was made for a model with other names or shapes"]
     lines += [*_counts_differ(config, tree, bytes(mask)), *lost]

@@ -12,6 +12,7 @@ from freezetui.text import quoted
 
 ANY_DEPTH = "**"
 _MAX_BRANCHES = 1_000
+_MAX_GROUPS = 10_000
 #: Characters in all branches together: 1,000 branches as long as a long path.
 _MAX_EXPANDED = 1_000_000
 _NUMBERS = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
@@ -82,6 +83,10 @@ def branches(text: str) -> list[str]:
             options = _dotted(split(text[opened + 1 : closed - 1], ",")) or options
         pieces += [[text[start:opened]], options]
         start = closed
+        if len(pieces) > 2 * _MAX_GROUPS:
+            raise PatternError(
+                f"pattern {quoted(text)} has more than {_MAX_GROUPS:,} braces.", "Use * or **."
+            )
     pieces.append([text[start:]])
     count = prod(map(len, pieces))
     length = sum(sum(map(len, options)) * (count // len(options)) for options in pieces)

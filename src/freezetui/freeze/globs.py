@@ -55,7 +55,7 @@ class Glob:
         known = self._states.get(key)
         if known is None:
             known = self._states[key] = _State(self, key)
-            if not known.tests:
+            if known.others_stay:
                 known.rest = self.state(known.others)
         return known
 
@@ -136,14 +136,27 @@ class _State:
 
     Attributes:
         table: the state that a segment leads to; None where it was not needed so far.
-        rest: the state that all other segments lead to; None where they have to be tested.
+        rest: the state that all other segments lead to; None where they have to be tested, or it was not
+            needed so far.
         tests: what has to be asked of these.
         others: the places that any segment leads to.
+        others_stay: whether these are places that lead back to themselves, and nothing has to be tested.
         final: whether a branch is matched.
         dead: whether nothing leads on.
     """
 
-    __slots__ = ("_by_tests", "_glob", "_texts", "dead", "final", "others", "rest", "table", "tests")
+    __slots__ = (
+        "_by_tests",
+        "_glob",
+        "_texts",
+        "dead",
+        "final",
+        "others",
+        "others_stay",
+        "rest",
+        "table",
+        "tests",
+    )
 
     def __init__(self, glob: Glob, places: frozenset[_Place]) -> None:
         self._glob = glob
@@ -153,6 +166,7 @@ class _State:
         self.tests: list[tuple[Matcher, _Place]] = []
         self.others = [place for place in places if place.lasting]
         self.final = any(place.final for place in places)
+        self.others_stay = not any(place.any or place.tests for place in places)
         for place in places:
             if place.any is not None:
                 self.others += place.any.closure()
@@ -191,7 +205,10 @@ class _State:
             found = self._glob.state(places)
             if texts is None:
                 self._by_tests[passed] = found
-        self.table[segment] = found
+        if texts is None and not self.tests:
+            self.rest = found
+        else:
+            self.table[segment] = found
         return found
 
 

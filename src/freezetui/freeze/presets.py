@@ -9,6 +9,7 @@ from typing import NamedTuple
 from freezetui.errors import PatternError
 from freezetui.freeze.blocks import blocks_of, has_parameters, is_number
 from freezetui.freeze.tree import ParamTree
+from freezetui.text import quoted
 
 _HEADS = re.compile(r"classifier|fc|heads?|lm_head|cls_head|score|logits|output|qa_outputs|decoder|proj_out")
 _NORM_NAME = re.compile(r"(?i)norm|(^|_)(bn|ln|gn|rms)(_|\d|$)")
@@ -39,22 +40,27 @@ def find_preset(name: str) -> tuple[Preset, int]:
         if preset.name == wanted and (not number or (wanted == "last-blocks" and is_number(number))):
             return preset, int(number or 1)
     valid = ", ".join(preset.name for preset in PRESETS)
-    raise PatternError(f"no preset is called {name!r}.", f"Valid: {valid}; last-blocks:3 takes a number.")
+    raise PatternError(f"unknown preset {quoted(name)}.", f"Valid: {valid}; last-blocks:3 takes a number.")
 
 
 def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
     """Per tensor, 1 to train and 0 to freeze.
 
     Raises:
-        PatternError: this model has not what the preset trains.
+        PatternError: this model has nothing that the preset trains.
     """
     most = len(blocks_of(tree))
     if preset.name == "last-blocks" and number > most:
         has = f"{most} repeated blocks" if most else "no repeated blocks"
-        raise PatternError(f"last-blocks:{number}: this model has {has}.", "Valid: a number up to that.")
+        raise PatternError(
+            f"last-blocks:{number}: this model has {has}.",
+            f"Choose a number up to {most}." if most else "Choose another preset.",
+        )
     mask = preset.mask(tree, number)
     if preset.name != "nothing" and not any(mask):
-        raise PatternError(f"this model has none of what {preset.name!r} trains.", "Take another preset.")
+        raise PatternError(
+            f"the preset {preset.name!r} matches nothing in this model.", "Choose another preset."
+        )
     return mask
 
 

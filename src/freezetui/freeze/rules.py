@@ -21,6 +21,8 @@ Action = Literal["freeze", "train"]
 
 #: Only hand-written patterns are checked alternative by alternative; generated ones can have thousands.
 _MAX_ALTERNATIVES = 64
+#: Characters in all patterns that this makes.
+_MAX_CHECKED = 1_000_000
 #: Longer words are not misspelled; comparing them takes the square of their length.
 _MAX_WORD = 100
 _MAX_SIBLINGS = 2_000
@@ -91,7 +93,8 @@ def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list
             f"pattern {quoted(pattern)} matches only tensors that cannot train.",
             tree.tensors[spans[0][0]].untrainable_reason.capitalize() + ".",
         )
-    for alternative, alone in islice(alternatives(pattern), _MAX_ALTERNATIVES):
+    most = min(_MAX_ALTERNATIVES, _MAX_CHECKED // len(pattern))
+    for alternative, alone in islice(alternatives(pattern), most):
         if not Pattern(alone).spans(tree):
             raise PatternError(
                 f"{quoted(alternative)} in pattern {quoted(pattern)} matches no parameter.",
