@@ -61,12 +61,12 @@ def check_text(path: Path, text: str) -> None:
     """
     if len(text) > _MAX_BYTES:
         raise _too_large(path, f"more than {_MAX_BYTES >> 20} MiB")
+    if path.suffix == ".json":
+        return  # is read at 50 MB in a second
     if text.count("\n") + text.count("\r") > _MAX_LINES:
         raise _too_large(path, f"more than {_MAX_LINES:,} lines")
     if max(map(len, text.splitlines()), default=0) > _MAX_LINE:
         raise _too_large(path, f"a line of more than {_MAX_LINE:,} characters")
-    if path.suffix == ".json":
-        return
     signs = _FLOW_SIGN.findall(_PLAIN_RULE.sub("", text))
     if len(signs) > _MAX_FLOW_SIGNS:
         raise _too_large(path, f"more than {_MAX_FLOW_SIGNS:,} keys and items")

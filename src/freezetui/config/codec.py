@@ -21,7 +21,7 @@ from freezetui.config.schema import VERSION, Count, Expect, FreezeConfig, ModelS
 from freezetui.config.yaml_edit import rewritten, same, written
 from freezetui.errors import ConfigError
 from freezetui.freeze.rules import Rule
-from freezetui.text import quoted, shortened
+from freezetui.text import printable, quoted, shortened
 
 _C = TypeVar("_C", bound=FreezeConfig)
 
@@ -111,7 +111,7 @@ def _parse_yaml(path: Path, text: str) -> Any:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        problem = shortened(str(getattr(error, "problem", None) or "no YAML").split("\n")[0])
+        problem = shortened(printable(str(getattr(error, "problem", None) or "no YAML").split("\n")[0]))
         raise ConfigError(
             f"{path}{where}: {problem}.", "Patterns that begin with * or { need quotes; keys stand once."
         ) from None
@@ -234,7 +234,9 @@ class _Reader:
 
     def _complaint(self, node: Any, key: Any, problem: str, hint: str) -> ConfigError:
         line = _line_of(node, key)
-        return ConfigError(f"{self.path}{f', line {line}' if line else ''}: {shortened(problem)}.", hint)
+        return ConfigError(
+            f"{self.path}{f', line {line}' if line else ''}: {shortened(printable(problem))}.", hint
+        )
 
 
 def _line_of(node: Any, key: str | int) -> int | None:

@@ -7,6 +7,7 @@ places that names lead to are made when a name first leads there and kept, so th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from freezetui.freeze.braces import ANY_DEPTH, branches, split
 from freezetui.freeze.segments import ANY, Choice, Matcher, Segment, parse
@@ -146,7 +147,7 @@ class _State:
     """
 
     __slots__ = (
-        "_by_tests",
+        "_by_places",
         "_glob",
         "_texts",
         "dead",
@@ -161,7 +162,7 @@ class _State:
     def __init__(self, glob: Glob, places: frozenset[_Place]) -> None:
         self._glob = glob
         self._texts: dict[str, list[_Place]] = {}
-        self._by_tests: dict[tuple[int, ...], _State] = {}
+        self._by_places: dict[tuple[_Place, ...], _State] = {}
         self.rest: _State | None = None
         self.tests: list[tuple[Matcher, _Place]] = []
         self.others = [place for place in places if place.lasting]
@@ -195,20 +196,16 @@ class _State:
         known = self.table.get(segment, self.rest)
         if known is not None:
             return known
-        texts = self._texts.get(segment)
-        passed = tuple([i for i, (test, _) in enumerate(self.tests) if test.fits(segment)])
-        found = self._by_tests.get(passed) if texts is None else None
+        texts = self._texts.get(segment, [])
+        places = (*texts, *[place for test, place in self.tests if test.fits(segment)])
+        found = self._by_places.get(places)
         if found is None:
-            places = [*self.others]
-            for place in [*(texts or ()), *(self.tests[i][1] for i in passed)]:
-                places += place.closure()
-            found = self._glob.state(places)
-            if texts is None:
-                self._by_tests[passed] = found
-        if texts is None and not self.tests:
-            self.rest = found
-        else:
+            closed = chain.from_iterable(place.closure() for place in places)
+            found = self._by_places[places] = self._glob.state(chain(self.others, closed))
+        if texts or self.tests:
             self.table[segment] = found
+        else:
+            self.rest = found
         return found
 
 

@@ -1,4 +1,4 @@
-"""Ready choices: the head only, norms only, biases only, the last N blocks, everything, nothing."""
+"""Presets: the head only, norms only, biases only, the last N blocks, everything, nothing."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from typing import NamedTuple
 from freezetui.errors import PatternError
 from freezetui.freeze.blocks import blocks_of, has_parameters, is_number
 from freezetui.freeze.tree import ParamTree
-from freezetui.text import quoted
 
 _HEADS = re.compile(r"classifier|fc|heads?|lm_head|cls_head|score|logits|output|qa_outputs|decoder|proj_out")
 _NORM_NAME = re.compile(r"(?i)norm|(^|_)(bn|ln|gn|rms)(_|\d|$)")
 
 
 class Preset(NamedTuple):
-    """A ready choice.
+    """A ready-made plan.
 
     Attributes:
         name: as on the command line.
-        title: what trains, for people.
+        title: what trains, for users.
         mask: (tree, n) -> per tensor, 1 to train and 0 to freeze; only "last-blocks" looks at n.
     """
 
@@ -30,7 +29,7 @@ class Preset(NamedTuple):
 
 
 def find_preset(name: str) -> tuple[Preset, int]:
-    """The preset called `name`; "last-blocks:3" carries its number.
+    """Return the preset called `name`; "last-blocks:3" carries its number.
 
     Raises:
         PatternError: there is none of that name.
@@ -40,14 +39,14 @@ def find_preset(name: str) -> tuple[Preset, int]:
         if preset.name == wanted and (not number or (wanted == "last-blocks" and is_number(number))):
             return preset, int(number or 1)
     valid = ", ".join(preset.name for preset in PRESETS)
-    raise PatternError(f"unknown preset {quoted(name)}.", f"Valid: {valid}; last-blocks:3 takes a number.")
+    raise PatternError(f"unknown preset {name!r}.", f"Valid: {valid}; last-blocks:3 takes a number.")
 
 
 def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
-    """Per tensor, 1 to train and 0 to freeze.
+    """Return, per tensor, 1 to train and 0 to freeze.
 
     Raises:
-        PatternError: this model has nothing that the preset trains.
+        PatternError: this model has not what the preset trains.
     """
     most = len(blocks_of(tree))
     if preset.name == "last-blocks" and number > most:
@@ -65,7 +64,7 @@ def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
 
 
 def head_of(tree: ParamTree) -> int:
-    """The node that most likely is the head: a top-level module with a head's name, else the last one."""
+    """Return the likely node of the head: a top-level module with a head's name, else the last one."""
     node = 0
     while True:
         children = [c for c in tree.children(node) if has_parameters(tree, c)]
@@ -84,7 +83,7 @@ def _head(tree: ParamTree, _: int) -> bytes:
 
 
 def last_blocks(tree: ParamTree, blocks: Sequence[int], number: int) -> bytes:
-    """Per tensor, 1 in the last `number` of these blocks and behind them; without blocks, in the head."""
+    """Return, per tensor, 1 in the last `number` of these blocks and after; without blocks, in the head."""
     if not blocks or number <= 0:
         return _head(tree, 0)
     return _only(tree, tree.first[blocks[-min(number, len(blocks))]], len(tree.tensors))
@@ -127,7 +126,7 @@ def _nothing(tree: ParamTree, _: int) -> bytes:
 
 PRESETS = (
     Preset("head", "train the head only", _head),
-    Preset("last-blocks", "train the last N blocks and what follows", _last_blocks),
+    Preset("last-blocks", "train the last N blocks and everything after them", _last_blocks),
     Preset("norms", "train norms only", _norms),
     Preset("biases", "train biases only", _biases),
     Preset("everything", "train everything", _everything),

@@ -8,7 +8,7 @@ from time import perf_counter, process_time
 
 from freezetui.errors import PatternError
 from freezetui.freeze.regex_syntax import Translation
-from freezetui.text import quoted
+from freezetui.text import printable, quoted, shortened
 
 PREFIX = "re:"
 _MAX_SECONDS = 2.0
@@ -100,7 +100,7 @@ class Regex:
         except RecursionError:
             raise self._error("is nested too deeply") from None
         except (re.error, regex.error, ValueError, OverflowError) as error:
-            problem = str(error).partition("\n")[0][:100]
+            problem = shortened(printable(str(error)))
             raise self._error(f"is not a valid regular expression: {problem}") from None
 
     def _error(self, problem: str) -> PatternError:

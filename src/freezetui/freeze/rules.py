@@ -15,7 +15,7 @@ from freezetui.freeze.braces import alternatives
 from freezetui.freeze.patterns import Pattern
 from freezetui.freeze.regexes import PREFIX, Budget
 from freezetui.freeze.tree import ParamTree
-from freezetui.text import quoted, shortened
+from freezetui.text import printable, quoted, shortened
 
 Action = Literal["freeze", "train"]
 
@@ -112,7 +112,11 @@ def _no_match(pattern: str, tree: ParamTree, budget: Budget) -> PatternError:
             "Freeze or train the whole tensor.",
         )
     near = closest(pattern, tree) if budget.may_search() else []
-    hint = f"Closest: {', '.join(map(shortened, near))}." if near else "'**' matches everything."
+    hint = (
+        f"Closest: {', '.join(shortened(printable(name)) for name in near)}."
+        if near
+        else "'**' matches everything."
+    )
     return PatternError(f"pattern {quoted(pattern)} matches no parameter.", hint)
 
 
