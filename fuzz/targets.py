@@ -5,17 +5,29 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from freezetui import FreezeConfig
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.errors import CheckpointError
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.errors import CheckpointError, ConfigError, PatternError
+from freezetui.freeze.patterns import Pattern
+from freezetui.freeze.rules import matched
+from freezetui.freeze.tree import ParamTree
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from support.backtracking_patterns import Pattern as Backtracking
 
 #: No input of a few kilobytes may take longer.
 MOST_SECONDS = 5
+#: No message is longer.
+MOST_SAID = 1_500
 #: Of the tensors of the safetensors seed.
 SEED_BYTES = 92
 
@@ -100,6 +112,64 @@ TARGETS: dict[str, Callable[[bytes, Path], Path]] = {
     "metadata": metadata,
 }
 
+
+def config_yaml(data: bytes, folder: Path) -> Path:
+    """The bytes are a config in YAML."""
+    path = folder / "model.freeze.yaml"
+    path.write_bytes(data)
+    return path
+
+
+def config_json(data: bytes, folder: Path) -> Path:
+    """The bytes are a config in JSON."""
+    path = folder / "model.freeze.json"
+    path.write_bytes(data)
+    return path
+
+
+def pattern(data: bytes, folder: Path) -> Path:
+    """The first line is a pattern, the others are the names of tensors."""
+    path = folder / "pattern.txt"
+    path.write_bytes(data)
+    return path
+
+
+def _open_config(path: Path) -> None:
+    """Read a config; what is read must be the same after it is written and read again."""
+    config = FreezeConfig.load(path)
+    again = path.with_name(f"again{path.suffix}")
+    config.save(again)
+    assert repr(FreezeConfig.load(again)) == repr(config)
+
+
+#: So many repetitions and alternatives, and so long names, do not keep a backtracking matcher busy.
+_MAX_SAFE_SIGNS, _MAX_SAFE_NAME = 5, 40
+
+
+def _open_pattern(path: Path) -> None:
+    """Match a pattern, and compare with the first implementation and with `re` where these end in time."""
+    text, *lines = path.read_bytes().decode("utf-8", "replace").split("\n")
+    names = list(dict.fromkeys(lines))[:50]
+    tree = ParamTree([TensorInfo(name, (1,), "float32", "parameter") for name in names])
+    spans = Pattern(text).spans(tree)
+    got = {tree.tensors[i].name for start, stop in spans for i in range(start, stop)}
+    safe = (
+        sum(map(text.count, "*+?{|(")) <= _MAX_SAFE_SIGNS
+        and max(map(len, names), default=0) <= _MAX_SAFE_NAME
+    )
+    if safe and text.isascii() and "".join(names).isascii() and not ("\\." in text and "**" in text):
+        assert got == {name for name in names if Backtracking(text).matches(name)}
+    matched(text, tree)
+
+
+#: What is opened by something else than `open_checkpoint`.
+OPENED: dict[str, Callable[[Path], None]] = {
+    "config_yaml": _open_config,
+    "config_json": _open_config,
+    "pattern": _open_pattern,
+}
+TARGETS |= {"config_yaml": config_yaml, "config_json": config_json, "pattern": pattern}
+
 #: Real files that take long to make lie in the corpus under this name.
 SEED_FILES = "seed-*"
 
@@ -113,22 +183,55 @@ def attempt(target: str, data: bytes) -> str:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         path = TARGETS[target](data, Path(folder))
+        refusal = ""
         try:
-            checkpoint = open_checkpoint(path)
-        except CheckpointError as error:
+            checkpoint = OPENED[target](path) if target in OPENED else open_checkpoint(path)
+        except (CheckpointError, ConfigError, PatternError) as error:
             refusal = str(error)
             assert refusal.isprintable(), ascii(refusal)
             assert error.hint
+            assert len(refusal) < MOST_SAID
         else:
-            refusal = ""
-            for tensor in checkpoint.tensors:
+            for tensor in checkpoint.tensors if checkpoint else ():
                 assert tensor.elements >= 0
                 assert tensor.bytes >= 0
                 assert isinstance(tensor.name, str)
                 _ = tensor.untrainable_reason
-            assert "".join(checkpoint.warnings).isprintable()
+            assert "".join(checkpoint.warnings if checkpoint else ()).isprintable()
     assert time.monotonic() - started < MOST_SECONDS
     return refusal
+
+
+CONFIG = """freezetui: 1
+model:
+  checkpoint: vgg16.pth  # the first
+  architecture: torchvision:vgg16
+  arguments: {num_classes: 1000}
+  input: [3, 224, 224]
+default: train
+rules:
+  - freeze: features
+  - train: "features.{24..28}"
+norm_statistics: freeze
+expect:
+  frozen: {tensors: 20, elements: 7635264}
+  trainable: {tensors: 12, elements: 130722280}
+stages:
+  - {name: classifier, epochs: 5}
+  - name: everything
+    rules:
+      - train: "**"
+    lr_scale: 0.1
+"""
+CONFIG_JSON = """{"freezetui": 1, "model": {"checkpoint": "a.pth", "arguments": {"n": [1, null, true, 0.5]}},
+ "default": "freeze", "rules": [{"train": "a.*"}, {"freeze": "re:.*\\\\.b"}], "stages": [{"name": "s"}]}"""
+NAMES = (
+    "layers.0.weight\nlayers.0.bias\nlayers.10.q_proj.weight\nlayers.11.k_proj.weight\nhead.weight\na\nb.c"
+)
+PATTERNS = (
+    "layers.{0..10}.*", "**.{q,k}_proj", "{layers.0,head}.weight", "re:layers\\.[0-9]+\\..*", "a",
+    "re:(?:a|layers)\\b.*", "**.bias", "\\*{a,b*}**", "b*.c",
+)  # fmt: skip
 
 
 def seeds() -> dict[str, list[bytes]]:
@@ -157,6 +260,9 @@ def seeds() -> dict[str, list[bytes]]:
     found["index"].append(
         b'{"metadata": {}, "weight_map": {"a": "shard.safetensors", "b": "other.safetensors"}}'
     )
+    found["config_yaml"] = [CONFIG.encode()]
+    found["config_json"] = [CONFIG_JSON.encode()]
+    found["pattern"] = [f"{text}\n{NAMES}".encode() for text in PATTERNS]
     for target in TARGETS:
         files = sorted((Path(__file__).parent / "corpus" / target).glob(SEED_FILES))
         found[target] += [file.read_bytes() for file in files]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from fnmatch import fnmatchcase
 from itertools import pairwise, product
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import PatternError
 from freezetui.freeze.patterns import Pattern, literal
+from freezetui.freeze.presets import chosen, find_preset
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule, matched, resolve
 from freezetui.freeze.tree import ParamTree
 from support.strategies import names, trees
@@ -170,3 +173,96 @@ def test_an_alternative_that_names_nothing_is_told(pattern):
     else:
         with pytest.raises(PatternError, match="in pattern"):
             matched(pattern, tree)
+
+
+MANY = [f"model.layers.{i % 40}.block{i}.{'ab' * 15}{i % 7}.weight" for i in range(10_000)]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*a" * 25 + "*c",
+        "**." + "*" * 25 + "c",
+        "**.a." * 20 + "b",
+        "**.*a." * 20 + "b",
+        "**." * 20 + "nothing",
+        "{a,b}" * 20 + "c",
+        "**." + "{a,ab,b,ba}" * 20 + "c",
+        "**." + "*{a,b}" * 20 + "c",
+        "{" + ",".join(f"x{i}.y{i}.z" for i in range(990)) + "}.w",
+        "**.{" + ",".join(f"x{i}.y{i}.z" for i in range(990)) + "}",
+        "**.{" + ",".join(f"x{i}" for i in range(50_000)) + "}",
+        "**.{" + ",".join(f"{2 * i}" for i in range(500, 50_000)) + "}.w",
+        "**.{" + ",".join(f"{5 * i}..{5 * i + 3}" for i in range(500, 20_000)) + "}.w",
+        "a" * 1_000_000,
+        "." * 100_000,
+        "**.*." * 1_000 + "c",
+    ],
+    ids=lambda pattern: pattern[:12],
+)
+def test_no_pattern_takes_long_over_many_names(pattern):
+    tree = tree_of(*MANY)
+    started = time.process_time()
+    assert Pattern(pattern).spans(tree) == []
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{a.b,c}" * 20, "{a.b,c}" * 9 + "x" * 100_000, "{a.b,c,d}" * 6 + "x." * 50_000]
+)
+def test_what_braces_would_expand_to_is_bounded_before_it_is_made(pattern):
+    started = time.process_time()
+    with pytest.raises(PatternError, match="expands to more than") as caught:
+        Pattern(pattern)
+    assert time.process_time() - started < 0.5
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "x" * 10**6,
+        "{" + "x," * 10**5,
+        "re:" + "x." * 10**5,
+        "{a,b}" * 10**5,
+        "{" + "x," * 10**5 + "features}",
+    ],
+    ids=lambda pattern: pattern[:12],
+)
+def test_a_message_does_not_repeat_a_long_pattern(pattern):
+    started = time.process_time()
+    with pytest.raises(PatternError) as caught:
+        matched(pattern, VGG)
+    assert len(caught.value.message) < 450
+    assert len(caught.value.hint) < 450
+    assert "\n" not in str(caught.value)
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("rows", ["[:32000]", "[90:]", "[1:2]", "[-5:]", "[ 1 : 2 ]", "$[:32000]", "[:]"])
+def test_row_ranges_are_said_not_to_be_supported_yet(rows):
+    with pytest.raises(PatternError, match=r"row ranges such as .* are not supported yet"):
+        matched("features.0.weight" + rows, VGG)
+    named = tree_of("features.0.weight" + rows)
+    assert matched("features.0.weight" + rows, named) == [(0, 1)]
+
+
+def test_only_so_many_patterns_get_a_hint():
+    """A config with 60,000 wrong rules is read in a moment."""
+    tree, budget = tree_of(*MANY), Budget()
+    hints = []
+    for i in range(1_000):
+        with pytest.raises(PatternError, match="matches no parameter") as caught:
+            matched(f"model.layers.1.bloc{i}", tree, budget)
+        hints.append(caught.value.hint)
+    assert hints[0].startswith("Closest: model.layers.1.block")
+    assert set(hints[100:]) == {"'**' matches everything."}
+
+
+def test_presets_say_what_does_not_match():
+    with pytest.raises(PatternError, match="unknown preset 'x'"):
+        find_preset("x")
+    with pytest.raises(PatternError, match="the preset 'norms' matches nothing in this model"):
+        chosen(*find_preset("norms"), tree_of("a.weight", "b.x"))
+    with pytest.raises(PatternError, match=r"this model has 5 repeated blocks\. Choose a number up to 5"):
+        chosen(*find_preset("last-blocks:9"), VGG)

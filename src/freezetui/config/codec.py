@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,16 +16,19 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
+from freezetui.config.bounds import check_events, check_text, read_text
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
 from freezetui.config.yaml_edit import edit
 from freezetui.config.yaml_text import same, yaml_text
 from freezetui.errors import ConfigError
 from freezetui.freeze.rules import Rule
+from freezetui.text import printable, quoted, shortened
 
 _C = TypeVar("_C", bound=ConfigData)
 
 _FORMAT_KEY = "freezetui"
-_MAX_BYTES = 16 * 2**20
+#: Shorter text cannot take a parser long.
+_MAX_UNCOUNTED = 64 * 2**10
 _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\$", ConfigData),
     (r"\$\.model", ModelSection),
@@ -46,7 +50,7 @@ def read_config(path: Path) -> ConfigData:
 
 def read_config_as(cls: type[_C], path: Path) -> _C:
     """Read a config file as `cls`, which adds no fields of its own; see `read_config`."""
-    return _Reader(path, _parse(path, _text(path))).config(cls)
+    return _Reader(path, _parse(path, read_text(path))).config(cls)
 
 
 def write_config(path: Path, config: ConfigData) -> None:
@@ -55,10 +59,11 @@ def write_config(path: Path, config: ConfigData) -> None:
     Raises:
         ConfigError: the file cannot be written, or the existing file is not a config.
     """
-    before = _text(path) if path.exists() else ""
+    before = read_text(path) if path.exists() else ""
     text = _changed(path, before, config) if before.strip() else _new_text(path, _plain(config))
     if text == before:
         return
+    check_text(path, text)
     try:
         write_text(path, text)
     except OSError as error:
@@ -99,23 +104,11 @@ def _parse(path: Path, text: str) -> Any:
     return _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
 
 
-def _text(path: Path) -> str:
-    hint = "Pass a .freeze.yaml file."
-    try:
-        if not path.is_file() and path.exists():
-            raise ConfigError(f"{path} is not a file.", hint)
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path} is too large for a freeze config.", hint)
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}.", hint) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not a text file.", hint) from None
-
-
 def _parse_yaml(path: Path, text: str) -> Any:
     try:
-        for event in YAML(typ="rt").parse(text) if re.search(r"[*&!]", text) else ():
+        suspect = len(text) > _MAX_UNCOUNTED or re.search(r"[*&!]", text)
+        for count, event in enumerate(YAML(typ="rt").parse(text) if suspect else ()):
+            check_events(path, count)
             if getattr(event, "anchor", None) or getattr(event, "tag", None):
                 where = f"{path}, line {event.start_mark.line + 1}"
                 hint = "Quote text that begins with *, & or !."
@@ -124,12 +117,12 @@ def _parse_yaml(path: Path, text: str) -> Any:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        problem = str(getattr(error, "problem", None) or "invalid YAML").split("\n")[0]
+        problem = shortened(printable(str(getattr(error, "problem", None) or "invalid YAML").split("\n")[0]))
         raise ConfigError(
             f"{path}{where}: {problem}.", "Quote patterns that begin with * or {; keys must be unique."
         ) from None
     except (ValueError, RecursionError, NotImplementedError) as error:
-        problem = str(error).partition("\n")[0] or "not plain YAML"
+        problem = shortened(str(error).partition("\n")[0]) or "not plain YAML"
         raise ConfigError(f"{path}: {problem}.", "Write plain YAML.") from None
 
 
@@ -137,9 +130,8 @@ def _parse_json(path: Path, text: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            duplicate = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"{path}: duplicate key {duplicate!r}.", "Keep one of them.")
+            duplicate = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+            raise ConfigError(f"{path}: duplicate key {quoted(duplicate)}.", "Keep one of them.")
         return found
 
     try:
@@ -148,6 +140,8 @@ def _parse_json(path: Path, text: str) -> Any:
         raise ConfigError(f"{path}, line {error.lineno}: {error.msg}.", "Write valid JSON.") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply.", "Write valid JSON.") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise ConfigError(f"{path}: {shortened(str(error))}.", "Write a shorter number.") from None
 
 
 class _Reader:
@@ -244,7 +238,9 @@ class _Reader:
 
     def _complaint(self, node: Any, key: Any, problem: str, hint: str) -> ConfigError:
         line = _line_of(node, key)
-        return ConfigError(f"{self.path}{f', line {line}' if line else ''}: {problem}.", hint)
+        return ConfigError(
+            f"{self.path}{f', line {line}' if line else ''}: {shortened(printable(problem))}.", hint
+        )
 
 
 def _line_of(node: Any, key: str | int) -> int | None:

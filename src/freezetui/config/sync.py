@@ -10,8 +10,10 @@ from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, fin
 from freezetui.errors import PatternError
 from freezetui.freeze.minimize import added_rules, choose_rules
 from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule, overlay
 from freezetui.freeze.tree import ParamTree
+from freezetui.text import shortened
 
 
 class ConfigMatch(NamedTuple):
@@ -34,11 +36,12 @@ def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
     """Return what `config` selects in `tree`; a rule that matches nothing is skipped and is a difference."""
     mask = bytearray([config.default == "train"]) * len(tree.tensors)
     unmatched: list[str] = []
+    budget = Budget()
     for rule in config.rules:
         try:
-            overlay([rule], tree, mask)
+            overlay([rule], tree, mask, budget)
         except PatternError as error:
-            unmatched.append(f"{rule.action} {rule.pattern}: {error}")
+            unmatched.append(f"{rule.action} {shortened(rule.pattern)}: {error}")
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
     lines = [] if fits else ["it was saved for a model with different names or shapes"]
     lines += [*_counts_differ(config, tree, bytes(mask)), *unmatched]

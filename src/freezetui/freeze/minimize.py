@@ -124,11 +124,10 @@ def _merge(paths: list[_Path]) -> list[_Path]:
         first = paths[0]
         varying = [i for i in range(len(first)) if any(path[i] != first[i] for path in paths)]
         for position in varying:
-            merged: dict[tuple[_Path, _Path], tuple[str, ...]] = {}
+            merged: dict[tuple[_Path, _Path], list[str]] = {}
             for path in paths:
-                rest = (path[:position], path[position + 1 :])
-                merged[rest] = merged.get(rest, ()) + path[position]
-            paths = [(*left, names, *right) for (left, right), names in merged.items()]
+                merged.setdefault((path[:position], path[position + 1 :]), []).extend(path[position])
+            paths = [(*left, tuple(names), *right) for (left, right), names in merged.items()]
     return paths
 
 

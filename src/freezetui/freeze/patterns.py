@@ -1,6 +1,6 @@
-"""The pattern language: which tensors a dotted pattern names.
+"""The pattern language: which tensors a dotted pattern matches.
 
-A pattern is a dotted path; one that names a module covers everything below it. `*` is any text within
+A pattern is a dotted path; one that matches a module covers everything below it. `*` is any text within
 one segment, `**` any number of segments, `{a,b}` alternatives, `{0..11}` whole numbers inclusive. A
 backslash takes the special meaning off the next character. `re:` starts a regular expression that must
 match the full parameter name.
@@ -8,105 +8,69 @@ match the full parameter name.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+from collections.abc import Iterable
 
 from freezetui.errors import PatternError
+from freezetui.freeze.globs import Glob
+from freezetui.freeze.regexes import PREFIX, Budget, Regex
 from freezetui.freeze.tree import ParamTree
 
-_ANY_DEPTH = "**"
 _SPECIAL = "\\*{},."
-_MAX_BRANCHES = 1_000
-
-_Segment = str | re.Pattern[str]
 
 
 class Pattern:
-    """A parsed pattern.
+    """A parsed pattern. One object is for one thread.
 
-    Attributes:
+    Args:
         text: as written.
+        budget: what `re:` patterns may take together; None for one of its own.
 
     Raises:
-        PatternError: the text is malformed.
+        PatternError: the text is malformed, or compiling it overruns the budget.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, budget: Budget | None = None) -> None:
         self.text = text
-        self._regex: re.Pattern[str] | None = None
-        self._branches: list[tuple[_Segment, ...]] = []
-        if text.startswith("re:"):
-            try:
-                self._regex = re.compile(text[3:])
-            except re.error as error:
-                raise PatternError(
-                    f"pattern {text!r} is no regular expression: {error}.", "Python's re syntax."
-                ) from None
-        elif not text:
-            raise PatternError("an empty pattern names nothing.", "'**' names everything.")
-        else:
-            branches = [_segments(branch, text) for branch in _expand_dotted_braces(text)]
-            if any(_ANY_DEPTH in branch for branch in branches):
-                self._regex = re.compile("|".join(map(_branch_regex, branches)), re.DOTALL)
-            else:
-                self._branches = branches
+        if not text:
+            raise PatternError("the pattern is empty.", "'**' matches everything.")
+        self._parsed = Regex(text, budget or Budget()) if text.startswith(PREFIX) else Glob(text)
 
     def matches(self, name: str) -> bool:
-        """Whether this pattern names the tensor called `name`."""
-        if self._regex is not None:
-            return self._regex.fullmatch(name) is not None
-        segments = name.split(".")
-        return any(
-            len(branch) <= len(segments) and all(map(_fits, branch, segments)) for branch in self._branches
-        )
+        """Whether this matches the tensor called `name`.
+
+        Raises:
+            PatternError: a regular expression overruns its budget.
+        """
+        if isinstance(self._parsed, Regex):
+            return bool(self._parsed.matching([name]))
+        return self._parsed.matches(name)
 
     def spans(self, tree: ParamTree) -> list[tuple[int, int]]:
-        """The tensors of `tree` that this pattern names, as half-open ranges in order; [] for none."""
-        if self._regex is not None:
-            fullmatch = self._regex.fullmatch
-            return runs(i for i, tensor in enumerate(tree.tensors) if fullmatch(tensor.name))
-        return _joined(tree.span(node) for branch in self._branches for node in _walk(branch, tree))
+        """The tensors of `tree` that this matches, as half-open ranges in order; [] for none.
 
-
-def alternatives(text: str) -> Iterator[tuple[str, str]]:
-    """Every alternative in braces, and the pattern with only that one of its braces."""
-    if text.startswith("re:"):
-        return
-    for opened, closed in _braces(text):
-        options = _split(text[opened + 1 : closed - 1], ",")
-        for option in options if len(options) > 1 else ():
-            yield option, f"{text[:opened]}{{{option}}}{text[closed:]}"
+        Raises:
+            PatternError: a regular expression overruns its budget.
+        """
+        if isinstance(self._parsed, Glob):
+            first, end = tree.first, tree.end
+            return _joined([(first[node], first[end[node]]) for node in self._parsed.nodes(tree)])
+        if self._parsed.literal is None:
+            return runs(self._parsed.matching([tensor.name for tensor in tree.tensors]))
+        node = tree.find(self._parsed.literal)
+        return [tree.span(node)] if node >= 0 and tree.leaf[node] else []
 
 
 def escape(segment: str) -> str:
-    """`segment` as a pattern that names just it."""
+    """`segment` as a pattern that matches just it."""
     return "".join("\\" + c if c in _SPECIAL else c for c in segment)
 
 
 def literal(name: str) -> str:
-    """The pattern that names just this dotted name, and everything below it."""
+    """The pattern that matches just this dotted name, and everything below it."""
     if not name:
-        return "{}"  # the empty text is no pattern, an empty alternative is one
+        return "{}"  # the empty text is not a pattern, an empty alternative is one
     text = ".".join(escape(segment) for segment in name.split("."))
-    return "\\" + text if text.startswith("re:") else text
-
-
-def _fits(pattern: _Segment, segment: str) -> bool:
-    if isinstance(pattern, str):
-        return pattern == segment
-    return pattern.fullmatch(segment) is not None
-
-
-def _walk(branch: Sequence[_Segment], tree: ParamTree) -> list[int]:
-    nodes = [0]
-    for wanted in branch:
-        if isinstance(wanted, str):
-            nodes = [child for node in nodes for child in tree.named(node, wanted)]
-        else:
-            fits = wanted.fullmatch
-            nodes = [c for node in nodes for c in tree.children(node) if fits(tree.names[c])]
-    return nodes
+    return "\\" + text if text.startswith(PREFIX) else text
 
 
 def runs(indices: Iterable[int]) -> list[tuple[int, int]]:
@@ -122,157 +86,16 @@ def runs(indices: Iterable[int]) -> list[tuple[int, int]]:
     return [*found, (start, stop)] if start >= 0 else found
 
 
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans in order, those that overlap or touch as one."""
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, those that overlap or touch as one; without empty ones."""
+    spans.sort()
     joined: list[tuple[int, int]] = []
-    for start, stop in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
-        else:
-            joined.append((start, stop))
-    return joined
-
-
-def _branch_regex(branch: Sequence[_Segment]) -> str:
-    """One regular expression over full names that says the same as walking the segments."""
-    parts: list[str] = []
-    for segment in branch:
-        if segment == _ANY_DEPTH:
-            parts.append(r"(?:[^.]*\.)*")
-        else:
-            parts += [re.escape(segment) if isinstance(segment, str) else segment.pattern, r"\."]
-    if parts and parts[-1] == r"\.":
-        parts[-1] = r"(?:\..*)?"
-    else:
-        parts.append(".*")
-    return f"(?:{''.join(parts)})"
-
-
-def _split(text: str, separator: str) -> list[str]:
-    """Split at separators that stand outside braces and are not escaped."""
-    parts, depth, start, i = [], 0, 0, 0
-    while i < len(text):
-        if text[i] == "\\":
-            i += 1
-        elif text[i] == "{":
-            depth += 1
-        elif text[i] == "}":
-            depth -= 1
-        elif text[i] == separator and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
-        i += 1
-    return [*parts, text[start:]]
-
-
-def _braces(text: str) -> Iterator[tuple[int, int]]:
-    """Where each top-level brace group starts and ends.
-
-    Raises:
-        PatternError: a brace is not closed, not opened, or stands inside another.
-    """
-    opened, i = -1, 0
-    while i < len(text):
-        if text[i] == "\\":
-            i += 1
-        elif text[i] == "{":
-            if opened >= 0:
-                raise PatternError(
-                    f"pattern {text!r}: a brace inside a brace.", "Write the alternatives out."
-                )
-            opened = i
-        elif text[i] == "}":
-            if opened < 0:
-                raise PatternError(f"pattern {text!r}: '}}' without '{{'.", "Write \\} for the character.")
-            yield opened, i + 1
-            opened = -1
-        i += 1
-    if opened >= 0:
-        raise PatternError(f"pattern {text!r}: '{{' without '}}'.", "Write \\{ for the character.")
-
-
-def _expand_dotted_braces(text: str) -> list[str]:
-    """Alternatives that may span several segments become patterns of their own."""
-    pieces: list[list[str]] = []
-    start = 0
-    for opened, closed in _braces(text):
-        alternatives = _split(text[opened + 1 : closed - 1], ",")
-        if any(_numbers(a) is None and ("." in a or a == _ANY_DEPTH) for a in alternatives):
-            options = [a if _numbers(a) is None else "{" + a + "}" for a in alternatives]
-        else:
-            options = [text[opened:closed]]
-        pieces += [[text[start:opened]], options]
-        start = closed
-    pieces.append([text[start:]])
-    return ["".join(parts) for parts in _bounded(product(*pieces), text)]
-
-
-def _bounded(branches: Iterator[tuple[str, ...]], text: str) -> Iterator[tuple[str, ...]]:
-    for count, branch in enumerate(branches):
-        if count == _MAX_BRANCHES:
-            raise PatternError(
-                f"pattern {text!r} stands for more than {_MAX_BRANCHES} patterns.", "Use * or **."
-            )
-        yield branch
-
-
-def _numbers(alternative: str) -> tuple[int, int] | None:
-    """The first and the last of `0..11`; None for any other text."""
-    found = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", alternative)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def _number_regexes(low: int, high: int) -> Iterator[str]:
-    """The whole numbers `low .. high` as few regular expressions: 8..120 is 8, 9, 1?, 2? ... 11?, 120."""
-    while low <= high:
-        block = 1  # how many numbers share all digits but the last ones
-        while low and low % (10 * block) == 0 and low + 10 * block - 1 <= high:
-            block *= 10
-        yield f"{low // block}" + "[0-9]" * (len(str(block)) - 1)
-        low += block
-
-
-def _segments(branch: str, text: str) -> tuple[_Segment, ...]:
-    segments = [_segment(part, text) for part in _split(branch, ".")]
-    while len(segments) > 1 and segments[-1] == _ANY_DEPTH:
-        segments.pop()  # a pattern covers everything below it anyway
-    return tuple(segments)
-
-
-def _segment(part: str, text: str) -> _Segment:
-    if part == _ANY_DEPTH:
-        return _ANY_DEPTH
-    regex, plain, i = "", "", 0
-    groups = dict(_braces(part))
-    is_plain = True
-    while i < len(part):
-        if i in groups:
-            regex += _alternatives(part[i + 1 : groups[i] - 1], text)
-            is_plain = False
-            i = groups[i]
-            continue
-        if part[i] == "*":
-            regex += "[^.]*"
-            is_plain = False
-        else:
-            i += part[i] == "\\" and i + 1 < len(part)
-            plain += part[i]
-            regex += re.escape(part[i])
-        i += 1
-    return plain if is_plain and plain != _ANY_DEPTH else re.compile(regex)
-
-
-def _alternatives(inside: str, text: str) -> str:
-    options: list[str] = []
-    for alternative in _split(inside, ","):
-        numbers = _numbers(alternative)
-        if numbers is None:
-            segment = _segment(alternative, text)
-            options.append(re.escape(segment) if isinstance(segment, str) else segment.pattern)
-        elif numbers[0] > numbers[1]:
-            raise PatternError(
-                f"pattern {text!r}: {{{alternative}}} must count upwards.", "For example {0..11}."
-            )
-        else:
-            options += _number_regexes(*numbers)
-    return f"(?:{'|'.join(options)})"
+    begin = end = -1
+    for start, stop in spans:
+        if start > end:
+            if begin < end:
+                joined.append((begin, end))
+            begin, end = start, stop
+        elif stop > end:
+            end = stop
+    return [*joined, (begin, end)] if begin < end else joined

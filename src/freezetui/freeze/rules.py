@@ -1,7 +1,8 @@
-"""Rules: freeze or train what a pattern names; the last rule that matches wins."""
+"""Rules: freeze or train what a pattern matches; the last rule that matches wins."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import chain, islice, starmap
@@ -10,40 +11,61 @@ from typing import Literal
 import msgspec
 
 from freezetui.errors import PatternError
-from freezetui.freeze.patterns import Pattern, alternatives
+from freezetui.freeze.braces import alternatives
+from freezetui.freeze.patterns import Pattern
+from freezetui.freeze.regexes import PREFIX, Budget
 from freezetui.freeze.tree import ParamTree
+from freezetui.text import printable, quoted, shortened
 
 Action = Literal["freeze", "train"]
 
-#: A person writes no more than these; what the face writes by the thousand names something.
+#: Only hand-written patterns are checked alternative by alternative; generated ones can have thousands.
 _MAX_ALTERNATIVES = 64
+#: Characters in all patterns that this makes.
+_MAX_CHECKED = 1_000_000
+#: Longer words are not misspelled; comparing them takes the square of their length.
+_MAX_WORD = 100
+_MAX_SIBLINGS = 2_000
+_ROWS = re.compile(r"\$?\[\s*-?\d*\s*:\s*-?\d*\s*\]$")
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """Freeze or train whatever `pattern` names."""
+    """Freeze or train whatever `pattern` matches."""
 
     action: Action
     pattern: str
 
 
-def resolve(rules: Iterable[Rule], tree: ParamTree, default: Action = "train") -> bytearray:
-    """Which tensors train: per tensor of `tree`, 1 for trainable and 0 for frozen. Tied tensors agree.
+def resolve(
+    rules: Iterable[Rule], tree: ParamTree, default: Action = "train", budget: Budget | None = None
+) -> bytearray:
+    """Return the mask of `tree`: per tensor, 1 for trainable and 0 for frozen. Tied tensors agree.
+
+    Args:
+        budget: what the `re:` patterns may take, with those of other calls; None for one of its own.
 
     Raises:
-        PatternError: a pattern is malformed or names no parameter; the closest names are in the hint.
+        PatternError: a pattern is malformed, takes too long or matches no parameter; the closest names are
+            in the hint.
     """
-    return overlay(rules, tree, bytearray([default == "train"]) * len(tree.tensors))
+    return overlay(rules, tree, bytearray([default == "train"]) * len(tree.tensors), budget)
 
 
-def overlay(rules: Iterable[Rule], tree: ParamTree, mask: bytearray) -> bytearray:
+def overlay(
+    rules: Iterable[Rule], tree: ParamTree, mask: bytearray, budget: Budget | None = None
+) -> bytearray:
     """Apply `rules` from top to bottom on `mask` (per tensor 0 or 1), in place, and return it.
+
+    Args:
+        budget: as for `resolve`.
 
     Raises:
         PatternError: as `resolve`.
     """
+    budget = budget or Budget()
     for rule in rules:
         value = b"\1" if rule.action == "train" else b"\0"
-        spans = matched(rule.pattern, tree)
+        spans = matched(rule.pattern, tree, budget)
         for start, stop in spans:
             mask[start:stop] = value * (stop - start)
         for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
@@ -52,42 +74,63 @@ def overlay(rules: Iterable[Rule], tree: ParamTree, mask: bytearray) -> bytearra
     return mask
 
 
-def matched(pattern: str, tree: ParamTree) -> list[tuple[int, int]]:
-    """The tensors that `pattern` names, as half-open ranges; never empty.
+def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list[tuple[int, int]]:
+    """The tensors that `pattern` matches, as half-open ranges; never empty.
+
+    Args:
+        budget: as for `resolve`.
 
     Raises:
-        PatternError: malformed, or it names nothing that can train, or one of its alternatives nothing.
+        PatternError: the pattern is malformed or takes too long; or it, or one of its alternatives, matches
+            nothing, or nothing that can train.
     """
-    spans = Pattern(pattern).spans(tree)
+    budget = budget or Budget()
+    spans = Pattern(pattern, budget).spans(tree)
     if not spans:
-        near = closest(pattern, tree)
-        hint = f"Closest: {', '.join(near)}." if near else "'**' names everything."
-        raise PatternError(f"pattern {pattern!r} matches no parameter.", hint)
+        raise _no_match(pattern, tree, budget)
     if all(tree.tensors[i].untrainable_reason for start, stop in spans for i in range(start, stop)):
         raise PatternError(
-            f"pattern {pattern!r} matches only tensors that cannot train.",
+            f"pattern {quoted(pattern)} matches only tensors that cannot train.",
             tree.tensors[spans[0][0]].untrainable_reason.capitalize() + ".",
         )
-    for alternative, alone in islice(alternatives(pattern), _MAX_ALTERNATIVES):
+    most = min(_MAX_ALTERNATIVES, _MAX_CHECKED // len(pattern))
+    for alternative, alone in islice(alternatives(pattern), most):
         if not Pattern(alone).spans(tree):
             raise PatternError(
-                f"{alternative!r} in pattern {pattern!r} matches no parameter.",
-                "Every alternative must name something; spaces count.",
+                f"{quoted(alternative)} in pattern {quoted(pattern)} matches no parameter.",
+                "Every alternative must match a parameter; spaces are significant.",
             )
     return spans
 
 
+def _no_match(pattern: str, tree: ParamTree, budget: Budget) -> PatternError:
+    """Why `pattern` matches nothing, as far as that can be told."""
+    rows = _ROWS.search(pattern)
+    if rows and not pattern.startswith(PREFIX):
+        return PatternError(
+            f"pattern {quoted(pattern)}: row ranges such as {rows[0].lstrip('$')} are not supported yet.",
+            "Freeze or train the whole tensor.",
+        )
+    near = closest(pattern, tree) if budget.may_search() else []
+    hint = (
+        f"Closest: {', '.join(shortened(printable(name)) for name in near)}."
+        if near
+        else "'**' matches everything."
+    )
+    return PatternError(f"pattern {quoted(pattern)} matches no parameter.", hint)
+
+
 def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:
     """The names in `tree` that someone who wrote `pattern` may have meant, best first."""
-    segments = [s for s in pattern.removeprefix("re:").split(".") if s]
+    segments = [s for s in pattern.removeprefix(PREFIX).split(".") if s]
     near: list[str] = []
     node, prefix = 0, ""
     for segment in segments:
-        names = list(dict.fromkeys(tree.names[child] for child in tree.children(node)))
-        if segment not in names:
-            near = get_close_matches(segment, names[:2000], n=most, cutoff=0.6) or names[:most]
+        children = tree.named(node, segment)
+        if not children:
+            near = _similar(segment, dict.fromkeys(tree.names[child] for child in tree.children(node)), most)
             break
-        node = next(child for child in tree.children(node) if tree.names[child] == segment)
+        node = children[0]
         prefix += segment + "."
     if prefix and not near:
         return [prefix[:-1]]
@@ -95,8 +138,15 @@ def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:
     return (deeper + [prefix + name for name in near])[:most]
 
 
+def _similar(segment: str, names: Iterable[str], most: int) -> list[str]:
+    """The names that look like `segment`, else the first ones."""
+    few = list(islice((name for name in names if len(name) <= _MAX_WORD), _MAX_SIBLINGS))
+    similar = get_close_matches(segment, few, n=most, cutoff=0.6) if len(segment) <= _MAX_WORD else []
+    return similar or few[:most]
+
+
 def _ending_with(segments: Sequence[str], tree: ParamTree) -> list[str]:
-    """Modules whose path ends with these segments: the pattern lacks only what stands before them."""
+    """Modules whose path ends with these segments: the pattern lacks only what is above them."""
     last = segments[-1] if segments else ""
     tail = "." + ".".join(segments)
     paths = (tree.path(node) for node, name in enumerate(tree.names) if node and name == last)

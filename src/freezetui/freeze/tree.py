@@ -104,9 +104,10 @@ class ParamTree:
         """Return the direct children of `node` called `name`: none, one, or a tensor and a module."""
         known = self._child_maps.get(node)
         if known is None:
-            known = self._child_maps[node] = {}
+            known = {}
             for child in self.children(node):
                 known.setdefault(self.names[child], []).append(child)
+            self._child_maps[node] = known  # whole: another thread may look as well
         return known.get(name, [])
 
     def find(self, path: str) -> int:

@@ -1,0 +1,93 @@
+"""How large a config may be: what a user or `plan` writes, and not what keeps a parser busy for minutes.
+
+`plan` writes 450 KB with 6,600 rules for a random choice among 100,000 tensors with irregular names, and one
+line of 400 KB where they are all in one module. ruamel.yaml reads 20 to 100 KB in a second.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from itertools import accumulate
+from pathlib import Path
+
+from freezetui.errors import ConfigError
+
+_MAX_BYTES = 2 * 2**20
+_MAX_LINES = 20_000
+_MAX_LINE = 512 * 2**10
+#: Commas, colons and brackets in what is not a plain rule: in flow style each makes an item.
+_MAX_FLOW_SIGNS = 10_000
+_MAX_EVENTS = 250_000
+
+_HINT = "Pass a .freeze.yaml file."
+_PLAIN_RULE = re.compile(r"^ *- *(?:freeze|train): *[^\s\[{&*!|>].*$", re.MULTILINE)
+_FLOW_SIGN = re.compile(r"[,:\[\]{}]")
+_MAX_DEPTH = 100
+
+
+def read_text(path: Path) -> str:
+    """Read a config file, without waiting for what is not a regular file.
+
+    Raises:
+        ConfigError: it cannot be read, is not a text file, or is too large for a config.
+    """
+    try:
+        # A FIFO would block until somebody writes to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigError(f"{path} is not a file.", _HINT)
+            data = file.read(_MAX_BYTES + 1)
+        text = data.decode("utf-8-sig") if len(data) <= _MAX_BYTES else None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is not a file.", _HINT) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}.", _HINT) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not a text file.", _HINT) from None
+    if text is None:
+        raise _too_large(path, f"more than {_MAX_BYTES >> 20} MiB")
+    check_text(path, text)
+    return text
+
+
+def check_text(path: Path, text: str) -> None:
+    """Check what is read or is to be written.
+
+    Raises:
+        ConfigError: it is too large for a config.
+    """
+    if len(text) > _MAX_BYTES:
+        raise _too_large(path, f"more than {_MAX_BYTES >> 20} MiB")
+    if path.suffix == ".json":
+        return  # is read at 50 MB in a second
+    if text.count("\n") + text.count("\r") > _MAX_LINES:
+        raise _too_large(path, f"more than {_MAX_LINES:,} lines")
+    if max(map(len, text.splitlines()), default=0) > _MAX_LINE:
+        raise _too_large(path, f"a line of more than {_MAX_LINE:,} characters")
+    signs = _FLOW_SIGN.findall(_PLAIN_RULE.sub("", text))
+    if len(signs) > _MAX_FLOW_SIGNS:
+        raise _too_large(path, f"more than {_MAX_FLOW_SIGNS:,} keys and items")
+    if max(accumulate(map(_deeper, signs)), default=0) > _MAX_DEPTH:
+        raise ConfigError(f"{path}: nested too deeply.", "Write plain YAML.")
+
+
+def check_events(path: Path, count: int) -> None:
+    """Check how much a parser has found so far.
+
+    Raises:
+        ConfigError: it is too much for a config.
+    """
+    if count > _MAX_EVENTS:
+        raise _too_large(path, f"more than {_MAX_EVENTS:,} keys and items")
+
+
+def _deeper(sign: str) -> int:
+    """How many levels a sign of the flow style opens."""
+    return (sign in "[{") - (sign in "]}")
+
+
+def _too_large(path: Path, what: str) -> ConfigError:
+    return ConfigError(f"{path} is too large for a freeze config: {what}.", "Use fewer and shorter rules.")

@@ -1,0 +1,142 @@
+"""`re:` patterns: what `re` understands, matched by the `regex` package, which can be interrupted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from time import perf_counter, process_time
+
+from freezetui.errors import PatternError
+from freezetui.freeze.regex_syntax import Translation
+from freezetui.text import printable, quoted, shortened
+
+PREFIX = "re:"
+_MAX_SECONDS = 2.0
+#: Nobody reads on after so many hints, and each takes as long as matching many patterns.
+_MAX_SEARCHES = 20
+_MAX_LENGTH = 10_000
+_MAX_GROUPS = 1_000
+#: Counted repetitions are written out when they are compiled; this many items take 0.3 s.
+_MAX_ITEMS = 50_000
+#: Names up to this length need no timeout of their own where the expression is simple.
+_MAX_UNTIMED = 200
+#: After how many names that need no timeout the clock is read, and after how many seconds that of the
+#: processor: both take as long as matching some names.
+_NAMES_PER_LOOK = 16
+_INTERVAL_S = 0.001
+
+_LITERAL = re.compile(r"(?:[^.^$*+?{\[\\|()]|\\[^A-Za-z0-9])*", re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+class Budget:
+    """What all patterns of a config, or one that is typed, may take together: seconds of processor time for
+    regular expressions, and searches for what a pattern without a match may have meant.
+
+    Not for use in two threads at the same time.
+    """
+
+    def __init__(self, seconds: float = _MAX_SECONDS) -> None:
+        self.seconds = self.left = seconds
+        self._searches = _MAX_SEARCHES
+
+    def may_search(self) -> bool:
+        """Whether one more pattern without a match is worth looking for what was meant."""
+        self._searches -= 1
+        return self._searches >= 0
+
+    def spend(self, started: float) -> None:
+        """Take off the processor time since `started`.
+
+        Raises:
+            TimeoutError: nothing is left.
+        """
+        self.left -= process_time() - started
+        if self.left <= 0:
+            raise TimeoutError
+
+
+class Regex:
+    """A parsed `re:` pattern.
+
+    Args:
+        text: with `re:`.
+        budget: compiling and matching are charged to it.
+
+    Attributes:
+        literal: the only name that this can match, where every character stands for itself; else None.
+
+    Raises:
+        PatternError: `re` does not understand it, it is too large, or the budget is used up.
+    """
+
+    def __init__(self, text: str, budget: Budget) -> None:
+        self._text, self._budget = text, budget
+        source = text.removeprefix(PREFIX)
+        self.literal = _ESCAPE.sub(r"\1", source) if _LITERAL.fullmatch(source) else None
+        self._fullmatch: Callable[..., object] | None = None
+        if self.literal is None:
+            started = process_time()
+            self._fullmatch, self._simple = self._compiled(source)
+            try:
+                budget.spend(started)
+            except TimeoutError:
+                raise self._overrun() from None
+
+    def _compiled(self, source: str) -> tuple[Callable[..., object], bool]:
+        """The method that matches one name, and whether it is fast on every short name."""
+        import regex  # takes as long to import as a first screen may take to appear; few patterns need it
+
+        if len(source) > _MAX_LENGTH:
+            raise self._error(f"is longer than {_MAX_LENGTH:,} characters")
+        try:
+            known = re.compile(source)
+            if known.groups > _MAX_GROUPS:
+                raise self._error(f"has more than {_MAX_GROUPS:,} groups")
+            found = Translation(source, bool(known.flags & re.VERBOSE))
+            if found.items > _MAX_ITEMS:
+                raise self._error(f"repeats more than {_MAX_ITEMS:,} items")
+            return regex.compile(found.text, regex.VERSION0).fullmatch, found.simple
+        except RecursionError:
+            raise self._error("is nested too deeply") from None
+        except (re.error, regex.error, ValueError, OverflowError) as error:
+            problem = shortened(printable(str(error)))
+            raise self._error(f"is not a valid regular expression: {problem}") from None
+
+    def _error(self, problem: str) -> PatternError:
+        return PatternError(f"pattern {quoted(self._text)} {problem}.", "Python's re syntax, kept short.")
+
+    def _overrun(self) -> PatternError:
+        return PatternError(
+            f"pattern {quoted(self._text)} took longer than {self._budget.seconds:g} s, "
+            "the limit for all regular expressions together.",
+            "Simplify it, or use * and **.",
+        )
+
+    def matching(self, names: Sequence[str]) -> list[int]:
+        """Which of `names` this matches, as indices in order.
+
+        Raises:
+            PatternError: it takes longer than the budget allows.
+        """
+        budget, fullmatch = self._budget, self._fullmatch
+        if fullmatch is None:
+            return [index for index, name in enumerate(names) if name == self.literal]
+        untimed = _MAX_UNTIMED if self._simple else -1
+        found = []
+        started, asked = process_time(), perf_counter()
+        try:
+            for index, name in enumerate(names):
+                timed = len(name) > untimed
+                if timed or index % _NAMES_PER_LOOK == 0:
+                    now = perf_counter()
+                    if now - asked > _INTERVAL_S:
+                        budget.spend(started)
+                        started, asked = process_time(), now
+                if fullmatch(name, timeout=budget.left) if timed else fullmatch(name):
+                    found.append(index)
+            budget.spend(started)
+        except TimeoutError:
+            budget.left = 0.0
+            raise self._overrun() from None
+        return found
