@@ -159,6 +159,8 @@ async def test_keys_of_the_tree_work_from_the_findings(opened):
         findings = panel.query_one("#check-findings")
         findings.display = True
         driver.main.set_focus(findings)
+        await driver.pilot.pause()
+        assert findings.has_focus
         await driver.press("f")
         assert driver.state("features") == "frozen"
         assert driver.tree.has_focus

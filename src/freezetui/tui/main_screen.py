@@ -96,7 +96,7 @@ class MainScreen(Screen[None]):
         for warning in session.checkpoint.warnings[:3]:
             self.notify(printable(warning), severity="warning")
 
-    def onbind(self, event: events.Key) -> None:
+    def on_key(self, event: events.Key) -> None:
         """Give the focus back to the tree for a key that the findings, or nothing at all, would not take."""
         elsewhere = self.focused is not self.tree_view and not isinstance(self.focused, Input)
         if elsewhere and event.key not in self.active_bindings:
