@@ -28,14 +28,14 @@ def read_zip(directory: ZipDirectory, source: str) -> Archive:
     return Archive(unpickled.value, unpickled.foreign, unpickled.called, code, _sizes(directory, top))
 
 
-def _sizes(directory: ZipDirectory, top: str) -> dict[str, int]:
-    """The bytes of each storage."""
-    sizes = directory.sizes(f"{top}data/") if top.isascii() else None
-    if sizes is None:
-        folder = f"{top}data/"
-        members = ((m.name, m.size) for m in directory.members() if m.name.startswith(folder))
-        sizes = {name[len(folder) :]: size for name, size in members}
-    return sizes
+def _sizes(directory: ZipDirectory, top: str) -> list[int] | dict[str, int]:
+    """The bytes of each storage, by its number or by its key."""
+    folder = f"{top}data/"
+    sizes = directory.ordered_sizes(folder)
+    if sizes is not None:
+        return sizes
+    members = ((m.name, m.size) for m in directory.members() if m.name.startswith(folder))
+    return {name[len(folder) :]: size for name, size in members}
 
 
 def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:

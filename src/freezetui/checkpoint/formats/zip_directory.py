@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from freezetui.checkpoint.formats.zip_sizes import ordered_sizes
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.errors import CheckpointError
 
@@ -78,18 +78,9 @@ class ZipDirectory:
                 entries[start:middle].decode("utf-8", "replace"), flags, method, packed, size, header, crc
             )
 
-    def sizes(self, folder: str) -> dict[str, int] | None:
-        """The sizes in bytes of the members in a folder that are called by a number, by that number.
-
-        All at once, since there may be 100,000; None where one of them takes more than 32 bits.
-        """
-        entry = re.compile(rb"(?s)PK\x01\x02.{20}(.{4}).{18}" + re.escape(folder.encode()) + rb"(\d+)")
-        found = entry.findall(self._entries)
-        values = struct.unpack(f"<{len(found)}L", b"".join([size for size, _ in found]))
-        if 0xFFFFFFFF in values:
-            return None
-        numbers = b" ".join([number for _, number in found]).decode().split(" ") if found else []
-        return dict(zip(numbers, values, strict=True))
+    def ordered_sizes(self, folder: str) -> list[int] | None:
+        """The sizes of the members of a folder that are called 0, 1, 2 and on; None where they are not."""
+        return ordered_sizes(self._entries, folder.encode())
 
     def mentions(self, text: bytes) -> int:
         """How often a text in small letters stands in the directory, capitals or not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from freezetui.checkpoint.state_dict.partitioned import partitioned
 from freezetui.checkpoint.state_dict.quantized import is_packed, packed_tensors
 from freezetui.checkpoint.state_dict.search import Candidate, choose, find_candidates, labels, worthwhile
 from freezetui.checkpoint.state_dict.skipped import Summary
-from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, TensorReader
+from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, Sizes, TensorReader
 from freezetui.checkpoint.state_dict.wrappers import Unwrapped, unwrap
 from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Checkpoint, Kind, TensorInfo
 from freezetui.errors import CheckpointError
@@ -164,7 +164,8 @@ class Archive(NamedTuple):
         value: the object, made of stubs.
         foreign: the foreign globals that its pickle names.
         called: those of them that it calls.
-        sizes: the bytes of each storage in the file by its key; None where that is not known.
+        sizes: the bytes of each storage in the file by its key, or in the order of keys 0, 1, 2 and on; None
+            where that is not known.
         declared: of TorchScript, what its code declares of each class.
     """
 
@@ -172,4 +173,4 @@ class Archive(NamedTuple):
     foreign: tuple[str, ...]
     called: tuple[str, ...] = ()
     declared: Declared = {}
-    sizes: Mapping[str, int] | None = None
+    sizes: Sizes | None = None

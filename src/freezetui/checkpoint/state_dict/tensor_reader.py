@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import accumulate
 from math import prod
 from operator import mul
@@ -46,6 +45,8 @@ _UNREAD = Packing("unknown", 0, "a kind of tensor that is not read here")
 _LAZY = Packing("uninitialized", 0, "it has no shape before the first forward")
 
 _Shape = tuple[int, ...]
+#: The bytes of each storage by its key, or in the order of the keys 0, 1, 2 and on.
+Sizes = list[int] | dict[str, int]
 
 
 class TensorReader:
@@ -53,15 +54,17 @@ class TensorReader:
 
     Args:
         kinds: settles what is a buffer where the file does not say.
-        sizes: the bytes of each storage in the file by its key; None where that is not known.
+        sizes: the bytes of each storage in the file; None where that is not known.
 
     Attributes:
         damaged: the names of tensors so far that reach beyond their storage or have none, and of those with
             a shape, an offset or strides that cannot be.
     """
 
-    def __init__(self, kinds: BufferDetector, sizes: Mapping[str, int] | None = None) -> None:
-        self._kinds, self._sizes = kinds, sizes
+    def __init__(self, kinds: BufferDetector, sizes: Sizes | None = None) -> None:
+        self._kinds = kinds
+        self._sizes: Any = sizes
+        self._is_ordered = isinstance(sizes, list)
         self._is_beyond = False
         self.damaged: list[str] = []
         self._shapes: dict[_Shape, Known] = {}
@@ -145,11 +148,14 @@ class TensorReader:
         if len(pid) > 5 and type(pid[5]) is tuple:  # torch before 0.4: (key, offset, elements) of a view
             offset += pid[5][1] if len(pid[5]) > 1 and type(pid[5][1]) is int else 0
         packing = unpacked(dtype, shape) if kind is QuantizedTensorStub else None
-        if self._sizes is not None:
+        if self._sizes is not None and packing is None and count:
             if stride is not None:
-                count = count and 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-            needed = (offset + count) * ITEMSIZE.get(dtype, 0) if packing is None else 0
-            if count and needed > self._sizes.get(pid[2], -1):
+                count = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+            try:
+                room = self._sizes[int(pid[2])] if self._is_ordered else self._sizes[pid[2]]
+            except (KeyError, ValueError, IndexError):
+                room = -1
+            if (offset + count) * ITEMSIZE.get(dtype, 0) > room:
                 self._is_beyond = True
         return TensorMeta(shape, dtype, StorageKey(pid[2], offset, stride), packing)
 
