@@ -115,7 +115,9 @@ def _parse_yaml(path: Path, text: str) -> Any:
         raise ConfigError(
             f"{path}{where}: {problem}.", "Patterns that begin with * or { need quotes; keys stand once."
         ) from None
-    except (ValueError, RecursionError, NotImplementedError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # ruamel.yaml raises what it meets: a mapping as a key is a TypeError
         problem = shortened(str(error).partition("\n")[0]) or "no plain YAML"
         raise ConfigError(f"{path}: {problem}.", "Write plain YAML.") from None
 
