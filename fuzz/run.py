@@ -12,14 +12,15 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["freezetui.checkpoint"]):
-    import targets
+WATCHED = ("freezetui.checkpoint", "freezetui.config", "freezetui.freeze")
 
-    import freezetui.checkpoint
-
+with atheris.instrument_imports(include=list(WATCHED)):
     # The readers are imported when they are needed, which would be too late to be watched.
-    for module in pkgutil.walk_packages(freezetui.checkpoint.__path__, "freezetui.checkpoint."):
-        importlib.import_module(module.name)
+    for package in map(importlib.import_module, WATCHED):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+    import targets
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 MAX_MEMORY = 4 << 30

@@ -121,7 +121,9 @@ def _parse_yaml(path: Path, text: str) -> Any:
         raise ConfigError(
             f"{path}{where}: {problem}.", "Quote patterns that begin with * or {; keys must be unique."
         ) from None
-    except (ValueError, RecursionError, NotImplementedError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # ruamel.yaml raises what it meets: a mapping as a key is a TypeError
         problem = shortened(str(error).partition("\n")[0]) or "not plain YAML"
         raise ConfigError(f"{path}: {problem}.", "Write plain YAML.") from None
 
