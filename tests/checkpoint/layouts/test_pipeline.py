@@ -88,7 +88,7 @@ def test_a_model_alone_stays_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["BertModel"]}')
     checkpoint = open_checkpoint(tmp_path)
     assert checkpoint.format == "safetensors"
-    assert checkpoint.architecture == "transformers:BertModel"
+    assert checkpoint.model.architecture == "transformers:BertModel"
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_every_dtype_that_can_be_mapped_is_loaded_and_the_others_are_named(write
         assert loaded.untyped_storage().tolist() == saved.untyped_storage().tolist()
     for dtype in QUANTIZED:
         path = write({"w": torch.quantize_per_tensor(torch.ones(4), 0.1, 0, dtype)})
-        with pytest.raises(ModelError, match=f"(w: weights of dtype|of the kind) {named(dtype)}"):
+        with pytest.raises(ModelError, match=f"(w: weights of dtype|it is a) {named(dtype)}"):
             load_tensors(open_checkpoint(path))
 
 
@@ -181,7 +181,7 @@ def test_dtypes_that_torch_lacks(tmp_path: Path, dtype: str, shape: tuple[int, .
         torch.Size(shape).numel() * PACKED.get(tensor.dtype, 1),
     )
     assert tensor.untrainable_reason == f"{dtype}: packed {dtype[1]}-bit, torch lacks it"
-    with pytest.raises(ModelError, match=f"of the kind {dtype}"):
+    with pytest.raises(ModelError, match=f"it is a {dtype} tensor"):
         load_tensors(open_checkpoint(path))
 
 
