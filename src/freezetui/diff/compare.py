@@ -10,6 +10,7 @@ import numpy as np
 
 from freezetui.checkpoint.storage import Weights, open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.diff.dtypes import Array
 from freezetui.diff.looks import tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair, match
 from freezetui.diff.measure import CHUNK, Sums, measure_bits, measure_cast, row_of
@@ -19,7 +20,7 @@ from freezetui.diff.values import TensorValues, values_of
 from freezetui.errors import CheckpointError
 
 #: Bytes of a job, and of what is compared at once in it.
-_JOB, _AT_ONCE = 1 << 23, 1 << 17
+_JOB, _AT_ONCE = 1 << 23, 1 << 20
 #: Names may view the same bytes again and again: the files are looked at so many times, and this much anyway.
 MAX_VIEWS, ALWAYS_VIEWED = 16, 1 << 26
 
@@ -151,8 +152,17 @@ def _scan(each: _Compared, start: int, stop: int) -> None:
         if each.differs:
             return
         one, other = each.one.chunk(low, high), each.other.chunk(low, high)
-        if not np.array_equal(one.view(np.uint8), other.view(np.uint8)):
+        if not _equal(one, other):
             each.differs = True
+
+
+def _equal(one: Array, other: Array) -> bool:
+    """Whether two chunks hold the same bits; eight bytes at a time where they lie so."""
+    if one.nbytes % 8 == 0:
+        wide, others = one.view(np.uint64), other.view(np.uint64)
+        if wide.flags.aligned and others.flags.aligned:
+            return np.array_equal(wide, others)
+    return np.array_equal(one.view(np.uint8), other.view(np.uint8))
 
 
 def _measures(work: Iterable[_Compared]) -> Iterator[Job]:

@@ -13,7 +13,6 @@ from freezetui.config.sync import plan_from_config
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
-from freezetui.recognition.catalog import in_module_order, recognize
 
 
 class Plan(NamedTuple):
@@ -28,12 +27,6 @@ class Plan(NamedTuple):
     stage: str
     frozen: dict[str, bool | None]
     keeps_statistics: bool
-
-
-def in_order(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with its tensors as a known model registers them, buffers told from parameters."""
-    tensors = in_module_order(checkpoint, recognize(checkpoint.tensors))
-    return msgspec.structs.replace(checkpoint, tensors=tensors)
 
 
 def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:

@@ -23,6 +23,8 @@ from freezetui.errors import CheckpointError
 _JOB = 1 << 22
 #: Of longer rows, and of more rows, no norms are kept.
 _MAX_ROW, _MAX_ROWS = 1 << 19, 1 << 21
+#: So few numbers are compared with all edges in one call.
+_FEW = 1 << 12
 #: Sums of squares of float32 are good between these.
 _MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
 
@@ -122,7 +124,11 @@ class _Work:
 
     def count(self, numbers: Array, start: int, own: Moments) -> None:
         """Add how many of a chunk lie below each edge; NaN lies below none."""
-        below = [int(np.count_nonzero(numbers < edge)) for edge in self.edges.astype(_edge_type(numbers))]
+        edges = self.edges.astype(_edge_type(numbers))
+        if numbers.size <= _FEW:
+            below = np.count_nonzero(numbers < edges[:, None], axis=1)
+        else:
+            below = np.array([np.count_nonzero(numbers < edge) for edge in edges])
         with self.lock:
             self.below += below
 

@@ -14,6 +14,7 @@ from freezetui.diff.dtypes import CARRIERS, Array, is_numeric
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
+_CARRIERS = {dtype: np.dtype(CARRIERS[itemsize]) for dtype, itemsize in ITEMSIZE.items()}
 #: Tensors whose data is not in the file in a form that is read here.
 _NOWHERE = frozenset(("meta", "array", "uninitialized", "unknown"))
 
@@ -35,15 +36,19 @@ class TensorValues:
         nbytes: of the elements.
     """
 
-    __slots__ = ("_parts", "elements", "is_numeric", "nbytes")
+    __slots__ = ("_flat", "_parts", "elements", "is_numeric", "nbytes")
 
     def __init__(self, parts: Sequence[Array], is_numeric: bool) -> None:
-        self._parts = [part.reshape(-1) if part.flags.c_contiguous else part for part in parts]
-        self.elements, self.nbytes = sum(p.size for p in parts), sum(p.nbytes for p in parts)
+        self._parts = parts
+        #: All elements in a row, where they lie so; most tensors are of this kind, and there may be 100,000.
+        self._flat = parts[0].reshape(-1) if len(parts) == 1 and parts[0].flags.c_contiguous else None
+        self.elements, self.nbytes = sum([p.size for p in parts]), sum([p.nbytes for p in parts])
         self.is_numeric = is_numeric
 
     def chunk(self, start: int, stop: int) -> Array:
         """The elements `start .. stop - 1`, flat; a copy only where they have strides."""
+        if self._flat is not None:
+            return self._flat[start:stop]
         if len(self._parts) == 1:
             return _piece(self._parts[0], start, stop)
         pieces = []
@@ -70,13 +75,18 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     if info.packing is not None:
         parts = _packed(weights, info, info.packing.what, info.packing.bytes)
         return TensorValues([np.frombuffer(part, np.uint8) for part in parts if len(part)], False)
-    if info.dtype not in ITEMSIZE:
+    if info.dtype not in _CARRIERS:
         raise UnreadableError(f"{printable(info.dtype)} is not a dtype that is known here.")
-    carrier = np.dtype(CARRIERS[ITEMSIZE[info.dtype]])
-    raw = weights.storage(info)
+    carrier = _CARRIERS[info.dtype]
+    raw = weights.storage(info).toreadonly()
+    storage = info.storage
+    if storage is None or (storage.offset == 0 and storage.stride is None):
+        elements = prod(info.shape)
+        if elements * carrier.itemsize <= len(raw):
+            flat = np.frombuffer(raw, carrier, elements) if elements else np.empty(0, carrier)
+            return TensorValues([flat], is_numeric(info.dtype))
     flat = np.frombuffer(raw, carrier, len(raw) // carrier.itemsize) if len(raw) else np.empty(0, carrier)
-    flat.flags.writeable = False
-    storage = info.storage or StorageKey(info.name)
+    storage = storage or StorageKey(info.name)
     view = _strided(flat[storage.offset :], info.shape, storage.stride)
     if view is None:
         raise CheckpointError(
