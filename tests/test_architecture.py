@@ -79,6 +79,14 @@ def test_rooms_import_each_other_in_no_circle():
             "freezetui.sanity.client, freezetui.recognition.catalog",
             {"torch", "torchvision", "textual", "numpy"},
         ),
+        (
+            "freezetui.formatting.diff, freezetui.formatting.series, freezetui.formatting.values",
+            {"torch", "textual", "rich", "numpy"},
+        ),
+        (
+            "freezetui.diff.run, freezetui.diff.stats, freezetui.diff.validate",
+            {"torch", "textual", "click", "ruamel", "concurrent"},
+        ),
         ("freezetui.tui.app", {"torch", "torchvision", "numpy", "ruamel", "safetensors"}),
         ("freezetui.engine.main, freezetui.engine.check, freezetui.training.config", {"textual"}),
         ("freezetui.models.build", {"textual", "torchvision"}),
