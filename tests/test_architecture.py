@@ -84,7 +84,11 @@ def test_rooms_import_each_other_in_no_circle():
             {"torch", "textual", "rich", "numpy"},
         ),
         (
-            "freezetui.diff.run, freezetui.diff.stats, freezetui.diff.validate",
+            "freezetui.diff.run, freezetui.diff.report",
+            {"torch", "textual", "click", "ruamel", "concurrent", "numpy"},
+        ),
+        (
+            "freezetui.diff.measuring, freezetui.diff.stats, freezetui.diff.validate",
             {"torch", "textual", "click", "ruamel", "concurrent"},
         ),
         ("freezetui.tui.app", {"torch", "torchvision", "numpy", "ruamel", "safetensors"}),

@@ -9,8 +9,8 @@ import msgspec
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.matching import Pair
-from freezetui.diff.measure import MAX_ROUNDING, Sums, row_of
 from freezetui.diff.report import TensorDiff
+from freezetui.diff.sums import MAX_ROUNDING, Sums, row_of
 
 #: Of the change, the part that one factor must explain before it is called decay.
 _MIN_EXPLAINED = 0.99

@@ -13,9 +13,9 @@ import numpy as np
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import PACKED, TensorInfo
 from freezetui.diff.dtypes import Array, numbers_of
-from freezetui.diff.measure import CHUNK
 from freezetui.diff.moments import Moments, moments_of
 from freezetui.diff.stats_report import BINS, Norms, TensorStats
+from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.values import TensorValues, values_of
 from freezetui.errors import CheckpointError

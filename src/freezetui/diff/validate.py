@@ -14,7 +14,7 @@ from freezetui.checkpoint.storage import Weights, open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo, can_require_grad
 from freezetui.diff.compare import ALWAYS_VIEWED, MAX_VIEWS
 from freezetui.diff.dtypes import numbers_of
-from freezetui.diff.measure import CHUNK
+from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.validate_report import Problem, Validation
 from freezetui.diff.values import TensorValues, UnreadableError, values_of

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from freezetui.checkpoint.storage import Weights
-from freezetui.checkpoint.types import ITEMSIZE, ROW_PACKED, StorageKey, TensorInfo
+from freezetui.checkpoint.types import ITEMSIZE, ROW_PACKED, TensorInfo
 from freezetui.diff.dtypes import CARRIERS, Array, is_numeric
+from freezetui.diff.raw import raw_of, reaches_beyond
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
@@ -78,29 +79,25 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     if info.dtype not in _CARRIERS:
         raise UnreadableError(f"{printable(info.dtype)} is not a dtype that is known here.")
     carrier = _CARRIERS[info.dtype]
-    raw = weights.storage(info).toreadonly()
+    block = raw_of(weights, info)
+    if block is not None:
+        flat = np.frombuffer(block.toreadonly(), carrier) if len(block) else np.empty(0, carrier)
+        return TensorValues([flat], is_numeric(info.dtype))
     storage = info.storage
-    if storage is None or (storage.offset == 0 and storage.stride is None):
-        elements = prod(info.shape)
-        if elements * carrier.itemsize <= len(raw):
-            flat = np.frombuffer(raw, carrier, elements) if elements else np.empty(0, carrier)
-            return TensorValues([flat], is_numeric(info.dtype))
+    assert storage is not None and storage.stride is not None
+    raw = weights.storage(info).toreadonly()
     flat = np.frombuffer(raw, carrier, len(raw) // carrier.itemsize) if len(raw) else np.empty(0, carrier)
-    storage = storage or StorageKey(info.name)
     view = _strided(flat[storage.offset :], info.shape, storage.stride)
     if view is None:
-        raise CheckpointError(
-            f"{printable(info.name)} reaches beyond its {flat.size:,} stored elements.",
-            "The file is damaged; download it again.",
-        )
+        raise reaches_beyond(info, flat.size)
     return TensorValues([view], is_numeric(info.dtype))
 
 
-def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int] | None) -> Array | None:
+def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int]) -> Array | None:
     """A storage's elements with a tensor's shape; None where it reaches beyond them."""
     elements = prod(shape)
-    if stride is None or elements == 0:
-        return flat[:elements] if elements <= flat.size else None
+    if elements == 0:
+        return flat[:0]
     reach = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     if reach >= flat.size:
         return None
