@@ -1,4 +1,4 @@
-"""`freezetui stats` and `freezetui validate`: a look at the values, and whether they are all there."""
+"""`freezetui stats` and `freezetui validate`: summarize the values, and check that they are complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _path_argument = click.argument("path", metavar="PATH", type=click.Path(path_typ
 _COLUMNS = ("name", "elements", "min", "max", "mean", "std", "zeros", "nan", "inf")
 
 
-@click.command(short_help="Show what the values of each tensor look like.")
+@click.command(short_help="Show statistics of the values of each tensor.")
 @_path_argument
 @click.argument("pattern", metavar="[PATTERN]", required=False)
 @key_option
@@ -28,13 +28,13 @@ _COLUMNS = ("name", "elements", "min", "max", "mean", "std", "zeros", "nan", "in
     type=click.Choice(_COLUMNS),
     default="name",
     show_default=True,
-    help="By a column, the largest first; name is the order of the model.",
+    help="Sort by a column, the largest first; name keeps the model's order.",
 )
 @json_option
 def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: bool) -> None:
     """Print minimum, maximum, mean, standard deviation, zeros, NaN, Inf and a histogram of each tensor.
 
-    PATTERN is one as in a config; of a single tensor the norms of its rows and columns are printed as well.
+    PATTERN is written as in a config. For a single tensor the norms of its rows and columns are printed too.
     """
     from freezetui.checkpoint.open import open_checkpoint
     from freezetui.formatting.values import sorted_stats, stats_lines
@@ -50,14 +50,14 @@ def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: b
         click.echo("\n".join(stats_lines(found)))
 
 
-@click.command(short_help="Check that all data is there and whole, and every number finite.")
+@click.command(short_help="Check that all data is complete and every number finite.")
 @_path_argument
 @key_option
 @json_option
 def validate(path: str, key: str | None, as_json: bool) -> None:
-    """Read every tensor: its data is there and whole, checksums agree, and no number is NaN or infinite.
+    """Read every tensor and check that its data is complete, checksums match and every number is finite.
 
-    Exit codes: 0 fine, 1 something is missing, damaged or not finite, 2 not a checkpoint that can be read.
+    Exit codes: 0 valid, 1 something is missing, corrupt or not finite, 2 not a readable checkpoint.
     """
     from freezetui.checkpoint.open import open_checkpoint
     from freezetui.diff.validate import validate as look
@@ -76,7 +76,7 @@ def validate(path: str, key: str | None, as_json: bool) -> None:
 
 
 def _chosen(checkpoint: Checkpoint, pattern: str | None) -> Sequence[TensorInfo]:
-    """The tensors that the pattern matches, in the order of the model."""
+    """Return the tensors that the pattern matches, in the order of the model."""
     from freezetui.diff.order import in_order
     from freezetui.errors import PatternError
     from freezetui.freeze.patterns import Pattern

@@ -1,4 +1,4 @@
-"""Two checkpoints compared where their bytes lie: first whether each tensor differs, then by how much."""
+"""Compares two checkpoints in place: first whether each tensor differs, then by how much."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from freezetui.diff.sums import Compared
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.errors import CheckpointError
 
-#: Bytes of a job, and of what is compared at once in it.
+#: Bytes of a job, and of each comparison in it.
 _JOB, _AT_ONCE = 1 << 23, 1 << 20
-#: Names may view the same bytes again and again: the files are looked at so many times, and this much anyway.
+#: Many names may view the same bytes: at most this many times the file size is read, plus a fixed amount.
 MAX_VIEWS, ALWAYS_VIEWED = 16, 1 << 26
 
 #: One tensor, and its bytes on both sides.
@@ -28,23 +28,23 @@ _Bytes = tuple[Compared, memoryview, memoryview]
 def compare(
     before: Checkpoint, after: Checkpoint, progress: Progress = lambda text: None
 ) -> tuple[Matching, tuple[TensorDiff, ...]]:
-    """The tensors of two checkpoints, matched by name, and what changed in each.
+    """Return the tensors of two checkpoints, matched by name, and what changed in each.
 
-    Nothing is unpickled or copied but a few chunks; a few threads share the work.
+    Unpickles nothing, copies only a few chunks, and uses a few threads.
 
     Raises:
-        CheckpointError: the bytes of one cannot be reached.
+        CheckpointError: the bytes of one cannot be read.
     """
     matching = match(before.tensors, after.tensors)
     found = _to_compare(matching.pairs, MAX_VIEWS * (before.size + after.size) + ALWAYS_VIEWED)
     work = list({id(each): each for each in found if each is not None and not each.reason}.values())
     with open_weights(before) as here, open_weights(after) as there:
         _compare(work, here, there, progress)
-    return matching, tuple(map(_told, matching.pairs, found))
+    return matching, tuple(map(_result, matching.pairs, found))
 
 
 def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, TensorInfo]]) -> list[bool]:
-    """Whether the two tensors of each couple, of one checkpoint, hold the same bits."""
+    """Return, for each couple of tensors of one checkpoint, whether their bits are the same."""
     work = [Compared(one, other) for one, other in couples]
     with open_weights(checkpoint) as weights:
         _compare(work, weights, weights, lambda text: None)
@@ -52,10 +52,10 @@ def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, Tensor
 
 
 def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
-    """What is to be compared of each pair; None where there is nothing.
+    """Return what to compare of each pair; None if there is nothing.
 
     Args:
-        budget: bytes that may be looked at.
+        budget: bytes that may be read.
     """
     known: dict[object, Compared] = {}
     found: list[Compared | None] = []
@@ -78,7 +78,7 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
 
 
 def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: Progress) -> None:
-    """Find out of each tensor whether it differs, and measure those that do."""
+    """Find the tensors that differ, and measure them."""
     odd: list[Compared] = []
     run_jobs(_scans(work, here, there, odd), sum(each.before.bytes for each in work), "comparing", progress)
     differing = [each for each in work if each.differs]
@@ -91,10 +91,10 @@ def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: 
 
 
 def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Compared]) -> Iterator[Job]:
-    """Jobs that find out which tensors differ; small tensors together.
+    """Yield jobs that find the tensors that differ; small tensors share a job.
 
     Args:
-        odd: gets those that are not two equal blocks of bytes.
+        odd: receives the tensors that are not two blocks of bytes of one dtype.
     """
     batch: list[_Bytes] = []
     nbytes = 0
@@ -118,7 +118,7 @@ def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Co
 
 
 def _bytes_of(each: Compared, here: Weights, there: Weights) -> _Bytes | None:
-    """A tensor that is one block on both sides, of one dtype."""
+    """Return a tensor with its bytes, if it is one block on both sides and of one dtype."""
     if each.is_cast:
         return None
     try:
@@ -135,7 +135,7 @@ def _scan_all(batch: Iterable[_Bytes]) -> None:
 
 
 def _scan(found: _Bytes, start: int, stop: int) -> None:
-    """Look for a difference in a range of bytes; where one was found, nobody goes on."""
+    """Look for a difference in a range of bytes; stop once any thread has found one."""
     each, one, other = found
     for low in range(start, stop, _AT_ONCE):
         high = min(low + _AT_ONCE, stop)
@@ -143,11 +143,11 @@ def _scan(found: _Bytes, start: int, stop: int) -> None:
             return
         if not same_bytes(one[low:high], other[low:high]):
             each.differs = True
-            # Soon needed, and a fifth of a second of imports: while the other threads go on comparing.
+            # Needed soon, and slow to import: the other threads keep comparing meanwhile.
             import_module("freezetui.diff.measuring")
 
 
-def _told(pair: Pair, found: Compared | None) -> TensorDiff:
+def _result(pair: Pair, found: Compared | None) -> TensorDiff:
     if found is None:
         return tensor_diff(pair, None, False)
     return unread(pair, found.reason) if found.reason else tensor_diff(pair, found.sums, found.differs)

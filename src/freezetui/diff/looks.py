@@ -1,4 +1,4 @@
-"""From sums to what a person wants to know of a tensor: by how much it changed, and what that looks like."""
+"""Converts sums to a TensorDiff: by how much a tensor changed, and what the change looks like."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from freezetui.diff.matching import Pair
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import MAX_ROUNDING, Sums, row_of
 
-#: Of the change, the part that one factor must explain before it is called decay.
+#: The share of a change that one factor must explain for it to be called decay.
 _MIN_EXPLAINED = 0.99
-#: So few units in the last place are rounding wherever they are; an EMA changes about 15% of the elements,
-#: while rows that were trained are filled.
+#: A few units in the last place are rounding anywhere; an EMA changes about 15% of the elements, while
+#: trained rows change almost entirely.
 _MAX_UNITS, _MAX_SHARE, _MIN_FILLED = 8, 0.3, 0.6
 DECAY, ROUNDING, CAST_AND_BACK, SOME_ROWS, TIED = "decay", "rounding", "cast and back", "some rows", "tied"
 
 
 def unread(pair: Pair, reason: str) -> TensorDiff:
-    """A tensor that was not compared."""
+    """Return the diff of a tensor that was not compared."""
     return msgspec.structs.replace(_named(pair), status="unread", changed=None, reason=reason)
 
 
 def tensor_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
-    """What is known of one tensor.
+    """Return the diff of one tensor.
 
     Args:
-        sums: None where it was not compared as numbers.
-        differs: whether any bit does; where dtypes differ, `sums` say it.
+        sums: None if it was not compared as numbers.
+        differs: whether any bit differs; unused if the dtypes differ.
     """
-    told = _named(pair)
+    found = _named(pair)
     before, after = pair.before, pair.after
     if before is None or after is None:
-        return msgspec.structs.replace(told, status="added" if before is None else "removed", changed=None)
+        return msgspec.structs.replace(found, status="added" if before is None else "removed", changed=None)
     if before.shape != after.shape:
-        return msgspec.structs.replace(told, status="reshaped", changed=None)
+        return msgspec.structs.replace(found, status="reshaped", changed=None)
     if before.dtype != after.dtype:
         assert sums is not None
         missed = min(sums.forward, sums.back)
         if not missed:
-            return msgspec.structs.replace(told, status="cast", reason=_direction(before, after, sums))
-        return msgspec.structs.replace(told, status="changed", changed=missed, **_amounts(sums))
+            return msgspec.structs.replace(found, status="cast", reason=_direction(before, after, sums))
+        return msgspec.structs.replace(found, status="changed", changed=missed, **_amounts(sums))
     if not differs:
-        return told
+        return found
     if sums is None:
-        return msgspec.structs.replace(told, status="changed", changed=None)
+        return msgspec.structs.replace(found, status="changed", changed=None)
     return msgspec.structs.replace(
-        told, status="changed", changed=sums.changed, **_amounts(sums), **_looks(before, sums)
+        found, status="changed", changed=sums.changed, **_amounts(sums), **_looks(before, sums)
     )
 
 
@@ -89,28 +89,28 @@ def _amounts(sums: Sums) -> dict[str, Any]:
 
 
 def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
-    """What the change looks like, and the rows that it is in."""
-    told: dict[str, Any] = {}
+    """Return what the change looks like, and how many rows it affects."""
+    found: dict[str, Any] = {}
     if row_of(before):
-        told |= {"rows": before.shape[0], "rows_changed": sums.rows}
+        found |= {"rows": before.shape[0], "rows_changed": sums.rows}
     floating = before.dtype.startswith(("float", "bfloat"))
     if sums.nan or sums.inf or not floating:
-        return told
+        return found
     factor = 1 + sums.along / sums.weight if sums.weight else 1.0
     explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
     if 0 < factor < 1 and explained >= _MIN_EXPLAINED and sums.changed > 1:
-        return {**told, "looks": DECAY, "factor": factor}
+        return {**found, "looks": DECAY, "factor": factor}
     if sums.rounded:
-        return {**told, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}
+        return {**found, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}
     if before.dtype in ("float32", "float64") and _is_rounding(before, sums):
-        return {**told, "looks": ROUNDING, "reason": f"at most {sums.units} units in the last place"}
-    if told and 0 < sums.rows < before.shape[0]:
-        return {**told, "looks": SOME_ROWS}
-    return told
+        return {**found, "looks": ROUNDING, "reason": f"at most {sums.units} units in the last place"}
+    if found and 0 < sums.rows < before.shape[0]:
+        return {**found, "looks": SOME_ROWS}
+    return found
 
 
 def _is_rounding(before: TensorInfo, sums: Sums) -> bool:
-    """A few units anywhere; or more of them, in few elements that do not fill rows (see MAX_ROUNDING)."""
+    """Whether it changed by a few units, or by more in few elements that do not fill rows."""
     if sums.units <= _MAX_UNITS:
         return True
     few = sums.changed <= _MAX_SHARE * before.elements

@@ -1,4 +1,4 @@
-"""By how much two runs of elements differ: sums that chunks add up to, in the width of a cache."""
+"""Measures by how much elements differ: adds up sums over chunks that fit the cache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from freezetui.diff.dtypes import COMPONENTS, Array, casts_to, codes_of, is_floating, numbers_of, rounded_bits
 from freezetui.diff.sums import MAX_ROUNDING, ROUNDED, Sums
 
-#: Sums of float32 are good between these; beyond them squares get lost, and doubles take over.
+#: Sums in float32 are accurate between these; beyond them squares underflow or overflow: use float64.
 _MIN_SQUARE, _MIN_DELTA, _MAX = 1e-20, 1e-10, 1e15
 
 
@@ -15,7 +15,7 @@ def measure_bits(before: Array, after: Array, dtype: str, row: int, sums: Sums) 
     """Add a chunk of two tensors of one dtype, which can be read as numbers.
 
     Args:
-        row: elements of a row; the chunk holds whole rows. 0 counts none.
+        row: elements of a row; the chunk consists of whole rows. 0 counts none.
     """
     different = _different(codes_of(before, dtype), codes_of(after, dtype))
     changed = int(np.count_nonzero(different))
@@ -31,7 +31,7 @@ def measure_bits(before: Array, after: Array, dtype: str, row: int, sums: Sums) 
         all_rows = changed == different.size
         sums.rows += rows if all_rows else int(np.count_nonzero(different.reshape(rows, row).any(axis=1)))
     if sums.units <= MAX_ROUNDING and dtype in ("float32", "float64"):
-        # Of different signs the distance is huge, which is as well.
+        # Different signs give a huge distance, which rules out rounding as it should.
         sums.units = max(sums.units, int((np.maximum(before, after) - np.minimum(before, after)).max()))
     _measure_deltas(numbers, others, sums)
 
@@ -45,7 +45,7 @@ def measure_cast(before: Array, after: Array, dtypes: tuple[str, str], sums: Sum
 
 
 def _not_cast(numbers: Array, bits: Array, dtype: str) -> int:
-    """How many of these a cast to `dtype` does not turn into these bits."""
+    """Return how many numbers do not become these bits when cast to `dtype`."""
     kind = numbers.dtype.kind
     if dtype in COMPONENTS:
         parts = bits.view(f"u{bits.itemsize // 2}")
@@ -66,21 +66,21 @@ def _different(before: Array, after: Array) -> Array:
 
 
 def _measure_rounding(before: Array, after: Array, sums: Sums) -> None:
-    """Whether a cast and back may be all that happened; a chunk that says no settles it."""
+    """Discard the dtypes to which a cast and back does not explain this chunk."""
     for dtype in tuple(sums.rounded):
         if after.dtype != np.float32 or not _is_rounded(before, after, dtype):
             sums.rounded.discard(dtype)
 
 
 def _is_rounded(before: Array, after: Array, dtype: str) -> bool:
-    """Whether float32 numbers are what a cast to a narrower dtype and back makes of those before."""
+    """Whether float32 numbers are those before, cast to a narrower dtype and back."""
     if np.bitwise_or.reduce(after.view(np.uint32)) & ROUNDED[dtype]:
-        return False  # at a glance: they have bits that the dtype has not
+        return False  # fast path: they have bits that the dtype lacks
     return np.array_equal(numbers_of(rounded_bits(before, dtype), dtype), after)
 
 
 def _measure_deltas(before: Array, after: Array, sums: Sums) -> None:
-    """The deltas of two chunks; float32 as it is where that is exact enough."""
+    """Add the deltas of two chunks, in float32 if that is accurate enough."""
     if before.dtype == np.float32:
         with np.errstate(all="ignore"):
             delta = after - before
@@ -96,7 +96,7 @@ def _measure_deltas(before: Array, after: Array, sums: Sums) -> None:
 
 
 def _measure_doubles(before: Array, after: Array, sums: Sums) -> None:
-    """The deltas of any two chunks, in doubles, without what is not finite."""
+    """Add the deltas of any two chunks in float64, without elements that are not finite."""
     one, other = _doubles(before), _doubles(after)
     finite = np.isfinite(one) & np.isfinite(other)
     if not finite.all():
@@ -113,7 +113,7 @@ def _measure_doubles(before: Array, after: Array, sums: Sums) -> None:
 
 
 def _square(numbers: Array) -> float:
-    """The sum of squares of what is finite."""
+    """Return the sum of squares of the finite numbers."""
     if numbers.dtype == np.float32:
         with np.errstate(all="ignore"):
             total = _dot(numbers, numbers)
@@ -129,5 +129,5 @@ def _doubles(numbers: Array) -> Array:
 
 
 def _dot(one: Array, other: Array) -> float:
-    """Of complex numbers as of twice as many real ones. Not by BLAS, whose threads get in the way of ours."""
+    """Return a dot product, of complex numbers as of pairs of reals; without BLAS, whose threads compete."""
     return float(np.einsum("i,i->", one.view(one.real.dtype), other.view(other.real.dtype)))

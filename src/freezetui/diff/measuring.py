@@ -1,4 +1,4 @@
-"""The jobs that measure by how much tensors differ, and whether, where they are not blocks of bytes."""
+"""Makes the jobs that measure how much tensors differ; if they are not blocks of bytes, also whether."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Values = tuple[TensorValues, TensorValues]
 
 
 def measures(work: Iterable[Compared], here: Weights, there: Weights) -> Iterator[Job]:
-    """Jobs that fill in `sums`, `differs` and, where a tensor cannot be compared, `reason`."""
+    """Yield jobs that set `sums`, `differs` and, for a tensor that cannot be compared, `reason`."""
     for each in work:
         try:
             one, other = values_of(here, each.before), values_of(there, each.after)
@@ -46,7 +46,7 @@ def measures(work: Iterable[Compared], here: Weights, there: Weights) -> Iterato
 def _jobs(
     look: Callable[[Compared, _Values, int, int], None], each: Compared, values: _Values, row: int
 ) -> Iterator[Job]:
-    """A job for each few megabytes of a tensor, in whole rows."""
+    """Yield a job for every few megabytes of a tensor, in whole rows."""
     one = values[0]
     itemsize = max(1, one.nbytes // max(1, one.elements))
     for start, stop in spans(one.elements, max(1, _JOB // itemsize // row) * row):

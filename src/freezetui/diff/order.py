@@ -1,4 +1,4 @@
-"""The order of a checkpoint's tensors, where the file has lost it."""
+"""Restores the order of a checkpoint's tensors if the file format loses it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from freezetui.recognition.catalog import in_module_order, recognize
 
 
 def in_order(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint with its tensors as a known model registers them, buffers told from parameters."""
+    """Return the checkpoint with its tensors in a known model's order, as parameters or buffers."""
     tensors = in_module_order(checkpoint, recognize(checkpoint.tensors))
     return msgspec.structs.replace(checkpoint, tensors=tensors)

@@ -1,4 +1,4 @@
-"""The bytes of a tensor where they lie, and whether two runs of them are the same. Knows no numpy."""
+"""Reads the bytes of a tensor in place, and compares two runs of bytes. Does not import numpy."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from freezetui.checkpoint.types import ITEMSIZE, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
-#: Fewer bytes than this are copied and compared before a call into C is made.
+#: Up to this many bytes, a copy and a comparison are faster than a call through ctypes.
 _FEW = 1 << 14
 
 
 def raw_of(weights: Weights, info: TensorInfo) -> memoryview | None:
-    """The bytes of a tensor that is one block without gaps; None for any other.
+    """Return the bytes of a tensor that is one contiguous block; None for any other.
 
     Raises:
-        CheckpointError: the file does not hold them all.
+        CheckpointError: the file does not contain all of them.
     """
     itemsize = ITEMSIZE.get(info.dtype)
     storage = info.storage
@@ -34,18 +34,18 @@ def raw_of(weights: Weights, info: TensorInfo) -> memoryview | None:
 
 
 def reaches_beyond(info: TensorInfo, stored: int) -> CheckpointError:
-    """The error for a tensor that is larger than what is stored of it, in elements."""
+    """Return the error for a tensor larger than its `stored` elements."""
     return CheckpointError(
         f"{printable(info.name)} reaches beyond its {stored:,} stored elements.",
-        "The file is damaged; download it again.",
+        "The file is corrupt; download it again.",
     )
 
 
 def same_bytes(one: memoryview, other: memoryview) -> bool:
     """Whether two runs of bytes of one length are the same.
 
-    By memcmp, which lets other threads run meanwhile and is there before numpy is imported. Through ctypes it
-    takes writable memory, such as the private maps are.
+    Uses memcmp, which releases the GIL and does not need numpy. ctypes requires writable memory, such as the
+    private maps.
     """
     if len(one) <= _FEW or one.readonly or other.readonly:
         return bytes(one) == bytes(other)

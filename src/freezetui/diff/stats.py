@@ -1,4 +1,4 @@
-"""What the values of a tensor look like: extremes, moments, NaN, a histogram, norms of rows and columns."""
+"""Computes statistics of a tensor: extremes, moments, NaN, a histogram, norms of rows and columns."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from freezetui.diff.values import TensorValues, values_of
 from freezetui.errors import CheckpointError
 
 _JOB = 1 << 22
-#: Of longer rows, and of more rows, no norms are kept.
+#: No norms are computed for longer rows, or for more rows.
 _MAX_ROW, _MAX_ROWS = 1 << 19, 1 << 21
-#: So few numbers are compared with all edges in one call.
+#: At most this many numbers are compared with all edges in one call.
 _FEW = 1 << 12
-#: Sums of squares of float32 are good between these.
+#: Sums of squares in float32 are accurate between these.
 _MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
 
-#: Looks at a chunk of numbers, which begins at an element, and adds to moments.
+#: Processes a chunk of numbers, given its first element's position, and adds to moments.
 _Look = Callable[[Array, int, Moments], None]
 
 
 def tensor_stats(weights: Weights, info: TensorInfo, progress: Progress = lambda text: None) -> TensorStats:
-    """The statistics of one tensor.
+    """Return the statistics of one tensor.
 
-    Two passes over the bytes where they lie, in a few threads; nothing is copied but a few chunks.
+    Makes two passes over the mapped bytes in a few threads, and copies only a few chunks.
 
     Raises:
-        CheckpointError: the file does not hold the tensor, or it cannot be read as numbers.
+        CheckpointError: the file does not contain the tensor, or it cannot be read as numbers.
     """
     values = values_of(weights, info)
     if not values.is_numeric:
@@ -49,20 +49,20 @@ def tensor_stats(weights: Weights, info: TensorInfo, progress: Progress = lambda
     work.edges = _edges(work.moments)
     if len(work.edges):
         work.run(work.count, progress)
-    return work.told()
+    return work.result()
 
 
 def unread_stats(info: TensorInfo, reason: str) -> TensorStats:
-    """A tensor without statistics."""
+    """Return the statistics of a tensor that cannot be read."""
     return TensorStats(info.name, info.kind, info.shape, info.dtype, info.elements, reason=reason)
 
 
 @dataclass
 class _Work:
-    """The passes over one tensor, and what they add up to.
+    """The passes over one tensor, and their results.
 
     Attributes:
-        edges: of the histogram's parts, without the outer ones; below: how many values lie below each.
+        edges: of the histogram's bins, without the outer ones; below: how many values are below each.
         rows, columns: sums of squares.
     """
 
@@ -86,7 +86,7 @@ class _Work:
             self.columns = np.zeros(row) if len(shape) == 2 else None
 
     def run(self, look: _Look, progress: Progress) -> None:
-        """Show every chunk to `look`."""
+        """Call `look` with every chunk."""
         values, row = self.values, self.row or 1
         itemsize = max(1, values.nbytes // max(1, values.elements))
         step = max(1, _JOB // itemsize // row) * row
@@ -123,7 +123,7 @@ class _Work:
                 self.columns += columns
 
     def count(self, numbers: Array, start: int, own: Moments) -> None:
-        """Add how many of a chunk lie below each edge; NaN lies below none."""
+        """Count the numbers of a chunk below each edge; NaN is below none."""
         edges = self.edges.astype(_edge_type(numbers))
         if numbers.size <= _FEW:
             below = np.count_nonzero(numbers < edges[:, None], axis=1)
@@ -132,8 +132,8 @@ class _Work:
         with self.lock:
             self.below += below
 
-    def told(self) -> TensorStats:
-        """The statistics."""
+    def result(self) -> TensorStats:
+        """Return the statistics."""
         found, info = self.moments, self.info
         many = found.count > 1
         return TensorStats(
@@ -159,27 +159,27 @@ class _Work:
     def _histogram(self) -> tuple[int, ...]:
         if not len(self.edges):
             return ()
-        # What is below all finite numbers is below every edge.
+        # Negative infinity is below every edge, but in no bin.
         below = [0, *(int(count) - self.moments.minus_inf for count in self.below), self.moments.count]
         return tuple(high - low for low, high in pairwise(below))
 
 
 def _edges(moments: Moments) -> Array:
-    """Where the inner parts of the histogram begin; none where all values are equal."""
+    """Return the inner edges of the histogram's bins; none if all values are equal."""
     if not moments.low < moments.high:
         return np.empty(0)
-    # Halved, since the range of doubles can be more than a double holds.
+    # Halved, since the range of float64 values can exceed a float64.
     half = (moments.high / 2 - moments.low / 2) / BINS
     return np.array([moments.low + 2 * half * number for number in range(1, BINS)])
 
 
 def _real(numbers: Array) -> Array:
-    """Complex numbers as their absolute values, which float32 may not hold."""
+    """Return the absolute values of complex numbers, in float64 since float32 may overflow."""
     return np.asarray(np.abs(numbers.astype(np.complex128))) if numbers.dtype.kind == "c" else numbers
 
 
 def _squares(matrix: Array, axis: int) -> Array:
-    """The sums of squares along an axis; in doubles where those of float32 are too small or too large."""
+    """Return the sums of squares along an axis, in float64 if float32 would underflow or overflow."""
     along = "ij,ij->i" if axis else "ij,ij->j"
     with np.errstate(all="ignore"):
         if matrix.dtype != np.float32:
@@ -194,7 +194,7 @@ def _squares(matrix: Array, axis: int) -> Array:
 
 
 def _edge_type(numbers: Array) -> np.dtype[np.generic]:
-    """Edges of the numbers' own width are compared fastest; integers are compared with doubles."""
+    """Return the dtype of edges: the numbers' own, which compares fastest; float64 for integers."""
     return numbers.dtype if numbers.dtype.kind == "f" else np.dtype(np.float64)
 
 
@@ -214,15 +214,15 @@ def _norms(squares: Array | None) -> Norms | None:
 
 
 def _index(flat: int | None, info: TensorInfo) -> tuple[int, ...]:
-    """The place of an element in its tensor; of two in a byte, counted through."""
+    """Return the index of an element in its tensor; a flat one if two elements share a byte."""
     if flat is None:
         return ()
     if info.dtype in PACKED:
         return (flat,)
     found = []
     for size in reversed(info.shape):
-        flat, place = divmod(flat, size)
-        found.append(place)
+        flat, index = divmod(flat, size)
+        found.append(index)
     return tuple(reversed(found))
 
 

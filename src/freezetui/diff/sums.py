@@ -1,4 +1,4 @@
-"""What is known of one tensor on both sides: whether it differs, and by how much. Knows no numpy."""
+"""Holds what is known of one tensor on both sides: whether it differs, and how much. Needs no numpy."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from math import prod
 
 from freezetui.checkpoint.types import PACKED, TensorInfo
 
-#: Elements that are looked at at once: with their differences they fit the second cache.
+#: Elements in a chunk: with their differences they fit the L2 cache.
 CHUNK = 1 << 16
 #: The most units in the last place that rounding can add up to: an EMA of decay d, updated by mul_ and add_,
 #: drifts by up to a quarter of 1 / (1 - d).
 MAX_ROUNDING = 4096
-#: What a float32 may have been rounded to on its way, and the bits of a float32 that are zero then.
+#: Dtypes that a float32 may have been rounded to, and the bits of the float32 that are then zero.
 ROUNDED = {"bfloat16": 0xFFFF, "float16": 0x1FFF}
 
 
 @dataclass
 class Sums:
-    """What the chunks of one tensor add up to.
+    """The sums over the chunks of one tensor.
 
     Attributes:
-        changed: elements with other bits; after a change of dtype, with other values than a cast gives.
-        nan, inf: elements that became so.
+        changed: elements with different bits; after a change of dtype, with values that no cast explains.
+        nan, inf: elements that became NaN or infinite.
         largest: max |delta|; squares: of all deltas; weight: of all elements before; along: of each
             element times its delta. Over the elements that are finite on both sides.
-        rows: rows with a change in them, where rows are counted.
-        units: the largest distance in units of the last place, as long as that is no more than rounding.
-        rounded: the dtypes to which a cast and back would be the whole change, so far.
+        rows: rows with a change, if rows are counted.
+        units: the largest distance in units of the last place, as long as it may be rounding.
+        rounded: the dtypes to which a cast and back explains the whole change so far.
         forward, back: elements that a cast from before to after (from after to before) does not explain.
     """
 
@@ -45,7 +45,7 @@ class Sums:
     back: int = 0
 
     def add(self, other: Sums) -> None:
-        """Take another chunk's sums in."""
+        """Add another chunk's sums."""
         for name in ("changed", "nan", "inf", "squares", "weight", "along", "rows", "forward", "back"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.largest = max(self.largest, other.largest)
@@ -55,12 +55,12 @@ class Sums:
 
 @dataclass
 class Compared:
-    """One tensor on both sides; names that are tied on both share it.
+    """One tensor on both sides; shared by names that are tied on both.
 
     Attributes:
-        differs: whether a bit was found that differs.
-        sums: by how much; None where that was not measured, or cannot be.
-        reason: why it cannot be compared; "" where it can.
+        differs: whether a difference was found.
+        sums: how much it changed; None if not measured or not measurable.
+        reason: why it cannot be compared; "" if it can.
     """
 
     before: TensorInfo
@@ -71,12 +71,12 @@ class Compared:
 
     @property
     def is_cast(self) -> bool:
-        """Whether the dtype is another."""
+        """Whether the dtypes differ."""
         return self.before.dtype != self.after.dtype
 
 
 def row_of(info: TensorInfo) -> int:
-    """Elements of a row (one index of the first dimension); 0 where rows are not counted."""
+    """Return the elements of a row (one index of the first dimension); 0 if rows are not counted."""
     if len(info.shape) < 2 or info.shape[0] < 2 or info.dtype in PACKED:
         return 0
     row = prod(info.shape[1:])

@@ -1,4 +1,4 @@
-"""Work on many bytes in a few threads, with progress; numpy lets go of the interpreter while it computes."""
+"""Runs jobs on many bytes in a few threads, with progress; numpy releases the GIL while it computes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import NamedTuple
 
-#: Told in a few words how far the work is.
+#: Receives short progress messages.
 Progress = Callable[[str], None]
 
 _MAX_THREADS = 8
-#: Less than this is done before a thread has started.
+#: Fewer bytes than this are processed faster without threads.
 _MAX_ALONE = 1 << 18
 
 
 class Job(NamedTuple):
-    """A piece of work, and the bytes it looks at."""
+    """A piece of work, and the number of bytes it reads."""
 
     work: Callable[[], None]
     nbytes: int
 
 
 def run_jobs(jobs: Iterable[Job], total: int, what: str, progress: Progress) -> None:
-    """Do all jobs; what one raises ends them all, and so does ctrl-c.
+    """Run all jobs; an error in one stops all of them, and so does Ctrl+C.
 
     Args:
         total: bytes of all jobs together.
-        what: for the progress, e.g. "comparing".
+        what: for the progress message, e.g. "comparing".
     """
     if total <= _MAX_ALONE:
         for job in jobs:
@@ -58,7 +58,7 @@ class _Crew:
             thread.start()
 
     def results(self) -> Iterator[int]:
-        """The bytes of each job as it ends; raises what a job raised."""
+        """Yield the bytes of each job as it ends; raise what a job raised."""
         at_work = len(self._threads)
         while at_work:
             result = self._done.get()
@@ -70,7 +70,7 @@ class _Crew:
                 yield result
 
     def stop(self) -> None:
-        """Begin no further job, and wait for those that have begun."""
+        """Start no further job, and wait for those that are running."""
         self._stopped = True
         for thread in self._threads:
             thread.join()
@@ -80,7 +80,7 @@ class _Crew:
             while (job := self._next()) is not None:
                 job.work()
                 self._done.put(job.nbytes)
-        except BaseException as error:  # told to whoever waits
+        except BaseException as error:  # raised in the waiting thread
             self._done.put(error)
         else:
             self._done.put(None)
@@ -91,12 +91,12 @@ class _Crew:
 
 
 def thread_count() -> int:
-    """How many threads are worth while here."""
+    """Return how many threads to use on this machine."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(_MAX_THREADS, allowed)
 
 
 def spans(elements: int, step: int) -> Iterator[tuple[int, int]]:
-    """`0 .. elements` in pieces of `step`, as half-open ranges."""
+    """Yield `0 .. elements` in pieces of `step`, as half-open ranges."""
     for start in range(0, elements, step):
         yield start, min(start + step, elements)

@@ -1,4 +1,4 @@
-"""The elements of a tensor where they lie: read-only views of a checkpoint's mapped bytes."""
+"""Reads the elements of a tensor in place: read-only views of a checkpoint's mapped bytes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
 _CARRIERS = {dtype: np.dtype(CARRIERS[itemsize]) for dtype, itemsize in ITEMSIZE.items()}
-#: Tensors whose data is not in the file in a form that is read here.
+#: Tensors whose data is not in the file in a supported form.
 _NOWHERE = frozenset(("meta", "array", "uninitialized", "unknown"))
 
 
 class UnreadableError(CheckpointError):
-    """A tensor that is kept in a way that is not read here; its data may well be whole."""
+    """A tensor whose encoding is not supported; its data may be complete."""
 
 
 class TensorValues:
     """The elements of one tensor, in the order of its dimensions.
 
     Args:
-        parts: the elements as `CARRIERS`, with the tensor's own strides; or plain bytes, perhaps in several
-            places.
+        parts: the elements as `CARRIERS`, with the tensor's own strides; or plain bytes, possibly in
+            several pieces.
         is_numeric: whether `dtypes.numbers_of` can read them.
 
     Attributes:
@@ -41,13 +41,13 @@ class TensorValues:
 
     def __init__(self, parts: Sequence[Array], is_numeric: bool) -> None:
         self._parts = parts
-        #: All elements in a row, where they lie so; most tensors are of this kind, and there may be 100,000.
+        #: All elements in a row, if they are contiguous; most tensors are, and there may be 100,000.
         self._flat = parts[0].reshape(-1) if len(parts) == 1 and parts[0].flags.c_contiguous else None
         self.elements, self.nbytes = sum([p.size for p in parts]), sum([p.nbytes for p in parts])
         self.is_numeric = is_numeric
 
     def chunk(self, start: int, stop: int) -> Array:
-        """The elements `start .. stop - 1`, flat; a copy only where they have strides."""
+        """Return the elements `start .. stop - 1`, flat; a copy only if they have strides."""
         if self._flat is not None:
             return self._flat[start:stop]
         if len(self._parts) == 1:
@@ -64,20 +64,20 @@ def _piece(part: Array, start: int, stop: int) -> Array:
 
 
 def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
-    """The elements of a tensor.
+    """Return the elements of a tensor.
 
-    Of a tensor that is not one block of known elements they are its bytes: of a quantized one the packed
-    rows, of a sparse one the storages of its parts.
+    For a tensor that is not one block of known elements, returns its bytes: the packed rows of a quantized
+    one, the storages of the parts of a sparse one.
 
     Raises:
-        CheckpointError: the file does not hold them all.
-        UnreadableError: they are kept in a way that is not read here.
+        CheckpointError: the file does not contain all of them.
+        UnreadableError: their encoding is not supported.
     """
     if info.packing is not None:
         parts = _packed(weights, info, info.packing.what, info.packing.bytes)
         return TensorValues([np.frombuffer(part, np.uint8) for part in parts if len(part)], False)
     if info.dtype not in _CARRIERS:
-        raise UnreadableError(f"{printable(info.dtype)} is not a dtype that is known here.")
+        raise UnreadableError(f"{printable(info.dtype)} is not a supported dtype.")
     carrier = _CARRIERS[info.dtype]
     block = raw_of(weights, info)
     if block is not None:
@@ -94,7 +94,7 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
 
 
 def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int]) -> Array | None:
-    """A storage's elements with a tensor's shape; None where it reaches beyond them."""
+    """Return a storage's elements with a tensor's shape; None if it reaches beyond them."""
     elements = prod(shape)
     if elements == 0:
         return flat[:0]
@@ -103,20 +103,20 @@ def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int]) -> Arra
         return None
     try:
         return as_strided(flat, shape, [step * flat.itemsize for step in stride], writeable=False)
-    except ValueError:  # more elements, of stride 0, or more dimensions than numpy counts
+    except ValueError:  # more elements (of stride 0) or dimensions than numpy supports
         return None
 
 
 def _packed(weights: Weights, info: TensorInfo, what: str, nbytes: int) -> list[memoryview]:
-    """The bytes of a tensor that is not one block of known elements."""
+    """Return the bytes of a tensor that is not one block of known elements."""
     if what in _NOWHERE:
-        raise UnreadableError(f"a tensor of the kind {what} has no data that is read here.")
+        raise UnreadableError(f"{what} tensors have no data that can be read.")
     if info.storage is None or info.dtype in ROW_PACKED:
         raw = weights.storage(info)
         if len(raw) < nbytes or (info.storage is not None and info.storage.offset):
-            raise CheckpointError(f"{printable(info.name)} is not whole.", "Download or save the file again.")
+            raise CheckpointError(f"{printable(info.name)} is truncated.", "Download or save the file again.")
         return [raw[:nbytes]]
     found = [weights.storage(info)] if what == "subclass" else weights.parts(info)
     if not found:
-        raise UnreadableError(f"a tensor of the kind {what} has parts that are not known here.")
+        raise UnreadableError(f"{what} tensors are not supported.")
     return found

@@ -1,4 +1,4 @@
-"""`freezetui diff`: what changed, as text."""
+"""Formats the output of `freezetui diff`."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _SIGNS: dict[Status, str] = {
 }
 _WORDS = {"cast": "equal after a cast", "unread": "not compared"}
 _PLAN = {True: "■", False: "○", None: " "}
-#: Tensors that are named of blocks that changed alike.
+#: Tensors named per block of a folded line.
 _MAX_NAMED = 4
-#: A bar reaches from a relative change of 1e-6 to 1, on a scale of decades.
+#: A bar covers relative changes from 1e-6 to 1, on a logarithmic scale of decades.
 _BAR, _DECADES = 12, 6
 _HEAD = f"{'':<12}  {'name':<38} {'shape, dtype':>26} {'changed':>8} {'max |Δ|':>9} {'|Δ|/|w|':>9}"
 
 
 def diff_lines(report: DiffReport, sort: str = "module", stat: bool = False) -> Iterator[str]:
-    """The report as text: the two sides, what differs, totals, the verdict.
+    """Yield the report as text: the two sides, what differs, totals, the verdict.
 
     Args:
-        sort: "module" prints the tree, equal blocks folded and what is the same in one line; "change" prints
-            the tensors that differ, the largest relative change first.
-        stat: prints one line for each module at the top, with a bar, instead.
+        sort: "module" prints the tree, with equal blocks folded and each unchanged module on one line;
+            "change" prints the tensors that differ, the largest relative change first.
+        stat: print one line with a bar for each top-level module instead.
     """
     yield from _sides(report)
     tree = DiffTree(report.tensors)
@@ -64,7 +64,7 @@ def _sides(report: DiffReport) -> Iterator[str]:
 
 
 def judged_lines(judged: Judged) -> Iterator[str]:
-    """The verdict of a config, what trained, and what the changes look like."""
+    """Yield the verdict of a config, what trained, and what the changes look like."""
     frozen, trainable, buffers = judged.frozen, judged.trainable, judged.buffers
     yield ""
     if judged.verdict == "moved" and not frozen.moved:
@@ -84,7 +84,7 @@ class DiffTree:
     """The tensors of a diff as a tree of modules.
 
     Attributes:
-        tree: of the names; tensors: in its order.
+        tree: the names; tensors: in its order.
     """
 
     def __init__(self, tensors: Sequence[TensorDiff]) -> None:
@@ -95,22 +95,22 @@ class DiffTree:
         self._statuses = bytes(codes[tensor.status] for tensor in self.tensors)
 
     def below(self, node: int, stop: int | None = None) -> list[TensorDiff]:
-        """The tensors below a node, or of the nodes `node .. stop - 1`."""
+        """Return the tensors below a node, or of the nodes `node .. stop - 1`."""
         return self.tensors[slice(*self.tree.span(node, stop))]
 
     def statuses(self, node: int) -> bytes:
-        """The status of each tensor below a node, as its number in STATUSES."""
+        """Return the status of each tensor below a node, as its number in STATUSES."""
         return self._statuses[slice(*self.tree.span(node))]
 
     def folds(self, node: int) -> Iterator[tuple[int, int]]:
-        """The runs of repeated blocks below a node in which the same tensors changed."""
+        """Yield the runs of repeated blocks below a node whose changes are the same."""
         for start, stop in repeats(self.tree, node):
             blocks = [child for child in self.tree.children(node) if start <= child < stop]
             if len({self.statuses(block) for block in blocks}) == 1:
                 yield start, stop
 
     def label(self, node: int, stop: int | None = None) -> str:
-        """The name of a node, or of a run of blocks, indented."""
+        """Return the name of a node, or of a run of blocks, indented."""
         tree = self.tree
         name = tree.names[node]
         if stop is not None:
@@ -140,7 +140,7 @@ def _tree(tree: DiffTree) -> Iterator[str]:
 
 
 def _inside(tree: DiffTree, block: int) -> Iterator[str]:
-    """The first of the blocks that a line stands for, tensor by tensor, where it differs."""
+    """Yield the names of the tensors that differ in each block of a folded line."""
     path = tree.tree.path(block)
     differing = [t for t in tree.below(block) if t.status != "identical"]
     last = [t.name[len(path) + 1 :] for t in differing]
@@ -171,7 +171,7 @@ def _tensor_line(tensor: TensorDiff, label: str) -> str:
 
 
 def _notes(tensor: TensorDiff) -> str:
-    """What else there is to say of one tensor."""
+    """Return further notes on one tensor."""
     notes = [f"looks like {tensor.looks}"] if tensor.looks not in ("", "some rows") else []
     if tensor.factor is not None:
         notes[0] += f", factor 1 - {1 - tensor.factor:.3g}"
@@ -199,7 +199,7 @@ def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) ->
 
 
 def _common_status(differing: Sequence[TensorDiff]) -> Status:
-    """One word for a module: what all that differs is, else "changed"."""
+    """Return the status that all differing tensors share, else "changed"."""
     statuses = {tensor.status for tensor in differing}
     return statuses.pop() if len(statuses) == 1 else "changed" if statuses else "identical"
 
@@ -217,7 +217,7 @@ def _by_change(tensors: Sequence[TensorDiff]) -> Iterator[str]:
 
 
 def _rank(tensor: TensorDiff) -> tuple[bool, float]:
-    """What changed first, the largest relative change before all; a change that has none before those."""
+    """Return a sort key: changed tensors first, by relative change; those without one before all."""
     if tensor.status != "changed":
         return True, 0.0
     return False, -math.inf if tensor.relative is None else -tensor.relative
@@ -235,7 +235,7 @@ def _stat(tree: DiffTree) -> Iterator[str]:
 
 
 def bar(change: float, width: int = _BAR) -> str:
-    """A relative change as a bar, on a scale of decades: empty up to 1e-6, full from 1 on."""
+    """Return a relative change as a bar on a scale of decades, full at 1 and above; "" for no change."""
     if math.isnan(change):
         return "?"
     if change <= 0:
