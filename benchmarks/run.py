@@ -13,8 +13,10 @@ import startup
 from harness import Row
 from make_inputs import CACHE, MANY_SAFETENSORS
 
+import diff
+
 HERE = Path(__file__).resolve().parent
-PARTS = ("startup", "keys", "sanity")
+PARTS = ("startup", "keys", "diff", "sanity")
 ON_DEMAND = ("growth",)
 
 
@@ -38,6 +40,8 @@ def main() -> None:
         rows += startup.measure(options.runs, options.peers)
     if "keys" in parts:
         rows += keys.measure(4 * options.runs)
+    if "diff" in parts:
+        rows += diff.measure(options.runs, options.peers)
     print("| what | measured | budget |\n|---|---|---|")
     for row in rows:
         print(f"| {row.what} | {row.measured} | {row.budget} |", flush=True)

@@ -79,6 +79,18 @@ def test_rooms_import_each_other_in_no_circle():
             "freezetui.sanity.client, freezetui.recognition.catalog",
             {"torch", "torchvision", "textual", "numpy"},
         ),
+        (
+            "freezetui.formatting.diff, freezetui.formatting.series, freezetui.formatting.values",
+            {"torch", "textual", "rich", "numpy"},
+        ),
+        (
+            "freezetui.diff.run, freezetui.diff.report",
+            {"torch", "textual", "click", "ruamel", "concurrent", "numpy"},
+        ),
+        (
+            "freezetui.diff.measuring, freezetui.diff.stats, freezetui.diff.validate",
+            {"torch", "textual", "click", "ruamel", "concurrent"},
+        ),
         ("freezetui.tui.app", {"torch", "torchvision", "numpy", "ruamel", "safetensors"}),
         pytest.param(
             "freezetui.engine.main, freezetui.engine.check, freezetui.training.config",

@@ -85,6 +85,31 @@ def test_packed_safetensors_without_a_dtype_in_torch(tmp_path):
         tensor_stats(weights, checkpoint.tensors[0])
 
 
+def test_gguf_blocks_are_bytes_and_the_rest_numbers(tmp_path):
+    gguf = pytest.importorskip("gguf")
+
+    def write(name: str, bump: float) -> Path:
+        writer = gguf.GGUFWriter(tmp_path / name, "llama")
+        writer.add_tensor("plain.weight", np.arange(64, dtype=np.float32).reshape(2, 32) + bump)
+        blocks = gguf.quants.quantize(
+            np.linspace(-1, 1, 64, dtype=np.float32).reshape(2, 32) * (1 + bump),
+            gguf.GGMLQuantizationType.Q8_0,
+        )
+        writer.add_tensor("blocks.weight", blocks, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return tmp_path / name
+
+    one, other = open_checkpoint(write("a.gguf", 0)), open_checkpoint(write("b.gguf", 1))
+    assert diff(one, one).identical
+    report = diff(one, other)
+    plain, blocks = told(report, "plain.weight"), told(report, "blocks.weight")
+    assert (plain.status, plain.changed, plain.max_delta) == ("changed", 64, 1)
+    assert (blocks.status, blocks.changed) == ("changed", None)
+
+
 def damaged(path: Path, change) -> Path:
     """The archive with its members changed: name -> new bytes, None to leave it out."""
     with zipfile.ZipFile(path) as archive:

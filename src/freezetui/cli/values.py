@@ -77,7 +77,7 @@ def validate(path: str, key: str | None, as_json: bool) -> None:
 
 def _chosen(checkpoint: Checkpoint, pattern: str | None) -> Sequence[TensorInfo]:
     """Return the tensors that the pattern matches, in the order of the model."""
-    from freezetui.diff.plan import in_order
+    from freezetui.diff.order import in_order
     from freezetui.errors import PatternError
     from freezetui.freeze.patterns import Pattern
     from freezetui.freeze.rules import closest

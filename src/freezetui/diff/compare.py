@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from threading import Lock
+from functools import partial
+from importlib import import_module
 
-import numpy as np
+import msgspec
 
 from freezetui.checkpoint.storage import Weights, open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.diff.looks import tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair, match
-from freezetui.diff.measure import CHUNK, Sums, measure_bits, measure_cast, row_of
+from freezetui.diff.raw import raw_of, same_bytes
 from freezetui.diff.report import TensorDiff
+from freezetui.diff.sums import Compared
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
-from freezetui.diff.values import TensorValues, values_of
 from freezetui.errors import CheckpointError
 
 #: Bytes of a job, and of each comparison in it.
-_JOB, _AT_ONCE = 1 << 23, 1 << 17
+_JOB, _AT_ONCE = 1 << 23, 1 << 20
 #: Many names may view the same bytes: at most this many times the file size is read, plus a fixed amount.
 MAX_VIEWS, ALWAYS_VIEWED = 16, 1 << 26
 
-
-@dataclass
-class _Compared:
-    """The values of one tensor on both sides; shared by names that are tied on both."""
-
-    before: TensorInfo
-    after: TensorInfo
-    one: TensorValues
-    other: TensorValues
-    differs: bool = False
-    sums: Sums = field(default_factory=Sums)
-
-    @property
-    def is_cast(self) -> bool:
-        return self.before.dtype != self.after.dtype
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether both sides can be read as numbers."""
-        return self.one.is_numeric and self.other.is_numeric
+#: One tensor, and its bytes on both sides.
+_Bytes = tuple[Compared, memoryview, memoryview]
 
 
 def compare(
@@ -56,136 +38,120 @@ def compare(
         CheckpointError: the bytes of one cannot be read.
     """
     matching = match(before.tensors, after.tensors)
+    found = _to_compare(matching.pairs, MAX_VIEWS * (before.size + after.size) + ALWAYS_VIEWED)
+    work = list({id(each): each for each in found if each is not None and not each.reason}.values())
+    # What is missing in one is told tensor by tensor; the rest is compared.
+    before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
     with open_weights(before) as here, open_weights(after) as there:
-        found = _opened(matching.pairs, here, there, MAX_VIEWS * (before.size + after.size) + ALWAYS_VIEWED)
-        work = list({id(each): each for each in found if isinstance(each, _Compared)}.values())
-        same = [each for each in work if not each.is_cast]
-        run_jobs(_scans(same), sum(each.one.nbytes for each in same), "comparing", progress)
-        changed = [each for each in work if (each.differs or each.is_cast) and each.is_counted]
-        run_jobs(_measures(changed), sum(each.one.nbytes for each in changed), "measuring", progress)
+        _compare(work, here, there, progress)
     return matching, tuple(map(_result, matching.pairs, found))
 
 
 def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, TensorInfo]]) -> list[bool]:
     """Return, for each couple of tensors of one checkpoint, whether their bits are the same."""
+    work = [Compared(one, other) for one, other in couples]
     with open_weights(checkpoint) as weights:
-        found = []
-        for one, other in couples:
-            try:
-                each = _Compared(one, other, values_of(weights, one), values_of(weights, other))
-            except CheckpointError:
-                found.append(False)
-                continue
-            _scan(each, 0, each.one.elements)
-            found.append(not each.differs)
-        return found
+        _compare(work, weights, weights, lambda text: None)
+    return [not (each.differs or each.reason) for each in work]
 
 
-def _opened(
-    pairs: Sequence[Pair], here: Weights, there: Weights, budget: int
-) -> list[_Compared | str | None]:
-    """Return each pair's values, why they cannot be compared, or None if there is nothing to compare."""
-    known: dict[object, _Compared] = {}
-    found: list[_Compared | str | None] = []
+def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
+    """Return what to compare of each pair; None if there is nothing.
+
+    Args:
+        budget: bytes that may be read.
+    """
+    known: dict[object, Compared] = {}
+    found: list[Compared | None] = []
     for _, before, after in pairs:
         if before is None or after is None or before.shape != after.shape:
             found.append(None)
             continue
         tie = before.storage and after.storage and (before.storage, after.storage, before.shape)
         key = tie and (tie, before.dtype, after.dtype, before.packing, after.packing)
-        if key and key in known:
-            found.append(known[key])
-            continue
-        try:
-            each = _Compared(before, after, values_of(here, before), values_of(there, after))
-        except CheckpointError as error:
-            found.append(error.message)
-            continue
-        budget -= each.one.nbytes + each.other.nbytes
-        if budget < 0:
-            found.append("too many tensors view the same bytes")
-        elif each.is_cast and not each.is_counted:
-            found.append(f"{before.dtype} and {after.dtype} cannot be compared")
-        else:
-            each.differs = not each.is_cast and each.one.nbytes != each.other.nbytes
+        each = known.get(key) if key else None
+        if each is None:
+            each = Compared(before, after)
+            budget -= before.bytes + after.bytes
+            if budget < 0:
+                each.reason = "too many tensors view the same bytes"
             if key:
                 known[key] = each
-            found.append(each)
+        found.append(each)
     return found
 
 
-def _scans(work: Iterable[_Compared]) -> Iterator[Job]:
-    """Yield jobs that find the tensors that differ; small tensors share a job."""
-    batch: list[_Compared] = []
+def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: Progress) -> None:
+    """Find the tensors that differ, and measure them."""
+    odd: list[Compared] = []
+    run_jobs(_scans(work, here, there, odd), sum(each.before.bytes for each in work), "comparing", progress)
+    differing = [each for each in work if each.differs]
+    if differing or odd:
+        from freezetui.diff.measuring import measures
+
+        left = [*differing, *odd]
+        total = sum(each.before.bytes for each in left)
+        run_jobs(measures(left, here, there), total, "measuring", progress)
+
+
+def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Compared]) -> Iterator[Job]:
+    """Yield jobs that find the tensors that differ; small tensors share a job.
+
+    Args:
+        odd: receives the tensors that are not two blocks of bytes of one dtype.
+    """
+    batch: list[_Bytes] = []
     nbytes = 0
     for each in work:
-        if each.one.nbytes > _JOB // 4:
-            step = _JOB // (each.one.nbytes // each.one.elements)
-            for start, stop in spans(each.one.elements, step):
-                yield _scan_job([each], start, stop, each.one.nbytes * (stop - start) // each.one.elements)
+        found = _bytes_of(each, here, there)
+        if found is None:
+            if not each.reason:
+                odd.append(each)
             continue
-        batch.append(each)
-        nbytes += each.one.nbytes
+        size = len(found[1])
+        if size > _JOB // 4:
+            for start, stop in spans(size, _JOB):
+                yield Job(partial(_scan, found, start, stop), stop - start)
+            continue
+        batch.append(found)
+        nbytes += size
         if nbytes > _JOB or len(batch) == 1000:
-            yield _scan_job(batch, 0, 0, nbytes)
+            yield Job(partial(_scan_all, batch), nbytes)
             batch, nbytes = [], 0
-    yield _scan_job(batch, 0, 0, nbytes)
+    yield Job(partial(_scan_all, batch), nbytes)
 
 
-def _scan_job(batch: list[_Compared], start: int, stop: int, nbytes: int) -> Job:
-    """Return a job for a range of one tensor, or for several whole tensors if `stop` is 0."""
+def _bytes_of(each: Compared, here: Weights, there: Weights) -> _Bytes | None:
+    """Return a tensor with its bytes, if it is one block on both sides and of one dtype."""
+    if each.is_cast:
+        return None
+    try:
+        one, other = raw_of(here, each.before), raw_of(there, each.after)
+    except CheckpointError as error:
+        each.reason = error.message
+        return None
+    return (each, one, other) if one is not None and other is not None else None
 
-    def work() -> None:
-        for each in batch:
-            _scan(each, start, stop or each.one.elements)
 
-    return Job(work, nbytes)
+def _scan_all(batch: Iterable[_Bytes]) -> None:
+    for found in batch:
+        _scan(found, 0, len(found[1]))
 
 
-def _scan(each: _Compared, start: int, stop: int) -> None:
-    """Look for a difference; stop once any thread has found one."""
-    if start == stop or each.differs:
-        return
-    step = max(1, _AT_ONCE * each.one.elements // each.one.nbytes)
-    for low, high in ((start + low, start + high) for low, high in spans(stop - start, step)):
+def _scan(found: _Bytes, start: int, stop: int) -> None:
+    """Look for a difference in a range of bytes; stop once any thread has found one."""
+    each, one, other = found
+    for low in range(start, stop, _AT_ONCE):
+        high = min(low + _AT_ONCE, stop)
         if each.differs:
             return
-        one, other = each.one.chunk(low, high), each.other.chunk(low, high)
-        if not np.array_equal(one.view(np.uint8), other.view(np.uint8)):
+        if not same_bytes(one[low:high], other[low:high]):
             each.differs = True
+            # Needed soon, and slow to import: the other threads keep comparing meanwhile.
+            import_module("freezetui.diff.measuring")
 
 
-def _measures(work: Iterable[_Compared]) -> Iterator[Job]:
-    """Yield jobs that measure the tensors that differ."""
-    for each in work:
-        row = row_of(each.before) or 1
-        itemsize = max(1, each.one.nbytes // max(1, each.one.elements))
-        step = max(1, _JOB // itemsize // row) * row
-        lock = Lock()
-        for start, stop in spans(each.one.elements, step):
-            yield _measure_job(each, start, stop, lock, itemsize * (stop - start))
-
-
-def _measure_job(each: _Compared, start: int, stop: int, lock: Lock, nbytes: int) -> Job:
-    def work() -> None:
-        sums = Sums()
-        row = row_of(each.before)
-        step = CHUNK // row * row if row else CHUNK
-        for low, high in ((start + low, start + high) for low, high in spans(stop - start, step)):
-            one, other = each.one.chunk(low, high), each.other.chunk(low, high)
-            if each.is_cast:
-                measure_cast(one, other, (each.before.dtype, each.after.dtype), sums)
-            else:
-                measure_bits(one, other, each.before.dtype, row, sums)
-        with lock:
-            each.sums.add(sums)
-
-    return Job(work, nbytes)
-
-
-def _result(pair: Pair, found: _Compared | str | None) -> TensorDiff:
-    if isinstance(found, str):
-        return unread(pair, found)
+def _result(pair: Pair, found: Compared | None) -> TensorDiff:
     if found is None:
         return tensor_diff(pair, None, False)
-    return tensor_diff(pair, found.sums if found.is_counted else None, found.differs)
+    return unread(pair, found.reason) if found.reason else tensor_diff(pair, found.sums, found.differs)

@@ -41,6 +41,7 @@ _HALVES = {"complex32": "float16", "bcomplex32": "bfloat16"}
 COMPONENTS = {"complex64": "float32", "complex128": "float64", **_HALVES}
 
 
+@cache
 def is_numeric(dtype: str) -> bool:
     """Whether elements of this dtype can be read as numbers."""
     return (
@@ -48,6 +49,7 @@ def is_numeric(dtype: str) -> bool:
     )
 
 
+@cache
 def is_floating(dtype: str) -> bool:
     """Whether it is a real floating point dtype that others can be rounded to."""
     return dtype.startswith(("float", "bfloat")) and is_numeric(dtype) and dtype != _FP4

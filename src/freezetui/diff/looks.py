@@ -9,8 +9,8 @@ import msgspec
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.matching import Pair
-from freezetui.diff.measure import MAX_ROUNDING, Sums, row_of
 from freezetui.diff.report import TensorDiff
+from freezetui.diff.sums import MAX_ROUNDING, Sums, row_of
 
 #: The share of a change that one factor must explain for it to be called decay.
 _MIN_EXPLAINED = 0.99
@@ -22,7 +22,7 @@ DECAY, ROUNDING, CAST_AND_BACK, SOME_ROWS, TIED = "decay", "rounding", "cast and
 
 def unread(pair: Pair, reason: str) -> TensorDiff:
     """Return the diff of a tensor that was not compared."""
-    return msgspec.structs.replace(_named(pair), status="unread", reason=reason)
+    return msgspec.structs.replace(_named(pair), status="unread", changed=None, reason=reason)
 
 
 def tensor_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
@@ -35,21 +35,19 @@ def tensor_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
     found = _named(pair)
     before, after = pair.before, pair.after
     if before is None or after is None:
-        return msgspec.structs.replace(found, status="added" if before is None else "removed")
+        return msgspec.structs.replace(found, status="added" if before is None else "removed", changed=None)
     if before.shape != after.shape:
-        return msgspec.structs.replace(found, status="reshaped")
+        return msgspec.structs.replace(found, status="reshaped", changed=None)
     if before.dtype != after.dtype:
         assert sums is not None
         missed = min(sums.forward, sums.back)
         if not missed:
-            return msgspec.structs.replace(
-                found, status="cast", changed=0, reason=_direction(before, after, sums)
-            )
+            return msgspec.structs.replace(found, status="cast", reason=_direction(before, after, sums))
         return msgspec.structs.replace(found, status="changed", changed=missed, **_amounts(sums))
     if not differs:
-        return msgspec.structs.replace(found, changed=0)
+        return found
     if sums is None:
-        return msgspec.structs.replace(found, status="changed")
+        return msgspec.structs.replace(found, status="changed", changed=None)
     return msgspec.structs.replace(
         found, status="changed", changed=sums.changed, **_amounts(sums), **_looks(before, sums)
     )
@@ -66,6 +64,7 @@ def _named(pair: Pair) -> TensorDiff:
         info.shape,
         info.dtype,
         info.elements,
+        changed=0 if pair.before and pair.after else None,
         new_name=after.name if after.name != pair.name else "",
         new_shape=after.shape if after.shape != info.shape else None,
         new_dtype=after.dtype if after.dtype != info.dtype else "",

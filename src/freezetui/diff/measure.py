@@ -2,68 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from math import prod
-
 import numpy as np
 
-from freezetui.checkpoint.types import PACKED, TensorInfo
 from freezetui.diff.dtypes import COMPONENTS, Array, casts_to, codes_of, is_floating, numbers_of, rounded_bits
+from freezetui.diff.sums import MAX_ROUNDING, ROUNDED, Sums
 
-#: Elements in a chunk: with their differences they fit the L2 cache.
-CHUNK = 1 << 16
 #: Sums in float32 are accurate between these; beyond them squares underflow or overflow: use float64.
 _MIN_SQUARE, _MIN_DELTA, _MAX = 1e-20, 1e-10, 1e15
-#: The most units in the last place that rounding can add up to: an EMA of decay d, updated by mul_ and add_,
-#: drifts by up to a quarter of 1 / (1 - d).
-MAX_ROUNDING = 4096
-#: Dtypes that a float32 may have been rounded to, and the bits of the float32 that are then zero.
-_ROUNDED = {"bfloat16": 0xFFFF, "float16": 0x1FFF}
-
-
-@dataclass
-class Sums:
-    """The sums over the chunks of one tensor.
-
-    Attributes:
-        changed: elements with different bits; after a change of dtype, with values that no cast explains.
-        nan, inf: elements that became NaN or infinite.
-        largest: max |delta|; squares: of all deltas; weight: of all elements before; along: of each
-            element times its delta. Over the elements that are finite on both sides.
-        rows: rows with a change, if rows are counted.
-        units: the largest distance in units of the last place, as long as it may be rounding.
-        rounded: the dtypes to which a cast and back explains the whole change so far.
-        forward, back: elements that a cast from before to after (from after to before) does not explain.
-    """
-
-    changed: int = 0
-    nan: int = 0
-    inf: int = 0
-    largest: float = 0.0
-    squares: float = 0.0
-    weight: float = 0.0
-    along: float = 0.0
-    rows: int = 0
-    units: int = 0
-    rounded: set[str] = field(default_factory=lambda: set(_ROUNDED))
-    forward: int = 0
-    back: int = 0
-
-    def add(self, other: Sums) -> None:
-        """Add another chunk's sums."""
-        for name in ("changed", "nan", "inf", "squares", "weight", "along", "rows", "forward", "back"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.largest = max(self.largest, other.largest)
-        self.units = max(self.units, other.units)
-        self.rounded &= other.rounded
-
-
-def row_of(info: TensorInfo) -> int:
-    """Return the elements of a row (one index of the first dimension); 0 if rows are not counted."""
-    if len(info.shape) < 2 or info.shape[0] < 2 or info.dtype in PACKED:
-        return 0
-    row = prod(info.shape[1:])
-    return row if 0 < row <= CHUNK else 0
 
 
 def measure_bits(before: Array, after: Array, dtype: str, row: int, sums: Sums) -> None:
@@ -129,7 +74,7 @@ def _measure_rounding(before: Array, after: Array, sums: Sums) -> None:
 
 def _is_rounded(before: Array, after: Array, dtype: str) -> bool:
     """Whether float32 numbers are those before, cast to a narrower dtype and back."""
-    if np.bitwise_or.reduce(after.view(np.uint32)) & _ROUNDED[dtype]:
+    if np.bitwise_or.reduce(after.view(np.uint32)) & ROUNDED[dtype]:
         return False  # fast path: they have bits that the dtype lacks
     return np.array_equal(numbers_of(rounded_bits(before, dtype), dtype), after)
 

@@ -14,7 +14,6 @@ from freezetui.config.sync import plan_from_config
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
-from freezetui.recognition.catalog import in_module_order, recognize
 
 
 class Plan(NamedTuple):
@@ -29,12 +28,6 @@ class Plan(NamedTuple):
     stage: str
     frozen: dict[str, bool | None]
     keeps_statistics: bool
-
-
-def in_order(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the checkpoint with its tensors in a known model's order, as parameters or buffers."""
-    tensors = in_module_order(checkpoint, recognize(checkpoint.tensors))
-    return msgspec.structs.replace(checkpoint, tensors=tensors)
 
 
 def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:

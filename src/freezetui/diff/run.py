@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.diff.compare import compare
-from freezetui.diff.plan import in_order, read_plan
-from freezetui.diff.report import DiffReport, Series, Side
+from freezetui.diff.matching import Matching
+from freezetui.diff.order import in_order
+from freezetui.diff.report import DiffReport, Judged, Series, Side, TensorDiff
 from freezetui.diff.threads import Progress
-from freezetui.diff.verdict import judge
+
+if TYPE_CHECKING:
+    from freezetui.diff.plan import Plan
 
 
 def diff(
@@ -32,11 +36,9 @@ def diff(
         ConfigError: the config cannot be read, or does not fit `before`.
     """
     before = in_order(before)
-    plan = read_plan(config, stage, before) if config is not None else None
+    plan = _plan(config, stage, before)
     matching, tensors = compare(before, after, progress)
-    judged = None
-    if plan is not None:
-        tensors, judged = judge(plan, after, matching, tensors)
+    tensors, judged = _judged(plan, after, matching, tensors)
     return DiffReport(_side(before), _side(after), matching.note, tensors, judged)
 
 
@@ -53,13 +55,11 @@ def diff_series(
     """
     first = in_order(checkpoints[0])
     steps = []
-    plan = read_plan(config, stage, first) if config is not None else None
+    plan = _plan(config, stage, first)
     previous = first
     for number, checkpoint in enumerate(checkpoints[1:], 1):
         matching, tensors = compare(previous, checkpoint, _numbered(progress, number, len(checkpoints) - 1))
-        judged = None
-        if plan is not None:
-            tensors, judged = judge(plan, checkpoint, matching, tensors)
+        tensors, judged = _judged(plan, checkpoint, matching, tensors)
         steps.append(DiffReport(_side(previous), _side(checkpoint), matching.note, tensors, judged))
         # With the kinds of the first checkpoint, which the config was applied to.
         kinds = {tensor.name: tensor.kind for tensor in previous.tensors}
@@ -71,6 +71,25 @@ def diff_series(
             ),
         )
     return Series(tuple(steps))
+
+
+def _plan(config: Path | None, stage: str | None, before: Checkpoint) -> Plan | None:
+    """The plan, where one was asked for; only then YAML is loaded."""
+    if config is None:
+        return None
+    from freezetui.diff.plan import read_plan
+
+    return read_plan(config, stage, before)
+
+
+def _judged(
+    plan: Plan | None, after: Checkpoint, matching: Matching, tensors: tuple[TensorDiff, ...]
+) -> tuple[tuple[TensorDiff, ...], Judged | None]:
+    if plan is None:
+        return tensors, None
+    from freezetui.diff.verdict import judge
+
+    return judge(plan, after, matching, tensors)
 
 
 def _numbered(progress: Progress, number: int, count: int) -> Progress:

@@ -13,9 +13,9 @@ import numpy as np
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import PACKED, TensorInfo
 from freezetui.diff.dtypes import Array, numbers_of
-from freezetui.diff.measure import CHUNK
 from freezetui.diff.moments import Moments, moments_of
 from freezetui.diff.stats_report import BINS, Norms, TensorStats
+from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.values import TensorValues, values_of
 from freezetui.errors import CheckpointError
@@ -23,6 +23,8 @@ from freezetui.errors import CheckpointError
 _JOB = 1 << 22
 #: No norms are computed for longer rows, or for more rows.
 _MAX_ROW, _MAX_ROWS = 1 << 19, 1 << 21
+#: At most this many numbers are compared with all edges in one call.
+_FEW = 1 << 12
 #: Sums of squares in float32 are accurate between these.
 _MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
 
@@ -122,7 +124,11 @@ class _Work:
 
     def count(self, numbers: Array, start: int, own: Moments) -> None:
         """Count the numbers of a chunk below each edge; NaN is below none."""
-        below = [int(np.count_nonzero(numbers < edge)) for edge in self.edges.astype(_edge_type(numbers))]
+        edges = self.edges.astype(_edge_type(numbers))
+        if numbers.size <= _FEW:
+            below = np.count_nonzero(numbers < edges[:, None], axis=1)
+        else:
+            below = np.array([np.count_nonzero(numbers < edge) for edge in edges])
         with self.lock:
             self.below += below
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
-from typing import NamedTuple, TypeVar
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import NamedTuple
 
 #: Receives short progress messages.
 Progress = Callable[[str], None]
 
-T = TypeVar("T")
-
 _MAX_THREADS = 8
-#: Queued jobs per thread.
-_AHEAD = 4
+#: Fewer bytes than this are processed faster without threads.
+_MAX_ALONE = 1 << 18
 
 
 class Job(NamedTuple):
@@ -32,28 +30,64 @@ def run_jobs(jobs: Iterable[Job], total: int, what: str, progress: Progress) -> 
         total: bytes of all jobs together.
         what: for the progress message, e.g. "comparing".
     """
-    threads = thread_count()
-    pool = ThreadPoolExecutor(threads)
+    if total <= _MAX_ALONE:
+        for job in jobs:
+            job.work()
+        return
+    crew = _Crew(iter(jobs))
     done = 0
     try:
-        for nbytes in _results(pool, iter(jobs), threads * _AHEAD):
+        for nbytes in crew.results():
             done += nbytes
             progress(f"{what} {done / max(total, 1):.0%}")
     finally:
-        pool.shutdown(cancel_futures=True)
+        crew.stop()
 
 
-def _results(pool: ThreadPoolExecutor, jobs: Iterator[Job], ahead: int) -> Iterator[int]:
-    """Yield the bytes of each job as it ends; only a few are queued at any time."""
-    running: dict[Future[None], int] = {}
-    while True:
-        for job in islice(jobs, ahead - len(running)):
-            running[pool.submit(job.work)] = job.nbytes
-        if not running:
-            return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            future.result()
-            yield running.pop(future)
+class _Crew:
+    """A few threads that take jobs from one list.
+
+    Not concurrent.futures, whose import takes as long as it takes to compare a hundred megabytes.
+    """
+
+    def __init__(self, jobs: Iterator[Job]) -> None:
+        self._jobs, self._lock, self._stopped = jobs, Lock(), False
+        self._done: SimpleQueue[int | BaseException | None] = SimpleQueue()
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(thread_count())]
+        for thread in self._threads:
+            thread.start()
+
+    def results(self) -> Iterator[int]:
+        """Yield the bytes of each job as it ends; raise what a job raised."""
+        at_work = len(self._threads)
+        while at_work:
+            result = self._done.get()
+            if isinstance(result, BaseException):
+                raise result
+            if result is None:
+                at_work -= 1
+            else:
+                yield result
+
+    def stop(self) -> None:
+        """Start no further job, and wait for those that are running."""
+        self._stopped = True
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        try:
+            while (job := self._next()) is not None:
+                job.work()
+                self._done.put(job.nbytes)
+        except BaseException as error:  # raised in the waiting thread
+            self._done.put(error)
+        else:
+            self._done.put(None)
+
+    def _next(self) -> Job | None:
+        with self._lock:
+            return None if self._stopped else next(self._jobs, None)
 
 
 def thread_count() -> int:

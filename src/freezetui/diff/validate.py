@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 
+import msgspec
 import numpy as np
 
 from freezetui.checkpoint.storage import Weights, open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo, can_require_grad
 from freezetui.diff.compare import ALWAYS_VIEWED, MAX_VIEWS
 from freezetui.diff.dtypes import numbers_of
-from freezetui.diff.measure import CHUNK
+from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.validate_report import Problem, Validation
 from freezetui.diff.values import TensorValues, UnreadableError, values_of
@@ -71,6 +72,8 @@ def validate(checkpoint: Checkpoint, progress: Progress = lambda text: None) -> 
     Raises:
         CheckpointError: a file cannot be opened.
     """
+    # What is missing is named here, tensor by tensor.
+    checkpoint = msgspec.structs.replace(checkpoint, incomplete="")
     with open_weights(checkpoint) as weights:
         found = _found(checkpoint, weights)
         looked = list({id(each): each for each in found if isinstance(each, _Looked)}.values())

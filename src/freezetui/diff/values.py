@@ -9,11 +9,13 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from freezetui.checkpoint.storage import Weights
-from freezetui.checkpoint.types import ITEMSIZE, ROW_PACKED, StorageKey, TensorInfo
+from freezetui.checkpoint.types import ITEMSIZE, ROW_PACKED, TensorInfo
 from freezetui.diff.dtypes import CARRIERS, Array, is_numeric
+from freezetui.diff.raw import raw_of, reaches_beyond
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
+_CARRIERS = {dtype: np.dtype(CARRIERS[itemsize]) for dtype, itemsize in ITEMSIZE.items()}
 #: Tensors whose data is not in the file in a supported form.
 _NOWHERE = frozenset(("meta", "array", "uninitialized", "unknown"))
 
@@ -35,15 +37,19 @@ class TensorValues:
         nbytes: of the elements.
     """
 
-    __slots__ = ("_parts", "elements", "is_numeric", "nbytes")
+    __slots__ = ("_flat", "_parts", "elements", "is_numeric", "nbytes")
 
     def __init__(self, parts: Sequence[Array], is_numeric: bool) -> None:
-        self._parts = [part.reshape(-1) if part.flags.c_contiguous else part for part in parts]
-        self.elements, self.nbytes = sum(p.size for p in parts), sum(p.nbytes for p in parts)
+        self._parts = parts
+        #: All elements in a row, if they are contiguous; most tensors are, and there may be 100,000.
+        self._flat = parts[0].reshape(-1) if len(parts) == 1 and parts[0].flags.c_contiguous else None
+        self.elements, self.nbytes = sum([p.size for p in parts]), sum([p.nbytes for p in parts])
         self.is_numeric = is_numeric
 
     def chunk(self, start: int, stop: int) -> Array:
         """Return the elements `start .. stop - 1`, flat; a copy only if they have strides."""
+        if self._flat is not None:
+            return self._flat[start:stop]
         if len(self._parts) == 1:
             return _piece(self._parts[0], start, stop)
         pieces = []
@@ -70,27 +76,28 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     if info.packing is not None:
         parts = _packed(weights, info, info.packing.what, info.packing.bytes)
         return TensorValues([np.frombuffer(part, np.uint8) for part in parts if len(part)], False)
-    if info.dtype not in ITEMSIZE:
+    if info.dtype not in _CARRIERS:
         raise UnreadableError(f"{printable(info.dtype)} is not a supported dtype.")
-    carrier = np.dtype(CARRIERS[ITEMSIZE[info.dtype]])
-    raw = weights.storage(info)
+    carrier = _CARRIERS[info.dtype]
+    block = raw_of(weights, info)
+    if block is not None:
+        flat = np.frombuffer(block.toreadonly(), carrier) if len(block) else np.empty(0, carrier)
+        return TensorValues([flat], is_numeric(info.dtype))
+    storage = info.storage
+    assert storage is not None and storage.stride is not None
+    raw = weights.storage(info).toreadonly()
     flat = np.frombuffer(raw, carrier, len(raw) // carrier.itemsize) if len(raw) else np.empty(0, carrier)
-    flat.flags.writeable = False
-    storage = info.storage or StorageKey(info.name)
     view = _strided(flat[storage.offset :], info.shape, storage.stride)
     if view is None:
-        raise CheckpointError(
-            f"{printable(info.name)} reaches beyond its {flat.size:,} stored elements.",
-            "The file is corrupt; download it again.",
-        )
+        raise reaches_beyond(info, flat.size)
     return TensorValues([view], is_numeric(info.dtype))
 
 
-def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int] | None) -> Array | None:
+def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int]) -> Array | None:
     """Return a storage's elements with a tensor's shape; None if it reaches beyond them."""
     elements = prod(shape)
-    if stride is None or elements == 0:
-        return flat[:elements] if elements <= flat.size else None
+    if elements == 0:
+        return flat[:0]
     reach = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     if reach >= flat.size:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,9 +12,11 @@ from freezetui.checkpoint.types import Checkpoint
 from freezetui.diff.compare import same_bits
 from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SOME_ROWS, TIED
 from freezetui.diff.matching import Matching
-from freezetui.diff.plan import Plan
 from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
 from freezetui.sanity.report import BufferPart, Finding, Verdict
+
+if TYPE_CHECKING:
+    from freezetui.diff.plan import Plan
 
 _COUNTER = "num_batches_tracked"
 _STATISTICS = ("running_mean", "running_var", _COUNTER)

@@ -24,6 +24,8 @@ _SIGNS: dict[Status, str] = {
 }
 _WORDS = {"cast": "equal after a cast", "unread": "not compared"}
 _PLAN = {True: "■", False: "○", None: " "}
+#: Tensors named per block of a folded line.
+_MAX_NAMED = 4
 #: A bar covers relative changes from 1e-6 to 1, on a logarithmic scale of decades.
 _BAR, _DECADES = 12, 6
 _HEAD = f"{'':<12}  {'name':<38} {'shape, dtype':>26} {'changed':>8} {'max |Δ|':>9} {'|Δ|/|w|':>9}"
@@ -142,9 +144,9 @@ def _inside(tree: DiffTree, block: int) -> Iterator[str]:
     path = tree.tree.path(block)
     differing = [t for t in tree.below(block) if t.status != "identical"]
     last = [t.name[len(path) + 1 :] for t in differing]
-    yield printable(f"{'':<14}{'  ' * (tree.tree.depths[block] + 1)}in each: {', '.join(last[:8])}") + (
-        f" and {len(last) - 8:,} more" if len(last) > 8 else ""
-    )
+    more = f" and {len(last) - _MAX_NAMED:,} more" if len(last) > _MAX_NAMED else ""
+    indent = "  " * (min(tree.tree.depths[block], 40) + 1)
+    yield printable(f"{'':<14}{indent}in each: {', '.join(last[:_MAX_NAMED])}{more}")
 
 
 def _line(tree: DiffTree, node: int, stop: int | None) -> str:

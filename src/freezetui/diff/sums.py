@@ -1,0 +1,83 @@
+"""Holds what is known of one tensor on both sides: whether it differs, and how much. Needs no numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+from freezetui.checkpoint.types import PACKED, TensorInfo
+
+#: Elements in a chunk: with their differences they fit the L2 cache.
+CHUNK = 1 << 16
+#: The most units in the last place that rounding can add up to: an EMA of decay d, updated by mul_ and add_,
+#: drifts by up to a quarter of 1 / (1 - d).
+MAX_ROUNDING = 4096
+#: Dtypes that a float32 may have been rounded to, and the bits of the float32 that are then zero.
+ROUNDED = {"bfloat16": 0xFFFF, "float16": 0x1FFF}
+
+
+@dataclass
+class Sums:
+    """The sums over the chunks of one tensor.
+
+    Attributes:
+        changed: elements with different bits; after a change of dtype, with values that no cast explains.
+        nan, inf: elements that became NaN or infinite.
+        largest: max |delta|; squares: of all deltas; weight: of all elements before; along: of each
+            element times its delta. Over the elements that are finite on both sides.
+        rows: rows with a change, if rows are counted.
+        units: the largest distance in units of the last place, as long as it may be rounding.
+        rounded: the dtypes to which a cast and back explains the whole change so far.
+        forward, back: elements that a cast from before to after (from after to before) does not explain.
+    """
+
+    changed: int = 0
+    nan: int = 0
+    inf: int = 0
+    largest: float = 0.0
+    squares: float = 0.0
+    weight: float = 0.0
+    along: float = 0.0
+    rows: int = 0
+    units: int = 0
+    rounded: set[str] = field(default_factory=lambda: set(ROUNDED))
+    forward: int = 0
+    back: int = 0
+
+    def add(self, other: Sums) -> None:
+        """Add another chunk's sums."""
+        for name in ("changed", "nan", "inf", "squares", "weight", "along", "rows", "forward", "back"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.largest = max(self.largest, other.largest)
+        self.units = max(self.units, other.units)
+        self.rounded &= other.rounded
+
+
+@dataclass
+class Compared:
+    """One tensor on both sides; shared by names that are tied on both.
+
+    Attributes:
+        differs: whether a difference was found.
+        sums: how much it changed; None if not measured or not measurable.
+        reason: why it cannot be compared; "" if it can.
+    """
+
+    before: TensorInfo
+    after: TensorInfo
+    differs: bool = False
+    sums: Sums | None = None
+    reason: str = ""
+
+    @property
+    def is_cast(self) -> bool:
+        """Whether the dtypes differ."""
+        return self.before.dtype != self.after.dtype
+
+
+def row_of(info: TensorInfo) -> int:
+    """Return the elements of a row (one index of the first dimension); 0 if rows are not counted."""
+    if len(info.shape) < 2 or info.shape[0] < 2 or info.dtype in PACKED:
+        return 0
+    row = prod(info.shape[1:])
+    return row if 0 < row <= CHUNK else 0
