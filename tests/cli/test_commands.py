@@ -116,7 +116,7 @@ def test_blocks_of_different_states_are_no_one_line(tmp_path):
 def test_plan_presets(vgg):
     assert "6 tensors" in freezetui("plan", vgg, "--preset", "head").stdout
     assert_one_line(freezetui("plan", vgg, "--preset", "haed"), "haed", "last-blocks")
-    assert_one_line(freezetui("plan", vgg, "--preset", "norms"), "none of what 'norms' trains")
+    assert_one_line(freezetui("plan", vgg, "--preset", "norms"), "the preset 'norms' matches nothing")
     assert_one_line(freezetui("plan", vgg, "--preset", "last-blocks:9"), "3 repeated blocks")
     transformer = SAMPLES / "tiny_transformer.pth"
     assert_one_line(freezetui("plan", transformer, "--preset", "last-blocks:99"), "6 repeated blocks")
@@ -164,7 +164,7 @@ def test_control_characters_never_reach_the_terminal(tmp_path):
         pytest.param(
             ["check", "vgg_digits.pth", "--arg", "a=" + "[" * 100_000], ["a='["], marks=pytest.mark.torch
         ),
-        (["plan", "vgg_digits.pth"], ["Nothing is chosen"]),
+        (["plan", "vgg_digits.pth"], ["Nothing to do"]),
         (["plan", "vgg_digits.pth", "--preset", ""], ["''"]),
         (["plan", "vgg_digits.pth", "--preset", "last-blocks:²"], ["²"]),
         (["plan", "vgg_digits.pth", "--freeze", "features", "-o", "x" * 300 + ".yaml"], ["too long"]),
@@ -273,7 +273,7 @@ def test_check_finds_what_moves_a_frozen_weight(tmp_path):
             "  trainable: {tensors: 6, elements: 236170}\n",
             "1 tensors",
         ),
-        ("model: {fingerprint: 'sha256:00'}\nrules:\n  - freeze: features\n", "other names"),
+        ("model: {fingerprint: 'sha256:00'}\nrules:\n  - freeze: features\n", "different names"),
     ],
 )
 def test_check_refuses_a_config_that_a_script_would_refuse(vgg, end, said):

@@ -12,6 +12,7 @@ import pytest
 
 from freezetui import FreezeConfig
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.config.codec import write_config
 from freezetui.config.schema import ModelSection
 from freezetui.config.sync import config_from_plan, plan_from_config
 from freezetui.errors import ConfigError
@@ -110,7 +111,7 @@ def test_what_plan_writes_for_irregular_choices_is_read_again(tmp_path: Path, su
     tree = ParamTree([TensorInfo(f"p{i}", (1,), "float32", "parameter") for i in range(100_000)])
     mask = bytes(drawn.random() < 0.5 for _ in tree.tensors)
     path = tmp_path / f"a.{suffix}"
-    config_from_plan(FreezePlan(tree, mask), ModelSection()).save(path)
+    write_config(path, config_from_plan(FreezePlan(tree, mask), ModelSection()))
     assert path.stat().st_size > 300_000
     assert plan_from_config(FreezeConfig.load(path), tree).mask == mask
 

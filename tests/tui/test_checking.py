@@ -74,7 +74,7 @@ async def test_a_finding_leads_to_its_tensor(opened, small):
         assert "MOVED: 1 frozen tensor" in headline(driver)
         assert driver.tree.marks[0] == 3
         driver.tree.cursor = 0
-        assert "enter: to the tensor" in driver.screen_text()
+        assert "Enter: go to tensor" in driver.screen_text()
         assert "[0.weight]" in driver.screen_text()
         await driver.press("tab", "enter")
         assert driver.session.tree.path(driver.tree.node) == "0.weight"
@@ -109,7 +109,8 @@ async def test_a_file_of_integers_is_inconclusive(opened, tmp_path):
 @pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("factory", "said"), [("crash", "exit code 7"), ("broken", "no such layer"), ("hang", "longer than 8 s")]
+    ("factory", "said"),
+    [("crash", "exit code 7"), ("broken", "no such layer"), ("hang", "timed out after 8 s")],
 )
 async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, factory, said):
     spec = f"{small.with_name('factory.py')}:{factory}"
@@ -281,7 +282,7 @@ async def test_saving_what_takes_long_shows_that_it_runs_and_can_be_given_up(ope
         driver.session.plan.replace(bytes(toss.randrange(2) for _ in range(30_000)))
         # Not pressed by the pilot, which waits until nothing is busy any more.
         driver.app.simulate_key("s")
-        await driver.until(lambda: "fewest rules" in driver.screen_text())
+        await driver.until(lambda: "Simplifying the rules" in driver.screen_text())
         choice = driver.session.plan.mask()
         driver.app.simulate_key("f")  # goes nowhere
         driver.app.simulate_key("escape")
