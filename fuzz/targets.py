@@ -144,7 +144,7 @@ def _open_config(path: Path) -> None:
 
 
 #: So many repetitions and alternatives, and so long names, do not keep a backtracking matcher busy.
-_MAX_SAFE_SIGNS, _MAX_SAFE_NAME = 5, 40
+_MAX_SAFE_SIGNS, _MAX_SAFE_NAME, _MAX_SAFE_TEXT = 5, 40, 200
 #: Less than a config may take, so that the fuzzer gets on.
 _MAX_REGEX_SECONDS = 0.1
 
@@ -160,6 +160,7 @@ def _open_pattern(path: Path) -> None:
         sum(map(text.count, "*+?{|(")) <= _MAX_SAFE_SIGNS
         and max(map(len, names), default=0) <= _MAX_SAFE_NAME
     )
+    safe = safe and len(text) <= _MAX_SAFE_TEXT
     if safe and text.isascii() and "".join(names).isascii() and not ("\\." in text and "**" in text):
         assert got == {name for name in names if Backtracking(text).matches(name)}
     matched(text, tree, Budget(_MAX_REGEX_SECONDS))

@@ -13,8 +13,8 @@ from freezetui.text import quoted
 ANY_DEPTH = "**"
 _MAX_BRANCHES = 1_000
 _MAX_GROUPS = 10_000
-#: Characters in all branches together: 1,000 branches as long as a long path.
-_MAX_EXPANDED = 1_000_000
+#: Characters in all branches together: 1,000 branches as long as a longer path.
+_MAX_EXPANDED = 200_000
 _NUMBERS = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _SEPARATORS = {c: re.compile(rf"\\.|[{{}}{re.escape(c)}]", re.DOTALL) for c in ",."}
