@@ -23,7 +23,8 @@ WITH_TORCH = importlib.util.find_spec("torch") is not None
 #: An import at the top of a test file that brings torch.
 _IMPORTS_TORCH = re.compile(
     r"^(?:from|import) (?:torch|torchvision|transformers|safetensors\.torch"
-    r"|support\.checkpoint_samples|targets|freezetui\.(?:engine|models|training))\b",
+    r"|support\.checkpoint_samples|targets|freezetui\.(?:engine|models|training)"
+    r"|freezetui import .*Freeze(?:Config|Guard))\b",
     re.MULTILINE,
 )
 
@@ -33,10 +34,11 @@ settings.load_profile("freezetui")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out the files that import torch where `-m "not torch"` was asked for."""
-    if "not torch" not in config.getoption("markexpr") or collection_path.suffix != ".py":
+    """With `-m "not torch"`, leave out files that import torch, and directories whose conftest does."""
+    path = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
+    if "not torch" not in config.getoption("markexpr") or path.suffix != ".py" or not path.is_file():
         return None
-    return True if _IMPORTS_TORCH.search(collection_path.read_text("utf-8")) else None
+    return True if _IMPORTS_TORCH.search(path.read_text("utf-8")) else None
 
 
 @pytest.fixture(autouse=True)
