@@ -18,12 +18,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import msgspec  # noqa: E402
 import timm  # noqa: E402
 import torch  # noqa: E402
 import torchvision  # noqa: E402
@@ -41,22 +42,31 @@ _MAX_PARAMETERS = 30_000_000
 _MAX_SECONDS = 180
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct):
     """One architecture's result.
 
     Attributes:
         library, name: what was loaded.
-        names: the map. verdict: how it compares.
-        missed: live tensors that are wrong in a map with all pairs moved by one, of those that were moved.
+        tensors: in its file. placed: those with a place in the live model. renamed: those of another name.
+        merged: live tensors made of several of the file.
+        right: live tensors that hold just what the map says. wrong, lost: see `Verdict`.
+        caught, moved: pairs called wrong in a map in which these were moved by one.
+        remains: what has no place, and what is new, in words.
         error: why there is no result; the rest is empty then.
     """
 
     library: str
     name: str
-    names: NameMap | None = None
-    verdict: Verdict | None = None
     tensors: int = 0
-    caught: tuple[int, int] = (0, 0)
+    placed: int = 0
+    renamed: int = 0
+    merged: int = 0
+    right: int = 0
+    wrong: int = 0
+    lost: int = 0
+    caught: int = 0
+    moved: int = 0
+    remains: str = ""
     error: str = ""
 
 
@@ -73,8 +83,12 @@ def refill(directory: Path, change: Callable[[dict[str, Tensor]], dict[str, Tens
 
 def small_enough(build: Callable[[], nn.Module]) -> bool:
     """Whether a model has few enough parameters to be filled here."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build().parameters()) <= _MAX_PARAMETERS
+    try:
+        with torch.device("meta"):
+            model = build()
+    except NotImplementedError:  # its constructor looks at values
+        model = build()
+    return sum(parameter.numel() for parameter in model.parameters()) <= _MAX_PARAMETERS
 
 
 def from_transformers(model_class: Any, config: Any, directory: Path, hub: bool = False) -> Loaded:
@@ -99,7 +113,10 @@ def from_timm(name: str, directory: Path) -> Loaded:
 
 def from_torchvision(name: str) -> Loaded:
     """Fill and load a model of torchvision."""
-    model = torchvision.models.get_model(name, **torchvision_arguments(name))
+    arguments = torchvision_arguments(name)
+    if not small_enough(lambda: torchvision.models.get_model(name, **arguments)):
+        raise ValueError("too large to be filled here")
+    model = torchvision.models.get_model(name, **arguments)
     filled, marks = marked(model.state_dict())
     model.load_state_dict(filled)
     return model, filled, marks
@@ -139,10 +156,7 @@ def cases() -> Iterator[tuple[str, str, Callable[[Path], Loaded]]]:
     for name in timm_names():
         yield "timm", name, lambda d, n=name: from_timm(n, d)
     for name in torchvision.models.list_models():
-        arguments = torchvision_arguments(name)
-        if not name.startswith("quantized") and small_enough(
-            lambda n=name, a=arguments: torchvision.models.get_model(n, **a)
-        ):
+        if not name.startswith("quantized"):
             yield "torchvision", name, lambda d, n=name: from_torchvision(n)
 
 
@@ -205,23 +219,41 @@ def check(library: str, name: str, load: Callable[[Path], Loaded]) -> Row:
     names = map_names(model, headers)
     verdict = compare(model, names, marks)
     control = compare(model, rotated(names), marks)
-    caught = (len(control.wrong), len(control.wrong) + control.right)
-    return Row(library, name, names, verdict, len(filled), caught)
+    return Row(
+        library,
+        name,
+        tensors=len(filled),
+        placed=names.placed,
+        renamed=sum(file not in live for file, live in names.inverse.items()),
+        merged=len(names.merged),
+        right=verdict.right,
+        wrong=len(verdict.wrong),
+        lost=len(verdict.lost),
+        caught=len(control.wrong),
+        moved=len(control.wrong) + control.right,
+        remains=_remains(names, verdict),
+    )
+
+
+def _remains(names: NameMap, verdict: Verdict) -> str:
+    """What has no place in the live model, what is new there, and what is wrong."""
+    rest = []
+    for what, found in (("dropped", names.dropped), ("no place", names.unplaced), ("new", names.missing)):
+        if found:
+            rest.append(f"{what}: {len(found)} ({found[0]})")
+    rest += [f"unexplained: {line}" for line in (*verdict.wrong, *verdict.lost)[:2]]
+    return "; ".join([*rest, *names.notes])
 
 
 def markdown(rows: list[Row]) -> str:
     """The document: what was compared, the table, and what was not counted."""
-    done = [row for row in rows if row.names is not None and row.verdict is not None]
-    wrong = sum(len(row.verdict.wrong) for row in done if row.verdict)
-    lost = sum(len(row.verdict.lost) for row in done if row.verdict)
-    caught, moved = (sum(row.caught[i] for row in done) for i in (0, 1))
+    done = [row for row in rows if not row.error]
+    total = {key: sum(getattr(row, key) for row in done) for key in Row.__struct_fields__[2:11]}
     versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
     counts = ", ".join(
         f"{sum(row.library == library for row in done)} of {library}"
         for library in ("transformers", "timm", "torchvision")
     )
-    right = sum(row.verdict.right for row in done if row.verdict)
-    tensors = sum(row.tensors for row in done)
     lines = [
         "# The name map, held against values",
         "",
@@ -230,9 +262,11 @@ def markdown(rows: list[Row]) -> str:
         "each live tensor is compared with what the name map says.",
         "",
         f"With {versions}, timm {timm.__version__}, torchvision {torchvision.__version__.split('+')[0]}:",
-        f"{len(done)} architectures ({counts}), {tensors:,} tensors in files, {right:,} live ones right,",
-        f"{wrong} wrong, {lost} that hold something of the file where the map names nothing. Control: of",
-        f"{moved:,} pairs moved by one, {caught:,} were called wrong (the others: two made of one tensor).",
+        f"{len(done)} architectures ({counts}),",
+        f"{total['tensors']:,} tensors in files, {total['right']:,} live ones right, {total['wrong']} wrong,",
+        f"{total['lost']} that hold something of the file where the map names nothing. Control: of",
+        f"{total['moved']:,} pairs moved by one, {total['caught']:,} were called wrong (the others: two",
+        "made of one tensor).",
         "",
         "*Renamed*: tensors of the file with another live name. *Merged*: live tensors made of several. What",
         "remains: the file's tensors that the library drops or has no place for, and new live ones.",
@@ -252,18 +286,9 @@ def markdown(rows: list[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    names, verdict = row.names, row.verdict
-    assert names is not None and verdict is not None
-    renamed = sum(file not in live for file, live in names.inverse.items())
-    rest = []
-    for what, found in (("dropped", names.dropped), ("no place", names.unplaced), ("new", names.missing)):
-        if found:
-            rest.append(f"{what}: {len(found)} ({found[0]})")
-    rest += [f"unexplained: {line}" for line in (*verdict.wrong, *verdict.lost)[:2]]
-    rest += names.notes
-    numbers = (row.tensors, names.placed, renamed, len(names.merged), verdict.right, len(verdict.wrong))
-    cells = (row.library, row.name, *numbers)
-    return "| " + " | ".join(str(cell) for cell in (*cells, "; ".join(rest).replace("|", "/"))) + " |"
+    numbers = (row.tensors, row.placed, row.renamed, row.merged, row.right, row.wrong)
+    cells = (row.library, row.name, *numbers, row.remains.replace("|", "/"))
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -271,21 +296,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="names or libraries that contain this")
     parser.add_argument("--write", type=Path, help="where the document goes")
+    parser.add_argument("--results", type=Path, help="a file of JSON lines; what it has is not checked again")
     arguments = parser.parse_args()
     signal.signal(signal.SIGALRM, timed_out)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    known = {}
+    if arguments.results and arguments.results.exists():
+        read = [msgspec.json.decode(line, type=Row) for line in arguments.results.read_bytes().splitlines()]
+        known = {(row.library, row.name): row for row in read}
     rows = []
     for library, name, load in cases():
         if arguments.only not in f"{library}:{name}":
             continue
-        row = check(library, name, load)
+        row = known.get((library, name)) or check(library, name, load)
         rows.append(row)
+        if arguments.results and (library, name) not in known:
+            with arguments.results.open("ab") as file:
+                file.write(msgspec.json.encode(row) + b"\n")
         print(f"{library}:{name} {row.error}" if row.error else _line(row), flush=True)
     if arguments.write:
         arguments.write.write_text(markdown(rows), "utf-8")
-    done = [row for row in rows if row.verdict]
-    bad = [row.name for row in done if row.verdict and (row.verdict.wrong or row.verdict.lost)]
+    done = [row for row in rows if not row.error]
+    bad = [row.name for row in done if row.wrong or row.lost]
     print(f"{len(done)} compared, {len(rows) - len(done)} not counted, wrong: {bad or 'none'}")
     sys.exit(bool(bad))
 
