@@ -18,8 +18,8 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def listed(names: Sequence[str], most: int = 5, longest: int = 200) -> str:
-    """Return the first `most` names, each cut to `longest` characters and `printable`: "a, b and 3 more"."""
+def listed(names: Sequence[str], most: int = 5, longest: int | None = 200) -> str:
+    """Return the first `most` names, `printable` and each cut to `longest` characters: "a, b and 3 more"."""
     shown = ", ".join(printable(name[:longest]) for name in names[:most])
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 

@@ -73,7 +73,7 @@ async def test_b_reaches_every_block_and_ties_move_together(opened):
         driver.go("lm_head")
         await driver.press("f")
         assert driver.state("tok_embed.weight") == "frozen"
-        assert driver.session.plan.totals(*driver.session.span).parameters.tensors == len(
+        assert driver.session.plan.totals().parameters.tensors == len(
             {t.storage for t in driver.session.checkpoint.tensors}
         )
 

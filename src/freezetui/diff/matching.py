@@ -31,13 +31,10 @@ class Matching(NamedTuple):
 
     Attributes:
         pairs: in the order of BEFORE, then added tensors.
-        before_prefix, after_prefix: the prefix that only one side's names have, e.g. "backbone.".
         note: how they were matched, or why not, for display; "" if the names are equal.
     """
 
     pairs: tuple[Pair, ...]
-    before_prefix: str = ""
-    after_prefix: str = ""
     note: str = ""
 
 
@@ -133,7 +130,7 @@ def _paired(
             f"{side} has the prefix {prefix}" for side, prefix in (("BEFORE", own), ("AFTER", path)) if prefix
         ]
         note = f"matched below a path: {', '.join(parts)}"
-    return Matching(tuple(_unique(pairs)), own, path, note)
+    return Matching(tuple(_unique(pairs)), note)
 
 
 def _unique(pairs: list[Pair]) -> list[Pair]:

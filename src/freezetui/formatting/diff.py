@@ -11,7 +11,7 @@ from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDi
 from freezetui.formatting.report import finding_text, verdict_line
 from freezetui.freeze.blocks import repeats
 from freezetui.freeze.tree import ParamTree
-from freezetui.text import printable
+from freezetui.text import listed, printable
 
 _SIGNS: dict[Status, str] = {
     "identical": "= same    ",
@@ -144,9 +144,8 @@ def _inside(tree: DiffTree, block: int) -> Iterator[str]:
     path = tree.tree.path(block)
     differing = [t for t in tree.below(block) if t.status != "identical"]
     last = [t.name[len(path) + 1 :] for t in differing]
-    more = f" and {len(last) - _MAX_NAMED:,} more" if len(last) > _MAX_NAMED else ""
     indent = "  " * (min(tree.tree.depths[block], 40) + 1)
-    yield printable(f"{'':<14}{indent}in each: {', '.join(last[:_MAX_NAMED])}{more}")
+    yield f"{'':<14}{indent}in each: {listed(last, _MAX_NAMED, longest=None)}"
 
 
 def _line(tree: DiffTree, node: int, stop: int | None) -> str:

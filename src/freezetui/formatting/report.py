@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from freezetui import numbers
 from freezetui.sanity.report import Finding, SanityReport, Verdict
-from freezetui.text import printable
+from freezetui.text import listed, printable
 
 _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 
@@ -67,8 +67,7 @@ def summary(report: SanityReport) -> str:
 
 def finding_text(finding: Finding) -> str:
     """Return a finding in one or two lines."""
-    more = len(finding.tensors) - 3
-    names = ", ".join(finding.tensors[:3]) + (f" and {more:,} more" if more > 0 else "")
+    names = listed(finding.tensors, most=3, longest=None)
     first = f"{_SIGNS[finding.severity]} {finding.code}  {finding.message}"
     fix = f"\n      fix: {printable(finding.fix)}" if finding.fix else ""
     return printable(f"{first}{f'  [{names}]' if names else ''}") + fix

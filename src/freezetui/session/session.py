@@ -150,11 +150,6 @@ class Session:
         self.architecture = msgspec.structs.replace(self.architecture, trusted=True)
 
     @property
-    def span(self) -> tuple[int, int]:
-        """The range of all tensors."""
-        return 0, len(self.tree.tensors)
-
-    @property
     def totals(self) -> FreezeTotals:
         """The totals of the whole model."""
         return self.plan.totals()

@@ -14,6 +14,7 @@ from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.rules import resolve
 from freezetui.freeze.tree import ParamTree
+from freezetui.text import listed
 from freezetui.training.names import LiveParameters
 from freezetui.training.norms import frozen_norms, hold_norms
 
@@ -201,9 +202,8 @@ def _read_back(live: LiveParameters, mask: bytearray) -> None:
         if not tensor.untrainable_reason and parameter.requires_grad != bool(train)
     ]
     if wrong:
-        others = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
         raise ConfigError(
-            f"requires_grad of {wrong[0]}{others} is not what the config says.",
+            f"requires_grad of {listed(wrong, most=1, longest=None)} is not what the config says.",
             "Apply the config to this model, and do not change requires_grad afterwards.",
         )
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from freezetui.errors import FreezeTuiError
+from freezetui.text import listed
 from freezetui.training.digest import digest
 from freezetui.training.norms import frozen_norms
 
@@ -20,8 +21,8 @@ class FreezeMoved(FreezeTuiError):
     """
 
     def __init__(self, names: tuple[str, ...]) -> None:
-        others = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
-        super().__init__(f"{names[0]}{others} changed although frozen.", "`freezetui check` finds the cause.")
+        moved = listed(names, most=1, longest=None)
+        super().__init__(f"{moved} changed although frozen.", "`freezetui check` finds the cause.")
         self.names = names
 
 

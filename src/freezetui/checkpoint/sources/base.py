@@ -13,10 +13,6 @@ class Source(Protocol):
     def location(self) -> str:
         """The path or the URL."""
 
-    @property
-    def is_local(self) -> bool:
-        """Whether it lies on this machine."""
-
     def is_directory(self) -> bool:
         """Whether files lie in it."""
 

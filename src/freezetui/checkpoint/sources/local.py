@@ -19,8 +19,6 @@ _MAX_FILES = 100_000
 class LocalSource:
     """A path on this machine."""
 
-    is_local = True
-
     def __init__(self, source: str) -> None:
         self.location = source
 

@@ -69,8 +69,6 @@ class RemoteSource:
         end: when all must be read, on time.monotonic's clock.
     """
 
-    is_local = False
-
     def __init__(self, fs: Any, path: str, source: str, end: float) -> None:
         self._fs, self._path, self.location, self._end = fs, path, source, end
         self._info: dict[str, Any] | None = None
