@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +150,24 @@ def test_names_that_cannot_be_saved_under_are_refused_at_once(name, why, tmp_pat
     monkeypatch.chdir(tmp_path)
     assert why in why_no_config(name)
     assert why_no_config("a.freeze.yaml") == ""
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full"])
+def test_a_device_in_place_of_a_config_is_refused_before_it_is_read(tmp_path, device):
+    """Both are endless: a session once read them whole, to tell later whether the file has changed."""
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
+        "from pathlib import Path\n"
+        "from freezetui.errors import ConfigError\n"
+        "from freezetui.session.session import Options, Session\n"
+        "try: Session(Options(sys.argv[1], config=Path(sys.argv[2])))\n"
+        "except ConfigError as error: print(error)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(SAMPLES / "vgg_digits.pth"), device],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout.startswith(f"{device} is not a file."), result.stderr

@@ -27,11 +27,14 @@ _FLOW_SIGN = re.compile(r"[,:\[\]{}]")
 _MAX_DEPTH = 100
 
 
-def read_text(path: Path) -> str:
-    """Read a config file, without waiting for what is not a regular file.
+def read_data(path: Path) -> bytes:
+    """Read a file as far as a config can reach, without waiting for what is not a regular file.
+
+    Returns:
+        All of the file, or the first 2 MiB and one byte.
 
     Raises:
-        ConfigError: it cannot be read, is not a text file, or is too large for a config.
+        ConfigError: it cannot be read, or is not a regular file.
     """
     try:
         # A FIFO would block until somebody writes to it.
@@ -39,16 +42,26 @@ def read_text(path: Path) -> str:
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ConfigError(f"{path} is not a file.", _HINT)
-            data = file.read(_MAX_BYTES + 1)
-        text = data.decode("utf-8-sig") if len(data) <= _MAX_BYTES else None
+            return file.read(_MAX_BYTES + 1)
     except IsADirectoryError:
         raise ConfigError(f"{path} is not a file.", _HINT) from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}.", _HINT) from None
+
+
+def read_text(path: Path) -> str:
+    """Read a config file; see `read_data`.
+
+    Raises:
+        ConfigError: it cannot be read, is not a text file, or is too large for a config.
+    """
+    data = read_data(path)
+    if len(data) > _MAX_BYTES:
+        raise _too_large(path, f"more than {_MAX_BYTES >> 20} MiB")
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file.", _HINT) from None
-    if text is None:
-        raise _too_large(path, f"more than {_MAX_BYTES >> 20} MiB")
     check_text(path, text)
     return text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from freezetui.config.bounds import read_data
 from freezetui.config.paths import set_aside_path
 from freezetui.config.schema import ConfigData
 from freezetui.config.sync import plan_from_config
@@ -106,6 +107,6 @@ class SavedConfig:
 def _content(path: Path) -> bytes:
     """Return the contents of a file; b"" if it cannot be read."""
     try:
-        return path.read_bytes()
-    except OSError:
+        return read_data(path)
+    except ConfigError:
         return b""
