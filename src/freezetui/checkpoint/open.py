@@ -31,7 +31,7 @@ def open_checkpoint(
         progress: called with a few words, from this thread, while there is more than one file to read.
 
     Raises:
-        CheckpointError: it is no checkpoint; the message says what it seems to be, the hint what to do.
+        CheckpointError: it is not a checkpoint; the message says what it seems to be, the hint what to do.
     """
     sources = [source] if isinstance(source, str | Path) else list(source)
     opened = [source_of(each) for each in sources]

@@ -85,7 +85,7 @@ def _why_no_grad(dtype: str) -> str:
 class StorageKey(msgspec.Struct, frozen=True, gc=False):
     """Where a tensor's bytes lie.
 
-    Two tensors are tied when their StorageKey and shape are equal; sharing `key` alone is no tie
+    Two tensors are tied when their StorageKey and shape are equal; sharing `key` alone is not a tie
     (an LSTM's flat weights lie at disjoint offsets of one storage).
 
     Attributes:
@@ -177,7 +177,7 @@ def counts(tensors: Sequence[TensorInfo]) -> tuple[list[int], list[int]]:
 
 
 class SkippedEntry(msgspec.Struct, frozen=True):
-    """Something in the file that is no weight of the model and was passed over.
+    """Something in the file that is not a weight of the model and was skipped.
 
     Attributes:
         key: where it stands in the file, e.g. "optimizer".

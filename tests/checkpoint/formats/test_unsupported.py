@@ -40,7 +40,7 @@ STARTS = {
     ),
     "damaged index": (
         b'{"metadata": {}, "weight_map": {"a": 1}}',
-        "no index of shards: its weight_map is damaged",
+        "not a valid shard index: weight_map is malformed",
         "Fetch",
     ),
     "json": (b'{"architectures": ["Bert"]}', "JSON", "torch.save"),
@@ -91,15 +91,15 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "empty.pth").touch()
     assert "is empty" in refused(tmp_path / "empty.pth").message
     os.mkfifo(tmp_path / "pipe")
-    assert "no regular file" in refused(tmp_path / "pipe").message
+    assert "not a regular file" in refused(tmp_path / "pipe").message
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert "cannot be read" in refused(tmp_path / "loop").message
     assert "cannot be read" in refused("a\0b").message
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(tmp_path / "socket"))  # the whole path may be longer than a name may be
-    assert "no regular file" in refused(tmp_path / "socket").message
+    assert "not a regular file" in refused(tmp_path / "socket").message
     for device in ("/dev/zero", "/dev/null"):
-        assert "no regular file" in refused(device).message
+        assert "not a regular file" in refused(device).message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

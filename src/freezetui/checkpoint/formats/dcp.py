@@ -64,7 +64,7 @@ def _is_path(value: Any) -> bool:
 
 
 def _tensor(name: Any, value: Any) -> TypedTensorStub | None:
-    """A stub for a tensor as torch.save would have written it; None for what is no tensor."""
+    """Return a stub for a tensor as torch.save would have written it; None if it is not a tensor."""
     state = _state(value, "TensorStorageMetadata")
     if not isinstance(state, dict) or type(name) is not str:
         return None
@@ -80,7 +80,7 @@ def _tensor(name: Any, value: Any) -> TypedTensorStub | None:
 
 
 def _contiguous(size: Any) -> Any:
-    """The strides of a whole tensor; nothing sensible for what is no shape, which the reader refuses then."""
+    """Return the strides of a whole tensor; None if it is not a shape, which the reader then refuses."""
     if type(size) is not tuple or not all(type(each) is int and 0 <= each < 2**63 for each in size):
         return None
     strides, step = [], 1

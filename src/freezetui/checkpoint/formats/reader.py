@@ -18,7 +18,7 @@ def read_file(opened: OpenFile, key: str | None) -> Checkpoint:
         key: the dotted key of the dict that holds the state_dict; None chooses.
 
     Raises:
-        CheckpointError: it is no checkpoint; the message says what it seems to be, the hint what to do.
+        CheckpointError: it is not a checkpoint; the message says what it seems to be, the hint what to do.
     """
     file, size, head, name = opened
     kind = container(head)

@@ -46,7 +46,7 @@ DTYPES = {
     "C64": "complex64",
 }
 
-#: Bits of one element where that is no whole byte; shapes count elements, of whole bytes together.
+#: Bits of one element where that is not a whole byte; shapes count elements, of whole bytes together.
 _NARROW = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
 _MAX_DIMENSIONS, _MAX_SIZE = 1000, 2**63 - 1

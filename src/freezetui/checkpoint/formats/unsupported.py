@@ -1,4 +1,4 @@
-"""What a file that is no checkpoint seems to be, and what to do about it."""
+"""Tells what a file that is not a checkpoint seems to be, and what to do about it."""
 
 from __future__ import annotations
 
@@ -53,6 +53,6 @@ def describe_unsupported(head: bytes) -> tuple[str, str]:
     if text and all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in text[:256]):
         return "is a text file", _SAVE_AGAIN
     return (
-        "is no checkpoint in a format that is known here",
+        "is not a checkpoint in a supported format",
         "Known: .pth, .pt and .bin of torch, .safetensors.",
     )

@@ -18,7 +18,7 @@ _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _LIKELY_COMMENT, _MAX_COMMENT = 1000, 65_535
 STORED, _DEFLATED = 0, 8
-# Deflate cannot shrink below 1/1032, so what claims more is no honest archive.
+# Deflate cannot shrink below 1/1032, so an archive that claims more is malicious.
 _MAX_RATIO = 1032
 _MAX_DIRECTORY = 2**30
 

@@ -42,7 +42,7 @@ def read_source(source: Source, key: str | None, progress: Callable[[str], None]
     """The Checkpoint in a file; that of an index is in the shards that it names.
 
     Raises:
-        CheckpointError: it is no checkpoint.
+        CheckpointError: it is not a checkpoint.
     """
     with source.open() as opened:
         if not container(opened.head) and is_index(opened.head, opened.name):

@@ -25,7 +25,7 @@ Progress = Callable[[str], None]
 T = TypeVar("T")
 
 _AT_ONCE = 16
-#: A longer name of a shard is no file's; a longer index, in bytes, is no model's.
+#: No file has a longer name than this, and no model a longer index, in bytes.
 _MAX_NAME, _MAX_INDEX = 1000, 2**28
 
 
@@ -61,7 +61,7 @@ def read_index(index: OpenFile, folder: Source, key: str | None, progress: Progr
         where = msgspec.json.decode(text, type=_Index).weight_map
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise CheckpointError(
-            f"{index.name} is no index of shards: its weight_map is damaged.", "Fetch the file again."
+            f"{index.name} is not a valid shard index: weight_map is malformed.", "Fetch the file again."
         ) from None
     names = natural_order(set(where.values()))
     for name in names:
@@ -134,7 +134,7 @@ def read_several(sources: Sequence[Source], key: str | None, progress: Progress)
     """Several files as one checkpoint; no name may be in two of them.
 
     Raises:
-        CheckpointError: one of them is no checkpoint, or a name is in two.
+        CheckpointError: one of them is not a checkpoint, or a name is in two.
     """
     shards = [shard for shard in _read_all(sources, key, progress, must_be_there=True) if shard is not None]
     seen: dict[str, str] = {}

@@ -12,7 +12,7 @@ from freezetui.checkpoint.sources.base import OpenFile
 from freezetui.errors import CheckpointError, MissingFileError
 from freezetui.text import printable
 
-#: A folder with more files is no checkpoint; its listing would only be in the way.
+#: Listing more files than this would be too slow.
 _MAX_FILES = 100_000
 
 
@@ -83,7 +83,7 @@ def _regular_size(path: Path, name: str) -> int:
     if stat.S_ISDIR(status.st_mode):
         raise CheckpointError(f"{name} is a folder.", "Pass the checkpoint file inside it.")
     if not stat.S_ISREG(status.st_mode):
-        raise CheckpointError(f"{name} is no regular file.", "Copy its contents into a file first.")
+        raise CheckpointError(f"{name} is not a regular file.", "Copy its contents into a file first.")
     if status.st_size == 0:
         raise CheckpointError(f"{name} is empty.", "The save or the download failed; fetch the file again.")
     return status.st_size

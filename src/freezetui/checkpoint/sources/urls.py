@@ -23,7 +23,7 @@ def shown_url(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return printable(url)
-    # A revision of hf://organisation/model@revision is no user.
+    # In hf://organization/model@revision, the part before @ is not a user.
     host = parts.netloc if parts.scheme == "hf" else parts.netloc.rpartition("@")[2]
     return printable(urlunsplit((parts.scheme, host, parts.path, "", "")))
 

@@ -67,7 +67,7 @@ def _script_parts(module: Opaque, code: Declared) -> tuple[list[Named], list[tup
     state = module.state
     children = [(name, value) for name, value in _items(state) if is_script(value)]
     lists = code.get(f"{type(module).__module__}.{type(module).__name__}")
-    if lists is None:  # without any code all that is known are the names; else it is no module
+    if lists is None:  # without code only the names are known; otherwise it is not a module
         return [] if code else _tensors(state, "unknown"), children
     parameters, buffers = ({name: state.get(name) for name in names} for names in lists)
     return _tensors(parameters, "parameter") + _tensors(buffers, "buffer"), children
@@ -80,7 +80,7 @@ def _parts(module: Opaque) -> tuple[list[Named], list[tuple[str, Any]]]:
     parameters = _tensors(state.get("_parameters"), "parameter")
     buffers = [named for named in _tensors(state.get("_buffers"), "buffer") if named[0] not in transient]
     children = _items(state.get("_modules"))
-    # Quantized ones are no modules in the file, but a tuple, or an attribute of their parent.
+    # Quantized ones are not modules in the file, but a tuple, or an attribute of their parent.
     packed = [item for item in state.items() if type(item[0]) is str and is_packed(*item)]
     packed += [(name, child) for name, child in children if _is_tuple(child)]
     buffers += [(name, item, "buffer") for each in packed for name, item in packed_tensors(*each)]

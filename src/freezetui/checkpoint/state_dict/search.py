@@ -210,6 +210,6 @@ def _rank(candidate: Candidate) -> tuple[int, int, int, int]:
     """What is wanted most is least: the top level, a familiar key, near the top, many tensors."""
     taken = [str(key) for _, key in candidate.above]
     last = taken[-1] if taken else ""
-    if any(_COPY.search(key) for key in taken[:-1]):  # what an EMA holds is no model, whatever its key
+    if any(_COPY.search(key) for key in taken[:-1]):  # an EMA copy is not the model, whatever its key
         last = "ema"
     return (len(taken) > 0, _RANKS.get(last, len(_KEYS)), len(taken), -candidate.tensors)
