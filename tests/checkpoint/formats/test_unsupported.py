@@ -48,8 +48,8 @@ STARTS = {
     "zeros": (bytes(4096), "only zeros", "fetch the file again"),
     "pickle": (pickle.dumps({"a": [1, 2]}), "plain Python pickle", "torch.save"),
     "empty zip": (b"PK\x05\x06" + bytes(18), "empty zip", "torch.save"),
-    "bytes": (b"\xde\xad\xbe\xef" * 8, "no checkpoint", "Known"),
-    "short": (b"\x80", "no checkpoint", "Known"),
+    "bytes": (b"\xde\xad\xbe\xef" * 8, "not a checkpoint", "Known"),
+    "short": (b"\x80", "not a checkpoint", "Known"),
 }
 
 

@@ -30,7 +30,7 @@ class Summary:
         self._left = _MAX_VISITED
 
     def skipped(self, chosen: Candidate) -> tuple[SkippedEntry, ...]:
-        """Return the entries beside the chosen dict at each level, and those inside it that are not tensors."""
+        """Return the entries beside the chosen dict at each level, and what is not a tensor inside it."""
         entries: list[tuple[str, Any]] = []
         prefix = ""
         for container, taken in chosen.above:
