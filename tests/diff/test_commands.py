@@ -317,7 +317,14 @@ def holes(path: Path, nbytes: int) -> Path:
 
 def running(*arguments: str | Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "freezetui", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts what it puts in the background with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def anonymous(pid: int) -> int:

@@ -16,6 +16,7 @@ from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.pickles import known_globals
 from freezetui.checkpoint.pickles.globals import danger, is_dangerous, is_foreign, marked
 from freezetui.checkpoint.pickles.known_globals import parsed
+from freezetui.checkpoint.pickles.opaque import Opaque, opaque_class
 from freezetui.checkpoint.pickles.torch_globals import TORCH_GLOBALS
 
 BAD = [
@@ -198,3 +199,10 @@ def test_what_torch_itself_saves_gives_no_warning(tmp_path: Path) -> None:
         checkpoint = open_checkpoint(path)
         assert not checkpoint.foreign
         assert not checkpoint.warnings
+
+
+def test_what_one_file_calls_is_not_called_in_the_next():
+    Opaque()
+    called, named = opaque_class("a", "f"), opaque_class("b", "C")
+    called()
+    assert (called.called, named.called, opaque_class("a", "f").called) == (True, False, False)

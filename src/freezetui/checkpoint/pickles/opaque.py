@@ -33,7 +33,8 @@ class Opaque:
         return self
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        if not self.called:
+        # Not on Opaque itself: every class of every later file would inherit the mark.
+        if not self.called and type(self) is not Opaque:
             type(self).called = True
 
     def __call__(self, *args: Any, **_: Any) -> Opaque:
