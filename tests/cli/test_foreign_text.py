@@ -118,5 +118,5 @@ def test_the_terminal(nasty: Path, keys: str, wanted: str) -> None:
     terminal.child.send(keys)
     terminal.wait_for(wanted, 20)
     terminal.child.close(force=True)
-    text = terminal.written.decode()
+    text = terminal.written.decode(errors="ignore")  # closed in the middle of a character
     assert [mark for mark in MARKS if mark in text] == []
