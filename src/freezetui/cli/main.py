@@ -184,9 +184,9 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
             f"{session.config_path} wants to import and run {named}.",
             f"If you trust it, pass --architecture {named}.",
         )
-    if session.differences:
+    if session.saved.refused:
         raise FreezeTuiError(
-            f"{session.config_path} does not fit: {'; '.join(session.differences[:3])}.",
+            f"{session.config_path} does not fit: {'; '.join(session.saved.refused[:3])}.",
             "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
     report = run_check(session.request(), _progress, session.options.timeout)

@@ -32,8 +32,8 @@ _MAX_UNCOUNTED = 64 * 2**10
 _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\$", ConfigData),
     (r"\$\.model", ModelSection),
-    (r"\$\.expect", Expect),
-    (r"\$\.expect\.(frozen|trainable)", Count),
+    (r"\$(\.stages\[\d*(\.\.\.)?\])?\.expect", Expect),
+    (r"\$(\.stages\[\d*(\.\.\.)?\])?\.expect\.(frozen|trainable)", Count),
     (r"\$\.stages\[\d*(\.\.\.)?\]", Stage),
 )
 _CHOICES = {"default": "train, freeze", "norm_statistics": "freeze, update"}
@@ -204,7 +204,8 @@ class _Reader:
         struct = next((s for pattern, s in _SECTIONS if re.fullmatch(pattern, place)), None)
         if unknown and struct is not None:
             valid = ", ".join(_keys_of(struct))
-            return self.error(place, unknown[1], f"unknown key {unknown[1]!r}", f"Valid keys: {valid}.")
+            problem = f"unknown key {unknown[1]!r}, or written by a newer freezetui"
+            return self.error(place, unknown[1], problem, f"Valid keys: {valid}.")
         parent, _, key = place.rpartition(".")
         hint = f"Valid: {_CHOICES[key]}." if key in _CHOICES else "Correct the value."
         return self.error(parent or "$", key, f"{place.removeprefix('$.')}: {problem}", hint)

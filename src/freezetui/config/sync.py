@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, fingerprint
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.errors import PatternError
 from freezetui.freeze.minimize import added_rules, choose_rules
-from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.plan import FROZEN, FreezePlan
 from freezetui.freeze.regexes import Budget
-from freezetui.freeze.rules import Action, Rule, overlay
+from freezetui.freeze.rules import Action, Rule, overlay, resolve
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import shortened
 
@@ -22,49 +24,100 @@ class ConfigMatch(NamedTuple):
     Attributes:
         mask: per tensor, 1 to train and 0 to freeze.
         differences: how the model differs from the one the config was saved for, one line each.
+        refused: those of them that `apply` refuses: the others inform.
         complete: whether every rule matched something.
         fits: whether names and shapes are those that the config was saved for, or it does not record them.
     """
 
     mask: bytes
     differences: tuple[str, ...]
+    refused: tuple[str, ...]
     complete: bool
     fits: bool
 
 
 def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
     """Return what `config` selects in `tree`; a rule that matches nothing is skipped and is a difference."""
+    mask, unmatched = _skipping(config.rules, config, tree, Budget())
+    fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
+    wrong = _frozen_differs(config.expect, tree, mask) if config.expect else ""
+    lines = [*([wrong] if wrong else []), *unmatched]
+    informs = [] if fits or lines else ["it was saved for a model with different names or shapes"]
+    return ConfigMatch(bytes(mask), tuple([*lines, *informs]), tuple(lines), not unmatched, fits)
+
+
+def differs(
+    config: ConfigData, stage: str | None, tensors: Sequence[TensorInfo], budget: Budget | None = None
+) -> str:
+    """Return how what the rules freeze in these tensors differs from what the config records; "" if it does not.
+
+    Where a config records something, a rule without a match is skipped: it may name what only the live model
+    has. Where it records nothing, every rule must match.
+
+    Args:
+        stage: whose rules are looked at too; None for the config's own alone.
+        budget: what the `re:` patterns may take.
+
+    Raises:
+        PatternError: a pattern takes too long, or matches nothing where the config records nothing.
+        ConfigError: there is no such stage.
+    """
+    tree = ParamTree(tensors)
+    recorded = config.expect is not None or config.expect_for(stage) is not None
+    for part in (None, stage) if stage is not None else (None,):
+        rules, expect = config.rules_for(part), config.expect_for(part)
+        if not recorded:
+            resolve(rules, tree, config.default, budget)
+        elif expect is not None:
+            mask, _ = _skipping(rules, config, tree, budget or Budget())
+            if line := _frozen_differs(expect, tree, mask):
+                return line
+    return ""
+
+
+def _skipping(
+    rules: Sequence[Rule], config: ConfigData, tree: ParamTree, budget: Budget
+) -> tuple[bytearray, list[str]]:
+    """Return the mask of the rules that match, and one line for each that does not."""
     mask = bytearray([config.default == "train"]) * len(tree.tensors)
     unmatched: list[str] = []
-    budget = Budget()
-    for rule in config.rules:
+    for rule in rules:
         try:
             overlay([rule], tree, mask, budget)
         except PatternError as error:
             unmatched.append(f"{rule.action} {shortened(rule.pattern)}: {error}")
-    fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
-    lines = [] if fits else ["it was saved for a model with different names or shapes"]
-    lines += [*_counts_differ(config, tree, bytes(mask)), *unmatched]
-    return ConfigMatch(bytes(mask), tuple(lines), not unmatched, fits)
+    return mask, unmatched
 
 
-def _counts_differ(config: ConfigData, tree: ParamTree, mask: bytes) -> list[str]:
-    totals = FreezePlan(tree, mask).totals()
-    lines = []
-    if config.expect is not None:
-        for what, wanted, got in (
-            ("frozen", config.expect.frozen, Count.of(totals.frozen)),
-            ("trainable", config.expect.trainable, Count.of(totals.trainable)),
-        ):
-            if wanted != got:
-                lines.append(
-                    f"{what}: {wanted.tensors:,} tensors, {wanted.elements:,} elements expected; "
-                    f"{got.tensors:,} tensors, {got.elements:,} elements found"
-                )
-    return lines
+def _frozen_differs(expect: Expect, tree: ParamTree, mask: bytearray) -> str:
+    """Return how what `mask` freezes differs from what is recorded: by fingerprint, else by counts."""
+    wanted, got = expect.frozen, frozen_count(tree, mask)
+    if wanted.fingerprint == got.fingerprint or (
+        not wanted.fingerprint and (wanted.tensors, wanted.elements) == (got.tensors, got.elements)
+    ):
+        return ""
+    if (wanted.tensors, wanted.elements) == (got.tensors, got.elements):
+        return f"as many frozen tensors as recorded, {got.tensors:,}, but with different names or shapes"
+    return (
+        f"frozen: {wanted.tensors:,} tensors, {wanted.elements:,} elements expected; "
+        f"{got.tensors:,} tensors, {got.elements:,} elements found"
+    )
 
 
-def config_from_plan(plan: FreezePlan, model: ModelSection, existing: ConfigData | None = None) -> ConfigData:
+def frozen_count(tree: ParamTree, mask: bytes | bytearray) -> Count:
+    """Return what `mask` freezes, with the fingerprint of its names and shapes."""
+    plan = FreezePlan(tree, mask)
+    frozen = [t for t, state in zip(tree.tensors, plan.states, strict=True) if state == FROZEN]
+    size = plan.totals().frozen
+    return Count(size.tensors, size.elements, fingerprint(frozen))
+
+
+def config_from_plan(
+    plan: FreezePlan,
+    model: ModelSection,
+    existing: ConfigData | None = None,
+    given: tuple[Action, tuple[Rule, ...]] | None = None,
+) -> ConfigData:
     """Return the config that selects the same as `plan`.
 
     Rules of `existing` stay unchanged if they still match, and new ones are added below them if that is
@@ -73,20 +126,31 @@ def config_from_plan(plan: FreezePlan, model: ModelSection, existing: ConfigData
     Args:
         model: the model of the plan; its fingerprint is filled in here.
         existing: the config saved before, for its rules, stages and norm statistics.
+        given: the default and the rules that made the plan, to be written as they are; None finds rules.
     """
     tree, mask = plan.tree, plan.mask()
-    default, rules = _rules(tree, mask, existing)
-    return msgspec.structs.replace(
+    default, rules = given or _rules(tree, mask, existing)
+    trainable = Count.of(plan.totals().trainable)
+    config = msgspec.structs.replace(
         existing or ConfigData(),
         model=msgspec.structs.replace(model, fingerprint=fingerprint(tree.tensors)),
         default=default,
         rules=rules,
-        expect=Expect.of(plan.totals()),
+        expect=Expect(frozen_count(tree, mask), trainable),
     )
+    return msgspec.structs.replace(config, stages=tuple(_expecting(s, config, tree) for s in config.stages))
+
+
+def _expecting(stage: Stage, config: ConfigData, tree: ParamTree) -> Stage:
+    """Return the stage with what its rules freeze; unchanged if it has none, or one that does not match."""
+    mask, unmatched = _skipping(config.rules_for(stage.name), config, tree, Budget())
+    if not stage.rules or unmatched:
+        return msgspec.structs.replace(stage, expect=None)
+    return msgspec.structs.replace(stage, expect=Expect(frozen_count(tree, mask)))
 
 
 def _rules(tree: ParamTree, mask: bytes, existing: ConfigData | None) -> tuple[Action, tuple[Rule, ...]]:
-    default, fresh = choose_rules(tree, mask)
+    default, fresh = choose_rules(tree, mask, existing.default if existing else "train")
     if existing is None:
         return default, fresh
     match = plan_from_config(existing, tree)

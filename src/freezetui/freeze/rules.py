@@ -64,14 +64,18 @@ def overlay(
     """
     budget = budget or Budget()
     for rule in rules:
-        value = b"\1" if rule.action == "train" else b"\0"
-        spans = matched(rule.pattern, tree, budget)
-        for start, stop in spans:
-            mask[start:stop] = value * (stop - start)
-        for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
-            for member in group:
-                mask[member] = value[0]
+        paint(mask, tree, matched(rule.pattern, tree, budget), rule.action)
     return mask
+
+
+def paint(mask: bytearray, tree: ParamTree, spans: Sequence[tuple[int, int]], action: Action) -> None:
+    """Set half-open ranges of `mask`, and whatever is tied to something in them, to one action."""
+    value = b"\1" if action == "train" else b"\0"
+    for start, stop in spans:
+        mask[start:stop] = value * (stop - start)
+    for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
+        for member in group:
+            mask[member] = value[0]
 
 
 def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list[tuple[int, int]]:

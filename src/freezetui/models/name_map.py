@@ -14,7 +14,7 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.name_map import LiveTensor, NameMap, Origin, Reshaped
 from freezetui.models import peft_names, timm_names, torch_names, transformers_loading
-from freezetui.models.ghosts import Ghost, ghost
+from freezetui.models.ghosts import Ghost, ghost, ghost_of
 from freezetui.models.live_names import Live, live_tensors, same_tensor
 from freezetui.models.places import Place, choose, find_places, named_places
 
@@ -61,12 +61,7 @@ def map_names(model: nn.Module, tensors: FileTensors, root: str = "") -> NameMap
         ConfigError: there is no such root, the file fits in several places and none is named, or a lazy
             parameter has no shape yet.
     """
-    lazy = next((row.name for row in live_tensors(model) if is_lazy(row.tensor)), None)
-    if lazy is not None:
-        raise ConfigError(
-            f"{lazy} is a lazy parameter without a shape.",
-            "Run one forward pass before applying a config.",
-        )
+    refuse_lazy(model)
     ghosts = {name: ghost(name, shape, _dtype(dtype)) for name, (shape, dtype) in tensors.items()}
     if root:
         places: Iterable[Place] = named_places(model, root, tensors)
@@ -77,6 +72,33 @@ def map_names(model: nn.Module, tensors: FileTensors, root: str = "") -> NameMap
             return _adapter_map(model, ghosts, pairs)
         places = find_places(model, tensors)
     return choose(model, places, lambda place: _map_at(model, ghosts, place), len(ghosts))
+
+
+def refuse_lazy(model: nn.Module) -> None:
+    """Raise a ConfigError if a lazy parameter has no shape yet."""
+    lazy = next((row.name for row in live_tensors(model) if is_lazy(row.tensor)), None)
+    if lazy is not None:
+        raise ConfigError(
+            f"{lazy} is a lazy parameter without a shape.",
+            "Run one forward pass before applying a config.",
+        )
+
+
+def paired(model: nn.Module, files: Mapping[str, str]) -> NameMap:
+    """Return the map of a file whose tensors are known to be these live tensors.
+
+    Args:
+        model: live, with any wrappers.
+        files: live name, wrappers included -> the file's name; everything tied to it shares it.
+    """
+    rows = list(live_tensors(model))
+    shapes = {row.name: row.tensor for row in rows}
+    ghosts = {file: ghost_of((file,), shapes[live]) for live, file in files.items()}
+    found = _Found(rows, ghosts, {})
+    found.inside = {row.name for row in rows}
+    for live, file in files.items():
+        found.add(live, (file,))
+    return found.name_map(_Loaded({}, {}))
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -26,6 +26,7 @@ class SavedConfig:
         mask: per tensor, 1 to train and 0 to freeze, as on disk; all 1 if nothing is saved yet.
         problem: why the file could not be read; None if it could.
         differences: how the model differs from the one the config was saved for, one line each.
+        refused: those of them that `FreezeConfig.apply` refuses.
         fits: whether names and shapes are those that the config was saved for, or it does not record them.
     """
 
@@ -36,6 +37,7 @@ class SavedConfig:
         self.mask = b""
         self.problem: ConfigError | None = None
         self.differences: tuple[str, ...] = ()
+        self.refused: tuple[str, ...] = ()
         self.fits = True
         self._seen = b""
 
@@ -63,7 +65,7 @@ class SavedConfig:
             self.problem = error
             return None
         match = plan_from_config(self.config, tree)
-        self.differences, self.fits = match.differences, match.fits
+        self.differences, self.refused, self.fits = match.differences, match.refused, match.fits
         return match.mask
 
     @property
@@ -100,7 +102,7 @@ class SavedConfig:
             target.rename(set_aside_path(target))
         write_config(target, config)
         self.path, self.config, self.mask = target, config, mask
-        self.problem, self.differences = None, ()
+        self.problem, self.differences, self.refused = None, (), ()
         self._seen = _content(target)
 
 
