@@ -19,7 +19,7 @@ from freezetui.config.schema import ConfigData
 from freezetui.engine.check import check as whole_check
 from freezetui.engine.check import check_model
 from freezetui.engine.model_under_test import ModelUnderTest
-from freezetui.errors import ModelError
+from freezetui.errors import ConfigError, ModelError
 from freezetui.formatting.report import headline
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
@@ -27,6 +27,7 @@ from freezetui.recognition import catalog
 from freezetui.sanity.protocol import CheckRequest, decode_request, encode
 from freezetui.sanity.report import SanityReport
 from freezetui.session.session import Options, Session
+from freezetui.training.apply import apply
 
 
 class Net(nn.Module):
@@ -496,15 +497,17 @@ def test_what_the_model_ties_and_the_file_does_not_is_no_hold(tmp_path: Path) ->
         device="cpu",
         config=ConfigData(rules=(Rule("freeze", "**"), Rule("train", "b"))),
     )
-    report = whole_check(asked)
-    assert report.verdict == "moved"
-    assert report.frozen.moved == ("a.weight",)
-    assert [f.tensors for f in report.findings if f.code == "M17"] == [("a.weight", "b.weight")]
-    config = ConfigData(rules=(Rule("freeze", "a"),))
-    report = whole_check(msgspec.structs.replace(asked, config=config))
-    assert report.verdict == "inconclusive"
-    assert "M17" in {finding.code for finding in report.findings}
-    assert headline(report) == "? INCONCLUSIVE: frozen and trainable names are tied"
+    for rules in ((Rule("freeze", "**"), Rule("train", "b")), (Rule("freeze", "a"),)):
+        config = ConfigData(rules=rules)
+        with pytest.raises(ConfigError, match="both become one live parameter") as refused:
+            whole_check(msgspec.structs.replace(asked, config=config))
+        model = nn.ModuleDict({name: nn.Linear(4, 4, bias=False) for name in "ab"})
+        model["b"].weight = model["a"].weight
+        with pytest.raises(ConfigError) as by_apply:
+            apply(config, model, checkpoint=tmp_path / "copies.pth")
+        assert str(by_apply.value) == str(refused.value)
+    held = whole_check(msgspec.structs.replace(asked, config=ConfigData(default="freeze")))
+    assert (held.verdict, held.frozen.tensors) == ("inconclusive", 1)
 
 
 def test_a_pickled_module_is_not_imported_but_suggested(tmp_path: Path) -> None:

@@ -268,5 +268,5 @@ def test_copies_of_what_the_model_ties_fit_as_long_as_they_agree(freeze) -> None
     if freeze == "**":
         assert len(config.apply(model).frozen) == 2
     else:
-        with pytest.raises(ConfigError, match="b.weight trains, but both become one live parameter"):
+        with pytest.raises(ConfigError, match=r"b\.weight trains, but both become one live parameter"):
             config.apply(model)

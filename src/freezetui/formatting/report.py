@@ -13,7 +13,6 @@ _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 #: Finding's code -> why a check is inconclusive; if several apply, the first is shown.
 _REASONS = {
     "F6": "the model's own code sets requires_grad",
-    "M17": "frozen and trainable names are tied",
     "N5": "nothing is frozen",
     "S8": "everything is frozen",
     "S9": "no tensor can train",

@@ -164,15 +164,15 @@ def _problems(
 def _lost_block(names: NameMap, homeless: Iterable[str]) -> str:
     """Return a numbered block that has no place though its siblings have one; "" if there is none.
 
-    A block has modules of its own: a layer cut off the end of a Sequential, as people do with heads, is not one.
+    A block has modules of its own; a layer cut off the end of a Sequential, as is usual for heads, has not.
     """
-    placed = {family for file in names.inverse for family, _ in _families(file)}
-    return next((block for f in homeless for family, block in _families(f) if family in placed), "")
+    placed = {family for file in names.inverse for family, _ in families(file)}
+    return next((block for f in homeless for family, block in families(f) if family in placed), "")
 
 
-def _families(file: str) -> Iterator[tuple[tuple[str, str], str]]:
+def families(name: str) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield what a name shares with those of sibling blocks, and the path of its own block."""
-    segments = file.split(".")
+    segments = name.split(".")
     for i, segment in enumerate(segments[:-2]):
         if segment.isdigit():
             above, below = ".".join(segments[:i]), ".".join(segments[i + 1 :])

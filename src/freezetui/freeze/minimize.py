@@ -15,9 +15,7 @@ _ACTIONS: tuple[Action, Action] = ("freeze", "train")
 _INHERIT, _FREE, _NEVER = 2, 2, 2**31
 
 
-def choose_rules(
-    tree: ParamTree, mask: bytes, default: Action = "train"
-) -> tuple[Action, tuple[Rule, ...]]:
+def choose_rules(tree: ParamTree, mask: bytes, default: Action = "train") -> tuple[Action, tuple[Rule, ...]]:
     """Return the default and the shortest rules that select `mask`.
 
     The rules name what they freeze, so that a parameter which only the live model has trains; not so with

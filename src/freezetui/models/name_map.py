@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from freezetui.checkpoint.types import TensorInfo
@@ -123,15 +123,19 @@ def _load(place: Place, there: Mapping[str, Ghost], rows: Sequence[Live]) -> _Lo
     if transformers_loading.is_pretrained_model(place.module):
         done = transformers_loading.convert(place.module, there, own)
         route = f"transformers {transformers_loading.version()}"
-        return _Loaded(done.made, {}, done.dropped, done.filled, route, done.note)
+        return _Loaded(_ghosts(done.made), {}, done.dropped, done.filled, route, done.note)
     made, route = there, "torch"
     if timm_names.is_timm_model(place.module):
-        made, route = timm_names.filtered(place.module, there, own), "timm"
+        made, route = _ghosts(timm_names.filtered(place.module, there, own)), "timm"
     if not torch_names.loads_itself(place.module):
         return _Loaded(made, {}, route=route)
     real = {row.plain: row.name[len(place.live_prefix) :] for row in rows if row.role == "base"}
     ghosts = {real.get(name, name): value for name, value in made.items()}
     return _Loaded(made, torch_names.loaded(place.module, ghosts), route=route)
+
+
+def _ghosts(tensors: Mapping[str, Tensor]) -> dict[str, Ghost]:
+    return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Ghost)}
 
 
 def _ties(place: Place, rows: Sequence[Live]) -> dict[str, str]:

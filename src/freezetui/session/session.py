@@ -215,8 +215,8 @@ class Session:
         )
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
-        """Store the report of a check of the plan `mask`."""
-        self.report, self._checked = report, mask
+        """Store the report of a check of the plan `mask`, with the checkpoint's names."""
+        self.report, self._checked = report.in_file_names(), mask
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)

@@ -86,7 +86,7 @@ def _opened(path: str) -> Sequence[TensorInfo]:
 
 
 def _known_files(config: ConfigData, model: nn.Module) -> Iterator[str]:
-    """Yield the local file or directory that the config names, then the one that the model was loaded from."""
+    """Yield the local files or directories that the config names, and that the model was loaded from."""
     core, _ = unwrap(model)
     for path in (config.model.checkpoint, getattr(core, "name_or_path", "")):
         if isinstance(path, str) and path and not is_url(path) and Path(path).exists():
