@@ -258,14 +258,16 @@ def test_a_typo_in_a_later_stage_is_told_before_the_training() -> None:
         msgspec.structs.replace(FREEZE_BODY, stages=(later,)).apply(Net())
 
 
-@pytest.mark.parametrize("freeze", ["**", "a"])
-def test_copies_of_what_the_model_ties_fit_as_long_as_they_agree(freeze) -> None:
+@pytest.mark.parametrize("rules", [("**", ""), ("a", ""), ("**", "b")])
+def test_copies_of_what_the_model_ties_fit_as_long_as_no_rule_trains_one(rules) -> None:
     file = ParamTree([TensorInfo(f"{n}.weight", (4, 4), "float32", "parameter", None) for n in "ab"])
-    plan = FreezePlan(file, resolve([Rule("freeze", freeze)], file))
+    freeze, train = rules
+    given = (Rule("freeze", freeze), *([Rule("train", train)] if train else []))
+    plan = FreezePlan(file, resolve(given, file))
     model = nn.ModuleDict({n: nn.Linear(4, 4, bias=False) for n in "ab"})
     model["b"].weight = model["a"].weight
-    config = config_from_plan(plan, ModelSection(), FreezeConfig())
-    if freeze == "**":
+    config = config_from_plan(plan, ModelSection(), FreezeConfig(), ("train", given))
+    if not train:
         assert len(config.apply(model).frozen) == 2
     else:
         with pytest.raises(ConfigError, match=r"b\.weight trains, but both become one live parameter"):

@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 
@@ -135,6 +135,11 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
     help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing.",
 )
 @click.option(
+    "--default",
+    type=click.Choice(["train", "freeze"]),
+    help="What happens to a parameter that no rule matches (default: train).",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -148,6 +153,7 @@ def plan(
     paths: tuple[str, ...],
     key: str | None,
     preset: str | None,
+    default: Literal["train", "freeze"] | None,
     output: Path | None,
     **_: Any,
 ) -> None:
@@ -158,11 +164,11 @@ def plan(
     from freezetui.text import printable
 
     rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta["in_order"])
-    if preset is None and not rules:
-        raise click.UsageError("Nothing to do: pass --freeze, --train or --preset.", ctx)
+    if preset is None and default is None and not rules:
+        raise click.UsageError("Nothing to do: pass --freeze, --train, --preset or --default.", ctx)
     chosen = find_preset(preset) if preset is not None else None
     session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
-    session.choose(chosen, rules)
+    session.choose(chosen, rules, default or "train")
     click.echo(printable(str(session.save(output))), err=True)
     click.echo("\n".join(totals_lines(session.plan)))
 

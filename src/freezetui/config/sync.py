@@ -43,35 +43,36 @@ def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
     wrong = _frozen_differs(config.expect, tree, mask) if config.expect else ""
     lines = [*([wrong] if wrong else []), *unmatched]
     informs = [] if fits or lines else ["it was saved for a model with different names or shapes"]
-    return ConfigMatch(bytes(mask), tuple([*lines, *informs]), tuple(lines), not unmatched, fits)
+    return ConfigMatch(bytes(mask), (*lines, *informs), tuple(lines), not unmatched, fits)
 
 
 def differs(
-    config: ConfigData, stage: str | None, tensors: Sequence[TensorInfo], budget: Budget | None = None
+    config: ConfigData,
+    stage: str | None,
+    tensors: Sequence[TensorInfo],
+    budget: Budget | None = None,
+    lenient: bool = False,
 ) -> str:
-    """Return how what the rules freeze in these tensors differs from what the config records; "" if it does not.
-
-    Where a config records something, a rule without a match is skipped: it may name what only the live model
-    has. Where it records nothing, every rule must match.
+    """Return how what the rules freeze in these tensors differs from what is recorded; "" if it does not.
 
     Args:
         stage: whose rules are looked at too; None for the config's own alone.
         budget: what the `re:` patterns may take.
+        lenient: whether a rule may match nothing: it may name what only the live model has.
 
     Raises:
-        PatternError: a pattern takes too long, or matches nothing where the config records nothing.
+        PatternError: a pattern takes too long, or matches nothing.
         ConfigError: there is no such stage.
     """
     tree = ParamTree(tensors)
-    recorded = config.expect is not None or config.expect_for(stage) is not None
     for part in (None, stage) if stage is not None else (None,):
         rules, expect = config.rules_for(part), config.expect_for(part)
-        if not recorded:
-            resolve(rules, tree, config.default, budget)
-        elif expect is not None:
+        if lenient:
             mask, _ = _skipping(rules, config, tree, budget or Budget())
-            if line := _frozen_differs(expect, tree, mask):
-                return line
+        else:
+            mask = resolve(rules, tree, config.default, budget)
+        if expect is not None and (line := _frozen_differs(expect, tree, mask)):
+            return line
     return ""
 
 

@@ -15,7 +15,7 @@ from freezetui.freeze.tree import ParamTree
 from freezetui.text import listed, quoted
 
 #: Parameters of these origins keep their own flag unless a rule matches nothing but such parameters.
-_KEPT = ("adapter", "outside", "library", "base")
+_KEPT = ("adapter", "outside", "base")
 
 
 class LivePlan(NamedTuple):
@@ -28,6 +28,7 @@ class LivePlan(NamedTuple):
         new: live parameters that the file has nothing for, or nothing of their shape, and that train.
         unplaced: tensors of the file that are frozen, and that the model has no place for.
         dropped: the same that the library leaves out when it loads.
+        by_default: live parameters that train only because no rule names them -> the name for a rule.
         problems: why a strict `apply` refuses; empty if it does not.
     """
 
@@ -37,6 +38,7 @@ class LivePlan(NamedTuple):
     new: tuple[str, ...]
     unplaced: tuple[str, ...]
     dropped: tuple[str, ...]
+    by_default: dict[str, str]
     problems: tuple[ConfigError, ...]
 
 
@@ -67,6 +69,7 @@ def live_plan(
     tree = ParamTree([*tensors, *(TensorInfo(n, t.shape, "float32", "parameter") for n, t in extras.items())])
     mask = bytearray([default == "train"]) * len(tree.tensors)
     named: set[str] = set()
+    by_rule: set[str] = set()
     orphans: list[Rule] = []
     for rule in rules:
         spans = matched(rule.pattern, tree, budget)
@@ -75,9 +78,11 @@ def live_plan(
             named.update(found)
         elif not any(name in extras or _has_parameter(names, name) for name in found):
             orphans.append(rule)
+        by_rule.update(found)
         paint(mask, tree, spans, rule.action)
     flags = {t.name: bool(train) for t, train in zip(tree.tensors, mask, strict=True)}
     stored = {t.name: flags[t.name] for t in tensors if not t.untrainable_reason}
+    _freeze_ties(names, stored, by_rule)
     trains = {name: flag for name, flag in names.to_live(stored).items() if name not in untrainable}
     for reshaped in names.reshaped:
         trains[reshaped.live] = stored.get(reshaped.file, True)
@@ -93,8 +98,28 @@ def live_plan(
         new=tuple(name for name in names.missing if trains.get(name)),
         unplaced=tuple(file for file in names.unplaced if file in homeless),
         dropped=tuple(file for file in names.dropped if stored.get(file) is False),
+        by_default=_by_default(names, trains, by_rule),
         problems=tuple(_problems(names, stored, trains, orphans, homeless)),
     )
+
+
+def _freeze_ties(names: NameMap, stored: dict[str, bool], by_rule: set[str]) -> None:
+    """Freeze the copies of a frozen tensor that the model ties to it, if they train by default alone."""
+    for group in names.ties:
+        files = [file for file in names.files_of(group[0]) if file in stored]
+        trained = [file for file in files if stored[file]]
+        if len(trained) < len(files) and by_rule.isdisjoint(trained):
+            stored.update(dict.fromkeys(trained, False))
+
+
+def _by_default(names: NameMap, trains: Mapping[str, bool], by_rule: Collection[str]) -> dict[str, str]:
+    """Return the live parameters that train although no rule matches them -> their name in a rule."""
+    found = {}
+    for tensor in names.live:
+        known = tensor.files or (tensor.clean or tensor.name,)
+        if trains.get(tensor.name) and not any(name in by_rule for name in known):
+            found[tensor.name] = known[0]
+    return found
 
 
 def _extras(
@@ -136,8 +161,8 @@ def _problems(
     for reshaped in shapes.values():
         if not trains.get(reshaped.live, True):
             yield ConfigError(
-                f"{reshaped.live} is {list(reshaped.live_shape)} in the model and {list(reshaped.file_shape)} "
-                "in the checkpoint: frozen, it would keep its random values.",
+                f"{reshaped.live} is {list(reshaped.live_shape)} in the model and "
+                f"{list(reshaped.file_shape)} in the checkpoint: frozen, it would keep its random values.",
                 f"Add a rule below: train: {reshaped.file}",
             )
     fresh = [name for name in names.missing if name not in shapes and trains.get(name) is False]

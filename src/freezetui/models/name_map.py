@@ -84,18 +84,19 @@ def refuse_lazy(model: nn.Module) -> None:
         )
 
 
-def paired(model: nn.Module, files: Mapping[str, str]) -> NameMap:
+def paired(model: nn.Module, files: Mapping[str, str], below: Origin = "outside") -> NameMap:
     """Return the map of a file whose tensors are known to be these live tensors.
 
     Args:
         model: live, with any wrappers.
         files: live name, wrappers included -> the file's name; everything tied to it shares it.
+        below: "base" if it is an adapter's file; all else in the model is of another file then.
     """
     rows = list(live_tensors(model))
     shapes = {row.name: row.tensor for row in rows}
     ghosts = {file: ghost_of((file,), shapes[live]) for live, file in files.items()}
-    found = _Found(rows, ghosts, {})
-    found.inside = {row.name for row in rows}
+    found = _Found(rows, ghosts, {}, below)
+    found.inside = set() if below == "base" else {row.name for row in rows}
     for live, file in files.items():
         found.add(live, (file,))
     return found.name_map(_Loaded({}, {}))

@@ -12,7 +12,7 @@ from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.wrappers import unwrap as unwrap_names
 from freezetui.checkpoint.types import Kind, StorageKey, TensorInfo
 from freezetui.freeze.name_map import NameMap
-from freezetui.models import transformers_loading
+from freezetui.models import peft_names, transformers_loading
 from freezetui.models.ghosts import Ghost, ghost_of
 from freezetui.models.live_names import Live, live_tensors, same_tensor, unwrap
 from freezetui.models.name_map import file_tensors, map_names, paired, refuse_lazy
@@ -33,8 +33,9 @@ class Saved(NamedTuple):
 def saved_names(model: nn.Module, proves: Callable[[Sequence[TensorInfo]], bool]) -> Saved | None:
     """Return the first guess that `proves` accepts; None if it accepts none.
 
-    Tried are the live names as they are, then the names that `save_pretrained` writes, and those without the
-    prefix of the base model (GPT-2's file); each with all names of every tie, and with one.
+    Tried are the live names as they are, those of PEFT's adapters, then the names that `save_pretrained`
+    writes, and those without the prefix of the base model (GPT-2's file); each with all names of every tie,
+    and with one.
 
     Args:
         model: live, with any wrappers.
@@ -59,6 +60,11 @@ def guesses(
                 kept = {tensor.name for tensor in tensors}
                 pairs = {row.name: name for row, name in zip(rows, names, strict=True) if name in kept}
                 yield Saved(paired(model, pairs), tensors)
+    for pairs in peft_names.saved_adapters(model):
+        shapes = {row.name: row for row in live_tensors(model)}
+        tensors = tuple(_tensor(shapes[live], file, "parameter", file) for file, live in pairs.items())
+        if accepted(tensors):
+            yield Saved(paired(model, {live: file for file, live in pairs.items()}, "base"), tensors)
     for ghosts in _written(model):
         tensors = _as_read(ghosts)
         if accepted(tensors):

@@ -9,7 +9,7 @@ from freezetui.config.paths import set_aside_path
 from freezetui.config.schema import ConfigData
 from freezetui.config.sync import plan_from_config
 from freezetui.errors import ConfigError
-from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.plan import FreezePlan, stored_mask
 from freezetui.freeze.tree import ParamTree
 
 
@@ -23,7 +23,7 @@ class SavedConfig:
     Attributes:
         path: where the config is saved.
         config: as on disk; None if nothing is saved yet.
-        mask: per tensor, 1 to train and 0 to freeze, as on disk; all 1 if nothing is saved yet.
+        mask: per tensor, 1 to train and 0 to freeze, as on disk, else as the checkpoint stores.
         problem: why the file could not be read; None if it could.
         differences: how the model differs from the one the config was saved for, one line each.
         refused: those of them that `FreezeConfig.apply` refuses.
@@ -42,12 +42,12 @@ class SavedConfig:
         self._seen = b""
 
     def read(self, tree: ParamTree) -> FreezePlan:
-        """Return the plan of the file, or everything trainable if there is none.
+        """Return the plan of the file; without one, the plan that the checkpoint stores.
 
         Raises:
             ConfigError: the required file cannot be read.
         """
-        plan = FreezePlan(tree, self._selected(tree))
+        plan = FreezePlan(tree, self._selected(tree) or stored_mask(tree))
         self.mask = plan.mask()
         return plan
 

@@ -15,8 +15,8 @@ from freezetui.config.paths import SUFFIX, default_path
 from freezetui.config.schema import ConfigData, ModelSection
 from freezetui.config.sync import config_from_plan
 from freezetui.freeze.minimize import added_rules
-from freezetui.freeze.plan import FreezePlan, FreezeTotals
-from freezetui.freeze.rules import Rule, overlay
+from freezetui.freeze.plan import FreezePlan, FreezeTotals, stored_mask
+from freezetui.freeze.rules import Action, Rule, overlay
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.architecture import (
@@ -90,6 +90,7 @@ class Session:
         self.named_anew = False
         self.report: SanityReport | None = None
         self._checked = b""
+        self._given: tuple[bytes, Action, tuple[Rule, ...]] | None = None
         self.architecture = self._settle_architecture()
 
     @property
@@ -123,16 +124,25 @@ class Session:
         )
         return msgspec.structs.replace(found, model=model)
 
-    def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
-        """Replace the plan: a preset or training everything, then rules from top to bottom.
+    def choose(
+        self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...], default: Action = "train"
+    ) -> None:
+        """Replace the plan: a preset, or the default and what the file stores as frozen, then the rules.
+
+        Saving writes the rules as they are given, in their order, below those of the preset.
 
         Raises:
             PatternError: a rule or the preset matches nothing in the model.
         """
         from freezetui.freeze.presets import chosen
 
-        mask = chosen(*preset, self.tree) if preset else b"\1" * len(self.tree.tensors)
-        self.plan.replace(overlay(rules, self.tree, bytearray(mask)))
+        base = bytes([default == "train"]) * len(self.tree.tensors)
+        start = (
+            chosen(*preset, self.tree) if preset else stored_mask(self.tree) if default == "train" else base
+        )
+        given = (*added_rules(self.tree, bytes(start), base), *rules)
+        self.plan.replace(overlay(rules, self.tree, bytearray(start)))
+        self._given = self.plan.mask(), default, given
 
     def name_architecture(self, model: ModelSpec) -> None:
         """Set the architecture chosen by the user; with an empty one only the tensors are checked.
@@ -156,12 +166,12 @@ class Session:
 
     @property
     def saved_totals(self) -> FreezeTotals:
-        """The totals of the saved plan; everything trainable if none is saved."""
+        """The totals of the saved plan; as the checkpoint stores if none is saved."""
         return FreezePlan(self.tree, self.saved.mask).totals()
 
     @property
     def unsaved(self) -> bool:
-        """Whether the plan differs from the saved config; without one, from everything trainable."""
+        """Whether the plan differs from the saved config; without one, from what the checkpoint stores."""
         return self.named_anew or self.plan.mask() != self.saved.mask
 
     @property
@@ -170,7 +180,7 @@ class Session:
         return self.report is not None and self.plan.mask() != self._checked
 
     def changes(self) -> tuple[Rule, ...]:
-        """Return the rules that lead from the saved plan (else everything trainable) to this plan."""
+        """Return the rules that lead from the saved plan (else what the checkpoint stores) to this plan."""
         return added_rules(self.tree, self.plan.mask(), self.saved.mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
@@ -183,7 +193,8 @@ class Session:
             arguments=built_by.arguments if built_by.architecture else {},
             input=built_by.input,
         )
-        return config_from_plan(self.plan, model, self.config)
+        given = self._given[1:] if self._given and self._given[0] == self.plan.mask() else None
+        return config_from_plan(self.plan, model, self.config, given)
 
     def save(self, path: Path | None = None, config: ConfigData | None = None) -> Path:
         """Write the config atomically, and return its path; see `SavedConfig.save`.

@@ -41,7 +41,7 @@ class Applied(msgspec.Struct, frozen=True):
         new: trainable parameters that the checkpoint has nothing for, or has in another shape: a new head.
         unplaced: frozen tensors of the checkpoint that the model has no place for: an old head, a pooler.
         dropped: frozen tensors of the checkpoint that the library leaves out when it loads.
-        tied: names of each parameter that has several of which the checkpoint has fewer.
+        tied: all names of each parameter that has several.
         problems: what strict=True would have refused, one line each.
     """
 
@@ -131,7 +131,7 @@ def apply_to(
     budget = budget or Budget()
     plan = _decide(config, model, source, stage, budget)
     problems = plan.problems
-    if difference := differs(config, stage, source.tensors, budget):
+    if difference := differs(config, stage, source.tensors, budget, lenient=True):
         why = ConfigError(
             f"the config does not fit the checkpoint: {difference}.",
             "Save the config again for this checkpoint, or apply it with strict=False.",
@@ -208,10 +208,11 @@ def _set_flags(model: nn.Module, plan: LivePlan) -> None:
     parameters = {row.name: row.tensor for row in live_tensors(model) if row.kind == "parameter"}
     thawed = [n for n, train in plan.trains.items() if train and not parameters[n].requires_grad]
     _refuse_thaw_in_ddp(model, [parameters[name] for name in thawed], thawed)
-    if thawed and model not in _applied_to:
+    silent = [name for name in thawed if name in plan.by_default]
+    if silent and model not in _applied_to:
         warnings.warn(
-            f"{listed(thawed, most=1, longest=None)} was frozen before and trains now: no rule freezes it. "
-            f"To keep it frozen, add a rule: freeze: {thawed[0]}",
+            f"{listed(silent, most=1, longest=None)} was frozen before and trains now: no rule freezes it. "
+            f"To keep it frozen, add a rule: freeze: {plan.by_default[silent[0]]}",
             stacklevel=5,
         )
     for name, train in plan.trains.items():
@@ -264,11 +265,7 @@ def _report(
         new=tuple(plain[name] for name in plan.new),
         unplaced=plan.unplaced,
         dropped=plan.dropped,
-        tied=tuple(
-            tuple(plain[name] for name in group)
-            for group in names.ties
-            if len(names.files_of(group[0])) < len(group)
-        ),
+        tied=tuple(tuple(plain[name] for name in group) for group in names.ties),
         problems=problems,
     )
 

@@ -11,11 +11,11 @@ from torch import nn
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.config.schema import ConfigData
+from freezetui.config.schema import ConfigData, fingerprint
 from freezetui.config.sync import differs
 from freezetui.errors import CheckpointError, ConfigError, FreezeTuiError, PatternError
 from freezetui.freeze.regexes import Budget
-from freezetui.models.live_names import unwrap
+from freezetui.models.live_names import is_adapter, unwrap
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.models.saved_names import Saved, guesses
 
@@ -50,9 +50,9 @@ def find_source(
         return _header(_opened(str(checkpoint)), model, root)
     why: list[FreezeTuiError] = []
 
-    def accepted(tensors: Sequence[TensorInfo]) -> bool:
+    def accepted(tensors: Sequence[TensorInfo], lenient: bool = False) -> bool:
         try:
-            difference = differs(config, stage, tensors, budget)
+            difference = differs(config, stage, tensors, budget, lenient)
         except PatternError as error:
             why.append(error)
             return False
@@ -60,21 +60,36 @@ def find_source(
             why.append(ConfigError(f"the config does not fit this model: {difference}.", _PASS_IT))
         return not difference
 
-    found = None if root else next(guesses(model, accepted), None)
+    def proved(tensors: Sequence[TensorInfo]) -> bool:
+        """Whether these are accepted, and what is frozen is evidence; nothing frozen is in every model."""
+        wanted = config.model.fingerprint if _freezes_nothing(config, stage) else ""
+        return (not wanted or wanted == fingerprint(tensors)) and accepted(tensors)
+
+    found = None if root else next(guesses(model, proved), None)
     if found is not None:
         return found
     for path in _known_files(config, model):
         tensors = _read_quickly(path)
-        if tensors and accepted(tensors):
+        if tensors and accepted(tensors, lenient=True):  # a rule may name what only the model has
             return _header(tensors, model, root)
     if not strict:
         return next(guesses(model))
+    if not why and not root and not any(map(is_adapter, model.modules())):
+        return next(guesses(model))
     if root:
         raise ConfigError(f"the checkpoint that belongs to {root} is not known.", _PASS_IT)
+    if not why:
+        raise ConfigError("the config records nothing that is frozen, and the model has adapters.", _PASS_IT)
     recorded = config.expect_for(stage) or config.expect
     if recorded is None or isinstance(why[0], ConfigError):
         raise why[0]
     raise PatternError(why[0].message, f"{why[0].hint} {_OTHER_NAMES}")
+
+
+def _freezes_nothing(config: ConfigData, stage: str | None) -> bool:
+    """Whether the config records that nothing is frozen."""
+    recorded = [expect for part in (None, stage) if (expect := config.expect_for(part)) is not None]
+    return bool(recorded) and not any(expect.frozen.tensors for expect in recorded)
 
 
 def _header(tensors: Sequence[TensorInfo], model: nn.Module, root: str) -> Saved:

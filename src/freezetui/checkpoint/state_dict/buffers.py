@@ -11,7 +11,7 @@ _STATISTICS = frozenset(("running_mean", "running_var", "num_batches_tracked"))
 _BUFFERS = re.compile(
     r"(original_)?inv_freq|(cos|sin)_cached|freqs_c(is|os)|position_ids|token_type_ids|(\w+_)?mask|masked_bias|"
     r"relative_position_index|rel_pos_index|anchors?|anchor_grid|pixel_(mean|std)|(\w*_)?u|window|"
-    r"filters?_bank|mel_basis"
+    r"filters?_bank|mel_basis|final_logits_bias"
 )
 _PARAMETERS = re.compile(
     r".*(weight|bias)(_(ih|hh)_l\d+(_reverse)?|_orig|_g|_hr_l\d+(_reverse)?)?|gamma|beta|(logit_)?scale|cls_token"
