@@ -273,7 +273,11 @@ def test_check_finds_what_moves_a_frozen_weight(tmp_path):
             "  trainable: {tensors: 6, elements: 236170}\n",
             "1 tensors",
         ),
-        ("model: {fingerprint: 'sha256:00'}\nrules:\n  - freeze: features\n", "different names"),
+        (
+            "rules:\n  - freeze: features\nexpect:\n  frozen: {tensors: 26, elements: 154688, "
+            "fingerprint: 'sha256:00'}\n",
+            "different names or shapes",
+        ),
     ],
 )
 def test_check_refuses_a_config_that_a_script_would_refuse(vgg, end, said):
