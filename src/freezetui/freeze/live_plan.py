@@ -90,13 +90,13 @@ def live_plan(
         if tensor.origin not in _KEPT or name in named:
             trains[tensor.name] = flags[name] and not tensor.replaced
     trains |= {t.name: trains[t.tied_to] for t in names.live if t.tied_to in trains}
-    homeless = {file for file in names.unplaced if stored.get(file) is False}
+    homeless = tuple(file for file in names.unplaced if stored.get(file) is False)
     return LivePlan(
         trains=trains,
         tree=tree,
         mask=mask,
         new=tuple(name for name in names.missing if trains.get(name)),
-        unplaced=tuple(file for file in names.unplaced if file in homeless),
+        unplaced=homeless,
         dropped=tuple(file for file in names.dropped if stored.get(file) is False),
         by_default=_by_default(names, trains, by_rule),
         problems=tuple(_problems(names, stored, trains, orphans, homeless)),
