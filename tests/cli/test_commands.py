@@ -127,7 +127,7 @@ def test_plan_presets(vgg):
     [
         (["show", "missing.pth"], ["missing.pth", "does not exist"]),
         (["missing.pth"], ["missing.pth", "does not exist"]),
-        (["show", "/"], ["folder without a checkpoint"]),
+        (["show", "/"], ["/ contains no checkpoint"]),
         (["plan", "vgg_digits.pth", "--freeze", "classifer"], ["classifer", "classifier"]),
         (["show", "vgg_digits.pth", "--key", "ema"], ["ema"]),
         (["show", "vgg_digits.pth", "--config", "none.yaml"], ["none.yaml"]),

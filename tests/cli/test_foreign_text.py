@@ -103,7 +103,7 @@ def test_the_config(nasty: Path) -> None:
     ("keys", "wanted"),
     [
         ("EGf", "unsaved"),
-        ("EGfd", "Against"),
+        ("EGfd", "Compared with"),
         ("/owned", "match"),
         ("EGfs", "Saved"),
         ("EGfS", "Save the freeze"),
