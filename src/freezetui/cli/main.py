@@ -37,9 +37,10 @@ Examples:
   freezetui show model.pth --depth 2           print the tree
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    verify that frozen weights do not change
+  freezetui diff before.pth after.pth          show what a training run changed
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
-Exit codes: 0 success or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
+Exit codes: 0 success or held, 1 a frozen tensor changed, 2 bad usage or input, 3 inconclusive.
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
 """
 
@@ -83,7 +84,7 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="freezetui")
 def main() -> None:
-    """Choose which weights of a PyTorch checkpoint train and which stay frozen, and prove that they do.
+    """Choose which weights of a PyTorch checkpoint train, and prove that the frozen ones do not change.
 
     `freezetui PATH` opens a checkpoint in the terminal.
     """
@@ -163,7 +164,7 @@ def plan(
     chosen = find_preset(preset) if preset is not None else None
     session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
     session.choose(chosen, rules)
-    click.echo(printable(str(session.save(output))), err=True)
+    click.echo(printable(f"Saved {session.save(output)}"), err=True)
     click.echo("\n".join(totals_lines(session.plan)))
 
 

@@ -16,7 +16,7 @@ _REASONS = {
     "M17": "frozen and trainable names are tied",
     "N5": "nothing is frozen",
     "S8": "everything is frozen",
-    "S9": "no tensor can train",
+    "S9": "no tensor is trainable",
     "N1": "no forward pass",
     "N4": "the loss is not a finite number",
     "N7": "no trainable tensor changed",

@@ -213,7 +213,7 @@ _TABLE = (
     Code(
         "all_frozen", "S8", "warning", "everything is frozen: there is nothing to train", "unfreeze something"
     ),
-    Code("untrainable", "S9", "warning", "no tensor of this checkpoint can train", ""),
+    Code("untrainable", "S9", "warning", "no tensor of this checkpoint is trainable", ""),
     Code(
         "no_input",
         "N1",

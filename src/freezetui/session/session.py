@@ -80,11 +80,12 @@ class Session:
         self.options = options
         sources = [options.source, *options.more]
         self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
-        path = options.config or default_path(*sources)
+        beside = default_path(*sources)
+        path = options.config or beside
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
-        self.tree = ParamTree(tensors, root=path.name.removesuffix(SUFFIX))
+        self.tree = ParamTree(tensors, root=beside.name.removesuffix(SUFFIX))
         self.saved = SavedConfig(path, required=options.config is not None)
         self.plan = self.saved.read(self.tree)
         self.named_anew = False

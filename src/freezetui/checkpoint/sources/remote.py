@@ -274,6 +274,6 @@ def _sibling(url: str, name: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    text = re.sub(r"\s+", " ", f"{error}").strip().rstrip(".")
+    text = re.sub(r"\s+", " ", f"{error}".replace(" ssl:default", "")).strip().rstrip(".")
     text = _SECRETS.sub(r"\1\2", text)
     return printable(text[:200]) or type(error).__name__
