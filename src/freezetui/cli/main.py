@@ -59,8 +59,19 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands:
+            if len(args) > 1 and (meant := self._meant(args[0])):
+                message = f"There is no file and no command {args[0]!r}. Did you mean {meant!r}?"
+                raise click.UsageError(message, ctx)
             args = ["open", *args]
         return super().resolve_command(ctx, args)
+
+    def _meant(self, word: str) -> str:
+        """Return the command that a misspelled word is closest to; "" for a path, or if none is close."""
+        if not word.isalpha() or os.path.lexists(word):
+            return ""
+        from difflib import get_close_matches
+
+        return next(iter(get_close_matches(word, self.commands, 1, 0.7)), "")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # An option of `open` may precede the path: freezetui --key ema model.pth

@@ -20,10 +20,10 @@ def changes_text(session: Session) -> Text:
         text.append(
             "The file has changed on disk since it was loaded; those changes are not listed.\n\n", "bold"
         )
-    if session.named_anew:
+    if session.architecture_changed:
         text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")
     if not rules:
-        return text if session.named_anew else text.append("Nothing has changed.")
+        return text if session.architecture_changed else text.append("Nothing has changed.")
     for rule in rules[:_MAX_RULES]:
         sign = "■ freeze " if rule.action == "freeze" else "○ train  "
         text.append(sign, "bold").append(printable(rule.pattern) + "\n")
