@@ -73,7 +73,7 @@ class SavedConfig:
         return content != self._seen and content != b""
 
     def unreadable(self, target: Path) -> bool:
-        """Whether `target` is the file that could not be read."""
+        """Whether `target` is the unreadable file."""
         return self.problem is not None and target == self.path
 
     def why_not_write(self, target: Path) -> str:
