@@ -155,11 +155,11 @@ MISMATCHES = {
     "fingerprint": (with_fingerprint(Tied()), "different parameter names or shapes"),
     "fingerprint with counts": (
         with_fingerprint(Tied(), expect=Expect(Count(1, 20), Count(2, 20))),
-        "3 tensors, 40 elements expected; 6 tensors, 33 elements found",
+        r"expected 3 tensors \(40 elements\), found 6 \(33\)",
     ),
     "expect": (
         FreezeConfig(rules=FREEZE_BODY.rules, expect=Expect(Count(4, 24), Count(2, 8))),
-        "2 trainable tensors, 8 elements expected, 2 tensors, 9 elements found",
+        r"expected 2 trainable tensors \(8 elements\), found 2 \(9\)",
     ),
 }
 

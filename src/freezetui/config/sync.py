@@ -58,8 +58,8 @@ def _counts_differ(config: ConfigData, tree: ParamTree, mask: bytes) -> list[str
         ):
             if wanted != got:
                 lines.append(
-                    f"{what}: {wanted.tensors:,} tensors, {wanted.elements:,} elements expected; "
-                    f"{got.tensors:,} tensors, {got.elements:,} elements found"
+                    f"{what}: expected {wanted.tensors:,} tensors ({wanted.elements:,} elements), "
+                    f"found {got.tensors:,} ({got.elements:,})"
                 )
     return lines
 

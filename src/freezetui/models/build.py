@@ -19,6 +19,7 @@ from freezetui.models.resize import resize
 from freezetui.models.spec import Factory, call, parse_factory
 from freezetui.models.transformers_models import is_pretrained, pretrained_model
 from freezetui.recognition.catalog import COUNTER, Recognition
+from freezetui.text import listed
 
 
 class Built(NamedTuple):
@@ -120,7 +121,7 @@ def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
         raise ModelError(
             f"{checkpoint.source} does not fit {type(model).__name__}: "
             + "; ".join(
-                f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+                f"{len(names):,} {what}: {listed(names, 3, None)}"
                 for what, names in (
                     ("missing", missing),
                     ("unexpected", unexpected),

@@ -176,16 +176,13 @@ def _difference(config: ConfigData, tree: ParamTree) -> str:
     got_tensors, got_elements, _ = FreezePlan(tree).totals().parameters
     if (tensors, elements) == (got_tensors, got_elements):
         return f" (as many tensors, {tensors:,}, and elements, {elements:,}, but different names or shapes)"
-    return (
-        f" ({tensors:,} tensors, {elements:,} elements expected; "
-        f"{got_tensors:,} tensors, {got_elements:,} elements found)"
-    )
+    return f": expected {tensors:,} tensors ({elements:,} elements), found {got_tensors:,} ({got_elements:,})"
 
 
 def _versus(wanted: Expect, got: Expect) -> str:
     return "; ".join(
-        f"{w.tensors:,} {what} tensors, {w.elements:,} elements expected, "
-        f"{g.tensors:,} tensors, {g.elements:,} elements found"
+        f"expected {w.tensors:,} {what} tensors ({w.elements:,} elements), "
+        f"found {g.tensors:,} ({g.elements:,})"
         for what, w, g in (
             ("frozen", wanted.frozen, got.frozen),
             ("trainable", wanted.trainable, got.trainable),
