@@ -1,4 +1,4 @@
-"""The sanity step on tiny models, each built around one cause."""
+"""The check on tiny models, each built around one cause."""
 
 from __future__ import annotations
 
@@ -411,7 +411,7 @@ def test_a_model_without_anything_to_train_says_so() -> None:
     integers.register_buffer("steps", torch.arange(3))
     report = check(integers, batch=None, freeze=())
     assert set(codes(report)) == {"S9", "N1"}
-    assert headline(report) == "? INCONCLUSIVE: no tensor can train"
+    assert headline(report) == "? INCONCLUSIVE: no tensor is trainable"
 
 
 @pytest.mark.parametrize("freeze", [("body",), ("**",), ()])

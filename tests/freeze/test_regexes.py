@@ -271,7 +271,7 @@ def test_what_cannot_be_compiled_is_one_short_line(source, said):
 def test_an_endless_match_is_an_error_after_the_budget():
     tree = ParamTree([TensorInfo(name, (1,), "float32", "parameter") for name in NAMES])
     started = time.process_time()
-    with pytest.raises(PatternError, match=r"took longer than 2 s") as caught:
+    with pytest.raises(PatternError, match=r"timed out: .* may take 2 s\.") as caught:
         Pattern(ENDLESS).spans(tree)
     assert 1.9 < time.process_time() - started < 6
     assert "Simplify" in caught.value.hint
@@ -283,11 +283,11 @@ def test_all_patterns_of_a_config_share_one_budget():
     mask = bytearray(b"\1" * len(NAMES))
     for _ in range(50):
         started = time.process_time()
-        with pytest.raises(PatternError, match=r"took longer than 0\.2 s"):
+        with pytest.raises(PatternError, match=r"timed out: .* may take 0\.2 s\."):
             overlay([Rule("freeze", ENDLESS)], tree, mask, budget)
     assert time.process_time() - started < 0.5
     assert mask == b"\1" * len(NAMES)  # never a partial match
-    with pytest.raises(PatternError, match="took longer than"):
+    with pytest.raises(PatternError, match="timed out"):
         resolve([Rule("freeze", r"re:.*")], tree, budget=budget)
     assert not resolve([Rule("freeze", "**"), Rule("freeze", r"re:aab")], tree, "train", budget).count(1)
 
@@ -296,7 +296,7 @@ def test_many_names_that_each_take_a_moment_overrun_too():
     """Short names are matched without a timeout of their own where the expression is simple."""
     tree = ParamTree([TensorInfo(f"{'a' * 150}{i}", (1,), "float32") for i in range(50_000)])
     Pattern(r"re:.*a.*[0-4]").matches("a")  # imported and compiled
-    with pytest.raises(PatternError, match=r"took longer than 0\.005 s"):
+    with pytest.raises(PatternError, match=r"timed out: .* may take 0\.005 s\."):
         Pattern(r"re:.*a.*[0-4]", Budget(0.005)).spans(tree)
 
 
@@ -313,7 +313,7 @@ def test_other_threads_run_while_an_expression_is_matched():
     other = threading.Thread(target=tick)
     other.start()
     try:
-        with pytest.raises(PatternError, match="took longer"):
+        with pytest.raises(PatternError, match="timed out"):
             Pattern(ENDLESS, Budget(0.5)).matches(NAMES[0])
     finally:
         ended.set()

@@ -137,7 +137,7 @@ def test_a_new_head_and_an_old_one_are_told_and_not_refused(save: Save) -> None:
 def test_a_long_list_of_names_is_cut(save: Save) -> None:
     checkpoint = save({f"layer{i}.weight": torch.ones(1) for i in range(1000)})
     with pytest.raises(
-        ModelError, match=r"1000 unexpected: layer0\.weight, layer1\.weight, layer2\.weight, \.\.\."
+        ModelError, match=r"1,000 unexpected: layer0\.weight, layer1\.weight, layer2\.weight and 997 more"
     ) as caught:
         build_model(ModelSpec(f"{FILE}:mlp"), checkpoint)
     assert len(str(caught.value)) < 500

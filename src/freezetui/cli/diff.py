@@ -47,10 +47,10 @@ def diff(
     sort: str,
     as_json: bool,
 ) -> None:
-    """Compare two checkpoints tensor by tensor, bit for bit; if more, each with the previous one.
+    """Compare two checkpoints tensor by tensor, bit for bit; of more than two, each with the one before.
 
-    Exit codes: with --config 0 held, 1 moved, 3 inconclusive; without it 0 identical, 1 different, 2 not
-    compared.
+    Exit codes: with --config 0 held, 1 moved, 3 inconclusive; without it 0 identical, 1 different; 2 bad
+    usage or input, or no difference found but not everything could be compared.
     """
     if len(paths) < 2:
         raise click.UsageError("Pass two checkpoints: BEFORE and AFTER.", click.get_current_context())

@@ -37,9 +37,10 @@ Examples:
   freezetui show model.pth --depth 2           print the tree
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    verify that frozen weights do not change
+  freezetui diff before.pth after.pth          show what a training run changed
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
-Exit codes: 0 success or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
+Exit codes: 0 success or held, 1 a frozen tensor changed, 2 bad usage or input, 3 inconclusive.
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
 """
 
@@ -58,8 +59,19 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands:
+            if len(args) > 1 and (meant := self._meant(args[0])):
+                message = f"There is no file and no command {args[0]!r}. Did you mean {meant!r}?"
+                raise click.UsageError(message, ctx)
             args = ["open", *args]
         return super().resolve_command(ctx, args)
+
+    def _meant(self, word: str) -> str:
+        """Return the command that a misspelled word is closest to; "" for a path, or if none is close."""
+        if not word.isalpha() or os.path.lexists(word):
+            return ""
+        from difflib import get_close_matches
+
+        return next(iter(get_close_matches(word, self.commands, 1, 0.7)), "")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # An option of `open` may precede the path: freezetui --key ema model.pth
@@ -83,7 +95,7 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="freezetui")
 def main() -> None:
-    """Choose which weights of a PyTorch checkpoint train and which stay frozen, and prove that they do.
+    """Choose which weights of a PyTorch checkpoint train, and prove that the frozen ones do not change.
 
     `freezetui PATH` opens a checkpoint in the terminal.
     """
@@ -169,7 +181,7 @@ def plan(
     chosen = find_preset(preset) if preset is not None else None
     session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
     session.choose(chosen, rules, default or "train")
-    click.echo(printable(str(session.save(output))), err=True)
+    click.echo(printable(f"Saved {session.save(output)}"), err=True)
     click.echo("\n".join(totals_lines(session.plan)))
 
 

@@ -67,7 +67,7 @@ _model_options = (
         "--architecture",
         metavar="SPEC",
         default="",
-        help="What builds the model: torchvision:NAME, package.module:callable or path/to/file.py:callable.",
+        help="Model architecture: torchvision:NAME, package.module:callable or path/to/file.py:callable.",
     ),
     _arg_option,
     _input_option,

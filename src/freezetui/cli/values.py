@@ -34,7 +34,7 @@ _COLUMNS = ("name", "elements", "min", "max", "mean", "std", "zeros", "nan", "in
 def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: bool) -> None:
     """Print minimum, maximum, mean, standard deviation, zeros, NaN, Inf and a histogram of each tensor.
 
-    PATTERN is written as in a config. For a single tensor the norms of its rows and columns are printed too.
+    PATTERN is written as in a config. For a single tensor, the norms of its rows and columns are printed too.
     """
     from freezetui.checkpoint.open import open_checkpoint
     from freezetui.formatting.values import sorted_stats, stats_lines

@@ -100,8 +100,8 @@ def _frozen_differs(expect: Expect, tree: ParamTree, mask: bytearray) -> str:
     if (wanted.tensors, wanted.elements) == (got.tensors, got.elements):
         return f"as many frozen tensors as recorded, {got.tensors:,}, but with different names or shapes"
     return (
-        f"frozen: {wanted.tensors:,} tensors, {wanted.elements:,} elements expected; "
-        f"{got.tensors:,} tensors, {got.elements:,} elements found"
+        f"frozen: expected {wanted.tensors:,} tensors ({wanted.elements:,} elements), "
+        f"found {got.tensors:,} ({got.elements:,})"
     )
 
 

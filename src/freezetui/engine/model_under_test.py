@@ -1,4 +1,4 @@
-"""The model under test and its batches; bare tensors where there is no model."""
+"""The model under test and its batches; bare tensors if there is no model."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class ModelUnderTest:
 
     Attributes:
         model: as its factory built it, except for the weights; may be bare tensors if there is no forward.
-        batch: step -> arguments and keyword arguments of a forward; None where no forward is possible.
+        batch: step -> arguments and keyword arguments of a forward; None if no forward is possible.
         device: the model's device.
         seed: for dropout and other random operations.
         spec: what built the model, with the shape of one example; empty for bare tensors.
-        reason: why there is no forward; "" where there is one.
+        reason: why there is no forward; "" if there is one.
         suggestion: what may build the model if nothing did: "SPEC", or the class named in the file.
         tensors: the checkpoint's, whose names the config speaks of; None to go by the model's names.
         names: which tensors of the checkpoint each of the model's is made of; None if there is no model.

@@ -16,6 +16,7 @@ from freezetui.models.live_names import live_tensors, submodule
 from freezetui.models.load import load_tensors
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.recognition.catalog import COUNTER
+from freezetui.text import listed
 
 _HINT = "Check --architecture and --arg, or choose another dict in the file with --key."
 
@@ -119,9 +120,7 @@ def _misfit(model: nn.Module, names: NameMap, checkpoint: Checkpoint) -> str:
         )
     groups = (("missing", missing), ("unexpected", names.unplaced), ("with a different shape", shapes))
     said = "; ".join(
-        f"{len(found)} {what}: {', '.join(found[:3])}{', ...' if len(found) > 3 else ''}"
-        for what, found in groups
-        if found
+        f"{len(found):,} {what}: {listed(found, most=3, longest=None)}" for what, found in groups if found
     )
     return (said or "it has no tensor of the model") if foreign else ""
 

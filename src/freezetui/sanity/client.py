@@ -141,7 +141,7 @@ class Engine:
         if self._timed_out:
             return EngineError(
                 f"The check timed out after {self._timeout:g} s.",
-                f"Raise --timeout.{self._log_hint()}",
+                f"Increase --timeout.{self._log_hint()}",
             )
         code = self._process.returncode
         if code == -signal.SIGKILL:

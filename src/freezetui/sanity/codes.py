@@ -206,20 +206,20 @@ _TABLE = (
     Code(
         "all_frozen", "S8", "warning", "everything is frozen: there is nothing to train", "unfreeze something"
     ),
-    Code("untrainable", "S9", "warning", "no tensor of this checkpoint can train", ""),
+    Code("untrainable", "S9", "warning", "no tensor of this checkpoint is trainable", ""),
     Code(
         "no_input",
         "N1",
         "warning",
         "no forward pass: {reason}; only an optimizer step on the tensors was checked",
-        "give the shape of one example: --input 3,224,224 (key o in the TUI)",
+        "pass the shape of one input: --input 3,224,224 (key o in the TUI)",
     ),
     Code(
         "no_model",
         "N1",
         "warning",
         "no forward pass: {reason}; only an optimizer step on the tensors was checked",
-        "name what builds the model: --architecture {suggestion} (key o in the TUI)",
+        "pass the architecture: --architecture {suggestion} (key o in the TUI)",
     ),
     Code(
         "constructor",

@@ -24,7 +24,7 @@ class SavedConfig:
         path: where the config is saved.
         config: as on disk; None if nothing is saved yet.
         mask: per tensor, 1 to train and 0 to freeze, as on disk, else as the checkpoint stores.
-        problem: why the file could not be read; None if it could.
+        problem: why the file is not readable; None if it is.
         differences: how the model differs from the one the config was saved for, one line each.
         refused: those of them that `FreezeConfig.apply` refuses.
         fits: whether names and shapes are those that the config was saved for, or it does not record them.
@@ -75,7 +75,7 @@ class SavedConfig:
         return content != self._seen and content != b""
 
     def unreadable(self, target: Path) -> bool:
-        """Whether `target` is the file that could not be read."""
+        """Whether `target` is the unreadable file."""
         return self.problem is not None and target == self.path
 
     def why_not_write(self, target: Path) -> str:

@@ -68,7 +68,7 @@ class Session:
         checkpoint, tree, plan: what is open.
         saved: the config on disk.
         architecture: what the check builds.
-        named_anew: whether the user has set another one since the config was saved.
+        architecture_changed: whether the user has set another one since the config was saved.
         report: of the last check; None before the first.
 
     Raises:
@@ -80,14 +80,15 @@ class Session:
         self.options = options
         sources = [options.source, *options.more]
         self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
-        path = options.config or default_path(*sources)
+        beside = default_path(*sources)
+        path = options.config or beside
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
-        self.tree = ParamTree(tensors, root=path.name.removesuffix(SUFFIX))
+        self.tree = ParamTree(tensors, root=beside.name.removesuffix(SUFFIX))
         self.saved = SavedConfig(path, required=options.config is not None)
         self.plan = self.saved.read(self.tree)
-        self.named_anew = False
+        self.architecture_changed = False
         self.report: SanityReport | None = None
         self._checked = b""
         self._given: tuple[bytes, Action, tuple[Rule, ...]] | None = None
@@ -152,7 +153,7 @@ class Session:
         architecture = from_user(model, self._detected)
         if architecture != self.architecture:
             self.report = None
-            self.named_anew = bool(model.architecture)
+            self.architecture_changed = bool(model.architecture)
         self.architecture = architecture
 
     def trust_architecture(self) -> None:
@@ -172,7 +173,7 @@ class Session:
     @property
     def unsaved(self) -> bool:
         """Whether the plan differs from the saved config; without one, from what the checkpoint stores."""
-        return self.named_anew or self.plan.mask() != self.saved.mask
+        return self.architecture_changed or self.plan.mask() != self.saved.mask
 
     @property
     def report_is_stale(self) -> bool:
@@ -207,7 +208,7 @@ class Session:
         """
         target = path or self.config_path
         self.saved.save(target, config or self.written(target), self.plan.mask())
-        self.named_anew = False
+        self.architecture_changed = False
         return target
 
     def request(self, config: ConfigData | None = None) -> CheckRequest:

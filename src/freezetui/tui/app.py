@@ -1,4 +1,4 @@
-"""FreezeTuiApp: what is around the screens: opening, the palette, toasts, help, quitting."""
+"""FreezeTuiApp: everything around the screens: loading, the palette, toasts, help, quitting."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class FreezeTuiApp(App[int]):
     """Opens a checkpoint in the terminal.
 
     Args:
-        options: what the command line said.
-        opening: the session where it is being read already.
+        options: from the command line.
+        opening: the session, if it is already being opened.
 
     Attributes:
         main_screen: None until the session is open.
-        failure: why the checkpoint could not be opened; the app has ended with 2 then.
+        failure: why the checkpoint could not be opened; the app then ends with 2.
     """
 
     CSS_PATH = "app.tcss"
@@ -50,14 +50,14 @@ class FreezeTuiApp(App[int]):
         self.failure: FreezeTuiError | None = None
 
     def get_default_screen(self) -> Screen[Any]:
-        """Return the main screen where the file is read already, as most are; else one to wait on."""
+        """Return the main screen if the file has been read, as most have; else the loading screen."""
         if self._opening.done() and self._opening.exception() is None:
             return self._make_main_screen()
         return LoadingScreen(self._opening)
 
     def _make_main_screen(self) -> MainScreen:
         self.main_screen = MainScreen(self._opening.result())
-        # All this lives as long as the program: the collector need not look through it ever again.
+        # All of this lives as long as the program, so the collector never needs to scan it again.
         gc.freeze()
         gc.enable()
         return self.main_screen
@@ -75,7 +75,7 @@ class FreezeTuiApp(App[int]):
         await self.switch_mode("main")
 
     async def on_key(self, event: events.Key) -> None:
-        """Pass on a letter that was typed right after the key that moved the focus to an input."""
+        """Forward a letter typed right after the key that moved the focus to an input."""
         if isinstance(self.focused, Input) and event.is_printable and event.character:
             self.focused.insert_text_at_cursor(event.character)
             event.prevent_default().stop()
@@ -85,18 +85,18 @@ class FreezeTuiApp(App[int]):
         return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
     def notify(self, message: str, *, title: str = "", **options: Any) -> None:
-        """Show a toast; escapes control characters and markup in the names of files and tensors."""
+        """Show a toast; control characters and markup in names of files and tensors are escaped."""
         options["markup"] = False
         super().notify(printable_lines(message), title=printable_lines(title), **options)
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
-        """Show a screen; toasts would cover it, and go."""
+        """Show a screen; toasts are cleared first, since they would cover it."""
         self.clear_notifications()
         return super().push_screen(*arguments, **options)
 
     @work
     async def action_quit(self) -> None:  # type: ignore[override]
-        """Quit; ask first when something is unsaved."""
+        """Quit; ask first if there are unsaved changes."""
         if self.main_screen is None or await self.main_screen.leave():
             self.exit(0)
 
@@ -108,11 +108,11 @@ class FreezeTuiApp(App[int]):
         self.push_screen(TextViewer("Keys", help_text(all_bindings())))
 
     def offers(self, action: str) -> bool:
-        """Whether an action could do something now: help and quitting always can."""
+        """Whether an action has an effect now; help and quitting always do."""
         return True
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Return what the palette offers: every action that could do something now, and Textual's own."""
+        """Return the palette's commands: every action that has an effect now, and Textual's own."""
         main = screen if isinstance(screen, MainScreen) else None
         owners: tuple[ParameterTree | MainScreen | FreezeTuiApp, ...]
         owners = (main.tree_view, main, self) if main else (self,)
@@ -128,7 +128,7 @@ class FreezeTuiApp(App[int]):
                 run = partial(self.run_action, binding.action, owner)
                 yield SystemCommand(binding.tooltip, f"key {self.get_key_display(binding)}", run)
         for command in super().get_system_commands(screen):
-            if command.title not in ("Keys", "Quit"):  # our own say more
+            if command.title not in ("Keys", "Quit"):  # ours are more specific
                 yield command
 
 

@@ -1,4 +1,4 @@
-"""Saving the config from the TUI: what is asked before, what is said after."""
+"""Saves the config from the TUI: what to confirm before, what to report after."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FINDING_RULES = "Simplifying the rules…"
 
 
 async def save_config(app: App[Any], session: Session, path: Path | None = None) -> bool:
-    """Save the plan, asking before something would be lost; only for a Textual worker.
+    """Save the plan, asking first if something would be lost. Only for a Textual worker.
 
     Args:
-        path: None saves where the config was, or beside the checkpoint.
+        path: None saves where the config was loaded from, or beside the checkpoint.
 
     Returns:
         Whether it was saved.
@@ -47,13 +47,13 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
 
 
 async def ask_path(app: App[Any], last: str) -> str | None:
-    """Ask where to save; None where the user goes back. Only for a Textual worker."""
+    """Ask where to save; return None if the user cancels. Only for a Textual worker."""
     title = "Save the freeze config as"
     return await app.push_screen_wait(PromptScreen(title, ".yaml or .json", last, refuse=why_no_config))
 
 
 async def may_quit(app: App[Any], session: Session) -> bool:
-    """Whether nothing is unsaved, or the user has saved it or gives it up; only for a Textual worker."""
+    """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker."""
     if not session.unsaved:
         return True
     options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]

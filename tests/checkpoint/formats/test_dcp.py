@@ -86,7 +86,7 @@ def test_a_training_state(tmp_path: Path) -> None:
 def test_the_sanity_step_says_how_to_join_the_pieces(tmp_path: Path) -> None:
     save(dict(trained()[0].state_dict()), tmp_path)
     checkpoint = open_checkpoint(tmp_path)
-    with pytest.raises(CheckpointError, match=r"in pieces.*dcp_to_torch"), open_weights(checkpoint):
+    with pytest.raises(CheckpointError, match=r"split across files.*dcp_to_torch"), open_weights(checkpoint):
         pass
 
 

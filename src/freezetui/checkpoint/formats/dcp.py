@@ -1,4 +1,4 @@
-"""Folders of torch.distributed.checkpoint: `.metadata` is a pickle with every tensor's shape and dtype."""
+"""Reads torch.distributed.checkpoint directories: `.metadata` pickles the shape and dtype of every tensor."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _MODULE = "torch.distributed.checkpoint"
 _MAX_METADATA, _MAX_DEPTH = 2**29, 64
 
 
-def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
-    """The Checkpoint in a folder; None where its `.metadata` is something else.
+def read_dcp(directory: Source, key: str | None) -> Checkpoint | None:
+    """Return the Checkpoint in a directory; None if its `.metadata` is something else.
 
     Raises:
-        CheckpointError: `.metadata` is damaged, or holds no state_dict.
+        CheckpointError: `.metadata` is corrupt, or contains no state_dict.
     """
-    source = folder.child(METADATA)
+    source = directory.child(METADATA)
     with source.open() as opened:
         if opened.size > _MAX_METADATA:
-            raise CheckpointError(f"{opened.name} is too large for metadata.", "It may be hostile.")
+            raise CheckpointError(f"{opened.name} is too large for a metadata file.", "It may be malicious.")
         unpickled = read_pickle(opened.file.read(opened.size), opened.name)
         state = _state(unpickled.value, "Metadata")
         if not isinstance(state, dict):
@@ -42,7 +42,7 @@ def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
 
 
 def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
-    """The dict that was saved, as far as the metadata tells: tensors without data, all else as it stands."""
+    """Return the saved dict as described by the metadata: tensors without data, everything else as it is."""
     root: dict[Any, Any] = {}
     paths = paths if isinstance(paths, dict) else {}
     for name, value in entries.items() if isinstance(entries, dict) else ():
@@ -58,7 +58,7 @@ def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
 
 
 def _is_path(value: Any) -> bool:
-    """Whether it leads through nested dicts; a long tuple that all names share would cost endless time."""
+    """Whether it is a path through nested dicts; a long tuple shared by all names would take forever."""
     is_short = type(value) is tuple and 0 < len(value) <= _MAX_DEPTH
     return is_short and all(type(step) in (str, int) for step in value)
 
@@ -80,7 +80,7 @@ def _tensor(name: Any, value: Any) -> TypedTensorStub | None:
 
 
 def _contiguous(size: Any) -> Any:
-    """Return the strides of a whole tensor; None if it is not a shape, which the reader then refuses."""
+    """Return the strides of a contiguous tensor; None if it is not a shape, which the reader then refuses."""
     if type(size) is not tuple or not all(type(each) is int and 0 <= each < 2**63 for each in size):
         return None
     strides, step = [], 1
@@ -91,7 +91,7 @@ def _contiguous(size: Any) -> Any:
 
 
 def _lengths(entries: Any) -> Iterator[int]:
-    """The bytes of each piece in the `.distcp` files."""
+    """Yield the bytes of each piece in the `.distcp` files."""
     for value in entries.values() if isinstance(entries, dict) else ():
         state = _state(value, "_StorageInfo")
         length = state.get("length") if isinstance(state, dict) else None
@@ -100,7 +100,7 @@ def _lengths(entries: Any) -> Iterator[int]:
 
 
 def _state(value: Any, name: str) -> Any:
-    """The attributes of an instance of one of the module's classes; None for anything else."""
+    """Return the attributes of an instance of the module's class `name`; None for anything else."""
     kind = type(value)
     is_known = isinstance(value, Opaque) and kind.__module__.startswith(_MODULE) and kind.__name__ == name
     return value.state if is_known else None

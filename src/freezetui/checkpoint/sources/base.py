@@ -1,4 +1,4 @@
-"""What a checkpoint is read from: a file or a directory, on this machine or behind a URL."""
+"""Protocols of checkpoint sources: a file or a directory, local or remote."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import NamedTuple, Protocol
 
 
 class Source(Protocol):
-    """A file or a folder."""
+    """A file or a directory."""
 
     @property
     def location(self) -> str:
         """The path or the URL."""
 
     def is_directory(self) -> bool:
-        """Whether files lie in it."""
+        """Whether it is a directory."""
 
     def files(self) -> list[str]:
-        """The names of the files right in this folder, sorted."""
+        """Return the sorted names of the files directly in this directory."""
 
     def child(self, name: str) -> Source:
-        """A file of this folder."""
+        """Return a file of this directory."""
 
     def parent(self) -> Source:
-        """The folder that this file lies in."""
+        """Return the directory of this file."""
 
     def open(self) -> AbstractContextManager[OpenFile]:
-        """The file open for reading; what reading it raises becomes a CheckpointError."""
+        """Open the file for reading; errors while reading become a CheckpointError."""
 
 
 class OpenFile(NamedTuple):
     """A file open for reading.
 
     Attributes:
-        file: at its start; a file of this machine has a `fileno`.
+        file: positioned at its start; a local file has a `fileno`.
         size: in bytes.
         head: its first 4096 bytes.
         name: its path with control characters escaped, for messages.
@@ -49,7 +49,7 @@ class Stream(Protocol):
     """An open file, or a map of one."""
 
     def seek(self, offset: int, /) -> object:
-        """Go to a byte."""
+        """Move to a byte."""
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, fewer at the end."""
+        """Return the next bytes, fewer at the end."""

@@ -20,5 +20,5 @@ class ColumnHeader(Widget):
     """
 
     def render(self) -> Text:
-        """Draw the names, fitted as the lines below are."""
+        """Draw the names, aligned with the lines below."""
         return Text(Columns.fit(self.content_size.width).heading(), no_wrap=True)

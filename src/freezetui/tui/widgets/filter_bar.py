@@ -14,10 +14,10 @@ from freezetui.tui.widgets.filter_input import FilterInput
 
 
 class FilterBar(Horizontal):
-    """The line in which a filter is typed.
+    """The line to type a filter into.
 
     Args:
-        tree: is searched.
+        tree: what to search.
     """
 
     DEFAULT_CSS = """
@@ -44,19 +44,19 @@ class FilterBar(Horizontal):
     """
 
     BINDINGS = [
-        Binding("escape", "leave", "end", tooltip="End the filter", id="filter.end"),
+        Binding("escape", "leave", "clear", tooltip="Clear the filter", id="filter.end"),
         Binding("down", "done", show=False, id="filter.to-tree"),
     ]
 
     class Changed(Message):
-        """The text matches something else now."""
+        """The text now matches something else."""
 
         def __init__(self, found: Found) -> None:
             super().__init__()
             self.found = found
 
     class Done(Message):
-        """The user goes back to the tree; `keep` keeps the filter."""
+        """The user goes back to the tree, keeping the filter if `keep`."""
 
         def __init__(self, keep: bool) -> None:
             super().__init__()
@@ -74,19 +74,19 @@ class FilterBar(Horizontal):
         self._searched = tree
 
     async def start(self) -> None:
-        """Show the bar and type into it."""
-        if not self.children:  # made when it is first used: the tree is painted the sooner
+        """Show the bar and focus it."""
+        if not self.children:  # created on first use, so that the tree is painted sooner
             await self.mount(
                 Static("/", id="filter-sign"),
                 FilterInput(id="filter-input", compact=True),
                 Static(id="filter-count", markup=False),
             )
         self.display = True
-        self.screen.set_focus(self.query_one(Input))  # at once: the next key is a letter of the filter
+        self.screen.set_focus(self.query_one(Input))  # immediately: the next key is a letter of the filter
         self._look(self.query_one(Input).value)
 
     def stop(self) -> None:
-        """Hide the bar and forget the text."""
+        """Hide the bar and clear the text."""
         if not self.children:
             return
         with self.prevent(Input.Changed):
@@ -94,7 +94,7 @@ class FilterBar(Horizontal):
         self.display = False
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Count while the user types."""
+        """Update the matches and their count."""
         event.stop()
         self._look(event.value)
 
@@ -105,19 +105,19 @@ class FilterBar(Horizontal):
         self.post_message(self.Changed(found))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the filter: enter."""
+        """Go to the tree, keeping the filter (Enter)."""
         event.stop()
         self.post_message(self.Done(keep=bool(event.value.strip())))
 
     def action_done(self) -> None:
-        """Go to the tree and keep the filter: down."""
+        """Go to the tree, keeping the filter (down)."""
         self.post_message(self.Done(keep=bool(self.query_one(Input).value.strip())))
 
     def action_leave(self) -> None:
-        """End the filter: escape."""
+        """Clear the filter (Esc)."""
         self.post_message(self.Done(keep=False))
 
     def on_filter_input_all(self, event: FilterInput.All) -> None:
-        """Freeze or train what the text matched."""
+        """Freeze or train what the text matches."""
         event.stop()
         self.post_message(self.Apply(find(event.text, self._searched), event.trainable))
