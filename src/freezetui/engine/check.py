@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from time import perf_counter
 
+import msgspec
+
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.config.schema import ConfigData
 from freezetui.engine.device import choose_device, is_out_of_memory
@@ -50,7 +52,10 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
     under_test = load_model_under_test(
         request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
     )
-    return check_model(under_test, request.config, request.steps, request.control, progress, started)
+    report = check_model(
+        under_test, request.config, request.steps, request.control, progress, started, request.stage
+    )
+    return msgspec.structs.replace(report, stage=request.stage)
 
 
 def check_model(
@@ -60,6 +65,7 @@ def check_model(
     control: bool = True,
     progress: Report = lambda event: None,
     started: float | None = None,
+    stage: str | None = None,
 ) -> SanityReport:
     """Train a loaded model for a few steps under `config` and report what changed; modifies the model.
 
@@ -76,7 +82,7 @@ def check_model(
     def step_of(phase: str, text: str) -> Callable[[int], None]:
         return lambda i: progress(Progress(phase, i, steps, f"{text} {i + 1} of {steps}"))
 
-    result = run(under_test, following(config), steps, step_of("step", "step"))
+    result = run(under_test, following(config, stage), steps, step_of("step", "step"))
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
     findings += what_differs(under_test.names)
     full: RunResult | None = None

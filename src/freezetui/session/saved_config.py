@@ -7,10 +7,11 @@ from pathlib import Path
 from freezetui.config.bounds import read_data
 from freezetui.config.paths import set_aside_path
 from freezetui.config.schema import ConfigData
-from freezetui.config.sync import plan_from_config
+from freezetui.config.sync import plan_from_config, stage_masks
 from freezetui.errors import ConfigError
-from freezetui.freeze.plan import FreezePlan, stored_mask
+from freezetui.freeze.plan import stored_mask
 from freezetui.freeze.tree import ParamTree
+from freezetui.session.stage_plans import Masks, StagePlans
 
 
 class SavedConfig:
@@ -23,7 +24,8 @@ class SavedConfig:
     Attributes:
         path: where the config is saved.
         config: as on disk; None if nothing is saved yet.
-        mask: per tensor, 1 to train and 0 to freeze, as on disk, else as the checkpoint stores.
+        masks: stage -> per tensor, 1 to train and 0 to freeze, as on disk, else as the checkpoint stores;
+            None is the stage of the common rules alone.
         problem: why the file is not readable; None if it is.
         differences: how the model differs from the one the config was saved for, one line each.
         refused: those of them that `FreezeConfig.apply` refuses.
@@ -34,24 +36,24 @@ class SavedConfig:
         self.path = path
         self.required = required
         self.config: ConfigData | None = None
-        self.mask = b""
+        self.masks: dict[str | None, bytes] = {}
         self.problem: ConfigError | None = None
         self.differences: tuple[str, ...] = ()
         self.refused: tuple[str, ...] = ()
         self.fits = True
         self._seen = b""
 
-    def read(self, tree: ParamTree) -> FreezePlan:
-        """Return the plan of the file; without one, the plan that the checkpoint stores.
+    def read(self, tree: ParamTree) -> StagePlans:
+        """Return the plans of the file; without one, the plan that the checkpoint stores.
 
         Raises:
             ConfigError: the required file cannot be read.
         """
-        plan = FreezePlan(tree, self._selected(tree) or stored_mask(tree))
-        self.mask = plan.mask()
-        return plan
+        plans = StagePlans(tree, self._selected(tree) or {None: stored_mask(tree)})
+        self.masks = plans.masks()
+        return plans
 
-    def _selected(self, tree: ParamTree) -> bytes | None:
+    def _selected(self, tree: ParamTree) -> Masks | None:
         if not self.required and not self.path.exists():
             return None
         from freezetui.config.codec import read_config  # YAML is not needed without a config
@@ -66,7 +68,9 @@ class SavedConfig:
             return None
         match = plan_from_config(self.config, tree)
         self.differences, self.refused, self.fits = match.differences, match.refused, match.fits
-        return match.mask
+        masks: dict[str | None, bytes] = {None: match.mask}
+        masks.update(stage_masks(self.config, tree))
+        return masks
 
     @property
     def changed_on_disk(self) -> bool:
@@ -88,8 +92,8 @@ class SavedConfig:
             return "It has changed on disk since it was loaded."
         return "It was saved for a different model." if self.differences else ""
 
-    def save(self, target: Path, config: ConfigData, mask: bytes) -> None:
-        """Write the config of the plan `mask` atomically, and make `target` the session's config file.
+    def save(self, target: Path, config: ConfigData, masks: Masks) -> None:
+        """Write the config of the plans `masks` atomically, and make `target` the session's config file.
 
         An existing file that could not be read is renamed first; see `set_aside_path`.
 
@@ -101,7 +105,7 @@ class SavedConfig:
         if self.unreadable(target) and target.exists():
             target.rename(set_aside_path(target))
         write_config(target, config)
-        self.path, self.config, self.mask = target, config, mask
+        self.path, self.config, self.masks = target, config, dict(masks)
         self.problem, self.differences, self.refused = None, (), ()
         self._seen = _content(target)
 
