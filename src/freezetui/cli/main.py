@@ -22,6 +22,7 @@ from freezetui.cli.options import (
     paths_argument,
 )
 from freezetui.cli.progress import progress_line
+from freezetui.cli.streams import open_standard_streams
 from freezetui.cli.values import stats, validate
 from freezetui.errors import FreezeTuiError, from_os_error
 
@@ -39,7 +40,8 @@ Examples:
   freezetui check model.pth                    verify that frozen weights do not change
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
-Exit codes: 0 success or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive.
+Exit codes: 0 success or held, 1 a frozen tensor moved, 2 bad usage or input, 3 inconclusive,
+70 unexpected error.
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
 """
 
@@ -49,6 +51,8 @@ _HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 _FULL = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 #: The exit code of a program that was ended by Ctrl+C.
 _INTERRUPTED = 130
+#: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
+_CRASHED = 70
 
 
 class _Commands(click.Group):
@@ -103,14 +107,17 @@ def open_command(paths: tuple[str, ...], **options: Any) -> None:
 
     opening = open_in_thread(_options(paths, **options))
     from freezetui.tui.app import FreezeTuiApp  # takes 0.1 s; most files are read meanwhile
+    from freezetui.tui.run import run_app
 
     if opening.done():
         opening.result()
     app = FreezeTuiApp(_options(paths, **options), opening)
-    code = app.run()
+    code = run_app(app)
     if app.failure is not None:
         raise app.failure
-    sys.exit(code or 0)
+    if app.crash is not None:
+        _end(_crashed(app.crash, app.log_path), code)
+    sys.exit(code)
 
 
 @main.command(short_help="Print the parameter tree with counts and freeze state.")
@@ -259,6 +266,7 @@ def run() -> None:
     """Run the command line; errors that the user can act on become one line on stderr and exit code 2."""
     # Imported and loaded objects live until exit; collecting garbage would take a fifth of the start-up.
     gc.disable()
+    open_standard_streams()
     try:
         sys.exit(main(prog_name="freezetui", standalone_mode=False))
     except _HELP as error:
@@ -279,6 +287,17 @@ def run() -> None:
         if isinstance(error, BrokenPipeError):
             sys.exit(0)  # the reader has closed the pipe
         _end(f"Cannot write output: {error.strerror}.", 2)
+    except Exception as error:
+        from freezetui.state import log_error
+
+        _end(_crashed(error, log_error(error, " ".join(sys.argv[1:3]))), _CRASHED)
+
+
+def _crashed(error: BaseException, log: Path | None) -> str:
+    from freezetui.user_code import one_line
+
+    details = f" Details: {log}" if log else ""
+    return f"Unexpected error: {one_line(error)}.{details}"
 
 
 def _end(message: str, code: int) -> NoReturn:

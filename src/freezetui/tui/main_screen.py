@@ -15,6 +15,7 @@ from freezetui.text import printable
 from freezetui.tui.bindings import bind
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.checking import ask_architecture, may_check
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.widgets.check_panel import CheckPanel
@@ -30,7 +31,7 @@ from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 
-class MainScreen(Screen[None]):
+class MainScreen(Guarded, Screen[None]):
     """Choose what trains, check it, save it.
 
     Args:

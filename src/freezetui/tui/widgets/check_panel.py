@@ -17,6 +17,7 @@ from freezetui.errors import EngineError
 from freezetui.formatting.report import finding_text, headline, summary
 from freezetui.sanity.report import SanityReport, Verdict
 from freezetui.text import printable
+from freezetui.tui.guarded import Guarded
 
 if TYPE_CHECKING:
     from freezetui.sanity.client import Engine
@@ -27,7 +28,7 @@ _COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "incon
 _LOG_LINES = 12
 
 
-class CheckPanel(Vertical):
+class CheckPanel(Guarded, Vertical):
     """Runs one check at a time, in a thread that posts what happens, and shows it.
 
     Attributes:

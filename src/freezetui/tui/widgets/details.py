@@ -13,6 +13,7 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 #: Names of tied tensors in the pane.
@@ -26,7 +27,7 @@ _STATE = {
 }
 
 
-class DetailsPane(VerticalScroll, can_focus=False):
+class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     """Full name, exact counts, ties, why it cannot train, and what the last check saw."""
 
     DEFAULT_CSS = """

@@ -9,11 +9,12 @@ from textual.widgets import Input, Static
 
 from freezetui import numbers
 from freezetui.freeze.tree import ParamTree
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.search import Found, find
 from freezetui.tui.widgets.filter_input import FilterInput
 
 
-class FilterBar(Horizontal):
+class FilterBar(Guarded, Horizontal):
     """The line in which a filter is typed.
 
     Args:

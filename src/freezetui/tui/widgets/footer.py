@@ -5,11 +5,13 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widgets import Footer
 
+from freezetui.tui.guarded import Guarded
+
 #: What goes where the screen is narrow, the last ones first.
 _SECOND, _THIRD = {"freeze", "train", "presets"}, {"undo"}
 
 
-class KeyFooter(Footer):
+class KeyFooter(Guarded, Footer):
     """Textual's footer, from which the styles leave out what a narrow screen has no room for."""
 
     def compose(self) -> ComposeResult:
