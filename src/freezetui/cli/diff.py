@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -138,7 +139,7 @@ def _mention_config(before: str, config: Path | None) -> None:
     from freezetui.text import printable
 
     found = default_path(before)
-    if config is None and found.is_file():
+    if config is None and os.path.isfile(found):  # noqa: PTH113 (its name may be too long)
         click.echo(printable(f"Found {found}: pass --config {found} to verify its freeze."), err=True)
 
 

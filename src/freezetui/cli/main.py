@@ -14,14 +14,14 @@ import click
 from freezetui import __version__
 from freezetui.cli.diff import diff
 from freezetui.cli.options import (
-    InOrder,
     config_option,
     json_option,
     key_option,
     model_options,
     paths_argument,
 )
-from freezetui.cli.progress import progress_line
+from freezetui.cli.plan import plan
+from freezetui.cli.sessions import open_session, session_options
 from freezetui.cli.streams import open_standard_streams
 from freezetui.cli.values import stats, validate
 from freezetui.errors import FreezeTuiError, from_os_error
@@ -101,17 +101,17 @@ def main() -> None:
 def open_command(paths: tuple[str, ...], **options: Any) -> None:
     """Open a checkpoint in the terminal; without a terminal, print what `show` prints."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _show(_options(paths, **options), depth=None, as_json=False)
+        _show(session_options(paths, **options), depth=None, as_json=False)
         return
     from freezetui.session.loading import open_in_thread
 
-    opening = open_in_thread(_options(paths, **options))
+    opening = open_in_thread(session_options(paths, **options))
     from freezetui.tui.app import FreezeTuiApp  # takes 0.1 s; most files are read meanwhile
     from freezetui.tui.run import run_app
 
     if opening.done():
         opening.result()
-    app = FreezeTuiApp(_options(paths, **options), opening)
+    app = FreezeTuiApp(session_options(paths, **options), opening)
     code = run_app(app)
     if app.failure is not None:
         raise app.failure
@@ -128,50 +128,7 @@ def open_command(paths: tuple[str, ...], **options: Any) -> None:
 @click.option("--depth", type=click.IntRange(0), metavar="N", help="Limit the tree to N levels.")
 def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: Any) -> None:
     """Print the parameter tree with counts and freeze state."""
-    _show(_options(paths, **options), depth, as_json)
-
-
-@main.command(cls=InOrder, short_help="Write a freeze config without the TUI.")
-@paths_argument
-@key_option
-@click.option("--freeze", multiple=True, metavar="PATTERN", help="Freeze what PATTERN matches.")
-@click.option("--train", multiple=True, metavar="PATTERN", help="Train what PATTERN matches.")
-@click.option(
-    "--preset",
-    metavar="NAME",
-    help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where to write the config (default: NAME.freeze.yaml).",
-)
-@click.pass_context
-def plan(
-    ctx: click.Context,
-    /,
-    paths: tuple[str, ...],
-    key: str | None,
-    preset: str | None,
-    output: Path | None,
-    **_: Any,
-) -> None:
-    """Write a freeze config without the TUI; --freeze and --train are applied in the order given."""
-    from freezetui.formatting.tree import totals_lines
-    from freezetui.freeze.presets import find_preset
-    from freezetui.freeze.rules import Rule
-    from freezetui.text import printable
-
-    rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta["in_order"])
-    if preset is None and not rules:
-        raise click.UsageError("Nothing to do: pass --freeze, --train or --preset.", ctx)
-    chosen = find_preset(preset) if preset is not None else None
-    session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
-    session.choose(chosen, rules)
-    click.echo(printable(str(session.save(output))), err=True)
-    click.echo("\n".join(totals_lines(session.plan)))
+    _show(session_options(paths, **options), depth, as_json)
 
 
 @main.command(short_help="Run a short training check and verify that frozen weights do not change.")
@@ -184,7 +141,7 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Run a few real training steps, then compare every tensor bit for bit."""
     from freezetui.sanity.client import run_check
 
-    session = _session(_options(paths, **options))
+    session = open_session(session_options(paths, **options))
     if not session.architecture.trusted and not _may_import(session):
         named = session.architecture.model.architecture
         raise FreezeTuiError(
@@ -208,38 +165,14 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     sys.exit(report.exit_code)
 
 
-for _command in (diff, stats, validate):
+for _command in (plan, diff, stats, validate):
     main.add_command(_command)
-
-
-def _options(
-    paths: tuple[str, ...],
-    architecture: str = "",
-    arguments: dict[str, Any] | None = None,
-    input: tuple[int, ...] = (),
-    **options: Any,
-) -> Options:
-    from freezetui.model_spec import ModelSpec
-    from freezetui.session.session import Options
-
-    model = ModelSpec(architecture, arguments or {}, input)
-    return Options(source=paths[0], more=paths[1:], model=model, **options)
-
-
-def _session(options: Options) -> Session:
-    from freezetui.session.session import Session
-
-    with progress_line() as progress:
-        session = Session(options, progress)
-    if session.saved.problem is not None:
-        raise session.saved.problem
-    return session
 
 
 def _show(options: Options, depth: int | None, as_json: bool) -> None:
     from freezetui.formatting.tree import show_json, show_lines
 
-    session = _session(options)
+    session = open_session(options)
     for line in session.differences:
         click.echo(f"{session.config_path.name}: {line}", err=True)
     if as_json:

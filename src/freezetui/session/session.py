@@ -11,7 +11,7 @@ import msgspec
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.urls import is_url, shown_url
-from freezetui.config.paths import SUFFIX, default_path
+from freezetui.config.paths import SUFFIX, default_path, is_special
 from freezetui.config.schema import ConfigData, ModelSection
 from freezetui.config.sync import config_from_plan
 from freezetui.freeze.minimize import added_rules
@@ -175,7 +175,9 @@ class Session:
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write."""
-        directory = Path(os.path.realpath(path or self.config_path)).parent
+        target = path or self.config_path
+        # What is not a file has no directory that its paths could be relative to.
+        directory = Path() if is_special(target) else Path(os.path.realpath(target)).parent
         built_by = self.architecture.model
         model = ModelSection(
             checkpoint=_relative_source(self.options.source, directory),
@@ -196,7 +198,7 @@ class Session:
         """
         target = path or self.config_path
         self.saved.save(target, config or self.written(target), self.plan.mask())
-        self.named_anew = False
+        self.named_anew = self.named_anew and self.saved.path != target
         return target
 
     def request(self, config: ConfigData | None = None) -> CheckRequest:

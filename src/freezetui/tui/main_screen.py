@@ -10,6 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Input
 
+from freezetui.config.paths import typed_path
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.bindings import bind
@@ -226,7 +227,7 @@ class MainScreen(Guarded, Screen[None]):
         path = await ask_path(self.app, self._last_path or str(self.session.config_path))
         if path is not None:
             self._last_path = path
-            await self._save(Path(path).expanduser())
+            await self._save(typed_path(path))
 
     async def _save(self, path: Path | None = None) -> None:
         if await save_config(self.app, self.session, path):

@@ -42,6 +42,9 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     totals = session.totals
     frozen = f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, "
     frozen += f"{totals.trainable.tensors:,} to train"
+    if session.config_path != target:
+        app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
+        return True
     app.notify(f"{target}\n{frozen}", title="Saved", timeout=4)
     return True
 

@@ -1,0 +1,64 @@
+"""`freezetui plan`: writes a config without the TUI."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from freezetui.cli.options import InOrder, key_option, paths_argument
+from freezetui.cli.sessions import open_session, session_options
+
+
+@click.command(cls=InOrder, short_help="Write a freeze config without the TUI.")
+@paths_argument
+@key_option
+@click.option("--freeze", multiple=True, metavar="PATTERN", help="Freeze what PATTERN matches.")
+@click.option("--train", multiple=True, metavar="PATTERN", help="Train what PATTERN matches.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to write the config (default: NAME.freeze.yaml); - is stdout.",
+)
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    paths: tuple[str, ...],
+    key: str | None,
+    preset: str | None,
+    output: Path | None,
+    **_: Any,
+) -> None:
+    """Write a freeze config without the TUI; --freeze and --train are applied in the order given."""
+    from freezetui.config.paths import own_descriptor
+    from freezetui.formatting.tree import totals_lines
+    from freezetui.freeze.presets import find_preset
+    from freezetui.freeze.rules import Rule
+    from freezetui.text import printable
+
+    rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta["in_order"])
+    if preset is None and not rules:
+        raise click.UsageError("Nothing to do: pass --freeze, --train or --preset.", ctx)
+    chosen = find_preset(preset) if preset is not None else None
+    to_stdout = output is not None and (str(output) == "-" or own_descriptor(output) == 1)
+    existing = output is not None and os.path.isfile(output) and not to_stdout  # noqa: PTH113
+    session = open_session(session_options(paths, key=key, config=output if existing else None))
+    session.choose(chosen, rules)
+    if to_stdout:
+        from freezetui.config.codec import config_text
+
+        here = Path("-.yaml")
+        click.echo(config_text(here, session.written(here)), nl=False)
+    else:
+        click.echo(printable(str(session.save(output))), err=True)
+    click.echo("\n".join(totals_lines(session.plan)), err=to_stdout)
