@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
-from freezetui.errors import EngineError
+from freezetui.errors import EngineError, from_os_error
 from freezetui.formatting.report import finding_text, headline, summary
 from freezetui.sanity.report import SanityReport, Verdict
 from freezetui.text import printable
@@ -105,7 +105,6 @@ class CheckPanel(Guarded, Vertical):
         super().__init__(id=id)
         self.running = False
         self._engine: Engine | None = None
-        self._cancelled = False
         self._told: Text | None = None
         self._targets: dict[str, str] = {}
 
@@ -116,18 +115,24 @@ class CheckPanel(Guarded, Vertical):
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
             await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
         self.display = self.running = True
-        self._cancelled = False
         self._told, self.outdated = None, False
         self.query_one(OptionList).display = False
         self._say("starting the engine")
-        self._run(request, mask, timeout)
+        from freezetui.sanity.client import Engine  # the first screen needs none
+
+        try:
+            self._engine = Engine(request, timeout)  # by this thread, with which it ends
+        except (EngineError, OSError) as error:
+            told = error if isinstance(error, EngineError) else from_os_error(error)
+            self.post_message(self.Failed(told.message, told.hint))
+        else:
+            self._run(self._engine, mask)
 
     def cancel(self) -> None:
         """End a running check, or else hide the panel."""
         if not self.running:
             self.display = False
             return
-        self._cancelled = True  # for an engine that is being started
         if self._engine is not None:
             self._engine.cancel()
 
@@ -137,13 +142,10 @@ class CheckPanel(Guarded, Vertical):
             self.cancel()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _run(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
-        from freezetui.sanity.client import Engine  # the first screen needs none
-
+    def _run(self, engine: Engine, mask: bytes) -> None:
         log: list[str] = []
         try:
-            with Engine(request, timeout) as engine:
-                self._engine = engine
+            with engine:
                 try:
                     report = self._follow(engine)
                 except EngineError:
@@ -160,8 +162,6 @@ class CheckPanel(Guarded, Vertical):
         """Post the progress until the report is there; None where the check was cancelled."""
         from freezetui.sanity.protocol import Finished
 
-        if self._cancelled:
-            engine.cancel()
         for event in engine.events():
             if isinstance(event, Finished):
                 return event.report
