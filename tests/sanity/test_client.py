@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from freezetui.config.schema import ConfigData
-from freezetui.errors import EngineError
+from freezetui.errors import CheckpointError, EngineError
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity import client
@@ -79,6 +79,11 @@ BAD = """
             time.sleep(600)
         print("child", child, flush=True)
         ctypes.PyDLL(None).sleep(600)
+
+    def moves_away():
+        from torch import nn
+        os.chdir("/")
+        return nn.Linear(4, 3)
 
     def waits():
         os.wait()
@@ -262,6 +267,59 @@ def test_an_engine_whose_ui_has_ended_before_it_began_ends(tmp_path: Path) -> No
     done = subprocess.run(boot, input=b"", capture_output=True, timeout=60)
     assert done.returncode == 1
     assert done.stdout == b""
+
+
+def test_code_that_changes_the_directory_breaks_no_relative_path(files: Path, monkeypatch) -> None:
+    monkeypatch.chdir(files)
+    asked = msgspec.structs.replace(request(files, "bad.py:moves_away", (4,)), checkpoint="linear.pth")
+    assert run_check(asked).verdict == "held"
+
+
+@pytest.mark.parametrize("now", ["other names", "cut off", "gone"])
+def test_a_checkpoint_that_was_replaced_is_told(files: Path, tmp_path: Path, now: str) -> None:
+    from freezetui.session.session import Options, Session
+
+    path = tmp_path / "linear.pth"
+    torch.save(nn.Linear(4, 3).state_dict(), path)
+    session = Session(Options(str(path), device="cpu"))
+    session.plan.replace(b"\0\1")
+    assert session.why_not_as_opened() == ""
+    if now == "other names":
+        torch.save({"other": torch.ones(2)}, path)
+    elif now == "cut off":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        path.unlink()
+    assert session.checkpoint_changed
+    assert "has changed since it was opened" in session.why_not_as_opened()
+    with pytest.raises(EngineError, match=r"linear\.pth has changed since it was opened"):
+        run_check(session.request())
+
+
+def test_new_values_under_the_same_names_are_checked(tmp_path: Path) -> None:
+    from freezetui.session.session import Options, Session
+
+    path = tmp_path / "linear.pth"
+    torch.save(nn.Linear(4, 3).state_dict(), path)
+    session = Session(Options(str(path), device="cpu"))
+    session.plan.replace(b"\0\1")
+    torch.save(nn.Linear(4, 3).state_dict(), path)
+    assert session.checkpoint_changed
+    assert session.why_not_as_opened() == ""
+    assert run_check(session.request()).verdict == "inconclusive"
+
+
+def test_weights_of_another_file_than_the_header_are_refused(tmp_path: Path) -> None:
+    from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.checkpoint.storage import open_weights
+
+    path, other = tmp_path / "linear.pth", tmp_path / "other.pth"
+    torch.save(nn.Linear(4, 3).state_dict(), path)
+    torch.save(nn.Linear(4, 3).state_dict(), other)
+    checkpoint = open_checkpoint(str(path))
+    other.replace(path)  # as long as the first, byte for byte in its header
+    with pytest.raises(CheckpointError, match="has changed since it was opened"), open_weights(checkpoint):
+        pass
 
 
 def test_the_models_code_meets_no_child_that_it_has_not_started(files: Path) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.sources.base import version_of_status
 from freezetui.checkpoint.sources.urls import is_url, shown_url
 from freezetui.config.paths import SUFFIX, default_path, is_special
-from freezetui.config.schema import ConfigData, ModelSection
+from freezetui.config.schema import ConfigData, ModelSection, fingerprint
 from freezetui.config.sync import config_from_plan
+from freezetui.errors import FreezeTuiError
 from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.plan import FreezePlan, FreezeTotals
 from freezetui.freeze.rules import Rule, overlay
@@ -33,6 +35,10 @@ from freezetui.session.saved_config import SavedConfig
 if TYPE_CHECKING:
     from freezetui.freeze.presets import Preset
     from freezetui.sanity.protocol import CheckRequest
+
+
+#: Files of a checkpoint that are looked at for changes.
+_MAX_LOOKED_AT = 8
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -122,6 +128,30 @@ class Session:
             requested.input or found.model.input,
         )
         return msgspec.structs.replace(found, model=model)
+
+    @property
+    def checkpoint_changed(self) -> bool:
+        """Whether a file of the checkpoint has been written to or replaced since it was opened."""
+        for part in self.checkpoint.parts[:_MAX_LOOKED_AT]:
+            try:
+                if part.version and version_of_status(os.stat(part.source)) != part.version:  # noqa: PTH116
+                    return True
+            except OSError:
+                return True
+        return False
+
+    def why_not_as_opened(self) -> str:
+        """Return how names or shapes of the checkpoint on disk differ from what is open; "" if they do not."""
+        if not self.checkpoint_changed:
+            return ""
+        changed = f"{self.options.source} has changed since it was opened"
+        try:
+            now = open_checkpoint([self.options.source, *self.options.more], key=self.options.key)
+        except FreezeTuiError as error:
+            return f"{changed}: {error.message}"
+        if fingerprint(now.tensors) == fingerprint(self.tree.tensors):
+            return ""
+        return f"{changed}: it has other names or shapes now. Open it again to plan for them."
 
     def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
         """Replace the plan: a preset or training everything, then rules from top to bottom.

@@ -66,6 +66,11 @@ async def may_quit(app: App[Any], session: Session) -> bool:
 
 
 async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
+    changed = session.why_not_as_opened()
+    if changed:
+        options = [("y", "save the plan for its old names and shapes"), ("n", "go back")]
+        if await app.push_screen_wait(ConfirmScreen("The checkpoint has changed", changed, options)) != "y":
+            return False
     why = session.saved.why_not_write(target)
     if not why:
         return True

@@ -46,6 +46,8 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
         """Describe the line of `node`."""
         tensor = session.tree.tensor(node) if rows.family(node) is None else None
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        if session.checkpoint_changed:
+            lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
         self.query_one("#details-text", Static).update(Text("\n").join(lines))
 
 
