@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,11 +21,13 @@ from freezetui.cli.options import (
     model_options,
     paths_argument,
 )
+from freezetui.cli.output import print_json, print_lines, say
 from freezetui.cli.plan import plan
 from freezetui.cli.sessions import open_session, session_options
 from freezetui.cli.streams import open_standard_streams
 from freezetui.cli.values import stats, validate
 from freezetui.errors import FreezeTuiError, from_os_error
+from freezetui.text import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -155,13 +158,11 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
         )
     report = run_check(session.request(), _progress, session.options.timeout)
     if as_json:
-        from freezetui.formatting.json import json_text
-
-        click.echo(json_text(report))
+        print_json(report)
     else:
         from freezetui.formatting.report import report_lines
 
-        click.echo("\n".join(report_lines(report)))
+        print_lines(report_lines(report))
     sys.exit(report.exit_code)
 
 
@@ -174,25 +175,24 @@ def _show(options: Options, depth: int | None, as_json: bool) -> None:
 
     session = open_session(options)
     for line in session.differences:
-        click.echo(f"{session.config_path.name}: {line}", err=True)
+        say(f"{session.config_path.name}: {line}")
     if as_json:
-        from freezetui.formatting.json import json_text
-
         document = show_json(session.checkpoint, session.plan, session.architecture.model.architecture)
-        click.echo(json_text(document))
+        print_json(document)
     else:
-        click.echo("\n".join(show_lines(session.checkpoint, session.plan, session.architecture.label, depth)))
+        print_lines(show_lines(session.checkpoint, session.plan, session.architecture.label, depth))
 
 
 def _may_import(session: Session) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     named = session.architecture.model.architecture
-    return click.confirm(f"{session.config_path.name} wants to import and run {named}. Continue?", err=True)
+    question = printable(f"{session.config_path.name} wants to import and run {named}. Continue?")
+    return click.confirm(question, err=True)
 
 
 def _progress(event: Progress) -> None:
-    click.echo(event.text, err=True)
+    say(event.text)
 
 
 def run() -> None:
@@ -200,6 +200,8 @@ def run() -> None:
     # Imported and loaded objects live until exit; collecting garbage would take a fifth of the start-up.
     gc.disable()
     open_standard_streams()
+    if not sys.warnoptions:  # unless the user has asked for them: libraries warn about what is not his
+        warnings.simplefilter("ignore")
     try:
         sys.exit(main(prog_name="freezetui", standalone_mode=False))
     except _HELP as error:
@@ -234,7 +236,5 @@ def _crashed(error: BaseException, log: Path | None) -> str:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    from freezetui.text import printable
-
-    click.echo(f"freezetui: {printable(message)}", err=True)
+    say(f"freezetui: {message}")
     sys.exit(code)

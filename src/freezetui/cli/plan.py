@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from freezetui.cli.options import InOrder, key_option, paths_argument
+from freezetui.cli.output import print_lines, print_text, say
 from freezetui.cli.sessions import open_session, session_options
 
 
@@ -44,7 +45,6 @@ def plan(
     from freezetui.formatting.tree import totals_lines
     from freezetui.freeze.presets import find_preset
     from freezetui.freeze.rules import Rule
-    from freezetui.text import printable
 
     rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta["in_order"])
     if preset is None and not rules:
@@ -58,7 +58,7 @@ def plan(
         from freezetui.config.codec import config_text
 
         here = Path("-.yaml")
-        click.echo(config_text(here, session.written(here)), nl=False)
+        print_text(config_text(here, session.written(here)))
     else:
-        click.echo(printable(str(session.save(output))), err=True)
-    click.echo("\n".join(totals_lines(session.plan)), err=to_stdout)
+        say(str(session.save(output)))
+    print_lines(totals_lines(session.plan), to_stderr=to_stdout)

@@ -31,6 +31,7 @@ from freezetui.recognition.architecture import (
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 from freezetui.session.saved_config import SavedConfig
+from freezetui.text import printable
 
 if TYPE_CHECKING:
     from freezetui.freeze.presets import Preset
@@ -121,7 +122,9 @@ class Session:
         if self.config is not None and self.saved.fits:
             found = from_config(self.config.model, self.config_path.parent, found)
         elif self.config is not None and self.config.model.architecture and not found.model.architecture:
-            self.saved.differences += (f"that model was built by {self.config.model.architecture}",)
+            self.saved.differences += (
+                printable(f"that model was built by {self.config.model.architecture}"),
+            )
         model = ModelSpec(
             found.model.architecture,
             {**found.model.arguments, **requested.arguments},
@@ -141,7 +144,7 @@ class Session:
         return False
 
     def why_not_as_opened(self) -> str:
-        """Return how names or shapes of the checkpoint on disk differ from what is open; "" if they do not."""
+        """Return how names or shapes of the checkpoint on disk differ from what is open; "" if not."""
         if not self.checkpoint_changed:
             return ""
         changed = f"{self.options.source} has changed since it was opened"

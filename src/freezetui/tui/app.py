@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.filter import LineFilter
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
@@ -23,9 +24,11 @@ from freezetui.text import printable_lines
 from freezetui.tui.bindings import SECTIONS, bind
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
+from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
+_PRINTABLE = PrintableFilter()
 #: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
 EXIT_CRASHED = 70
 #: With more errors than this before the dialog is answered, the screen cannot be drawn at all.
@@ -121,6 +124,10 @@ class FreezeTuiApp(Guarded, App[int]):
         from freezetui.tui.screens.text_viewer import TextViewer
 
         self.push_screen(TextViewer("Keys", help_text(all_bindings())))
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what each drawn line goes through, unprintable characters last."""
+        return [*super().get_line_filters(), _PRINTABLE]
 
     # Unexpected errors
 
