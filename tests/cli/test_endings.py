@@ -161,3 +161,22 @@ def test_a_terminal_that_cannot_show_every_character(path: Path) -> None:
     assert done.returncode == 0
     assert b"running_mean" in done.stdout
     assert done.stderr == b""
+
+
+def test_warnings_of_libraries_are_not_shown(path: Path) -> None:
+    code = """
+import warnings
+import freezetui.formatting.tree as tree
+original = tree.show_lines
+def warned(*arguments):
+    for kind in (FutureWarning, DeprecationWarning, UserWarning, RuntimeWarning):
+        warnings.warn("noise", kind)
+    return original(*arguments)
+tree.show_lines = warned
+from freezetui.cli.main import run; run()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "show", path], capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    asked = [sys.executable, "-W", "always", "-c", code, "show", path]
+    assert b"noise" in subprocess.run(asked, capture_output=True, timeout=60).stderr

@@ -17,7 +17,19 @@ EVIL = (
     "\x1b]8;;http://evil\x1b\\\nINJECTED"
 )
 #: As it would be written by a terminal's driver; Textual itself writes \x1b[31m and the like.
-MARKS = ["\x1b]0;", "\x1b]8;", "\x9b", "\x9d", "\x9c", "\u202e", "\u2066", "\u2028", "\x85", "\x7f", "owned\x07"]
+MARKS = [
+    "\x1b]0;",
+    "\x1b]8;",
+    "\x9b",
+    "\x9d",
+    "\x9c",
+    "\u202e",
+    "\u2066",
+    "\u2028",
+    "\x85",
+    "\x7f",
+    "owned\x07",
+]
 
 
 def write_safetensors(path: Path, names: list[str], metadata: dict[str, str] | None = None) -> Path:
