@@ -15,7 +15,7 @@ from freezetui.freeze.plan import FROZEN, FreezePlan
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule, overlay, resolve
 from freezetui.freeze.tree import ParamTree
-from freezetui.text import shortened
+from freezetui.text import printable, shortened
 
 
 class ConfigMatch(NamedTuple):
@@ -86,7 +86,7 @@ def _skipping(
         try:
             overlay([rule], tree, mask, budget)
         except PatternError as error:
-            unmatched.append(f"{rule.action} {shortened(rule.pattern)}: {error}")
+            unmatched.append(printable(f"{rule.action} {shortened(rule.pattern)}: {error}"))
     return mask, unmatched
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from freezetui.config.bounds import read_data
-from freezetui.config.paths import set_aside_path
+from freezetui.config.paths import set_aside_path, why_not_a_file
 from freezetui.config.schema import ConfigData
 from freezetui.config.sync import plan_from_config, stage_masks
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import stored_mask
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.stage_plans import Masks, StagePlans
+from freezetui.text import shortened
+
+_ELSEWHERE = "Save under another name: S in the TUI, -o FILE in `plan`."
 
 
 class SavedConfig:
@@ -54,8 +58,8 @@ class SavedConfig:
         return plans
 
     def _selected(self, tree: ParamTree) -> Masks | None:
-        if not self.required and not self.path.exists():
-            return None
+        if not self.required and (not os.path.exists(self.path) or why_not_a_file(self.path)):  # noqa: PTH110
+            return None  # what is in the way of a config is told where one is saved
         from freezetui.config.codec import read_config  # YAML is not needed without a config
 
         self._seen = _content(self.path)
@@ -85,7 +89,7 @@ class SavedConfig:
     def why_not_write(self, target: Path) -> str:
         """Return why overwriting `target` needs confirmation; "" if nothing would be lost."""
         if target != self.path:
-            return "The file already exists." if target.exists() else ""
+            return "" if why_not_a_file(target) or not target.exists() else "The file already exists."
         if self.problem is not None:
             return f"{self.problem.message} It will be kept as {set_aside_path(target).name}."
         if self.changed_on_disk:
@@ -95,16 +99,25 @@ class SavedConfig:
     def save(self, target: Path, config: ConfigData, masks: Masks) -> None:
         """Write the config of the plans `masks` atomically, and make `target` the session's config file.
 
-        An existing file that could not be read is renamed first; see `set_aside_path`.
+        An existing file that could not be read is renamed first; see `set_aside_path`. A pipe or a device
+        gets a copy, and the session's config file stays what it was.
 
         Raises:
             ConfigError: the file cannot be written.
         """
         from freezetui.config.codec import write_config
 
+        why = why_not_a_file(target)
+        if why and target == self.path:
+            raise ConfigError(f"{shortened(str(target))} {why}.", _ELSEWHERE)
         if self.unreadable(target) and target.exists():
-            target.rename(set_aside_path(target))
+            try:
+                target.rename(set_aside_path(target))
+            except OSError as error:
+                raise ConfigError(f"{target} cannot be renamed: {error.strerror}.", _ELSEWHERE) from None
         write_config(target, config)
+        if why:
+            return
         self.path, self.config, self.masks = target, config, dict(masks)
         self.problem, self.differences, self.refused = None, (), ()
         self._seen = _content(target)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.sources.urls import is_url, shown_url
-from freezetui.config.paths import SUFFIX, default_path
-from freezetui.config.schema import ConfigData, ModelSection
+from freezetui.checkpoint.sources.base import version_of_status
+from freezetui.config.paths import SUFFIX, default_path, is_special, relative_source
+from freezetui.config.schema import ConfigData, ModelSection, fingerprint
 from freezetui.config.sync import config_from_plan
+from freezetui.errors import FreezeTuiError
 from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.plan import FreezePlan, FreezeTotals, stored_mask
 from freezetui.freeze.rules import Action, Rule, overlay
@@ -29,10 +30,15 @@ from freezetui.recognition.architecture import (
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 from freezetui.session.saved_config import SavedConfig
+from freezetui.text import printable
 
 if TYPE_CHECKING:
     from freezetui.freeze.presets import Preset
     from freezetui.sanity.protocol import CheckRequest
+
+
+#: Files of a checkpoint that are looked at for changes.
+_MAX_LOOKED_AT = 8
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -127,13 +133,39 @@ class Session:
         if self.config is not None and self.saved.fits:
             found = from_config(self.config.model, self.config_path.parent, found)
         elif self.config is not None and self.config.model.architecture and not found.model.architecture:
-            self.saved.differences += (f"that model was built by {self.config.model.architecture}",)
+            self.saved.differences += (
+                printable(f"that model was built by {self.config.model.architecture}"),
+            )
         model = ModelSpec(
             found.model.architecture,
             {**found.model.arguments, **requested.arguments},
             requested.input or found.model.input,
         )
         return msgspec.structs.replace(found, model=model)
+
+    @property
+    def checkpoint_changed(self) -> bool:
+        """Whether a file of the checkpoint has been written to or replaced since it was opened."""
+        for part in self.checkpoint.parts[:_MAX_LOOKED_AT]:
+            try:
+                if part.version and version_of_status(os.stat(part.source)) != part.version:  # noqa: PTH116
+                    return True
+            except OSError:
+                return True
+        return False
+
+    def why_not_as_opened(self) -> str:
+        """Return how names or shapes of the checkpoint on disk differ from what is open; "" if not."""
+        if not self.checkpoint_changed:
+            return ""
+        changed = f"{self.options.source} has changed since it was opened"
+        try:
+            now = open_checkpoint([self.options.source, *self.options.more], key=self.options.key)
+        except FreezeTuiError as error:
+            return f"{changed}: {error.message}"
+        if fingerprint(now.tensors) == fingerprint(self.tree.tensors):
+            return ""
+        return f"{changed}: it has other names or shapes now. Open it again to plan for them."
 
     def choose(
         self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...], default: Action = "train"
@@ -204,10 +236,12 @@ class Session:
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write."""
-        directory = Path(os.path.realpath(path or self.config_path)).parent
+        target = path or self.config_path
+        # What is not a file has no directory that its paths could be relative to.
+        directory = Path() if is_special(target) else Path(os.path.realpath(target)).parent
         built_by = self.architecture.model
         model = ModelSection(
-            checkpoint=_relative_source(self.options.source, directory),
+            checkpoint=relative_source(self.options.source, directory),
             architecture=moved_path(built_by.architecture, Path(), directory),
             arguments=built_by.arguments if built_by.architecture else {},
             input=built_by.input,
@@ -234,7 +268,7 @@ class Session:
         """
         target = path or self.config_path
         self.saved.save(target, config or self.written(target), self.stages.masks())
-        self.architecture_changed = False
+        self.architecture_changed = self.architecture_changed and self.saved.path != target
         return target
 
     def request(self, config: ConfigData | None = None) -> CheckRequest:
@@ -259,10 +293,3 @@ class Session:
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)
-
-
-def _relative_source(source: str, directory: Path) -> str:
-    """Return the checkpoint's path relative to `directory`, or its URL without credentials."""
-    if is_url(source):
-        return shown_url(source)
-    return Path(os.path.relpath(os.path.realpath(source), directory)).as_posix()
