@@ -181,8 +181,8 @@ def test_every_end_is_one_clear_line(files: Path, factory: str) -> None:
 
 
 def test_the_log_of_what_a_person_can_act_on_holds_no_traceback_of_ours(files: Path) -> None:
-    with Engine(request(files, "bad.py:nothing")) as engine:
-        with pytest.raises(EngineError, match=r"has no nothing\. It has exits, segfaults"):
+    with Engine(request(files, "bad.py:segfault")) as engine:
+        with pytest.raises(EngineError, match=r"has no segfault\. Did you mean segfaults"):
             list(engine.events())
         assert engine.log_tail() == []
     with Engine(request(files, "bad.py:raises")) as engine:
