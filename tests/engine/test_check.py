@@ -327,15 +327,120 @@ def test_nothing_frozen() -> None:
     assert report.cost is None
 
 
-def test_what_would_not_have_moved_proves_nothing() -> None:
+def test_what_no_loss_reaches_is_frozen_by_its_flag_and_named() -> None:
     body = nn.Linear(4, 4)
     body.spare = nn.Linear(4, 4)
-    report = check(Net(body))
-    assert report.verdict == "held"
-    assert report.frozen.unproven == codes(report)["N6"] == ("body.spare.weight", "body.spare.bias")
-    report = check(Net(body), freeze=("body.spare",))
+    for freeze in ("body", "body.spare"):
+        report = check(Net(body), freeze=(freeze,))
+        assert (report.verdict, report.frozen.unproven) == ("held", ())
+        assert codes(report)["N6"] == ("body.spare.weight", "body.spare.bias")
+
+
+class Teacher(nn.Module):
+    """A student, and a twin behind no_grad that it learns from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.student = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            aim = self.body(x)
+        return (self.student(x) - aim).square()
+
+
+class Probe(Net):
+    """A linear probe on detached features."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).detach())
+
+
+class LossNetwork(Teacher):
+    """A frozen network whose detached output is a part of the loss."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.student(x) * self.body(x).detach()
+
+
+@pytest.mark.parametrize("model", [Teacher, Probe, LossNetwork])
+def test_a_backbone_that_is_cut_off_from_the_loss_is_held(model: type[nn.Module]) -> None:
+    report = check(model())
+    assert (report.verdict, report.frozen.tensors) == ("held", 2)
+    assert codes(report)["N6"] == ("body.weight", "body.bias")
+    assert report.trainable.moved == report.trainable.tensors == 2
+
+
+class Gate(nn.Module):
+    """What comes out of `body` is multiplied, or cut, in a way that passes no gradient on."""
+
+    def __init__(self, close: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.body, self.head, self.close = nn.Linear(4, 4), nn.Linear(4, 3), close
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.close(self.head(self.body(x)))
+
+
+CLOSED = {
+    "dead ReLU": lambda x: (x - 1e6).relu(),
+    "times zero": lambda x: 0 * x,
+    "round": torch.round,
+    "closed gate": lambda x: torch.where(x > 1e9, x, torch.zeros_like(x)),
+    "sign": torch.sign,
+    "clamp": lambda x: x.clamp(1e6, 2e6),
+}
+
+
+@pytest.mark.parametrize("kind", CLOSED)
+def test_weight_decay_alone_is_no_training(kind: str) -> None:
+    """Every gradient is exactly zero, and weight decay moves the bits all the same."""
+    report = check(Gate(CLOSED[kind]))
     assert report.verdict == "inconclusive"
-    assert headline(report) == "? INCONCLUSIVE: no frozen tensor changes when trainable either"
+    assert (report.trainable.tensors, report.trainable.moved) == (2, 0)
+    assert codes(report)["S3"] == ("head.weight", "head.bias")
+    assert headline(report) == "? INCONCLUSIVE: no trainable tensor was changed by a gradient"
+
+
+class Experts(nn.Module):
+    """Two experts, of which the router always takes the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+        self.experts = nn.ModuleList(nn.Linear(4, 3) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.experts[0](self.body(x))
+
+
+def test_an_expert_that_this_batch_does_not_reach_is_a_note() -> None:
+    report = check(Experts())
+    assert report.verdict == "held"
+    (found,) = [finding for finding in report.findings if finding.code == "S3"]
+    assert (found.severity, found.tensors) == ("note", ("experts.1.weight", "experts.1.bias"))
+    assert "did not run" in found.message
+
+
+class OwnFlags(Net):
+    """Its own code has attributes that look like flags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trainable, self._requires_grad = True, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.trainable else x
+
+
+def test_a_modules_own_attributes_and_counters_raise_no_warning() -> None:
+    model = OwnFlags()
+    model.body.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+    model.body.register_forward_pre_hook(lambda module, inputs: (module.steps.add_(1), None)[1])
+    report = check(model)
+    assert report.verdict == "held" and not report.findings
+    model.head.trainable = False  # set from outside, where it has no effect
+    assert codes(check(model))["F2"] == ("head",)
 
 
 def test_without_a_control_run_nothing_is_called_unproven() -> None:
@@ -392,7 +497,7 @@ def test_trainable_tensors_that_all_stay_unchanged_prove_nothing() -> None:
     report = check(Net(head=Unused()), freeze=("body", "head.weight", "head.bias"))
     assert (report.verdict, report.trainable.moved) == ("inconclusive", 0)
     assert "N7" in codes(report)
-    assert headline(report) == "? INCONCLUSIVE: no trainable tensor changed"
+    assert headline(report) == "? INCONCLUSIVE: no trainable tensor was changed by a gradient"
 
 
 def test_flags_that_the_model_freezes_again_are_inconclusive() -> None:

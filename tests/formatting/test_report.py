@@ -49,7 +49,7 @@ def test_other_verdicts_count():
 
 
 def test_a_finding_without_a_fix_is_one_line():
-    assert "fix" not in finding_text(finding("none_changed"))
+    assert "fix" not in finding_text(finding("untrainable"))
     assert finding_text(finding("all_frozen")).splitlines()[1] == "      fix: unfreeze something"
 
 

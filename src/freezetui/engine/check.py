@@ -117,9 +117,11 @@ def check_model(
         findings += control_findings
     progress(Progress("compare", steps, steps, "comparing"))
     unchanged = unchanged_tensors(result)
-    findings += explain_unchanged(under_test.model, full, unchanged)
-    unproven = tuple(n for n in result.frozen if full and n not in full.moved and n not in result.moved)
+    findings += explain_unchanged(under_test.model, result, full, unchanged)
+    unproven, cut_off = _without_evidence(result, full)
     findings += _unproven_findings(under_test, result, unproven)
+    if cut_off:
+        findings.append(finding("cut_off", cut_off))
     return _report(under_test, result, full, findings, unchanged, unproven, steps, perf_counter() - started)
 
 
@@ -140,6 +142,21 @@ def _control(
     return None, [finding("no_control", reason=reason)]
 
 
+def _without_evidence(
+    result: RunResult, control: RunResult | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the frozen parameters that do not change when trainable either: with a gradient, and without.
+
+    Without one, behind no_grad or detach, only the flag can be proved: it is False after the steps, and the
+    optimizer, which has the parameter, left it alone.
+    """
+    if control is None:
+        return (), ()
+    same = [n for n in result.frozen if n not in control.moved and n not in result.moved]
+    cut_off = tuple(n for n in same if n not in control.gradients and result.final_flags.get(n) is False)
+    return tuple(n for n in same if n not in cut_off), cut_off
+
+
 def _unproven_findings(
     under_test: ModelUnderTest, result: RunResult, unproven: tuple[str, ...]
 ) -> list[Finding]:
@@ -154,7 +171,7 @@ def _unproven_findings(
         findings.append(finding("all_frozen"))
     elif not result.frozen:
         findings.append(finding("none_frozen"))
-    if result.trainable and result.moved.isdisjoint(result.trainable):
+    if result.trainable and not result.trained:
         findings.append(finding("none_changed"))
     if not result.finite:
         findings.append(finding("not_finite"))
@@ -164,13 +181,12 @@ def _unproven_findings(
 
 
 def _verdict(under_test: ModelUnderTest, result: RunResult, findings: list[Finding], proven: bool) -> Verdict:
-    """Return "held" only with a forward pass, a frozen tensor that would have changed, and one that did."""
+    """Return "held" only with a forward pass, proof for a frozen tensor, and one that a gradient changed."""
     frozen_moved = not result.moved.isdisjoint(result.frozen)
     if frozen_moved or any(f.severity == "error" and f.code == "M2" for f in findings):
         return "moved"
-    changed = not result.moved.isdisjoint(result.trainable)
     clean = not any(finding.severity == "error" for finding in findings)
-    if under_test.batch is not None and proven and changed and result.finite and clean:
+    if under_test.batch is not None and proven and result.trained and result.finite and clean:
         return "held"
     return "inconclusive"
 

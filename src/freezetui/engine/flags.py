@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from difflib import get_close_matches
+from types import FunctionType
 
 from torch import nn
 
@@ -30,9 +31,18 @@ def stray_flags(model: nn.Module) -> list[Finding]:
             names["misspelled_flag", attribute].append(name)
     for path, module in model.named_modules():
         for attribute in vars(module):
-            if attribute == "trainable" or get_close_matches(attribute, ["requires_grad"], cutoff=0.8):
+            meant = attribute == "trainable" or get_close_matches(attribute, ["requires_grad"], cutoff=0.8)
+            if meant and not _is_its_own(module, attribute):
                 names["flag_on_module", attribute].append(path or "the model")
     return [finding(key, found, attribute=attribute) for (key, attribute), found in names.items()]
+
+
+def _is_its_own(module: nn.Module, attribute: str) -> bool:
+    """Whether the module's own code uses the attribute: nobody set it from outside as a flag then."""
+    if attribute.startswith("_"):
+        return True
+    functions = (f for cls in type(module).__mro__ if cls is not nn.Module for f in vars(cls).values())
+    return any(attribute in f.__code__.co_names for f in functions if isinstance(f, FunctionType))
 
 
 def flags_set_back(result: RunResult) -> list[Finding]:

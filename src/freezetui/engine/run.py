@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from time import perf_counter
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from freezetui.config.schema import ConfigData
 from freezetui.engine.device import synchronize
@@ -34,6 +35,7 @@ class RunResult:
         final_flags: each of these parameters -> requires_grad, read from the model after the last step.
         frozen_buffers: the buffers of modules whose parameters are all frozen.
         gradients: parameter -> largest absolute gradient; absent if it never received one.
+        ran: paths of the modules whose forward was called.
         losses: one per step; empty without a forward pass.
         held: paths of the norm layers that are kept in eval.
         step_seconds: of the fastest step, since other load on the machine only makes steps slower.
@@ -46,6 +48,7 @@ class RunResult:
     final_flags: dict[str, bool]
     frozen_buffers: tuple[str, ...]
     gradients: dict[str, float]
+    ran: frozenset[str]
     losses: tuple[float, ...]
     held: frozenset[str]
     step_seconds: float
@@ -61,6 +64,11 @@ class RunResult:
     def trainable(self) -> list[str]:
         """The parameters that should change."""
         return [name for name, train in self.planned.items() if train]
+
+    @property
+    def trained(self) -> frozenset[str]:
+        """The trainable parameters that changed by their gradient: weight decay alone changes bits too."""
+        return frozenset(n for n in self.trainable if n in self.moved and self.gradients.get(n))
 
     @property
     def finite(self) -> bool:
@@ -113,6 +121,7 @@ def run(
     before, reading = _digests(under_test)
     model.train()
     loop = Loop(under_test)
+    ran, hooks = _recorded_calls(model)
     losses, seconds, memory = [], [], 0
     if under_test.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(under_test.device)
@@ -130,6 +139,8 @@ def run(
         if loss is not None:
             losses.append(loss.item())
         del loss
+    for hook in hooks:
+        hook.remove()
     memory += training_state(loop.optimizer)
     if under_test.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(under_test.device)
@@ -141,12 +152,23 @@ def run(
         final_flags=_flags(model),
         frozen_buffers=frozen_buffers,
         gradients={name: loop.gradients[id(p)] for name, p in parameters if id(p) in loop.gradients},
+        ran=frozenset(ran),
         losses=tuple(losses),
         held=held,
         step_seconds=min(seconds),
         memory_bytes=memory,
         overhead_seconds=reading + rereading,
     )
+
+
+def _recorded_calls(model: nn.Module) -> tuple[set[str], list[RemovableHandle]]:
+    """Return a set that collects the paths of modules as their forward is called, and the hooks to remove."""
+    ran: set[str] = set()
+    hooks = []
+    for path, module in model.named_modules(remove_duplicate=False):
+        with suppress(RuntimeError):  # not supported on scripted modules
+            hooks.append(module.register_forward_pre_hook(lambda *_, path=path: ran.add(path)))
+    return ran, hooks
 
 
 def _flags(model: nn.Module) -> dict[str, bool]:

@@ -33,13 +33,20 @@ def why_moved(under_test: ModelUnderTest, result: RunResult) -> list[Finding]:
 
 def why_drifted(model: nn.Module, result: RunResult) -> list[Finding]:
     """Return one finding per cause for the buffers under frozen modules that changed."""
-    drifted = [name for name in result.frozen_buffers if name in result.moved]
+    drifted = [n for n in result.frozen_buffers if n in result.moved and not _is_counter(model, n)]
     by_cause: dict[str, list[str]] = defaultdict(list)
     for name in drifted:
         path = name.rpartition(".")[0]
         siblings = {n.rpartition(".")[2] for n in drifted if n.rpartition(".")[0] == path}
         by_cause[_drift(model.get_submodule(path), name, siblings, path in result.held)].append(name)
     return [finding(key, names) for key, names in by_cause.items()]
+
+
+def _is_counter(model: nn.Module, name: str) -> bool:
+    """Whether a buffer is one whole number that no norm owns, such as a step counter."""
+    path, _, last = name.rpartition(".")
+    buffer = model.get_submodule(path)._buffers.get(last)
+    return buffer is not None and buffer.numel() == 1 and not buffer.is_floating_point() and last != _COUNTER
 
 
 def _cause(model: nn.Module, name: str, phase: str) -> str:

@@ -23,16 +23,16 @@ _KEYS = {
     NEAR_ZERO: "noise_gradient",
     PRECISION: "precision",
 }
-_CUT_OFF, _ONE_BYTE = "reentrant", "one_byte"
+_CUT_OFF, _ONE_BYTE, _NOT_REACHED = "reentrant", "one_byte", "not_reached"
 
 
 def unchanged_tensors(result: RunResult) -> tuple[Unchanged, ...]:
-    """Return the trainable parameters whose bits did not change."""
+    """Return the trainable parameters that did not change by their gradient."""
     largest = max(result.gradients.values(), default=0.0)
     return tuple(
         Unchanged(name, _reason(result.gradients.get(name), largest))
         for name in result.trainable
-        if name not in result.moved
+        if name not in result.trained
     )
 
 
@@ -45,20 +45,28 @@ def _reason(gradient: float | None, largest: float) -> str:
 
 
 def explain_unchanged(
-    model: nn.Module, control: RunResult | None, unchanged: Sequence[Unchanged]
+    model: nn.Module, result: RunResult, control: RunResult | None, unchanged: Sequence[Unchanged]
 ) -> list[Finding]:
     """Return one finding per cause.
 
     Args:
+        result: of the plan's run.
         control: the run with everything trainable; None if there was none.
     """
     parameters = dict(model.named_parameters())
-    names: dict[str, list[str]] = {key: [] for key in (*_KEYS.values(), _CUT_OFF, _ONE_BYTE)}
+    names: dict[str, list[str]] = {key: [] for key in (*_KEYS.values(), _CUT_OFF, _ONE_BYTE, _NOT_REACHED)}
     for tensor in unchanged:
         key = _KEYS[tensor.reason]
         if parameters[tensor.name].dtype.itemsize == 1:
             key = _ONE_BYTE
         elif tensor.reason == NO_GRADIENT and control is not None and control.gradients.get(tensor.name):
             key = _CUT_OFF
+        elif tensor.reason in (NO_GRADIENT, ZERO) and _did_not_run(tensor.name, result):
+            key = _NOT_REACHED
         names[key].append(tensor.name)
     return [finding(key, found) for key, found in names.items() if found]
+
+
+def _did_not_run(name: str, result: RunResult) -> bool:
+    """Whether the module that owns this parameter was not called, though the model was."""
+    return bool(result.ran) and name.rpartition(".")[0] not in result.ran

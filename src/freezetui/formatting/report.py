@@ -18,7 +18,7 @@ _REASONS = {
     "S9": "no tensor is trainable",
     "N1": "no forward pass",
     "N4": "the loss is not a finite number",
-    "N7": "no trainable tensor changed",
+    "N7": "no trainable tensor was changed by a gradient",
     "N6": "no frozen tensor changes when trainable either",
 }
 

@@ -176,6 +176,13 @@ _TABLE = (
         "freeze it if that is intended; otherwise look at its activations",
     ),
     Code(
+        "not_reached",
+        "S3",
+        "note",
+        "trainable, but not reached by this batch: its module did not run",
+        "no action needed if other batches reach it, as with experts and optional branches",
+    ),
+    Code(
         "noise_gradient",
         "S3",
         "note",
@@ -251,11 +258,18 @@ _TABLE = (
         "no action needed if this part is unused in the forward pass",
     ),
     Code(
+        "cut_off",
+        "N6",
+        "note",
+        "frozen by its flag, and cut off from the loss as well: no gradient reaches it when it is trainable",
+        "no action needed: the flag is False, and an optimizer that had it left it unchanged",
+    ),
+    Code(
         "none_changed",
         "N7",
         "warning",
-        "no trainable tensor changed, so frozen ones that did not change are no evidence",
-        "",
+        "no trainable tensor was changed by a gradient, so frozen ones that did not change are no evidence",
+        "look at the findings S3: a dead ReLU, a closed gate, detach() or no_grad()",
     ),
     Code(
         "ignored",
