@@ -88,7 +88,7 @@ def opened(sample: Callable[[str], Path]) -> Open:
         source: str | Path = "vgg_digits.pth", size: tuple[int, int] = (120, 40), **options: Any
     ) -> AsyncIterator[Driver]:
         path = source if isinstance(source, Path) else sample(source)
-        app = FreezeTuiApp(Options(source=str(path), **options))
+        app = FreezeTuiApp(Options(source=str(path), **{"engine": False, **options}))
         async with app.run_test(size=size) as pilot:
             driver = Driver(app, pilot)
             await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20)

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +21,7 @@ from freezetui.cli.options import (
     key_option,
     model_options,
     paths_argument,
+    process_options,
 )
 from freezetui.cli.progress import progress_line
 from freezetui.cli.values import stats, validate
@@ -132,8 +134,10 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
 @click.option(
     "--preset",
     metavar="NAME",
-    help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing.",
+    help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing; "
+    "of one part of the model head:text, last-blocks:N:vision.",
 )
+@process_options
 @click.option(
     "-o",
     "--output",
@@ -149,10 +153,13 @@ def plan(
     key: str | None,
     preset: str | None,
     output: Path | None,
-    **_: Any,
+    freeze: tuple[str, ...],
+    train: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Write a freeze config without the TUI; --freeze and --train are applied in the order given."""
-    from freezetui.formatting.tree import totals_lines
+    from freezetui.cli.choosing import choose
+    from freezetui.formatting.tree import tie_lines, totals_lines
     from freezetui.freeze.presets import find_preset
     from freezetui.freeze.rules import Rule
     from freezetui.text import printable
@@ -161,10 +168,13 @@ def plan(
     if preset is None and not rules:
         raise click.UsageError("Nothing to do: pass --freeze, --train or --preset.", ctx)
     chosen = find_preset(preset) if preset is not None else None
-    session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
-    session.choose(chosen, rules)
-    click.echo(printable(str(session.save(output))), err=True)
-    click.echo("\n".join(totals_lines(session.plan)))
+    del freeze, train  # in the order given: `rules`
+    existing = output if output and output.exists() else None
+    session = _session(_options(paths, key=key, config=existing, **options))
+    with closing(session):
+        choose(session, chosen, rules)
+        click.echo(printable(str(session.save(output))), err=True)
+    click.echo("\n".join([*totals_lines(session.plan), *tie_lines(session.tree)]))
 
 
 @main.command(short_help="Run a short training check and verify that frozen weights do not change.")
@@ -189,7 +199,7 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
             f"{session.config_path} does not fit: {'; '.join(session.differences[:3])}.",
             "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
-    report = run_check(session.request(), _progress, session.options.timeout)
+    report = run_check(session.request(), _progress, session.options.timeout, session.options.python)
     if as_json:
         from freezetui.formatting.json import json_text
 

@@ -15,7 +15,7 @@ from freezetui.config.paths import SUFFIX, default_path
 from freezetui.config.schema import ConfigData, ModelSection
 from freezetui.config.sync import config_from_plan
 from freezetui.freeze.minimize import added_rules
-from freezetui.freeze.plan import FreezePlan, FreezeTotals
+from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask
 from freezetui.freeze.rules import Rule, overlay
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
@@ -28,10 +28,15 @@ from freezetui.recognition.architecture import (
 )
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
+from freezetui.session.describing import ModelDescriber
 from freezetui.session.saved_config import SavedConfig
 
 if TYPE_CHECKING:
-    from freezetui.freeze.presets import Preset
+    from concurrent.futures import Future
+
+    from freezetui.description.types import Description
+    from freezetui.freeze.presets import Choice
+    from freezetui.freeze.structure import Structure
     from freezetui.sanity.protocol import CheckRequest
 
 
@@ -45,6 +50,8 @@ class Options(msgspec.Struct, frozen=True):
         config: the config to load and to save to; None means `NAME.freeze.yaml` next to the checkpoint.
         model: what builds the model; without an architecture the config or recognition decides.
         device, steps, timeout: for the check; the timeout in seconds.
+        python: the interpreter of the describer and the check; "" for this one.
+        engine: whether the describer may start unasked.
     """
 
     source: str
@@ -55,6 +62,8 @@ class Options(msgspec.Struct, frozen=True):
     device: str = "auto"
     steps: int = 3
     timeout: float | None = None
+    python: str = ""
+    engine: bool = True
 
 
 class Session:
@@ -68,6 +77,8 @@ class Session:
         checkpoint, tree, plan: what is open.
         saved: the config on disk.
         architecture: what the check builds.
+        description: of the live model; None before the describer has told it.
+        undescribed: why the describer could not tell it; "" before it was asked.
         named_anew: whether the user has set another one since the config was saved.
         report: of the last check; None before the first.
 
@@ -91,6 +102,10 @@ class Session:
         self.report: SanityReport | None = None
         self._checked = b""
         self.architecture = self._settle_architecture()
+        self.description: Description | None = None
+        self.undescribed = ""
+        self._file_tree = self.tree
+        self._describer = ModelDescriber(options.python, self.checkpoint, tensors, self._recognition)
 
     @property
     def config(self) -> ConfigData | None:
@@ -123,7 +138,7 @@ class Session:
         )
         return msgspec.structs.replace(found, model=model)
 
-    def choose(self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...]) -> None:
+    def choose(self, preset: Choice | None, rules: tuple[Rule, ...]) -> None:
         """Replace the plan: a preset or training everything, then rules from top to bottom.
 
         Raises:
@@ -131,7 +146,7 @@ class Session:
         """
         from freezetui.freeze.presets import chosen
 
-        mask = chosen(*preset, self.tree) if preset else b"\1" * len(self.tree.tensors)
+        mask = chosen(preset, self.tree, self.structure) if preset else b"\1" * len(self.tree.tensors)
         self.plan.replace(overlay(rules, self.tree, bytearray(mask)))
 
     def name_architecture(self, model: ModelSpec) -> None:
@@ -141,7 +156,7 @@ class Session:
         """
         architecture = from_user(model, self._detected)
         if architecture != self.architecture:
-            self.report = None
+            self.report = self.description = None
             self.named_anew = bool(model.architecture)
         self.architecture = architecture
 
@@ -174,7 +189,7 @@ class Session:
         return added_rules(self.tree, self.plan.mask(), self.saved.mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
-        """Return the config that saving to `path` would write."""
+        """Return the config that saving to `path` would write; the same with and without a description."""
         directory = Path(os.path.realpath(path or self.config_path)).parent
         built_by = self.architecture.model
         model = ModelSection(
@@ -183,7 +198,10 @@ class Session:
             arguments=built_by.arguments if built_by.architecture else {},
             input=built_by.input,
         )
-        return config_from_plan(self.plan, model, self.config)
+        plan = self.plan
+        if self.tree is not self._file_tree:
+            plan = FreezePlan(self._file_tree, moved_mask(plan.mask(), self.tree, self._file_tree))
+        return config_from_plan(plan, model, self.config)
 
     def save(self, path: Path | None = None, config: ConfigData | None = None) -> Path:
         """Write the config atomically, and return its path; see `SavedConfig.save`.
@@ -213,6 +231,42 @@ class Session:
             device=self.options.device,
             steps=self.options.steps,
         )
+
+    @property
+    def describable(self) -> bool:
+        """Whether the describer can build the model: a library's, never user code."""
+        return self._describer.can_build(self.architecture.model)
+
+    @property
+    def structure(self) -> Structure | None:
+        """The head and the blocks of the live model; None if it is not known."""
+        return self.description.structure if self.description is not None else None
+
+    def describe(self) -> Future[Description]:
+        """Ask the describer for a description, which `take_in` takes; starts its process if none runs."""
+        return self._describer.describe(self.architecture.model)
+
+    def take_in(self, description: Description) -> bool:
+        """Put the tree into the order of the live model, with its ties; the plan and its undo history stay.
+
+        Returns:
+            whether `tree` and `plan` are new ones.
+        """
+        from freezetui.description.tree import described_tree
+
+        self.description = description
+        tree = described_tree(self._file_tree, description.names)
+        if tree is self.tree:
+            return False
+        old, self.tree = self.tree, tree
+        self.plan = self.plan.moved_to(tree)
+        self.saved.mask = moved_mask(self.saved.mask, old, tree)
+        self._checked = moved_mask(self._checked, old, tree) if self._checked else b""
+        return True
+
+    def close(self) -> None:
+        """End the describer's process, if one runs."""
+        self._describer.close()
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`."""

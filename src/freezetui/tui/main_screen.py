@@ -15,6 +15,7 @@ from freezetui.text import printable
 from freezetui.tui.bindings import bind
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.checking import ask_architecture, may_check
+from freezetui.tui.describing import Described, Describing, layers_of
 from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.widgets.check_panel import CheckPanel
@@ -28,6 +29,9 @@ from freezetui.tui.widgets.header import Header
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
+
+#: Seconds until a description is offered again that something was in the way of.
+_PAUSE = 0.3
 
 
 class MainScreen(Screen[None]):
@@ -65,6 +69,7 @@ class MainScreen(Screen[None]):
         self._panel = CheckPanel(id="check")
         self._filter = FilterBar(session.tree, id="filter")
         self._totals = TotalsBar(session, id="totals")
+        self._describing = Describing(self, session)
         self._filtered_at = 0
         self._last_path = ""
 
@@ -95,6 +100,12 @@ class MainScreen(Screen[None]):
             self.notify(text, title=title, severity="warning", timeout=20)
         for warning in session.checkpoint.warnings[:3]:
             self.notify(printable(warning), severity="warning")
+
+        self._describing.start()
+
+    def on_unmount(self) -> None:
+        """End what runs for the session."""
+        self.session.close()
 
     def on_key(self, event: events.Key) -> None:
         """Give the focus back to the tree for a key that the findings, or nothing at all, would not take."""
@@ -132,6 +143,40 @@ class MainScreen(Screen[None]):
         self._header.refresh()
         self._totals.refresh()
         self._show_line()
+
+    @on(Described)
+    def take_in_description(self) -> None:
+        """Show the order, the ties and the classes of the live model, once nothing is in the way of it."""
+        description = self._describing.arrived
+        if description is None:
+            return
+        if not self.is_current or self._panel.running or self._filter.display:
+            self.set_timer(_PAUSE, self.take_in_description)
+            return
+        self._describing.arrived = None
+        if self.session.take_in(description):
+            rows = self.tree_view.rows.moved_to(self.session.tree)
+            self.tree_view.take_in(self.session.plan, rows)
+            self._filter.search_in(self.session.tree)
+        self.tree_view.show_layers(layers_of(description, self.session.tree))
+        self.refresh_session()
+
+    @on(ParameterTree.PresetsAsked)
+    @work
+    async def _presets(self) -> None:
+        """Pick a preset; the model is described first, if a library builds it."""
+        from freezetui.tui.screens.presets import PresetScreen  # the first screen needs none
+
+        if self.session.structure is None and self.session.describable:
+            problem = await self._describing.wait()
+            if problem:
+                self.notify(f"The presets go by names. {problem}", severity="warning")
+            elif self._describing.arrived is None:
+                return
+            self.take_in_description()
+        mask = await self.app.push_screen_wait(PresetScreen(self.session.tree, self.session.structure))
+        if mask is not None:
+            self.tree_view.choose(mask)
 
     @on(FilterBar.Changed)
     def _filtered(self, event: FilterBar.Changed) -> None:
@@ -194,7 +239,8 @@ class MainScreen(Screen[None]):
         mask, tensors = session.plan.mask(), len(session.tree.tensors)
         config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
         if config is not None:
-            await self._panel.start(session.request(config), mask, session.options.timeout)
+            options = session.options
+            await self._panel.start(session.request(config), mask, options.timeout, options.python)
 
     @work
     async def action_architecture(self) -> None:

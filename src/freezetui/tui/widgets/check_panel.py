@@ -108,18 +108,21 @@ class CheckPanel(Vertical):
         self._told: Text | None = None
         self._targets: dict[str, str] = {}
 
-    async def start(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
-        """Check the plan `mask`; the engine is killed after `timeout` seconds."""
+    async def start(
+        self, request: CheckRequest, mask: bytes, timeout: float | None, python: str = ""
+    ) -> None:
+        """Check the plan `mask`; the engine runs under `python` and is killed after `timeout` seconds."""
+        self.running = True
         if not self.children:  # made when it is first used: the tree is painted the sooner
             headline = Static(id="check-headline", markup=False)
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
             await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
-        self.display = self.running = True
+        self.display = True
         self._cancelled = False
         self._told, self.outdated = None, False
         self.query_one(OptionList).display = False
         self._say("starting the engine")
-        self._run(request, mask, timeout)
+        self._run(request, mask, timeout, python)
 
     def cancel(self) -> None:
         """End a running check, or else hide the panel."""
@@ -136,12 +139,12 @@ class CheckPanel(Vertical):
             self.cancel()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _run(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
+    def _run(self, request: CheckRequest, mask: bytes, timeout: float | None, python: str) -> None:
         from freezetui.sanity.client import Engine  # the first screen needs none
 
         log: list[str] = []
         try:
-            with Engine(request, timeout) as engine:
+            with Engine(request, timeout, python) as engine:
                 self._engine = engine
                 try:
                     report = self._follow(engine)

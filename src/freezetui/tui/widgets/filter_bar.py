@@ -73,6 +73,10 @@ class FilterBar(Horizontal):
         super().__init__(id=id)
         self._searched = tree
 
+    def search_in(self, tree: ParamTree) -> None:
+        """Search another tree from now on."""
+        self._searched = tree
+
     async def start(self) -> None:
         """Show the bar and type into it."""
         if not self.children:  # made when it is first used: the tree is painted the sooner
