@@ -97,15 +97,18 @@ class Describer:
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                job.answer.set_result(self._ask(job.request))
+                answer = self._ask(job.request) or self._ask(job.request)
+                if answer is None:
+                    raise EngineError("The describer ended without an answer, twice.")
+                job.answer.set_result(answer)
             except EngineError as error:
                 job.answer.set_exception(error)
             except OSError as error:
                 job.answer.set_exception(EngineError(f"The describer cannot be run: {error.strerror}."))
         self._end()
 
-    def _ask(self, request: bytes) -> Description:
-        """Send a request and wait for the answer.
+    def _ask(self, request: bytes) -> Description | None:
+        """Send a request and wait for the answer; None if the process was idle, and ended just before.
 
         Raises:
             EngineError: see `describe`.
@@ -116,7 +119,7 @@ class Describer:
             process.stdin.write(request)
             process.stdin.flush()
         output, rest = process.stdout.fileno(), b""
-        deadline, building = time.monotonic() + _MAX_IMPORT, False
+        deadline, heard, building = time.monotonic() + _MAX_IMPORT, False, False
         while not self._closed:
             left = deadline - time.monotonic()
             if not select.select([output], [], [], max(0, left))[0]:
@@ -127,6 +130,7 @@ class Describer:
             data = os.read(output, 1 << 20)
             if not data:
                 break
+            heard = True
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 answer = self._decoded(line)
@@ -134,6 +138,8 @@ class Describer:
                     return answer
                 if answer.phase == "build":
                     building, deadline = True, time.monotonic() + self._build_seconds
+        if not heard and not self._closed and process.wait() == 0:
+            return None
         raise self._explanation()
 
     def _decoded(self, line: bytes) -> Working | Description:

@@ -228,8 +228,17 @@ def _numbered(tree: ParamTree, head: int) -> list[int]:
         if block and node != head and has_parameters(tree, node):
             found.append(node)
         node = tree.end[node] if block or node == head else node + 1
-    siblings = Counter((tree.parents[node], _family(tree, node)) for node in found)
-    return [node for node in found if siblings[tree.parents[node], _family(tree, node)] > 1]
+    siblings: dict[tuple[int, str], list[int]] = {}
+    for node in found:
+        siblings.setdefault((tree.parents[node], _family(tree, node)), []).append(node)
+    families = ([n for n in nodes if not _is_norm(tree, n)] or nodes for nodes in siblings.values())
+    return sorted(node for nodes in families if len(nodes) > 1 for node in nodes)
+
+
+def _is_norm(tree: ParamTree, node: int) -> bool:
+    """Whether a module has a norm's tensors only: vectors, and no modules."""
+    tensors = tree.tensors[slice(*tree.span(node))]
+    return all(tree.leaf[child] for child in tree.children(node)) and all(len(t.shape) < 2 for t in tensors)
 
 
 def _family(tree: ParamTree, node: int) -> str:
