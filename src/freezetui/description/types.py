@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 
 from freezetui.freeze.name_map import NameMap
@@ -25,7 +27,7 @@ class LiveModule(msgspec.Struct, frozen=True, array_like=True):
     runs: int = -1
 
 
-class Description(msgspec.Struct, frozen=True, omit_defaults=True):
+class Description(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """The live model that a library builds for a checkpoint.
 
     Attributes:
@@ -51,3 +53,8 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True):
     takes: str = ""
     ran: bool = False
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def by_file(self) -> dict[str, LiveModule]:
+        """Module path of the file -> its live module."""
+        return {module.file: module for module in self.modules if module.file is not None}

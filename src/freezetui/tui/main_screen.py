@@ -149,6 +149,7 @@ class MainScreen(Screen[None]):
         """Show the order, the ties and the classes of the live model, once nothing is in the way of it."""
         description = self._describing.arrived
         if description is None:
+            self._show_line()  # it may say why there is none
             return
         if not self.is_current or self._panel.running or self._filter.display:
             self.set_timer(_PAUSE, self.take_in_description)
@@ -171,8 +172,8 @@ class MainScreen(Screen[None]):
             problem = await self._describing.wait()
             if problem:
                 self.notify(f"The presets go by names. {problem}", severity="warning")
-            elif self._describing.arrived is None:
-                return
+            elif self._describing.arrived is None and self.session.structure is None:
+                return  # the user gave up waiting
             self.take_in_description()
         mask = await self.app.push_screen_wait(PresetScreen(self.session.tree, self.session.structure))
         if mask is not None:
