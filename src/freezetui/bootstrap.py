@@ -22,11 +22,12 @@ VARIABLE = "FREEZETUI_PYTHON"
 # Without the "" entry a file called torch.py in the current directory is never imported by accident.
 # It is run by Pythons of any version: it fails with one line, not with a SyntaxError.
 _BOOT = """\
-import json, sys
+import sys
+sys.path[:] = filter(None, sys.path)
+import json
 from importlib import import_module, util
 directory, main, needs = sys.argv[1:4]
 del sys.argv[1:4]
-sys.path[:] = filter(None, sys.path)
 lacks = [name for name in needs.split(",") if util.find_spec(name) is None]
 if lacks or sys.version_info < (3, 10):
     message = "%s lacks %s, which freezetui needs there." % (sys.executable, " and ".join(lacks))
@@ -81,7 +82,7 @@ def interpreter(named: str | None) -> str:
     wanted = named or os.environ.get(VARIABLE, "")
     if not wanted:
         return ""
-    found = shutil.which(Path(wanted).expanduser())
+    found = shutil.which(str(Path(wanted).expanduser()))
     if found is None:
         raise FreezeTuiError(
             f"{wanted!r} is not a Python interpreter.",

@@ -85,7 +85,10 @@ class Regex:
 
     def _compiled(self, source: str) -> tuple[Callable[..., object], bool]:
         """The method that matches one name, and whether it is fast on every short name."""
-        import regex  # takes as long to import as a first screen may take to appear; few patterns need it
+        try:
+            import regex  # takes as long to import as a first screen may take to appear; few patterns need it
+        except ImportError:  # in another environment, where freezetui is not installed
+            raise self._error("needs the package regex; run: pip install regex") from None
 
         if len(source) > _MAX_LENGTH:
             raise self._error(f"is longer than {_MAX_LENGTH:,} characters")

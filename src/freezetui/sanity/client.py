@@ -20,7 +20,7 @@ from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, 
 from freezetui.sanity.report import SanityReport
 from freezetui.text import plain_lines
 
-_NEEDS = ("msgspec", "torch", "safetensors")
+_NEEDS = ("msgspec", "torch", "numpy", "safetensors")
 _TAIL_BYTES = 64 * 1024
 
 
