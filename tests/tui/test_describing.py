@@ -56,7 +56,7 @@ def description() -> Description:
 
 
 async def take_in(driver, what: Description) -> None:
-    driver.main._describing.arrived = what
+    driver.main._describing.arrived = describing.Arrival(what, driver.session.tree_of(what))
     driver.main.take_in_description()
     await driver.pilot.pause()
 

@@ -17,10 +17,7 @@ def described_tree(tree: ParamTree, names: NameMap) -> ParamTree:
     Returns:
         `tree` itself if nothing about order and ties is different.
     """
-    rank: dict[str, int] = {}
-    for live in names.live:
-        for file in live.files:
-            rank.setdefault(file, len(rank))
+    rank = _ranks(names)
     order, last = [], -1
     for tensor in tree.tensors:
         last = rank.get(tensor.name, last)
@@ -50,9 +47,26 @@ def tied_away(names: NameMap) -> dict[str, str]:
     found: dict[str, str] = {}
     for group in names.ties:
         for file in names.files_of(group[0])[:1]:
-            owner = max(group, key=lambda live: len(commonprefix((live[::-1], file[::-1]))))  # noqa: RUF071
+            owner = _owner(file, group)
             found |= {live: file for live in group if live not in (owner, *names.files_of(live))}
     return found
+
+
+def _ranks(names: NameMap) -> dict[str, int]:
+    """Return per tensor of the file the place of its live tensor; of tied ones, of its own live name."""
+    group_of = {name: group for group in names.ties for name in group}
+    rank: dict[str, int] = {}
+    for place, live in enumerate(names.live):
+        for file in live.files:
+            group = group_of.get(live.name, ())
+            if len(live.files) == 1 or not group or _owner(file, group) == live.name:
+                rank.setdefault(file, place)
+    return rank
+
+
+def _owner(file: str, group: Sequence[str]) -> str:
+    """Return the live name that a tensor of the file has: the one that ends most like it."""
+    return max(group, key=lambda live: len(commonprefix((live[::-1], file[::-1]))))  # noqa: RUF071
 
 
 def _has_ties(tree: ParamTree, tied: Sequence[Sequence[str]]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter, process_time
 
@@ -88,7 +89,8 @@ class Regex:
         try:
             import regex  # takes as long to import as a first screen may take to appear; few patterns need it
         except ImportError:  # in another environment, where freezetui is not installed
-            raise self._error("needs the package regex; run: pip install regex") from None
+            message = f"pattern {quoted(self._text)} needs the package regex."
+            raise PatternError(message, f"Run: {sys.executable} -m pip install regex") from None
 
         if len(source) > _MAX_LENGTH:
             raise self._error(f"is longer than {_MAX_LENGTH:,} characters")

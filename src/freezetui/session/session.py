@@ -246,16 +246,24 @@ class Session:
         """Ask the describer for a description, which `take_in` takes; starts its process if none runs."""
         return self._describer.describe(self.architecture.model)
 
-    def take_in(self, description: Description) -> bool:
-        """Put the tree into the order of the live model, with its ties; the plan and its undo history stay.
+    def tree_of(self, description: Description) -> ParamTree:
+        """Return the tree in the order of the live model, with its ties; may be called from any thread."""
+        from freezetui.description.tree import described_tree
+
+        return described_tree(self._file_tree, description.names)
+
+    def take_in(self, description: Description, tree: ParamTree | None = None) -> bool:
+        """Put the tree into the order of the live model; the plan and its undo history stay.
+
+        Args:
+            description: of the architecture that is named now.
+            tree: what `tree_of` has returned for it, if it was called.
 
         Returns:
             whether `tree` and `plan` are new ones.
         """
-        from freezetui.description.tree import described_tree
-
         self.description = description
-        tree = described_tree(self._file_tree, description.names)
+        tree = tree or self.tree_of(description)
         if tree is self.tree:
             return False
         old, self.tree = self.tree, tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.message import Message
 
@@ -27,17 +27,24 @@ class Described(Message):
     """A description has arrived, or why there is none."""
 
 
+class Arrival(NamedTuple):
+    """A description, and the tree in the order that it tells."""
+
+    description: Description
+    tree: ParamTree
+
+
 class Describing:
     """At most one request for the description of a session's model.
 
     Attributes:
-        arrived: a description that is to be taken in, as soon as nothing is in the way.
+        arrived: a description that is to be taken in, as soon as nothing is in the way, with its tree.
     """
 
     def __init__(self, screen: MainScreen, session: Session) -> None:
         self._screen, self._session = screen, session
-        self._asked: tuple[ModelSpec, Future[Description]] | None = None
-        self.arrived: Description | None = None
+        self._asked: tuple[ModelSpec, Future[Arrival]] | None = None
+        self.arrived: Arrival | None = None
 
     def start(self) -> None:
         """Ask for a description a second from now, where that is allowed and enough memory is free then."""
@@ -50,17 +57,22 @@ class Describing:
         if self._asked is None and has_room():
             self.ask()
 
-    def ask(self) -> Future[Description]:
+    def ask(self) -> Future[Arrival]:
         """Ask for a description in a thread, once for each architecture."""
         model = self._session.architecture.model
         if self._asked is None or self._asked[0] != model or self._failed():
-            answer: Future[Description] = Future()
+            answer: Future[Arrival] = Future()
             answer.add_done_callback(self._done)
             self._asked = model, answer
-            run_in_thread(answer, lambda: self._session.describe().result())
+            run_in_thread(answer, self._described)
         return self._asked[1]
 
-    def _done(self, _: Future[Description]) -> None:
+    def _described(self) -> Arrival:
+        """Wait for the description and make its tree, which takes long for a large model."""
+        description = self._session.describe().result()
+        return Arrival(description, self._session.tree_of(description))
+
+    def _done(self, _: Future[Arrival]) -> None:
         """Tell the screen, from the thread of the answer."""
         self._screen.call_later(self._settle)
 
@@ -80,7 +92,7 @@ class Describing:
             return
         error = answer.exception()
         if error is None:
-            if self._session.description is not answer.result():
+            if self._session.description is not answer.result().description:
                 self.arrived = answer.result()
         elif isinstance(error, FreezeTuiError):
             self._session.undescribed = str(error)

@@ -147,19 +147,19 @@ class MainScreen(Screen[None]):
     @on(Described)
     def take_in_description(self) -> None:
         """Show the order, the ties and the classes of the live model, once nothing is in the way of it."""
-        description = self._describing.arrived
-        if description is None:
+        arrived = self._describing.arrived
+        if arrived is None:
             self._show_line()  # it may say why there is none
             return
         if not self.is_current or self._panel.running or self._filter.display:
             self.set_timer(_PAUSE, self.take_in_description)
             return
         self._describing.arrived = None
-        if self.session.take_in(description):
+        if self.session.take_in(*arrived):
             rows = self.tree_view.rows.moved_to(self.session.tree)
             self.tree_view.take_in(self.session.plan, rows)
             self._filter.search_in(self.session.tree)
-        self.tree_view.show_layers(layers_of(description, self.session.tree))
+        self.tree_view.show_layers(layers_of(arrived.description, self.session.tree))
         self.refresh_session()
 
     @on(ParameterTree.PresetsAsked)
