@@ -26,8 +26,8 @@ _ABOUT = """\
 # What the presets select
 
 Written by `scripts/check_presets.py` with {versions}.
-Each model is small and random, and saved by its own library; the describer builds it without weights and finds
-its head and its blocks.
+Each model is small and random, and saved by its own library; the describer builds it without weights and
+finds its head and its blocks.
 
 - *head*: what the library says the head is (`get_output_embeddings` and everything outside the base model in
   transformers, `get_classifier` in timm), else the top-level module that is called as heads are. A tensor
