@@ -28,7 +28,7 @@ pytestmark = [
 @pytest.fixture
 def app(sample):
     """The app on a copy of a sample: app("vgg_digits.pth")."""
-    return lambda name: FreezeTuiApp(Options(source=str(sample(name))))
+    return lambda name: FreezeTuiApp(Options(source=str(sample(name)), engine=False))
 
 
 async def opened(pilot) -> None:
@@ -58,7 +58,7 @@ def test_half_frozen(snap_compare, app, size):
 class Answer:
     """An engine whose report is always the same: durations would change a picture."""
 
-    def __init__(self, request: object, timeout: object) -> None:
+    def __init__(self, request: object, timeout: object, python: object) -> None:
         """Take what a real engine takes."""
 
     def __enter__(self) -> Answer:

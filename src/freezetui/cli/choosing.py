@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def choose(session: Session, preset: Choice | None, rules: tuple[Rule, ...]) -> None:
     """Replace the session's plan; describe the model first if the preset needs its head or its blocks.
 
-    If a pattern matches nothing, the model is described, too: the name may be tied to one in the file.
+    If a pattern matches nothing, a model of transformers is described, too: the name may be tied to one in
+    the file.
 
     Raises:
         PatternError: a rule or the preset matches nothing in the model.
@@ -29,7 +30,8 @@ def choose(session: Session, preset: Choice | None, rules: tuple[Rule, ...]) -> 
     try:
         session.choose(preset, rules)
     except PatternError:
-        if structural or _describe(session):
+        may_tie = session.architecture.model.architecture.startswith("transformers:")
+        if structural or not may_tie or _describe(session):
             raise
         session.choose(preset, rules)
     if problem:

@@ -157,6 +157,7 @@ class Session:
         architecture = from_user(model, self._detected)
         if architecture != self.architecture:
             self.report = self.description = None
+            self.undescribed = ""
             self.named_anew = bool(model.architecture)
         self.architecture = architecture
 

@@ -54,7 +54,7 @@ class Describing:
     def _ask_with_room(self) -> None:
         from freezetui.description.memory import has_room
 
-        if self._asked is None and has_room():
+        if self._session.description is None and has_room():
             self.ask()
 
     def ask(self) -> Future[Arrival]:

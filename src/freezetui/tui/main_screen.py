@@ -259,6 +259,9 @@ class MainScreen(Screen[None]):
         """Show that another model may have been named: the report of the last one is gone then."""
         if self.session.report is None:
             self._panel.cancel()
+        if self.session.description is None:
+            self.tree_view.show_layers({})
+            self._describing.start()
         self.refresh_session()
 
     @work
