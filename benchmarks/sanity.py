@@ -16,7 +16,8 @@ from freezetui.config.schema import ConfigData
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.client import run_check
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 
 STEPS, BATCH, SIZE = 3, 2, 224
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from freezetui.session.session import Options
+from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -91,10 +91,16 @@ def test_rooms_import_each_other_in_no_circle():
             "freezetui.diff.measuring, freezetui.diff.stats, freezetui.diff.validate",
             {"torch", "textual", "click", "ruamel", "concurrent"},
         ),
+        ("freezetui.description.client, freezetui.description.tree", {"torch", "numpy", "textual", "xxhash"}),
         ("freezetui.tui.app", {"torch", "torchvision", "numpy", "ruamel", "safetensors"}),
         pytest.param(
             "freezetui.engine.main, freezetui.engine.check, freezetui.training.config",
             {"textual"},
+            marks=pytest.mark.torch,
+        ),
+        pytest.param(
+            "freezetui.describer.describe",
+            {"textual", "torchvision", "transformers", "timm", "safetensors", "xxhash", "regex", "ruamel"},
             marks=pytest.mark.torch,
         ),
         pytest.param("freezetui.models.build", {"textual", "torchvision"}, marks=pytest.mark.torch),

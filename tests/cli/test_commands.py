@@ -125,7 +125,7 @@ def test_plan_presets(vgg):
     assert "6 tensors" in freezetui("plan", vgg, "--preset", "head").stdout
     assert_one_line(freezetui("plan", vgg, "--preset", "haed"), "haed", "last-blocks")
     assert_one_line(freezetui("plan", vgg, "--preset", "norms"), "the preset 'norms' matches nothing")
-    assert_one_line(freezetui("plan", vgg, "--preset", "last-blocks:9"), "3 repeated blocks")
+    assert_one_line(freezetui("plan", vgg, "--preset", "last-blocks:99"), "13 repeated blocks")
     transformer = SAMPLES / "tiny_transformer.pth"
     assert_one_line(freezetui("plan", transformer, "--preset", "last-blocks:99"), "6 repeated blocks")
 

@@ -11,7 +11,8 @@ from torchvision.models import shufflenet_v2_x0_5
 
 from freezetui.config.codec import read_config
 from freezetui.errors import ConfigError
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 from freezetui.training.config import FreezeConfig
 
 HERE = Path(__file__).parent / "saved_by_0_1_0"

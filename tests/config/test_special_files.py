@@ -17,7 +17,8 @@ from freezetui.config.paths import why_no_config
 from freezetui.config.schema import ConfigData
 from freezetui.errors import ConfigError
 from freezetui.freeze.rules import Rule
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 
 CONFIG = ConfigData(rules=(Rule("freeze", "a"),))
 FAILURES = [errno.EROFS, errno.ENOSPC, errno.EXDEV, errno.ENAMETOOLONG, errno.EISDIR, errno.EACCES, errno.EIO]

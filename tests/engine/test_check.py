@@ -26,7 +26,8 @@ from freezetui.model_spec import ModelSpec
 from freezetui.recognition import catalog
 from freezetui.sanity.protocol import CheckRequest, decode_request, encode
 from freezetui.sanity.report import SanityReport
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 from freezetui.training.apply import apply
 
 

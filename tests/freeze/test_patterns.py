@@ -265,6 +265,6 @@ def test_presets_say_what_does_not_match():
     with pytest.raises(PatternError, match="unknown preset 'x'"):
         find_preset("x")
     with pytest.raises(PatternError, match="the preset 'norms' matches nothing in this model"):
-        chosen(*find_preset("norms"), tree_of("a.weight", "b.x"))
+        chosen(find_preset("norms"), tree_of("a.weight", "b.x"))
     with pytest.raises(PatternError, match=r"this model has 5 repeated blocks\. Choose a number up to 5"):
-        chosen(*find_preset("last-blocks:9"), VGG)
+        chosen(find_preset("last-blocks:9"), VGG)

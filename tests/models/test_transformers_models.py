@@ -15,7 +15,8 @@ from freezetui.errors import ModelError
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.protocol import CheckRequest
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 
 
 @pytest.fixture(scope="module")

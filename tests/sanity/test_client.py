@@ -285,7 +285,8 @@ def test_code_that_changes_the_directory_breaks_no_relative_path(files: Path, mo
 
 @pytest.mark.parametrize("now", ["other names", "cut off", "gone"])
 def test_a_checkpoint_that_was_replaced_is_told(files: Path, tmp_path: Path, now: str) -> None:
-    from freezetui.session.session import Options, Session
+    from freezetui.session.options import Options
+    from freezetui.session.session import Session
 
     path = tmp_path / "linear.pth"
     torch.save(nn.Linear(4, 3).state_dict(), path)
@@ -305,7 +306,8 @@ def test_a_checkpoint_that_was_replaced_is_told(files: Path, tmp_path: Path, now
 
 
 def test_new_values_under_the_same_names_are_checked(tmp_path: Path) -> None:
-    from freezetui.session.session import Options, Session
+    from freezetui.session.options import Options
+    from freezetui.session.session import Session
 
     path = tmp_path / "linear.pth"
     torch.save(nn.Linear(4, 3).state_dict(), path)

@@ -14,7 +14,8 @@ from freezetui.config.codec import read_config
 from freezetui.config.paths import why_no_config
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
 OTHER_MODEL = """\

@@ -14,7 +14,8 @@ from torch import nn
 from freezetui.config.codec import read_config
 from freezetui.errors import ConfigError
 from freezetui.freeze.rules import Rule
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 
 FEATURES = (Rule("freeze", "0"),)
 

@@ -17,7 +17,8 @@ from freezetui.engine.check import check
 from freezetui.errors import FreezeTuiError
 from freezetui.freeze.rules import Rule
 from freezetui.models.name_map import file_tensors, map_names
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 from freezetui.training.apply import apply
 from freezetui.training.config import FreezeConfig
 from support import tiny_transformers as tiny

@@ -20,7 +20,8 @@ from freezetui.engine.check import check
 from freezetui.errors import ConfigError, PatternError
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 from freezetui.training.config import FreezeConfig
 from support import tiny_transformers as tiny
 

@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from freezetui import FreezeConfig
 from freezetui.freeze.rules import Rule
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 
 
 class Net(nn.Module):

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.widgets.parameter_tree import ParameterTree
@@ -97,7 +98,7 @@ def opened(sample: Callable[[str], Path]) -> Open:
         **options: Any,
     ) -> AsyncIterator[Driver]:
         path = source if isinstance(source, Path) else sample(source)
-        app = FreezeTuiApp(Options(source=str(path), **options))
+        app = FreezeTuiApp(Options(source=str(path), **{"engine": False, **options}))
         async with app.run_test(size=size) as pilot:
             driver = Driver(app, pilot)
             await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20)

@@ -11,7 +11,8 @@ from textual.dom import DOMNode
 
 from freezetui.errors import CheckpointError
 from freezetui.session.loading import Opening
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 from freezetui.tui.app import FreezeTuiApp, all_bindings
 from freezetui.tui.bindings import SECTIONS
 from freezetui.tui.main_screen import MainScreen

@@ -114,7 +114,8 @@ def test_neighbour(at, direction, on_match, expected):
 
 
 def test_find_tells_words_from_patterns(sample):
-    from freezetui.session.session import Options, Session
+    from freezetui.session.options import Options
+    from freezetui.session.session import Session
 
     tree = Session(Options(source=str(sample("vgg_digits.pth")))).tree
     assert find("", tree).spans is None

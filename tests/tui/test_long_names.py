@@ -15,7 +15,8 @@ from freezetui.formatting.tree import show_lines
 from freezetui.freeze.minimize import choose_rules
 from freezetui.freeze.rules import overlay
 from freezetui.freeze.tree import ParamTree
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 from freezetui.tui.app import FreezeTuiApp
 
 DEEP = ".".join(["a"] * 2000)

@@ -13,7 +13,7 @@ from freezetui.sanity import client
 from freezetui.sanity.codes import finding
 from freezetui.sanity.protocol import Finished
 from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
-from freezetui.session.session import Options
+from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 
 TEXTUAL = "8.2.8"
@@ -28,7 +28,7 @@ pytestmark = [
 @pytest.fixture
 def app(sample):
     """The app on a copy of a sample: app("vgg_digits.pth")."""
-    return lambda name: FreezeTuiApp(Options(source=str(sample(name))))
+    return lambda name: FreezeTuiApp(Options(source=str(sample(name)), engine=False))
 
 
 async def opened(pilot) -> None:
@@ -58,7 +58,7 @@ def test_half_frozen(snap_compare, app, size):
 class Answer:
     """An engine whose report is always the same: durations would change a picture."""
 
-    def __init__(self, request: object, timeout: object) -> None:
+    def __init__(self, request: object, timeout: object, python: object) -> None:
         """Take what a real engine takes."""
 
     def __enter__(self) -> Answer:

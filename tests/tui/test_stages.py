@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 
 from freezetui.config.codec import read_config
 from freezetui.freeze.rules import Rule
-from freezetui.session.session import Options
+from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_ckpts" / "vgg_digits.pth"

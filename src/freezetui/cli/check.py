@@ -64,7 +64,7 @@ def _checked(session: Session, stage: str | None) -> SanityReport:
     from freezetui.sanity.client import run_check
 
     session.stages.show(stage)
-    return run_check(session.request(), _progress, session.options.timeout)
+    return run_check(session.request(), _progress, session.options.timeout, session.options.python)
 
 
 def _print(report: SanityReport) -> None:

@@ -33,7 +33,7 @@ from freezetui.errors import FreezeTuiError, from_os_error
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from freezetui.session.session import Options
+    from freezetui.session.options import Options
 
 _EXAMPLES = """\b
 Examples:

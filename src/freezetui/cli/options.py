@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,38 @@ def _device(_: click.Context, __: click.Parameter, value: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
         raise click.BadParameter(f"{value!r} is not one of auto, cpu, cuda, cuda:N, mps.")
     return value
+
+
+def _python(_: click.Context, __: click.Parameter, value: str | None) -> str:
+    from freezetui.bootstrap import interpreter
+
+    return interpreter(value)
+
+
+_process_options = (
+    click.option(
+        "--python",
+        metavar="PATH",
+        callback=_python,
+        help="Python of your training environment, for the check and for describing the model "
+        "(default: FREEZETUI_PYTHON, else this one).",
+    ),
+    click.option(
+        "--no-engine",
+        "engine",
+        flag_value=False,
+        type=bool,
+        default=lambda: os.environ.get("FREEZETUI_ENGINE") != "0",
+        help="Start no process in the background that describes the model (also: FREEZETUI_ENGINE=0).",
+    ),
+)
+
+
+def process_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the processes that import torch."""
+    for option in reversed(_process_options):
+        command = option(command)
+    return command
 
 
 _arg_option = click.option(
@@ -99,7 +132,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a check."""
     for option in reversed(_model_options):
         command = option(command)
-    return command
+    return process_options(command)
 
 
 class InOrder(click.Command):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from freezetui.cli.progress import progress_line
 
 if TYPE_CHECKING:
-    from freezetui.session.session import Options, Session
+    from freezetui.session.options import Options
+    from freezetui.session.session import Session
 
 
 def session_options(
@@ -19,7 +20,7 @@ def session_options(
 ) -> Options:
     """Return the options of a session from those of a command."""
     from freezetui.model_spec import ModelSpec
-    from freezetui.session.session import Options
+    from freezetui.session.options import Options
 
     model = ModelSpec(architecture, arguments or {}, input)
     return Options(source=paths[0], more=paths[1:], model=model, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from freezetui import numbers
@@ -10,10 +11,12 @@ from freezetui.checkpoint.pickles.globals import marked
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.freeze.blocks import repeats
 from freezetui.freeze.plan import FreezePlan, Size
+from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable
 
 #: In a file whose tensors are all tied, every name would list all the others.
 _MAX_TIED = 64
+_MAX_TIES = 20
 _SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed ", "untrainable": "· fixed "}
 
 
@@ -74,6 +77,12 @@ def show_lines(
     yield from _tree(plan, depth)
     yield ""
     yield from totals_lines(plan)
+
+
+def tie_lines(tree: ParamTree) -> list[str]:
+    """Return one line for each name of the live model that the file lacks because it is tied."""
+    ties = islice(tree.tied_away.items(), _MAX_TIES)
+    return [f"{printable(live)} is tied to {printable(name)}" for live, name in ties]
 
 
 def totals_lines(plan: FreezePlan) -> Iterator[str]:

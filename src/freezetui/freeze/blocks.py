@@ -21,16 +21,6 @@ def has_parameters(tree: ParamTree, node: int) -> bool:
     return any(not tree.tensors[i].untrainable_reason for i in range(*tree.span(node)))
 
 
-def blocks_of(tree: ParamTree) -> list[int]:
-    """Return the numbered siblings that hold the most elements together, in order; [] for none."""
-    families: dict[int, list[int]] = {}
-    for node in range(1, len(tree)):
-        if is_number(tree.names[node]) and not tree.leaf[node] and has_parameters(tree, node):
-            families.setdefault(tree.parents[node], []).append(node)
-    several = (nodes for nodes in families.values() if len(nodes) > 1)
-    return max(several, key=lambda nodes: tree.totals(*tree.span(tree.parents[nodes[0]]))[1], default=[])
-
-
 def in_every_block(tree: ParamTree, node: int) -> list[int]:
     """Return the nodes whose path equals that of `node` except for numbers, itself included."""
     nodes = [0]

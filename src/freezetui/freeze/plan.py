@@ -100,6 +100,20 @@ class FreezePlan:
         """Whether there is an undone edit to redo."""
         return bool(self._redo)
 
+    def moved_to(self, tree: ParamTree) -> FreezePlan:
+        """Return this plan, with what can be undone and redone, for the same tensors in another order.
+
+        Tensors that are tied in `tree` only have the same state: they train if one of them does.
+        """
+        plan = FreezePlan(tree)
+        plan.version = self.version + 1
+        place = _places(self.tree, tree)
+        plan.states = bytearray(map(self.states.__getitem__, place))
+        plan._tie(plan.states, [i for i in tree.tie_groups if plan.states[i] == TRAINABLE])
+        for old, new in ((self._undo, plan._undo), (self._redo, plan._redo)):
+            new += [diff.moved(place) for diff in old]
+        return plan
+
     def mask(self) -> bytes:
         """Return, per tensor, 1 where it trains and 0 where it is frozen or cannot train."""
         return bytes(self.states.translate(bytes([0, 1, 0]) + bytes(range(3, 256))))
@@ -259,8 +273,27 @@ class _Diff(NamedTuple):
         changed = len(trimmed) - trimmed.count(0)
         return cls(start, start + len(trimmed), changed, zlib.compress(trimmed, 1))
 
+    def moved(self, place: Sequence[int]) -> _Diff:
+        """Return this edit for another order of the tensors, `place` being the old position of each."""
+        whole = bytearray(len(place))
+        self.flip(whole)
+        moved = _Diff.between(bytearray(len(place)), bytearray(map(whole.__getitem__, place)))
+        assert moved is not None
+        return moved._replace(changed=self.changed)
+
     def flip(self, states: bytearray) -> None:
         states[self.start : self.stop] = _xor(states[self.start : self.stop], zlib.decompress(self.packed))
+
+
+def moved_mask(mask: bytes | bytearray, old: ParamTree, new: ParamTree) -> bytes:
+    """Return a mask of `old` for `new`, which has the same tensors in another order."""
+    return bytes(map(mask.__getitem__, _places(old, new)))
+
+
+def _places(old: ParamTree, new: ParamTree) -> Sequence[int]:
+    """Return per tensor of `new` its position in `old`."""
+    position = {tensor.name: i for i, tensor in enumerate(old.tensors)}
+    return [position[tensor.name] for tensor in new.tensors]
 
 
 def _xor(a: bytes | bytearray, b: bytes | bytearray) -> bytes:

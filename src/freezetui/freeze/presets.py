@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
-from freezetui.freeze.blocks import blocks_of, has_parameters, is_number
+from freezetui.freeze.blocks import is_number
+from freezetui.freeze.structure import Head, Structure, by_names
 from freezetui.freeze.tree import ParamTree
+from freezetui.text import listed
 
-_HEADS = re.compile(r"classifier|fc|heads?|lm_head|cls_head|score|logits|output|qa_outputs|decoder|proj_out")
 _NORM_NAME = re.compile(r"(?i)norm|(^|_)(bn|ln|gn|rms)(_|\d|$)")
+#: The presets that need the structure of the model.
+STRUCTURAL = ("head", "last-blocks")
 
 
 class Preset(NamedTuple):
@@ -20,42 +23,62 @@ class Preset(NamedTuple):
     Attributes:
         name: as on the command line.
         title: what trains, for display.
-        mask: (tree, n) -> per tensor, 1 to train and 0 to freeze; only "last-blocks" looks at n.
+        mask: per tensor, 1 to train and 0 to freeze; None for those in `STRUCTURAL`.
     """
 
     name: str
     title: str
-    mask: Callable[[ParamTree, int], bytes]
+    mask: Callable[[ParamTree], bytes] | None = None
 
 
-def find_preset(name: str) -> tuple[Preset, int]:
-    """Return the preset called `name`; "last-blocks:3" carries its number.
+class Choice(NamedTuple):
+    """A preset and what it needs to know.
+
+    Attributes:
+        preset: which one.
+        number: how many blocks; only "last-blocks" looks at it.
+        tower: which part of the model, e.g. "text"; "" for the whole.
+    """
+
+    preset: Preset
+    number: int = 1
+    tower: str = ""
+
+
+def find_preset(name: str) -> Choice:
+    """Return the preset called `name`; of a number of blocks "last-blocks:3", of a tower "head:text".
 
     Raises:
         PatternError: there is no such preset.
     """
-    wanted, _, number = name.partition(":")
-    for preset in PRESETS:
-        if preset.name == wanted and (not number or (wanted == "last-blocks" and is_number(number))):
-            return preset, int(number or 1)
-    valid = ", ".join(preset.name for preset in PRESETS)
-    raise PatternError(f"unknown preset {name!r}.", f"Valid: {valid}; last-blocks:3 takes a number.")
+    wanted, *rest = name.split(":")
+    preset = next((preset for preset in PRESETS if preset.name == wanted), None)
+    number = rest.pop(0) if wanted == "last-blocks" and rest and is_number(rest[0]) else "1"
+    tower = rest.pop(0) if wanted in STRUCTURAL and rest and rest[0].isidentifier() else ""
+    if preset is None or rest:
+        valid = ", ".join(preset.name for preset in PRESETS)
+        raise PatternError(f"unknown preset {name!r}.", f"Valid: {valid}; last-blocks:3 takes a number.")
+    return Choice(preset, int(number), tower)
 
 
-def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
+def chosen(choice: Choice, tree: ParamTree, structure: Structure | None = None) -> bytes:
     """Return, per tensor, 1 to train and 0 to freeze.
 
+    Args:
+        choice: the preset.
+        tree: the model's tensors.
+        structure: its head and blocks, if a model is known; None goes by the names.
+
     Raises:
-        PatternError: the preset matches nothing in this model.
+        PatternError: the preset matches nothing in this model, or it has several towers and none is named.
     """
-    most = len(blocks_of(tree))
-    if preset.name == "last-blocks" and number > most:
-        has = f"{most} repeated blocks" if most else "no repeated blocks"
-        raise PatternError(
-            f"last-blocks:{number}: this model has {has}.",
-            f"Choose a number up to {most}." if most else "Choose another preset.",
-        )
-    mask = preset.mask(tree, number)
+    preset = choice.preset
+    if preset.mask is None:
+        structure = structure or by_names(tree)
+        names = head(choice, structure).names if preset.name == "head" else _last_blocks(choice, structure)
+        mask = only(tree, names)
+    else:
+        mask = preset.mask(tree)
     if preset.name != "nothing" and not any(mask):
         raise PatternError(
             f"the preset {preset.name!r} matches nothing in this model.", "Choose another preset."
@@ -63,41 +86,77 @@ def chosen(preset: Preset, number: int, tree: ParamTree) -> bytes:
     return mask
 
 
-def head_of(tree: ParamTree) -> int:
-    """Return the likely node of the head: a top-level module with a head's name, else the last one."""
-    node = 0
-    while True:
-        children = [c for c in tree.children(node) if has_parameters(tree, c)]
-        named = [c for c in children if _HEADS.fullmatch(tree.names[c])]
-        if len(children) != 1 or tree.leaf[children[0]]:
-            return (named or children or [node])[-1]
-        node = children[0]
+def head(choice: Choice, structure: Structure) -> Head:
+    """Return the head of the named tower, or the only one.
+
+    Raises:
+        PatternError: there is none, or there are several and none is named.
+    """
+    heads = [head for head in structure.heads if choice.tower in ("", head.tower)]
+    towers = [head.tower for head in structure.heads if head.tower]
+    if len(heads) > 1:
+        raise _which("head", towers)
+    if heads:
+        return heads[0]
+    if choice.tower and structure.heads:
+        raise PatternError(
+            f"head:{choice.tower}: this model has no such head.",
+            f"Choose {_among(f'head:{tower}' for tower in towers)}." if towers else "Write head.",
+        )
+    raise PatternError("the preset 'head' matches nothing in this model.", "Choose another preset.")
 
 
-def _only(tree: ParamTree, start: int, stop: int) -> bytes:
-    return bytes(start) + b"\1" * (stop - start) + bytes(len(tree.tensors) - stop)
+def _last_blocks(choice: Choice, structure: Structure) -> tuple[str, ...]:
+    """Return the names of the last blocks' tensors and of those after them.
+
+    Raises:
+        PatternError: there are fewer blocks, no such tower, or several towers and none is named.
+    """
+    number, tower = choice.number, choice.tower
+    if not tower and structure.asks:
+        raise _which(f"last-blocks:{number}", structure.towers)
+    if tower and tower not in structure.towers:
+        several = [f"last-blocks:{number}:{name}" for name in structure.towers if name]
+        raise PatternError(
+            f"last-blocks:{number}:{tower}: this model has no such part.",
+            f"Choose {_among(several)}." if several else f"Write last-blocks:{number}.",
+        )
+    most = len(structure.blocks_in(tower))
+    if not 0 < number <= most:
+        where = f"its {tower} part has" if tower else "this model has"
+        has = f"{most} repeated blocks" if most else "no repeated blocks"
+        raise PatternError(
+            f"last-blocks:{number}: {where} {has}.",
+            f"Choose a number up to {most}." if most else "Choose another preset.",
+        )
+    return structure.last_blocks(number, tower)
 
 
-def _head(tree: ParamTree, _: int) -> bytes:
-    return _only(tree, *tree.span(head_of(tree)))
+def _which(preset: str, towers: Iterable[str]) -> PatternError:
+    several = [f"{preset}:{tower}" for tower in towers]
+    return PatternError(
+        f"{preset}: this model has {len(several)} parts, and the preset does not say which.",
+        f"Choose {_among(several)}.",
+    )
 
 
-def last_blocks(tree: ParamTree, blocks: Sequence[int], number: int) -> bytes:
-    """Return, per tensor, 1 in the last `number` of these blocks and after; or in the head if none."""
-    if not blocks or number <= 0:
-        return _head(tree, 0)
-    return _only(tree, tree.first[blocks[-min(number, len(blocks))]], len(tree.tensors))
+def _among(names: Iterable[str]) -> str:
+    """Return "a, b or c"."""
+    *others, last = [listed([name]) for name in names]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
-def _last_blocks(tree: ParamTree, number: int) -> bytes:
-    return last_blocks(tree, blocks_of(tree), number)
+def only(tree: ParamTree, names: Iterable[str]) -> bytes:
+    """Return, per tensor, 1 if it is one of these, 0 otherwise."""
+    wanted = frozenset(names)
+    return bytes(tensor.name in wanted for tensor in tree.tensors)
 
 
-def _biases(tree: ParamTree, _: int) -> bytes:
+def _biases(tree: ParamTree) -> bytes:
     return bytes(tree.names[node].endswith("bias") for node in tree.position)
 
 
-def _norms(tree: ParamTree, _: int) -> bytes:
+def _norms(tree: ParamTree) -> bytes:
     chosen = bytearray(len(tree.tensors))
     for module in dict.fromkeys(tree.parents[node] for node in tree.position):
         own = {tree.names[c]: tree.first[c] for c in tree.children(module) if tree.leaf[c]}
@@ -116,17 +175,17 @@ def _is_norm(tree: ParamTree, module: int, own: dict[str, int]) -> bool:
     return len(weight) == 1 and (named or ("bias" in own and tree.tensors[own["bias"]].shape == weight))
 
 
-def _everything(tree: ParamTree, _: int) -> bytes:
+def _everything(tree: ParamTree) -> bytes:
     return b"\1" * len(tree.tensors)
 
 
-def _nothing(tree: ParamTree, _: int) -> bytes:
+def _nothing(tree: ParamTree) -> bytes:
     return bytes(len(tree.tensors))
 
 
 PRESETS = (
-    Preset("head", "train the head only", _head),
-    Preset("last-blocks", "train the last N blocks and everything after them", _last_blocks),
+    Preset("head", "train the head only"),
+    Preset("last-blocks", "train the last N blocks and everything after them"),
     Preset("norms", "train norms only", _norms),
     Preset("biases", "train biases only", _biases),
     Preset("everything", "train everything", _everything),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from time import perf_counter, process_time
@@ -86,7 +87,11 @@ class Regex:
 
     def _compiled(self, source: str) -> tuple[Callable[..., object], bool]:
         """Return the method that matches one name, and whether it is fast on every short name."""
-        import regex  # slow to import, and few patterns need it
+        try:
+            import regex  # slow to import, and few patterns need it
+        except ImportError:  # in another environment, where freezetui is not installed
+            message = f"pattern {quoted(self._text)} needs the package regex."
+            raise PatternError(message, f"Run: {sys.executable} -m pip install regex") from None
 
         if len(source) > _MAX_LENGTH:
             raise self._error(f"is longer than {_MAX_LENGTH:,} characters")

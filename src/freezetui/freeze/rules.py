@@ -115,6 +115,13 @@ def _no_match(pattern: str, tree: ParamTree, budget: Budget) -> PatternError:
             f"pattern {quoted(pattern)}: row ranges such as {rows[0].lstrip('$')} are not supported yet.",
             "Freeze or train the whole tensor.",
         )
+    away = _tied_away(pattern, tree, budget)
+    if away is not None:
+        live, name = (shortened(printable(text)) for text in away)
+        return PatternError(
+            f"pattern {quoted(pattern)} matches no parameter of the file: {live} is tied to {name}.",
+            f"Write {name}.",
+        )
     near = closest(pattern, tree) if budget.may_search() else []
     hint = (
         f"Closest: {', '.join(shortened(printable(name)) for name in near)}."
@@ -122,6 +129,14 @@ def _no_match(pattern: str, tree: ParamTree, budget: Budget) -> PatternError:
         else "'**' matches everything."
     )
     return PatternError(f"pattern {quoted(pattern)} matches no parameter.", hint)
+
+
+def _tied_away(pattern: str, tree: ParamTree, budget: Budget) -> tuple[str, str] | None:
+    """Return a live name that matches and is not in the file, and the tensor that it is tied to."""
+    if not tree.tied_away:
+        return None
+    parsed = Pattern(pattern, budget)
+    return next((pair for pair in tree.tied_away.items() if parsed.matches(pair[0])), None)
 
 
 def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:

@@ -22,6 +22,7 @@ class ParamTree:
     Args:
         tensors: names must be unique; a name may also be the prefix of another.
         root: the label of node 0.
+        tied: groups of names that are one tensor in the live model, in addition to those of the file.
 
     Attributes:
         names: per node, its last segment.
@@ -33,6 +34,7 @@ class ParamTree:
         tensors: in preorder.
         position: per tensor, its node.
         ties: per tensor, the previous tensor it is tied to, or -1.
+        tied_away: names that only the live model has -> the tensor here that they are tied to.
         tie_groups: per tied tensor, every member of its group, itself included.
         elements_before, bytes_before: per tensor and one more, the sum over those before it.
     """
@@ -53,10 +55,13 @@ class ParamTree:
         "position",
         "tensors",
         "tie_groups",
+        "tied_away",
         "ties",
     )
 
-    def __init__(self, tensors: Sequence[TensorInfo], root: str = "model") -> None:
+    def __init__(
+        self, tensors: Sequence[TensorInfo], root: str = "model", tied: Iterable[Sequence[str]] = ()
+    ) -> None:
         self._child_maps: dict[int, dict[str, list[int]]] = {}
         self._sizes: tuple[Sequence[int], Sequence[int]] | None = None
         self.tensors = list(tensors)
@@ -70,6 +75,9 @@ class ParamTree:
         self.elements_before = _sums(elements)
         self.bytes_before = _sums(nbytes)
         self.tie_groups, self.ties = _ties(self.tensors, elements)
+        self.tied_away: dict[str, str] = {}
+        if tied:
+            _tie_more(self, tied)
         self._tied = sorted(self.tie_groups)
         self._aliases = [i for i in self._tied if self.ties[i] >= 0]
 
@@ -189,6 +197,20 @@ def _gathered(tensors: Sequence[TensorInfo]) -> list[TensorInfo]:
         modules = accumulate(tensor.name.split("."), "{}.{}".format)
         keys.append(tuple(rank.setdefault(module, len(rank)) for module in modules))
     return [tensor for _, tensor in sorted(zip(keys, tensors, strict=True), key=itemgetter(0))]
+
+
+def _tie_more(tree: ParamTree, tied: Iterable[Sequence[str]]) -> None:
+    """Join the tie groups of these names."""
+    index = {tensor.name: i for i, tensor in enumerate(tree.tensors)}
+    for names in tied:
+        members = {
+            m for name in names if name in index for m in tree.tie_groups.get(index[name], (index[name],))
+        }
+        if len(members) > 1:
+            group = tuple(sorted(members))
+            tree.tie_groups.update(dict.fromkeys(group, group))
+            for before, after in pairwise(group):
+                tree.ties[after] = before
 
 
 def _ties(

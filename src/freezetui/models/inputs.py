@@ -40,9 +40,14 @@ class Example(NamedTuple):
 
 
 def find_input(
-    model: nn.Module, factory: Factory, arguments: Mapping[str, Any], shape: Sequence[int] = ()
+    model: nn.Module,
+    factory: Factory,
+    arguments: Mapping[str, Any],
+    shape: Sequence[int] = (),
+    device: str = "cpu",
+    mode: bool = True,
 ) -> tuple[Example | None, tuple[str, ...]]:
-    """Return the first candidate that a forward in train mode accepts, else None and why each failed.
+    """Return the first candidate that a forward accepts, in train mode or not, else None and why each failed.
 
     The candidates: the given shape alone; else the known architecture's own; else the model's
     `example_input_array` (Lightning) or `dummy_inputs` (transformers); else inputs that fit its first layers.
@@ -51,10 +56,10 @@ def find_input(
     """
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     tried = []
-    with _training(model):
+    with _training(model, mode):
         for example in _candidates(model, factory, arguments, tuple(shape)):
             try:
-                args, kwargs = example.batch(2, 0, "cpu", dtype)
+                args, kwargs = example.batch(2, 0, device, dtype)
                 with torch.no_grad():
                     if not tensors_of(model(*args, **kwargs)):
                         raise TypeError("it returns no floating point tensor")
@@ -172,12 +177,12 @@ def _like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int, Gener
 
 
 @contextmanager
-def _training(model: nn.Module) -> Iterator[None]:
-    """Put every module into train mode; restore the modes and torch's random state afterwards."""
+def _training(model: nn.Module, mode: bool) -> Iterator[None]:
+    """Put every module into train mode or eval; restore the modes and torch's random state afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        model.train()
+        model.train(mode)
         try:
             yield
         finally:

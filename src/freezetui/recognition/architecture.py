@@ -69,6 +69,11 @@ def from_config(model: ModelSection, directory: Path, detected: Architecture) ->
     return Architecture(named, _label(named, detected), trusted)
 
 
+def is_library_model(spec: str) -> bool:
+    """Whether torchvision, timm or transformers builds this architecture, so that no user code is run."""
+    return spec.startswith(_LIBRARIES) or spec == "timm:create_model"
+
+
 def moved_path(spec: str, old: Path, new: Path) -> str:
     """Return `path/to/file.py:callable` of directory `old` relative to `new`; other specs unchanged."""
     source, _, name = spec.rpartition(":")

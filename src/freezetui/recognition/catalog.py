@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import xxhash
 
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.model_spec import ModelSpec
@@ -198,6 +197,8 @@ def _by_structure() -> dict[str, list[Entry]]:
 
 
 def _hash(lines: Iterable[str]) -> str:
+    import xxhash  # the engine and the describer recognize nothing, and may run where it is not installed
+
     return xxhash.xxh3_64_hexdigest("\n".join(sorted(lines)).encode("utf-8", "surrogatepass"))
 
 

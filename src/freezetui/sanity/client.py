@@ -6,27 +6,21 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from itertools import dropwhile
-from pathlib import Path
 from types import TracebackType
 
 import msgspec
 
+from freezetui import bootstrap
 from freezetui.errors import EngineError
 from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, decode_event, encode
 from freezetui.sanity.report import SanityReport
 from freezetui.text import plain_lines
 
-# Without the "" entry a file called torch.py in the current directory is never imported by accident.
-_BOOT = (
-    "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; "
-    "from freezetui.engine.main import main; main()"
-)
-_PACKAGES = str(Path(__file__).resolve().parents[2])
+_NEEDS = ("msgspec", "torch", "numpy", "safetensors")
 _TAIL_BYTES = 64 * 1024
 
 
@@ -40,12 +34,13 @@ class Engine:
     Args:
         request: what to check.
         timeout: seconds until the engine is killed; None waits forever.
+        python: the interpreter to run it; "" for this one.
 
     Raises:
         EngineError: the request contains a name that is not valid UTF-8.
     """
 
-    def __init__(self, request: CheckRequest, timeout: float | None = None) -> None:
+    def __init__(self, request: CheckRequest, timeout: float | None = None, python: str = "") -> None:
         try:
             line = encode(request)
         except UnicodeEncodeError as error:
@@ -55,11 +50,11 @@ class Engine:
         # Open as long as the engine: close() closes it.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, _PACKAGES, str(os.getpid())],
+            bootstrap.command("freezetui.engine.main", python, needs=_NEEDS, arguments=[str(os.getpid())]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"},
+            env=bootstrap.environment(python, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"),
             start_new_session=True,
         )
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
@@ -169,13 +164,14 @@ def run_check(
     request: CheckRequest,
     on_progress: Callable[[Progress], None] | None = None,
     timeout: float | None = None,
+    python: str = "",
 ) -> SanityReport:
-    """Run one check to completion.
+    """Run one check to completion, under another Python if one is named.
 
     Raises:
         EngineError: it failed, crashed or exceeded `timeout` seconds.
     """
-    with Engine(request, timeout) as engine:
+    with Engine(request, timeout, python) as engine:
         for event in engine.events():
             if isinstance(event, Finished):
                 return event.report

@@ -7,7 +7,8 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import TypeVar
 
-from freezetui.session.session import Options, Session
+from freezetui.session.options import Options
+from freezetui.session.session import Session
 
 Result = TypeVar("Result")
 

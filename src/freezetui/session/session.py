@@ -10,59 +10,34 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.sources.base import version_of_status
 from freezetui.config.paths import SUFFIX, default_path, is_special, relative_source
-from freezetui.config.schema import ConfigData, ModelSection, fingerprint
+from freezetui.config.schema import ConfigData, ModelSection
 from freezetui.config.sync import config_from_plan
-from freezetui.errors import FreezeTuiError
 from freezetui.freeze.minimize import added_rules
-from freezetui.freeze.plan import FreezePlan, FreezeTotals, stored_mask
+from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask, stored_mask
 from freezetui.freeze.rules import Action, Rule, overlay
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.architecture import (
-    Architecture,
     from_checkpoint,
-    from_config,
     from_user,
     moved_path,
 )
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
+from freezetui.session.as_opened import has_changed, why_not_as_opened
+from freezetui.session.describing import ModelDescriber
+from freezetui.session.options import Options
 from freezetui.session.saved_config import SavedConfig
-from freezetui.text import printable
+from freezetui.session.settling import settled
 
 if TYPE_CHECKING:
-    from freezetui.freeze.presets import Preset
+    from concurrent.futures import Future
+
+    from freezetui.description.types import Description
+    from freezetui.freeze.presets import Choice
+    from freezetui.freeze.structure import Structure
     from freezetui.sanity.protocol import CheckRequest
-
-
-#: Files of a checkpoint that are looked at for changes.
-_MAX_LOOKED_AT = 8
-
-
-class Options(msgspec.Struct, frozen=True):
-    """The options of the command line.
-
-    Attributes:
-        source: the checkpoint: a path or a URL of a file or a directory.
-        more: further files that are opened together with it.
-        key: which nested dict holds the state_dict; None chooses one.
-        config: the config to load and to save to; None means `NAME.freeze.yaml` next to the checkpoint.
-        model: what builds the model; without an architecture the config or recognition decides.
-        device, steps, timeout: for the check; the timeout in seconds.
-        stage: the stage of the config that is meant; None for the common rules alone.
-    """
-
-    source: str
-    more: tuple[str, ...] = ()
-    key: str | None = None
-    config: Path | None = None
-    model: ModelSpec = ModelSpec()
-    device: str = "auto"
-    steps: int = 3
-    timeout: float | None = None
-    stage: str | None = None
 
 
 class Session:
@@ -78,6 +53,8 @@ class Session:
         saved: the config on disk.
         architecture: what the check builds.
         architecture_changed: whether the user has set another one since the config was saved.
+        description: of the live model; None before the describer has told it.
+        undescribed: why the describer could not tell it; "" before it was asked.
         report: of the last check; None before the first.
 
     Raises:
@@ -102,8 +79,11 @@ class Session:
         self.architecture_changed = False
         self.report: SanityReport | None = None
         self._checked: tuple[str | None, bytes] = None, b""
-        self._given: dict[str | None, tuple[bytes, Action, tuple[Rule, ...]]] = {}
-        self.architecture = self._settle_architecture()
+        self.architecture = settled(options.model, self._detected, self.saved)
+        self.description: Description | None = None
+        self.undescribed = ""
+        self._file_tree = self.tree
+        self._describer = ModelDescriber(options.python, self.checkpoint, tensors, self._recognition)
 
     @property
     def plan(self) -> FreezePlan:
@@ -125,51 +105,16 @@ class Session:
         """How this model differs from the one the config was saved for, one line each."""
         return self.saved.differences
 
-    def _settle_architecture(self) -> Architecture:
-        """Return the architecture of the command line, else of the config, else of the checkpoint."""
-        requested, found = self.options.model, self._detected
-        if requested.architecture:
-            return from_user(requested, found)
-        if self.config is not None and self.saved.fits:
-            found = from_config(self.config.model, self.config_path.parent, found)
-        elif self.config is not None and self.config.model.architecture and not found.model.architecture:
-            self.saved.differences += (
-                printable(f"that model was built by {self.config.model.architecture}"),
-            )
-        model = ModelSpec(
-            found.model.architecture,
-            {**found.model.arguments, **requested.arguments},
-            requested.input or found.model.input,
-        )
-        return msgspec.structs.replace(found, model=model)
-
     @property
     def checkpoint_changed(self) -> bool:
         """Whether a file of the checkpoint has been written to or replaced since it was opened."""
-        for part in self.checkpoint.parts[:_MAX_LOOKED_AT]:
-            try:
-                if part.version and version_of_status(os.stat(part.source)) != part.version:  # noqa: PTH116
-                    return True
-            except OSError:
-                return True
-        return False
+        return has_changed(self.checkpoint)
 
     def why_not_as_opened(self) -> str:
         """Return how names or shapes of the checkpoint on disk differ from what is open; "" if not."""
-        if not self.checkpoint_changed:
-            return ""
-        changed = f"{self.options.source} has changed since it was opened"
-        try:
-            now = open_checkpoint([self.options.source, *self.options.more], key=self.options.key)
-        except FreezeTuiError as error:
-            return f"{changed}: {error.message}"
-        if fingerprint(now.tensors) == fingerprint(self.tree.tensors):
-            return ""
-        return f"{changed}: it has other names or shapes now. Open it again to plan for them."
+        return why_not_as_opened(self.options, self.checkpoint) if self.checkpoint_changed else ""
 
-    def choose(
-        self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...], default: Action = "train"
-    ) -> None:
+    def choose(self, preset: Choice | None, rules: tuple[Rule, ...], default: Action = "train") -> None:
         """Replace the plan: a preset, or where a plan starts, then the rules.
 
         The common rules start with the default, and with what the file stores as frozen; a stage with what
@@ -186,9 +131,9 @@ class Session:
             base = self.stages.masks()[None]
         start = base if stage is not None or default == "freeze" else stored_mask(self.tree)
         if preset:
-            start = bytes(chosen(*preset, self.tree))
+            start = bytes(chosen(preset, self.tree, self.structure))
         self.plan.replace(overlay(rules, self.tree, bytearray(start)))
-        self._given[stage] = self.plan.mask(), default, (*added_rules(self.tree, start, base), *rules)
+        self.stages.give(default, (*added_rules(self.tree, start, base), *rules))
 
     def name_architecture(self, model: ModelSpec) -> None:
         """Set the architecture chosen by the user; with an empty one only the tensors are checked.
@@ -197,7 +142,8 @@ class Session:
         """
         architecture = from_user(model, self._detected)
         if architecture != self.architecture:
-            self.report = None
+            self.report = self.description = None
+            self.undescribed = ""
             self.architecture_changed = bool(model.architecture)
         self.architecture = architecture
 
@@ -235,7 +181,7 @@ class Session:
         return added_rules(self.tree, self.plan.mask(), self._saved_mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
-        """Return the config that saving to `path` would write."""
+        """Return the config that saving to `path` would write; the same with and without a description."""
         target = path or self.config_path
         # What is not a file has no directory that its paths could be relative to.
         directory = Path() if is_special(target) else Path(os.path.realpath(target)).parent
@@ -246,16 +192,17 @@ class Session:
             arguments=built_by.arguments if built_by.architecture else {},
             input=built_by.input,
         )
-        masks = self.stages.masks()
-        given = {
-            stage: (default, rules)
-            for stage, (mask, default, rules) in self._given.items()
-            if mask == masks[stage]
-        }
-        edited = {s: m for s, m in masks.items() if s is not None and m != self.saved.masks.get(s)}
+        given = self.stages.given()
+        masks = {stage: self._in_file_order(mask) for stage, mask in self.stages.masks().items()}
+        saved = {stage: self._in_file_order(mask) for stage, mask in self.saved.masks.items()}
+        edited = {s: m for s, m in masks.items() if s is not None and m != saved.get(s)}
         own = {stage: rules for stage, (_, rules) in given.items() if stage is not None}
-        common = FreezePlan(self.tree, masks[None])
+        common = FreezePlan(self._file_tree, masks[None])
         return config_from_plan(common, model, self.config, given.get(None), edited, own)
+
+    def _in_file_order(self, mask: bytes) -> bytes:
+        same = self.tree is self._file_tree
+        return mask if same else moved_mask(mask, self.tree, self._file_tree)
 
     def save(self, path: Path | None = None, config: ConfigData | None = None) -> Path:
         """Write the config atomically, and return its path; see `SavedConfig.save`.
@@ -286,6 +233,54 @@ class Session:
             device=self.options.device,
             steps=self.options.steps,
         )
+
+    @property
+    def describable(self) -> bool:
+        """Whether the describer can build the model: a library's, never user code."""
+        return self._describer.can_build(self.architecture.model)
+
+    @property
+    def structure(self) -> Structure | None:
+        """The head and the blocks of the live model; None if it is not known."""
+        return self.description.structure if self.description is not None else None
+
+    def describe(self) -> Future[Description]:
+        """Ask the describer for a description, which `take_in` takes; starts its process if none runs."""
+        return self._describer.describe(self.architecture.model)
+
+    def tree_of(self, description: Description) -> ParamTree:
+        """Return the tree in the order of the live model, with its ties; may be called from any thread."""
+        from freezetui.description.tree import described_tree
+
+        return described_tree(self._file_tree, description.names)
+
+    def take_in(self, description: Description, tree: ParamTree | None = None) -> bool:
+        """Put the tree into the order of the live model; the plan and its undo history stay.
+
+        Args:
+            description: of the architecture that is named now.
+            tree: what `tree_of` has returned for it, if it was called.
+
+        Returns:
+            whether `tree` and `plan` are new ones.
+        """
+        self.description = description
+        tree = tree or self.tree_of(description)
+        if tree is self.tree:
+            return False
+        old, self.tree = self.tree, tree
+
+        def moved(mask: bytes) -> bytes:
+            return moved_mask(mask, old, tree) if mask else b""
+
+        self.stages.move_to(tree)
+        self.saved.masks = {stage: moved(mask) for stage, mask in self.saved.masks.items()}
+        self._checked = self._checked[0], moved(self._checked[1])
+        return True
+
+    def close(self) -> None:
+        """End the describer's process, if one runs."""
+        self._describer.close()
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`, with the checkpoint's names."""

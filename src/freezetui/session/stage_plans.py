@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from freezetui.errors import ConfigError
-from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.plan import FreezePlan, moved_mask
+from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
 
 #: Per stage, 1 to train and 0 to freeze for each tensor; None stands for the common rules.
@@ -27,6 +28,7 @@ class StagePlans:
         self._tree = tree
         self._plans = {stage: FreezePlan(tree, mask) for stage, mask in masks.items()}
         self.shown: str | None = None
+        self._given: dict[str | None, tuple[int, Action, tuple[Rule, ...]]] = {}
 
     @property
     def plan(self) -> FreezePlan:
@@ -69,6 +71,30 @@ class StagePlans:
         """Add a stage below the others, with the plan of the common rules; show it."""
         self._plans.setdefault(stage, FreezePlan(self._tree, self._plans[None].mask()))
         self.shown = stage
+
+    def move_to(self, tree: ParamTree) -> None:
+        """Put the plans into the order of another tree of the same tensors, with their undo histories."""
+        given, before = self.given(), self._tree
+        moved = {stage: plan.moved_to(tree) for stage, plan in self._plans.items()}
+        self._given = {
+            stage: (moved[stage].version, *made)
+            for stage, made in given.items()
+            if moved[stage].mask()
+            == moved_mask(self._plans[stage].mask(), before, tree)  # not so with new ties
+        }
+        self._tree, self._plans = tree, moved
+
+    def give(self, default: Action, rules: tuple[Rule, ...]) -> None:
+        """Remember the rules that made the shown plan, to be saved as they are unless it is edited."""
+        self._given[self.shown] = self.plan.version, default, rules
+
+    def given(self) -> dict[str | None, tuple[Action, tuple[Rule, ...]]]:
+        """Return stage -> default and rules, of the plans that rules made and nobody edited since."""
+        return {
+            stage: (default, rules)
+            for stage, (version, default, rules) in self._given.items()
+            if version == self._plans[stage].version
+        }
 
     def masks(self) -> dict[str | None, bytes]:
         """Return the masks of all plans."""

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import partial
+from typing import Any
+
 import torch
-import xxhash
 from torch import nn
+
+try:
+    from xxhash import xxh3_128 as _hash
+except ImportError:  # the check may run in an environment without it; ten times slower
+    _hash: Any = partial(hashlib.blake2b, digest_size=16)  # type: ignore[no-redef]
 
 _CHUNK_BYTES = 64 * 2**20
 
@@ -14,7 +22,7 @@ def digest(tensor: torch.Tensor) -> bytes:
 
     Supports any dtype, layout and device; a contiguous tensor on the CPU is read in place, without a copy.
     """
-    hasher = xxhash.xxh3_128(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    hasher = _hash(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     for part in _parts(tensor.detach()):
         flat = part.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
         for chunk in torch.split(flat, _CHUNK_BYTES):

@@ -19,7 +19,7 @@ from textual.widgets import Input
 
 from freezetui.errors import FreezeTuiError, from_os_error
 from freezetui.session.loading import Opening, open_in_thread
-from freezetui.session.session import Options
+from freezetui.session.options import Options
 from freezetui.text import printable_lines
 from freezetui.tui.bindings import SECTIONS, bind
 from freezetui.tui.guarded import Guarded

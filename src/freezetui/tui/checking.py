@@ -41,7 +41,9 @@ async def may_check(app: App[Any], session: Session) -> bool:
     return True
 
 
-async def ask_architecture(app: App[Any], session: Session, title: str) -> bool:
+async def ask_architecture(
+    app: App[Any], session: Session, title: str = "Architecture for the check"
+) -> bool:
     """Ask for the architecture; return whether the user gave one. Only for a Textual worker."""
     line = write_model_line(session.architecture.model)
     answer = await app.push_screen_wait(PromptScreen(title, _WHAT_BUILDS_IT, line, refuse=_why_not_read))

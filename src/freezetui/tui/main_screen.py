@@ -12,14 +12,15 @@ from textual.widgets import Input
 
 from freezetui.config.paths import typed_path
 from freezetui.session.session import Session
-from freezetui.text import printable
 from freezetui.tui.bindings import bind
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.checking import ask_architecture, may_check
+from freezetui.tui.describing import Described, Describing, layers_of
 from freezetui.tui.guarded import Guarded
-from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config
+from freezetui.tui.problems import tell_problems
+from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config, show_changes
 from freezetui.tui.screens.busy import run_with_busy_screen
-from freezetui.tui.screens.prompt import PromptScreen
+from freezetui.tui.stages import ask_stage
 from freezetui.tui.widgets.check_panel import CheckPanel
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.detail_line import DetailLine
@@ -31,6 +32,9 @@ from freezetui.tui.widgets.header import Header
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
+
+#: Seconds until a description is offered again that something was in the way of.
+_PAUSE = 0.3
 
 
 class MainScreen(Guarded, Screen[None]):
@@ -53,13 +57,7 @@ class MainScreen(Guarded, Screen[None]):
         bind("config.save", "s", "save", "save", "Save the freeze config", True),
         bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
         bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
-        bind(
-            "check.architecture",
-            "o",
-            "architecture",
-            "architecture",
-            "Set the model architecture for the check",
-        ),
+        bind("check.architecture", "o", "architecture", "model", "Set the model architecture for the check"),
     ]
 
     def __init__(self, session: Session) -> None:
@@ -72,6 +70,7 @@ class MainScreen(Guarded, Screen[None]):
         self._panel = CheckPanel(id="check")
         self._filter = FilterBar(session.tree, id="filter")
         self._totals = TotalsBar(session, id="totals")
+        self._describing = Describing(self, session)
         self._filtered_at = 0
         self._last_path = ""
 
@@ -91,17 +90,12 @@ class MainScreen(Guarded, Screen[None]):
 
     def on_mount(self) -> None:
         """Show problems and warnings of the config and the checkpoint."""
-        session = self.session
-        if session.saved.problem is not None:
-            self.notify(
-                str(session.saved.problem), title="Config could not be loaded", severity="error", timeout=15
-            )
-        if session.differences:
-            title = f"{session.config_path.name} does not fit"
-            text = "\n".join(session.differences[:6])
-            self.notify(text, title=title, severity="warning", timeout=20)
-        for warning in session.checkpoint.warnings[:3]:
-            self.notify(printable(warning), severity="warning")
+        tell_problems(self, self.session)
+        self._describing.start()
+
+    def on_unmount(self) -> None:
+        """End what runs for the session."""
+        self.session.close()
 
     def on_key(self, event: events.Key) -> None:
         """Return the focus to the tree on a key that the focused widget does not handle."""
@@ -139,6 +133,41 @@ class MainScreen(Guarded, Screen[None]):
         self._header.refresh()
         self._totals.refresh()
         self._show_line()
+
+    @on(Described)
+    def take_in_description(self) -> None:
+        """Show the order, the ties and the classes of the live model, once nothing is in the way of it."""
+        arrived = self._describing.arrived
+        if arrived is None:
+            self._show_line()  # it may say why there is none
+            return
+        if not self.is_current or self._panel.running or self._filter.display:
+            self.set_timer(_PAUSE, self.take_in_description)
+            return
+        self._describing.arrived = None
+        if self.session.take_in(*arrived):
+            rows = self.tree_view.rows.moved_to(self.session.tree)
+            self.tree_view.take_in(self.session.plan, rows)
+            self._filter.search_in(self.session.tree)
+        self.tree_view.show_layers(layers_of(arrived.description, self.session.tree))
+        self.refresh_session()
+
+    @on(ParameterTree.PresetsAsked)
+    @work
+    async def _presets(self) -> None:
+        """Pick a preset; the model is described first, if a library builds it."""
+        from freezetui.tui.screens.presets import PresetScreen  # the first screen needs none
+
+        if self.session.structure is None and self.session.describable:
+            problem = await self._describing.wait()
+            if problem:
+                self.notify(f"The presets go by names. {problem}", severity="warning")
+            elif self._describing.arrived is None and self.session.structure is None:
+                return  # the user gave up waiting
+            self.take_in_description()
+        mask = await self.app.push_screen_wait(PresetScreen(self.session.tree, self.session.structure))
+        if mask is not None:
+            self.tree_view.choose(mask)
 
     @on(FilterBar.Changed)
     def _filtered(self, event: FilterBar.Changed) -> None:
@@ -192,11 +221,7 @@ class MainScreen(Guarded, Screen[None]):
     @work
     async def action_add_stage(self) -> None:
         """Add a stage, with the plan of the common rules to begin with."""
-        stages = self.session.stages
-        body = "Its rules come below the common ones. [ and ] switch between stages."
-        name = await self.app.push_screen_wait(PromptScreen("New stage", body, refuse=stages.why_not_a_name))
-        if name is not None:
-            stages.add(name)
+        if await ask_stage(self.app, self.session.stages):
             self.tree_view.show_plan(self.session.plan)
 
     def action_leave(self) -> None:
@@ -218,13 +243,13 @@ class MainScreen(Guarded, Screen[None]):
         mask, tensors = session.plan.mask(), len(session.tree.tensors)
         config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
         if config is not None:
-            await self._panel.start(session.request(config), mask, session.options.timeout)
+            options = session.options
+            await self._panel.start(session.request(config), mask, options.timeout, options.python)
 
     @work
     async def action_architecture(self) -> None:
         """Set the architecture."""
-        title = "Architecture for the check"
-        if not self._is_checking() and await ask_architecture(self.app, self.session, title):
+        if not self._is_checking() and await ask_architecture(self.app, self.session):
             self._model_named()
 
     def _is_checking(self) -> bool:
@@ -236,6 +261,9 @@ class MainScreen(Guarded, Screen[None]):
         """Update the screen for a new architecture, which may have discarded the last report."""
         if self.session.report is None:
             self._panel.cancel()
+        if self.session.description is None:
+            self.tree_view.show_layers({})
+            self._describing.start()
         self.refresh_session()
 
     @work
@@ -258,13 +286,7 @@ class MainScreen(Guarded, Screen[None]):
     @work
     async def action_changes(self) -> None:
         """Show the changes since the last save."""
-        from freezetui.tui.screens.changes import changes_text  # the first screen needs none
-        from freezetui.tui.screens.text_viewer import TextViewer
-
-        what, tensors = "Comparing with the saved config…", len(self.session.tree.tensors)
-        text = await run_with_busy_screen(self.app, what, lambda: changes_text(self.session), tensors)
-        if text is not None:
-            self.app.push_screen(TextViewer("Changes", text))
+        await show_changes(self.app, self.session)
 
     async def leave(self) -> bool:
         """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""

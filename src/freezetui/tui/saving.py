@@ -55,6 +55,17 @@ async def ask_path(app: App[Any], last: str) -> str | None:
     return await app.push_screen_wait(PromptScreen(title, ".yaml or .json", last, refuse=why_no_config))
 
 
+async def show_changes(app: App[Any], session: Session) -> None:
+    """Show the changes since the last save. Only for a Textual worker."""
+    from freezetui.tui.screens.changes import changes_text  # the first screen needs none
+    from freezetui.tui.screens.text_viewer import TextViewer
+
+    what, tensors = "Comparing with the saved config…", len(session.tree.tensors)
+    text = await run_with_busy_screen(app, what, lambda: changes_text(session), tensors)
+    if text is not None:
+        app.push_screen(TextViewer("Changes", text))
+
+
 async def may_quit(app: App[Any], session: Session) -> bool:
     """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker."""
     if not session.unsaved:

@@ -1,4 +1,4 @@
-"""hf:// through huggingface_hub itself, against a server on loopback that speaks a little of the hub."""
+"""What config.json says; and hf:// through huggingface_hub itself, against a server on loopback."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.model_spec import ModelSpec
 
 _COMMIT = "b" * 40
 
@@ -93,3 +96,47 @@ def test_a_model_on_the_hub_costs_its_headers(tmp_path: Path, hub: tuple[str, li
     assert all(int(high) - int(low) < 4096 for low, high in (each.split("-") for each in ranges))
     assert opened(endpoint, "hf://organization/model@main/model-1.safetensors").startswith("2 safetensors ")
     assert "does not exist" in opened(endpoint, "hf://organization/other")
+
+
+def told(folder: Path, config: dict[str, object]) -> ModelSpec:
+    save_file({"a.weight": torch.zeros(1)}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    return open_checkpoint(str(folder)).model
+
+
+def test_timms_config_is_read_whole(tmp_path: Path) -> None:
+    config = {
+        "architecture": "vit_tiny_patch16_224.augreg",
+        "num_classes": 5,
+        "model_args": {"img_size": 96, "in_chans": 1, "depths": [1, 2], "global_pool": "avg"},
+        "pretrained_cfg": {"input_size": [3, 224, 224], "num_classes": 1000},
+    }
+    arguments = {"model_name": "vit_tiny_patch16_224.augreg", "num_classes": 5, **config["model_args"]}
+    assert told(tmp_path, config) == ModelSpec("timm:create_model", arguments, (1, 224, 224))
+    older = {"architecture": "resnet18", "num_classes": 5, "input_size": [1, 28, 28]}
+    arguments = {"model_name": "resnet18", "in_chans": 1, "num_classes": 5}
+    assert told(tmp_path, older) == ModelSpec("timm:create_model", arguments, (1, 28, 28))
+
+
+def test_timms_config_names_no_file_and_no_other_model(tmp_path: Path) -> None:
+    config = {
+        "architecture": "resnet18",
+        "model_args": {
+            "pretrained": True,
+            "checkpoint_path": "/etc/passwd",
+            "model_name": "hf-hub:evil/model",
+            "pretrained_cfg": {"url": "http://evil"},
+            "cache_dir": "/x",
+            "a b": 1,
+            "act_layer": ["x"],
+            "drop_rate": 0.5,
+        },
+        "pretrained_cfg": {"input_size": [3, -1, 2**40]},
+    }
+    assert told(tmp_path, config) == ModelSpec(
+        "timm:create_model", {"model_name": "resnet18", "drop_rate": 0.5}
+    )
+    for odd in ([], "x", 3, None):
+        arguments = {"model_name": "resnet18"}
+        wrong = {"architecture": "resnet18", "model_args": odd, "pretrained_cfg": odd}
+        assert told(tmp_path, wrong) == ModelSpec("timm:create_model", arguments)

@@ -73,6 +73,15 @@ async def run_with_busy_screen(
         return work()
     promise: Future[Result] = Future()
     run_in_thread(promise, work)
+    return await wait_with_busy_screen(app, what, promise)
+
+
+async def wait_with_busy_screen(app: App[Any], what: str, promise: Future[Result]) -> Result | None:
+    """Return the result of `promise`; None if the user gave up waiting for it. Only for a Textual worker.
+
+    Raises:
+        Exception: whatever the promise holds.
+    """
     screen = BusyScreen(what)
     done, left = asyncio.wrap_future(promise), app.push_screen(screen, wait_for_dismiss=True)
     await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)

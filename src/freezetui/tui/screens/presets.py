@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -10,9 +12,10 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from freezetui import numbers
-from freezetui.freeze.blocks import blocks_of
+from freezetui.errors import PatternError
 from freezetui.freeze.plan import FreezePlan
-from freezetui.freeze.presets import PRESETS, Preset, head_of, last_blocks
+from freezetui.freeze.presets import PRESETS, Choice, chosen, head
+from freezetui.freeze.structure import Structure, by_names
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable
 from freezetui.tui.screens.dialog import Dialog
@@ -21,7 +24,12 @@ _MAX_WIDTH_HEAD = 24
 
 
 class PresetScreen(Dialog[bytes | None]):
-    """Asks for a preset; answers with its mask, one byte per tensor, or None."""
+    """Asks for a preset; answers with its mask, one byte per tensor, or None.
+
+    Args:
+        tree: the model's tensors.
+        structure: its head and blocks, if a model is known; None goes by the names.
+    """
 
     BINDINGS = [
         Binding("escape,p", "leave", "Back", id="presets.back"),
@@ -31,65 +39,69 @@ class PresetScreen(Dialog[bytes | None]):
         Binding("k", "cursor(-1)", show=False, id="dialog.up"),
     ]
 
-    def __init__(self, tree: ParamTree) -> None:
+    def __init__(self, tree: ParamTree, structure: Structure | None = None) -> None:
         super().__init__()
         self._tree = tree
-        self._blocks = blocks_of(tree)
-        self._most = len(self._blocks)
-        self._number = 1
+        self._structure = structure or by_names(tree)
+        self._choices = {_id(choice): choice for choice in _choices(self._structure)}
 
     def compose(self) -> ComposeResult:
         """Compose the list and the keys."""
+        several = any(self._most(choice) > 1 for choice in self._choices.values())
         with Vertical(classes="dialog -wide") as dialog:
             dialog.border_subtitle = "Enter: apply, Esc: cancel" + (
-                ", ← → how many blocks" if self._most > 1 else ""
+                ", ← → how many blocks" if several else ""
             )
-            yield Static("Presets", classes="dialog-title")
+            yield Static(f"Presets, by {printable(self._structure.goes_by)}", classes="dialog-title")
             yield OptionList()
 
     def on_mount(self) -> None:
         """Fill the list."""
         options = self.query_one(OptionList)
-        for preset in PRESETS:
-            label = self._label(preset)
+        for id, choice in self._choices.items():
+            label = self._label(choice)
             if label is not None:
-                options.add_option(Option(label, id=preset.name))
+                options.add_option(Option(label, id=id))
         options.highlighted = 0
 
-    def _trains(self, preset: Preset) -> bytes:
-        if preset.name == "last-blocks":
-            return last_blocks(self._tree, self._blocks, self._number)
-        return preset.mask(self._tree, 0)
+    def _most(self, choice: Choice) -> int:
+        """Return how many blocks can be chosen."""
+        if choice.preset.name != "last-blocks":
+            return 0
+        return len(self._structure.blocks_in(choice.tower))
 
-    def _label(self, preset: Preset) -> Text | None:
+    def _label(self, choice: Choice) -> Text | None:
         """Return the preset's title and what it would train; None if it matches nothing in this model."""
-        totals = FreezePlan(self._tree, self._trains(preset)).totals()
-        if preset.name == "last-blocks" and not self._most:
+        try:
+            totals = FreezePlan(self._tree, chosen(choice, self._tree, self._structure)).totals()
+        except PatternError:
             return None
-        if preset.name != "nothing" and not totals.trainable.tensors:
+        if choice.preset.name != "nothing" and not totals.trainable.tensors:
             return None
-        title = preset.title
-        if preset.name == "head":
-            head = Text(printable(self._tree.path(head_of(self._tree)) or "everything"))
-            head.truncate(_MAX_WIDTH_HEAD, overflow="ellipsis")
-            title += f" ({head})"
-        elif preset.name == "last-blocks":
-            title = f"train the last ‹{self._number:,}› of {self._most:,} blocks and everything after them"
+        title, of = choice.preset.title, f"{printable(choice.tower)} " if choice.tower else ""
+        if choice.preset.name == "head":
+            top = head(choice, self._structure)
+            label = Text(f"{printable(top.label)}, tied" if top.shared else printable(top.label))
+            label.truncate(_MAX_WIDTH_HEAD, overflow="ellipsis")
+            title += f" ({label})"
+        elif choice.preset.name == "last-blocks":
+            most = self._most(choice)
+            title = f"train the last ‹{choice.number:,}› of {most:,} {of}blocks and everything after them"
         mask = f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
         return Text.assemble(title, (f"  {mask}", "dim"), no_wrap=True, overflow="ellipsis")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Apply the preset chosen."""
-        preset = next(p for p in PRESETS if p.name == event.option_id)
-        self.dismiss(self._trains(preset))
+        self.dismiss(chosen(self._choices[event.option_id or ""], self._tree, self._structure))
 
     def action_blocks(self, by: int) -> None:
-        """Change how many of the last blocks train."""
-        number = max(1, min(self._most, self._number + by))
-        if number != self._number:
-            self._number = number
-            preset = next(preset for preset in PRESETS if preset.name == "last-blocks")
-            self.query_one(OptionList).replace_option_prompt(preset.name, self._label(preset) or "")
+        """Change how many of the last blocks train, in each tower."""
+        for id, choice in self._choices.items():
+            number = max(1, min(self._most(choice), choice.number + by))
+            if number != choice.number and self._most(choice):
+                self._choices[id] = choice._replace(number=number)
+                label = self._label(self._choices[id]) or ""
+                self.query_one(OptionList).replace_option_prompt(id, label)
 
     def action_cursor(self, by: int) -> None:
         """Move as in the tree."""
@@ -99,3 +111,19 @@ class PresetScreen(Dialog[bytes | None]):
     def action_leave(self) -> None:
         """Go back (Esc)."""
         self.dismiss(None)
+
+
+def _choices(structure: Structure) -> Iterator[Choice]:
+    """Yield what can be chosen; of a model of towers the head and the last blocks of each."""
+    for preset in PRESETS:
+        towers: Sequence[str] = ("",)
+        if preset.name == "head" and len(structure.heads) > 1:
+            towers = [top.tower for top in structure.heads]
+        elif preset.name == "last-blocks" and structure.asks:
+            towers = structure.towers
+        for tower in towers:
+            yield Choice(preset, tower=tower)
+
+
+def _id(choice: Choice) -> str:
+    return f"{choice.preset.name}:{choice.tower}" if choice.tower else choice.preset.name

@@ -108,8 +108,10 @@ class CheckPanel(Guarded, Vertical):
         self._told: Text | None = None
         self._targets: dict[str, str] = {}
 
-    async def start(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
-        """Check the plan `mask`; the engine is killed after `timeout` seconds."""
+    async def start(
+        self, request: CheckRequest, mask: bytes, timeout: float | None, python: str = ""
+    ) -> None:
+        """Check the plan `mask`; the engine runs under `python` and is killed after `timeout` seconds."""
         if not self.children:  # created on first use, so that the tree is painted sooner
             headline = Static(id="check-headline", markup=False)
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
@@ -121,7 +123,7 @@ class CheckPanel(Guarded, Vertical):
         from freezetui.sanity.client import Engine  # the first screen needs none
 
         try:
-            self._engine = Engine(request, timeout)  # by this thread, with which it ends
+            self._engine = Engine(request, timeout, python)  # by this thread, with which it ends
         except (EngineError, OSError) as error:
             told = error if isinstance(error, EngineError) else from_os_error(error)
             self.post_message(self.Failed(told.message, told.hint))

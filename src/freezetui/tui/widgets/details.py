@@ -14,6 +14,7 @@ from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.live_lines import about_module, about_tensor
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 #: Tied names to list in the pane.
@@ -102,6 +103,8 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
         lines += [Text(f"= {printable(name)}") for name in others]
         more = len(session.tree.tie_groups[index]) - 1 - len(others)
         lines += [Text(f"and {more:,} more")] if more else []
+    live = about_tensor(session, tensor)
+    lines += [Text(), *live] if live else []
     seen = outcome_of(session, tensor.name)
     return [*lines, Text(), *(Text(printable(line)) for line in seen)] if seen else lines
 
@@ -118,6 +121,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
     lines = [
         Text(printable(_title(session, rows, node)), "bold"),
         Text(printable(what)),
+        *(about_module(session, path) if family is None else []),
         Text(),
         Text(_STATE[totals.state], "bold"),
     ]

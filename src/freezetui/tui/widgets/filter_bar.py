@@ -96,6 +96,10 @@ class FilterBar(Guarded, Horizontal):
         self._text = ""
         self._waiting: list[_Asked] = []
 
+    def search_in(self, tree: ParamTree) -> None:
+        """Search another tree from now on."""
+        self._searched = tree
+
     async def start(self) -> None:
         """Show the bar and focus it."""
         if not self.children:  # created on first use, so that the tree is painted sooner

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events, work
+from textual import events
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -31,6 +31,7 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
     Attributes:
         cursor: the line under the cursor, counted from 0.
         marks: per tensor, the result of the last check (`tree_line.MARKS`); empty for none.
+        module_layers: per module whose class is known, its class and numbers.
     """
 
     DEFAULT_CSS = """
@@ -65,9 +66,13 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
     class Edited(Message):
         """The plan has been edited."""
 
+    class PresetsAsked(Message):
+        """The user wants to pick a preset."""
+
     def __init__(self, plan: FreezePlan, rows: VisibleRows, id: str | None = None) -> None:
         super().__init__(id=id)
         self.plan, self.rows = plan, rows
+        self.module_layers: Mapping[int, str] = {}
         self.edits = TreeEdits(plan, rows)
         self.virtual_size = Size(0, len(rows))
         self._styles: dict[str, Style] = {}
@@ -94,6 +99,23 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
         hidden = self.rows.visible[self.rows.line_of(node)] != node
         self._relay(self.rows.reveal(node) if spans is None and hidden else self.rows.line_of(node))
 
+    def take_in(self, plan: FreezePlan, rows: VisibleRows) -> None:
+        """Show the same tensors in another order; the cursor keeps its node and its place on the screen."""
+        path, leaf = self.rows.tree.path(self.node), self.rows.tree.leaf[self.node]
+        nodes = [n for n in rows.visible if rows.tree.leaf[n] == leaf and rows.tree.path(n) == path]
+        line = rows.line_of(nodes[0] if nodes else 0)
+        top = self.scroll_offset.y + line - self.cursor
+        self.plan, self.rows, self.edits = plan, rows, TreeEdits(plan, rows)
+        self.virtual_size = Size(0, len(rows))
+        self.set_reactive(ParameterTree.cursor, line)
+        self.scroll_to(y=max(0, top), animate=False, force=True)
+        self._redraw()
+
+    def show_layers(self, layers: Mapping[int, str]) -> None:
+        """Show the classes of modules."""
+        self.module_layers = layers
+        self._redraw()
+
     def _relay(self, line: int) -> None:
         """Show the lines as they are now, with the cursor on `line`."""
         self.virtual_size = Size(0, len(self.rows))
@@ -110,7 +132,7 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
     def line(self, node: int) -> TreeLine:
         """Return what the line of `node` shows; kept until the next edit."""
         if node not in self._lines:
-            self._lines[node] = line_of(node, self.rows, self.plan, self.marks)
+            self._lines[node] = line_of(node, self.rows, self.plan, self.marks, self.module_layers)
         return self._lines[node]
 
     def render_line(self, y: int) -> Strip:
@@ -239,14 +261,13 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
         """Run the edit of `TreeEdits` called `name` on the line under the cursor."""
         self._edit(lambda: self.edits.run(name, self.node))
 
-    @work
-    async def action_presets(self) -> None:
-        """Choose a preset."""
-        from freezetui.tui.screens.presets import PresetScreen  # the first screen needs none
+    def action_presets(self) -> None:
+        """Ask for the presets, which need more than the tree."""
+        self.post_message(self.PresetsAsked())
 
-        mask = await self.app.push_screen_wait(PresetScreen(self.rows.tree))
-        if mask is not None:
-            self._edit(lambda: self.edits.replace(mask))
+    def choose(self, mask: bytes) -> None:
+        """Replace the plan, as a preset does."""
+        self._edit(lambda: self.edits.replace(mask))
 
     def set_matches(self, spans: list[Span], trainable: bool) -> None:
         """Freeze or train what a filter matches."""

@@ -82,6 +82,7 @@ class TreeLine(NamedTuple):
     tensor: TensorInfo | None
     mark: str
     tied: bool
+    layer: str = ""
 
     def segments(self, columns: Columns, styles: Styles) -> list[Segment]:
         """Return the line's segments, together exactly as wide as the columns."""
@@ -90,10 +91,13 @@ class TreeLine(NamedTuple):
         brief = SIGNS[state] + self.mark
         word = f"{SIGNS[state]} {WORDS[state]:<6} {self.mark}" if columns.state > len(brief) + 1 else brief
         parts = [Segment(_left(word, columns.state), styles[state]), *self._name(columns.name, styles)]
-        if columns.shape:
+        if columns.shape and self.layer:
+            width = columns.shape + columns.dtype
+            parts.append(Segment(_right(self._layer(width - 1), width), styles["dim"]))
+        elif columns.shape:
             shape = numbers.shape(self.tensor.shape) if self.tensor else ""
             parts.append(Segment(_right(shape, columns.shape), dim))
-        if columns.dtype:
+        if columns.dtype and not self.layer:
             parts.append(Segment(_right(self.tensor.dtype if self.tensor else "", columns.dtype), dim))
         parts.append(Segment(_right(self._elements(), columns.elements), dim))
         return parts + self._share(columns, styles)
@@ -116,6 +120,11 @@ class TreeLine(NamedTuple):
             Segment(name, style),
             Segment(tail + " " * max(0, width - used), styles["tied"]),
         ]
+
+    def _layer(self, room: int) -> str:
+        """Return the class of the module with its numbers, or without them if there is no room."""
+        layer = printable(self.layer)
+        return layer if cell_len(layer) <= room else layer.partition(" ")[0]
 
     def _elements(self) -> str:
         if self.tensor is not None:
@@ -140,11 +149,14 @@ class TreeLine(NamedTuple):
         return parts
 
 
-def line_of(node: int, rows: VisibleRows, plan: FreezePlan, marks: bytes) -> TreeLine:
+def line_of(
+    node: int, rows: VisibleRows, plan: FreezePlan, marks: bytes, layers: Mapping[int, str]
+) -> TreeLine:
     """Return what the line of `node` shows.
 
     Args:
         marks: per tensor, its position in `MARKS`; empty for none.
+        layers: per module whose class is known, its class and numbers.
     """
     tree, spans = rows.tree, rows.spans(node)
     family = rows.family(node)
@@ -153,7 +165,8 @@ def line_of(node: int, rows: VisibleRows, plan: FreezePlan, marks: bytes) -> Tre
     arrow = "  " if tensor else "▾ " if rows.is_open(node) else "▸ "
     mark = max((max(marks[a:b], default=0) for a, b in spans), default=0)
     tied = tensor is not None and tree.first[node] in tree.tie_groups
-    return TreeLine(label, tree.depths[node], arrow, plan.totals_over(spans), tensor, MARKS[mark], tied)
+    totals, layer = plan.totals_over(spans), "" if tensor else layers.get(node, "")
+    return TreeLine(label, tree.depths[node], arrow, totals, tensor, MARKS[mark], tied, layer)
 
 
 def _indent(depth: int, width: int) -> int:

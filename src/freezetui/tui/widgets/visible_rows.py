@@ -35,6 +35,22 @@ class VisibleRows:
         """Return the number of lines."""
         return len(self.visible)
 
+    def moved_to(self, tree: ParamTree) -> VisibleRows:
+        """Return these lines for the same tensors in another order, with the same modules open and folded."""
+        rows, new = VisibleRows(tree), _paths(tree)
+        place = {(path, leaf): node for node, (path, leaf) in enumerate(zip(new, tree.leaf, strict=True))}
+        old = [place[key] for key in zip(_paths(self.tree), self.tree.leaf, strict=True)]
+        rows.opened = bytearray(len(tree))
+        for node, opened in enumerate(self.opened):
+            rows.opened[old[node]] = opened
+        rows._folded.clear()
+        for node in self._families:
+            families = rows._family_ranges(old[node])
+            folded = {old[start] for start in self._families[node] if start in self._folded}
+            rows._folded.update({start: stop for start, stop in families.items() if start in folded})
+        rows.visible = rows._lines(0, len(tree))
+        return rows
+
     def stop(self, node: int) -> int:
         """Return one past the last node that the line of `node` represents."""
         return self._folded.get(node, self.tree.end[node]) if self.matches is None else self.tree.end[node]
@@ -209,3 +225,11 @@ class VisibleRows:
         """Rebuild the lines below `line`; `stop` is one past the last node that may have changed."""
         after = bisect_left(self.visible, stop, lo=line)
         self.visible[line:after] = self._lines(self.visible[line], stop)
+
+
+def _paths(tree: ParamTree) -> list[str]:
+    """Return the path of every node."""
+    paths = [""]
+    for node in range(1, len(tree)):
+        paths.append(f"{paths[tree.parents[node]]}.{tree.names[node]}")
+    return paths

@@ -1,0 +1,52 @@
+"""Finds the module of the file behind each live module: the one that holds exactly its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from freezetui.freeze.name_map import NameMap
+
+
+def file_modules(names: NameMap, files: Sequence[str], paths: Sequence[str]) -> dict[str, str]:
+    """Return live module path -> module path of the file, for modules with the same tensors.
+
+    Of several nested modules with the same tensors the one with the same name is taken, else they are paired
+    from the inside.
+
+    Args:
+        names: the map of the file and the live model.
+        files: the names in the file.
+        paths: of the live modules, those around others before them.
+    """
+    number = {name: i for i, name in enumerate(files)}
+    by_tensors: dict[frozenset[int], list[str]] = {}
+    for path, inside in _contents((name, (i,)) for name, i in number.items()).items():
+        by_tensors.setdefault(frozenset(inside), []).append(path)
+    live = _contents(
+        (tensor.name, tuple(number[file] for file in tensor.files if file in number)) for tensor in names.live
+    )
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in reversed(paths):
+        inside = live.get(path, set())
+        alike = by_tensors.get(frozenset(inside), []) if inside else []
+        free = [candidate for candidate in alike if candidate not in taken]
+        last = path.rpartition(".")[2]
+        same = [c for c in free if c == path] or [c for c in free if c.rpartition(".")[2] == last] or free
+        if same:
+            found[path] = same[0]
+            taken.add(same[0])
+    return found
+
+
+def _contents(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, set[int]]:
+    """Return module path -> the numbers of all tensors below it."""
+    inside: dict[str, set[int]] = {}
+    for name, numbers in tensors:
+        path = name.rpartition(".")[0]
+        while True:
+            inside.setdefault(path, set()).update(numbers)
+            if not path:
+                break
+            path = path.rpartition(".")[0]
+    return inside

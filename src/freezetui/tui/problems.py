@@ -1,0 +1,20 @@
+"""Tells what is wrong with what was opened."""
+
+from __future__ import annotations
+
+from textual.widget import Widget
+
+from freezetui.session.session import Session
+from freezetui.text import printable
+
+
+def tell_problems(widget: Widget, session: Session) -> None:
+    """Show problems and warnings of the config and the checkpoint as toasts."""
+    problem = session.saved.problem
+    if problem is not None:
+        widget.notify(str(problem), title="Config could not be loaded", severity="error", timeout=15)
+    if session.differences:
+        title = f"{session.config_path.name} does not fit"
+        widget.notify("\n".join(session.differences[:6]), title=title, severity="warning", timeout=20)
+    for warning in session.checkpoint.warnings[:3]:
+        widget.notify(printable(warning), severity="warning")

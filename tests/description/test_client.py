@@ -1,0 +1,234 @@
+"""The describer as a real process: asked, starved, killed, fed hostile configs, outlived by nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from freezetui.description.client import Describer
+from freezetui.errors import EngineError
+from support import tiny_transformers as tiny
+from support.describing import built_by, described, request
+
+ROOT = Path(__file__).resolve().parents[2]
+VGG = ROOT / "sample_ckpts" / "vgg_digits.pth"
+SHUFFLENET = ROOT / "sample_ckpts" / "shufflenet_digits.safetensors"
+
+
+@pytest.fixture(scope="module")
+def describer() -> Iterator[Describer]:
+    one = Describer()
+    yield one
+    one.close()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def ends(pid: int, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not alive(pid)
+
+
+def bert(folder: Path, **changes: object) -> Path:
+    """A tiny BERT, and a config.json that claims something else."""
+    tiny.saved(tiny.build("BertForMaskedLM"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return folder
+
+
+def test_one_process_answers_several_requests(describer: Describer) -> None:
+    first = described(describer, VGG)
+    pid = describer.pid
+    second = described(describer, SHUFFLENET)
+    assert pid and describer.pid == pid
+    assert (first.model, second.model) == ("VGG", "ShuffleNetV2")
+    layers = {module.path: (module.layer, module.file) for module in first.modules}
+    assert layers["features.5"] == ("Conv2d 16 -> 24, 3x3", "features.5")
+    assert layers["features.1"] == ("ReLU", None)
+    assert layers["classifier.0"][0].startswith("Linear ")
+    assert first.ran and first.takes == "images 3x64x64" and first.input == (3, 64, 64)
+    runs = [module.runs for module in first.modules if module.path.startswith("features.")]
+    assert runs == sorted(runs) and runs[0] > 0
+
+
+def test_it_is_modest(describer: Describer) -> None:
+    described(describer, VGG)
+    pid = describer.pid
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    assert os.getpgid(pid) == pid != os.getpgrp()
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    line = next(line for line in limits.splitlines() if line.startswith("Max address space"))
+    assert line.split()[3] == "unlimited"  # lifted after a build: the next library has to be imported
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"num_hidden_layers": 100_000},
+            r"took more than 4 s and was stopped|more than 2 GiB|memory ran out",
+        ),
+        ({"model_type": "strange", "auto_map": {"AutoConfig": "evil.Config"}}, "contains custom code"),
+        (
+            {"hidden_size": 10**12, "num_attention_heads": 1},
+            "has none of the file's tensors|raised|described",
+        ),
+        ({"architectures": ["os:system"]}, "no model|is not a"),
+    ],
+)
+def test_a_hostile_config_is_one_line(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+    folder = bert(tmp_path, **changes)
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\n")
+    describer = Describer(build_seconds=4)
+    try:
+        asked = built_by(request(folder), "transformers:BertForMaskedLM")
+        if "architectures" in changes:
+            asked = built_by(asked, "transformers:os")
+        with pytest.raises(EngineError, match=says) as caught:
+            describer.describe(asked).result(timeout=200)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "ran").exists()
+        assert described(describer, VGG).model == "VGG"  # it is there again
+    finally:
+        describer.close()
+
+
+def test_a_huge_width_takes_no_memory(describer: Describer, tmp_path: Path) -> None:
+    found = described(describer, bert(tmp_path, hidden_size=10**9, num_attention_heads=1))
+    assert found.model == "BertForMaskedLM"
+    assert found.names.reshaped or found.names.missing
+
+
+def test_users_code_is_never_imported(describer: Describer, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    for spec in (f"{tmp_path / 'mine.py'}:build", "os:system", "torch:load", "timm:list_models"):
+        with pytest.raises(EngineError, match="is not a model of torchvision, timm or transformers"):
+            describer.describe(built_by(request(VGG), spec)).result(timeout=200)
+    for arguments in ({"model_name": "hf-hub:x/y"}, {"model_name": "resnet18", "checkpoint_path": "/x"}):
+        with pytest.raises(EngineError, match="would load a file or from a hub"):
+            describer.describe(built_by(request(VGG), "timm:create_model", **arguments)).result(timeout=200)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_model_of_other_names_is_not_described(describer: Describer) -> None:
+    with pytest.raises(EngineError, match="ResNet has none of the file's tensors"):
+        describer.describe(built_by(request(VGG), "torchvision:resnet18")).result(timeout=200)
+
+
+def test_killed_it_says_so_and_starts_again() -> None:
+    describer = Describer()
+    try:
+        described(describer, VGG)
+        pid = describer.pid
+        os.kill(pid, signal.SIGSTOP)
+        answer = describer.describe(request(VGG))
+        time.sleep(0.2)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(EngineError, match=r"ended by signal 9 .*memory ran out"):
+            answer.result(timeout=60)
+        assert described(describer, VGG).model == "VGG"
+        assert describer.pid != pid
+    finally:
+        describer.close()
+
+
+def test_idle_it_ends_by_itself() -> None:
+    describer = Describer(idle_seconds=2)
+    try:
+        described(describer, VGG)
+        pid = describer._process.pid if describer._process else 0
+        assert pid and ends(pid)
+        assert described(describer, VGG).model == "VGG"
+    finally:
+        describer.close()
+
+
+def test_closed_it_ends_and_answers_what_was_asked() -> None:
+    describer = Describer()
+    described(describer, VGG)
+    pid = describer.pid
+    os.kill(pid, signal.SIGSTOP)
+    answer = describer.describe(request(VGG))
+    describer.close()
+    assert ends(pid)
+    with pytest.raises(EngineError, match="was closed"):
+        answer.result(timeout=60)
+    with pytest.raises(EngineError, match="was closed"):
+        describer.describe(request(VGG)).result(timeout=60)
+
+
+UI = """
+    import os, sys, time
+    from pathlib import Path
+    from freezetui.description.client import Describer
+    from support.describing import described, request
+
+    describer = Describer()
+    described(describer, Path(sys.argv[1]))
+    print(describer.pid, flush=True)
+    if sys.argv[2] == "building":
+        os.kill(describer.pid, 19)
+        describer.describe(request(Path(sys.argv[1])))
+        time.sleep(0.2)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "ends", "building"])
+def test_it_never_outlives_its_ui(how: str) -> None:
+    path = os.pathsep.join([str(ROOT / "tests"), *filter(None, sys.path)])
+    ui = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(UI), str(VGG), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert ui.stdout is not None and ui.stdin is not None
+    pid = int(ui.stdout.readline())
+    assert alive(pid)
+    if how == "ends":
+        ui.stdin.close()
+    else:
+        time.sleep(0.5)
+        ui.kill()
+    ui.wait(60)
+    assert ends(pid)
+    ui.stdout.close()
+
+
+def test_a_constructor_that_looks_at_values_is_built_anyway(tmp_path: Path, describer: Describer) -> None:
+    pytest.importorskip("timm")
+    import timm
+
+    model = timm.create_model("convnext_atto", num_classes=3, drop_path_rate=0.1)
+    torch.save(model.state_dict(), tmp_path / "model.pth")
+    asked = built_by(
+        request(tmp_path / "model.pth"),
+        "timm:create_model",
+        model_name="convnext_atto",
+        num_classes=3,
+        drop_path_rate=0.1,
+    )
+    found = describer.describe(asked).result(timeout=200)
+    assert found.names.placed == len(model.state_dict())
+    assert isinstance(model, nn.Module) and found.model == type(model).__name__
