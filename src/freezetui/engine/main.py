@@ -27,7 +27,7 @@ class _Channel:
 
 def main() -> None:
     """Answer one request, then exit without waiting for anything that the model's code has started."""
-    die_with_parent(int(sys.argv[2]))
+    die_with_parent(int(sys.argv[1]))
     channel = _Channel()
     try:
         channel.send(Progress("import", 0, 0, "importing torch"))
