@@ -33,7 +33,7 @@ class Opaque:
         return self
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        # Not on Opaque itself: every class of every later file would inherit the mark.
+        # Not on Opaque itself: every class of every later file would inherit the mark (see own_class).
         if not self.called and type(self) is not Opaque:
             type(self).called = True
 
@@ -117,6 +117,11 @@ def class_maker() -> Callable[..., type[Opaque]]:
         return opaque_class(where if type(where) is str else "__main__", name)
 
     return make
+
+
+def own_class(shared: type[Opaque]) -> type[Opaque]:
+    """A class of one file's own: what that file calls must not mark the class that later files share."""
+    return type(shared.__name__, (shared,), {"__module__": shared.__module__, "__slots__": ()})
 
 
 def opaque_class(module: str, name: str) -> type[Opaque]:

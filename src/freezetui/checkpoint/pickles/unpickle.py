@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from freezetui.checkpoint.pickles.budget import BudgetedReader
 from freezetui.checkpoint.pickles.checked_dict import CheckedDict
 from freezetui.checkpoint.pickles.globals import is_dangerous, is_foreign
-from freezetui.checkpoint.pickles.opaque import CLASS_MAKERS, class_maker, opaque_class
+from freezetui.checkpoint.pickles.opaque import CLASS_MAKERS, Opaque, class_maker, opaque_class, own_class
 from freezetui.checkpoint.pickles.opcodes import SAFE_DICT, made_safe, walk
 from freezetui.checkpoint.pickles.stubs import (
     STORAGES,
@@ -109,6 +109,8 @@ class _Unpickler(pickle.Unpickler):
         if module.partition(".")[0] == "torch" and name in STORAGES:
             return STORAGES[name]
         stub = STUBS.get((module, name))
+        if isinstance(stub, type) and issubclass(stub, Opaque):
+            stub = own_class(stub)
         if stub is None and rebuilds_a_tensor(name):
             stub = UnreadStub
         elif stub is None:
