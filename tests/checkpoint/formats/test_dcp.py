@@ -90,6 +90,52 @@ def test_the_sanity_step_says_how_to_join_the_pieces(tmp_path: Path) -> None:
         pass
 
 
+def damage(folder: Path) -> str:
+    """The warning about data that is not there; the check refuses with the same."""
+    checkpoint = open_checkpoint(folder)
+    with pytest.raises(CheckpointError) as error, open_weights(checkpoint):
+        pass
+    warning = next(warning for warning in checkpoint.warnings if warning.startswith("damaged"))
+    assert warning.partition(": ")[2] in str(error.value)
+    return warning
+
+
+def test_a_file_of_pieces_that_is_missing(tmp_path: Path) -> None:
+    save({"a": torch.ones(300), "b": torch.ones(2, 2)}, tmp_path)
+    (tmp_path / "__0_0.distcp").unlink()
+    assert "the data of 2 tensors is missing, or smaller than the header says (a, b)" in damage(tmp_path)
+
+
+def test_a_file_of_pieces_that_is_truncated(tmp_path: Path) -> None:
+    save({"a": torch.ones(300), "b": torch.ones(2, 2)}, tmp_path)
+    pieces = tmp_path / "__0_0.distcp"
+    index = dcp.FileSystemReader(tmp_path).read_metadata().storage_data
+    last = max(index, key=lambda place: index[place].offset).fqn
+    pieces.write_bytes(pieces.read_bytes()[:-1])
+    assert f"the data of 1 tensor is missing, or smaller than the header says ({last})" in damage(tmp_path)
+
+
+def test_a_tensor_larger_than_its_pieces_or_without_one(tmp_path: Path) -> None:
+    save({"a": torch.ones(300), "b": torch.ones(2, 2)}, tmp_path)
+    metadata = dcp.FileSystemReader(tmp_path).read_metadata()
+    metadata.state_dict_metadata["a"].size = torch.Size([300_000])
+    metadata.storage_data = {k: v for k, v in metadata.storage_data.items() if k.fqn != "b"}
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
+    assert "the data of 2 tensors is missing, or smaller than the header says (a, b)" in damage(tmp_path)
+    metadata.storage_data = {"of": "another writer"}
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
+    assert not open_checkpoint(tmp_path).warnings
+
+
+def test_pieces_that_a_compressor_wrote_are_no_damage(tmp_path: Path) -> None:
+    save({"a": torch.ones(300_000)}, tmp_path)
+    metadata = dcp.FileSystemReader(tmp_path).read_metadata()
+    for info in metadata.storage_data.values():
+        info.length, info.transform_descriptors = 100, ["zstd"]
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
+    assert not open_checkpoint(tmp_path).warnings
+
+
 def test_other_files_called_metadata(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2)}, tmp_path / "model.safetensors")
     (tmp_path / ".metadata").write_bytes(pickle.dumps({"not": "ours"}))

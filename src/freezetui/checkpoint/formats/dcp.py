@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -35,7 +35,8 @@ def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
         if not isinstance(state, dict):
             return None
         root = _nested(state.get("state_dict_metadata"), state.get("planner_data"))
-        archive = Archive(root, unpickled.foreign, unpickled.called)
+        sizes = _sizes(state.get("state_dict_metadata"), state.get("storage_data"), folder)
+        archive = Archive(root, unpickled.foreign, unpickled.called, sizes=sizes)
         checkpoint = build_checkpoint(archive, opened.name, "distributed", key)
     size = opened.size + sum(_lengths(state.get("storage_data")))
     return msgspec.structs.replace(checkpoint, size=size, parts=(Part(source.location, opened.size),))
@@ -88,6 +89,41 @@ def _contiguous(size: Any) -> Any:
         strides.append(step)
         step *= max(each, 1)
     return tuple(reversed(strides))
+
+
+def _sizes(entries: Any, stored: Any, directory: Source) -> dict[str, int] | None:
+    """Return the bytes that there are of each tensor; None if the metadata does not say where they are.
+
+    A tensor of which a piece is missing, or reaches beyond its file, has 0. No file but `.metadata` is read.
+    """
+    if not isinstance(stored, dict):
+        return None
+    files = directory.sizes()
+    pieces: dict[str, list[int]] = {}
+    for place, value in stored.items():
+        index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
+        if not isinstance(index, dict) or not isinstance(info, dict):
+            return None  # another writer's
+        name = index.get("fqn")
+        if type(name) is str:
+            pieces.setdefault(name, []).append(_piece(info, files))
+    sizes = {name: 0 if 0 in found else sum(found) for name, found in pieces.items()}
+    for name, value in entries.items() if isinstance(entries, dict) else ():
+        state = _state(value, "TensorStorageMetadata")
+        chunks = state.get("chunks") if isinstance(state, dict) else None
+        if isinstance(chunks, list) and type(name) is str and len(chunks) > len(pieces.get(name, ())):
+            sizes[name] = 0
+    return sizes
+
+
+def _piece(info: dict[str, Any], files: Mapping[str, int]) -> int:
+    """Return the bytes of a tensor's piece, which torch.save wrote; 0 if they are not all there."""
+    path, offset, length = info.get("relative_path"), info.get("offset"), info.get("length")
+    if type(path) is not str or type(offset) is not int or type(length) is not int:
+        return 0
+    if offset < 0 or length < 0 or offset + length > files.get(path, -1):
+        return 0
+    return 2**63 if info.get("transform_descriptors") else length  # compressed: the size does not tell
 
 
 def _lengths(entries: Any) -> Iterator[int]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+#: Listing more files than this would be too slow.
+MAX_FILES = 100_000
+
 
 class Source(Protocol):
     """A file or a folder."""
@@ -18,6 +21,9 @@ class Source(Protocol):
 
     def files(self) -> list[str]:
         """The names of the files right in this folder, sorted."""
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file right in this directory, by its name; nothing of the files is read."""
 
     def child(self, name: str) -> Source:
         """A file of this folder."""

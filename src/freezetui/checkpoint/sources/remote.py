@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from freezetui.checkpoint.sources import bounded
 from freezetui.checkpoint.sources.base import OpenFile
 from freezetui.checkpoint.sources.http import fetch_range, quiet_loop
 from freezetui.checkpoint.sources.urls import shown_url
@@ -79,8 +80,11 @@ class RemoteSource:
 
     def files(self) -> list[str]:
         """The names of the files right in this folder, sorted."""
-        entries = self._patiently(lambda: self._fs.ls(self._path, detail=True))
-        return sorted(entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file")
+        return sorted(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file right in this directory, by its name."""
+        return self._patiently(lambda: bounded.sizes(self._fs.ls(self._path, detail=True)))
 
     def child(self, name: str) -> RemoteSource:
         """A file of this folder."""
@@ -104,7 +108,7 @@ class RemoteSource:
         if size == 0:
             raise CheckpointError(f"{name} is empty.", "The upload failed; pass another file.")
         with self._ranges(size) as fetch:
-            file = Ranges(lambda start, stop: self._patiently(lambda: fetch(start, stop)), size)
+            file = Ranges(lambda start, stop: self._patiently(lambda: fetch(start, stop), stop - start), size)
             try:
                 head = file.read(min(_HEAD, size))
                 file.seek(0)
@@ -123,15 +127,17 @@ class RemoteSource:
             )
             return
         with self._patiently(lambda: self._fs.open(self._path, "rb", cache_type="none")) as remote:
-            yield lambda start, stop: _fetch(remote, start, stop)
+            yield lambda start, stop: bounded.exactly(remote, start, stop)
 
     def _status(self) -> dict[str, Any]:
         if self._info is None:
-            self._info = self._patiently(lambda: self._fs.info(self._path))
+            self._info = bounded.status(self._patiently(lambda: self._fs.info(self._path)))
         return self._info
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        return _patiently(self.location, ask, self._end)
+    def _patiently(self, ask: Callable[[], T], asked: int = 0) -> T:
+        return _patiently(
+            self.location, lambda: bounded.answer(ask, self._end - time.monotonic(), asked), self._end
+        )
 
 
 class _Siblings(RemoteSource):
@@ -144,6 +150,10 @@ class _Siblings(RemoteSource):
     def files(self) -> list[str]:
         """Nothing that could be listed."""
         return []
+
+    def sizes(self) -> dict[str, int]:
+        """Nothing that could be listed."""
+        return {}
 
 
 class Ranges:
@@ -193,11 +203,6 @@ class Ranges:
         return fetched[: stop - start]
 
 
-def _fetch(remote: Any, start: int, stop: int) -> bytes:
-    remote.seek(start)
-    return bytes(remote.read(stop - start))
-
-
 def _settings(scheme: str) -> dict[str, Any]:
     """Without a limit a dead server would be waited for five minutes."""
     if scheme not in ("http", "https"):
@@ -226,6 +231,8 @@ def _patiently(source: str, ask: Callable[[], T], end: float) -> T:
             return ask()
         except PermissionError:
             raise _denied(name) from None
+        except bounded.TooMuchError as error:
+            raise CheckpointError(f"{name} cannot be read: {error}.", "It may be malicious.") from None
         except ImportError as error:
             raise CheckpointError(f"{name} needs a package: {_one_line(error)}.", "Install it.") from None
         except ValueError as error:
