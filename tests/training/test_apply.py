@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,10 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.schema import Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.config.sync import config_from_plan
 from freezetui.errors import ConfigError, PatternError
+from freezetui.freeze import rules
+from freezetui.freeze.patterns import Pattern
 from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
 from freezetui.training.config import FreezeConfig
@@ -266,3 +270,33 @@ def test_copies_of_what_the_model_ties_fit_as_long_as_they_agree(freeze) -> None
     else:
         with pytest.raises(ConfigError, match="is tied to a parameter that the rules freeze"):
             config.apply(model)
+
+
+def test_all_patterns_of_a_config_and_its_stages_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds together, however many stages there are, and each pattern is matched once."""
+    applying = importlib.import_module("freezetui.training.apply")
+    matched: list[str] = []
+    budgets: list[Budget] = []
+
+    class Recorded(Budget):
+        def __init__(self) -> None:
+            super().__init__()
+            budgets.append(self)
+
+    def spans(pattern: Pattern, tree: ParamTree) -> list[tuple[int, int]]:
+        matched.append(pattern.text)
+        return whole(pattern, tree)
+
+    whole = Pattern.spans
+    monkeypatch.setattr(applying, "Budget", Recorded)
+    monkeypatch.setattr(rules, "Budget", None)  # what made one of its own would fail
+    monkeypatch.setattr(Pattern, "spans", spans)
+    stages = tuple(Stage(name, rules=(Rule("train", f"re:head.{name}.*"),)) for name in ("w", "b"))
+    model = Net()
+    config = FreezeConfig(
+        rules=(Rule("freeze", "re:.*"),), stages=stages, expect=Expect(Count(6, 33), Count(0, 0))
+    )
+    config.apply(model, "b")
+    assert len(budgets) == 1
+    assert matched == ["re:.*", "re:head.w.*", "re:head.b.*"]
+    assert [name for name, train in flags(model).items() if train] == ["head.bias"]

@@ -12,7 +12,8 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.schema import ConfigData, Expect, fingerprint
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezePlan
-from freezetui.freeze.rules import resolve
+from freezetui.freeze.regexes import Budget
+from freezetui.freeze.rules import overlay, resolve
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import listed
 from freezetui.training.names import LiveParameters
@@ -60,11 +61,15 @@ def apply(config: ConfigData, model: nn.Module, stage: str | None = None, strict
         PatternError: a pattern matches no parameter.
     """
     live = _live(config, model)
+    budget = Budget()  # one for all patterns: each is matched once
     if strict:
-        _compare(config, live.tree)
-    for later in config.stages:  # a typo there must not stop the training halfway
-        resolve(later.rules, live.tree, config.default)
-    mask = resolve(config.rules_for(stage), live.tree, config.default)
+        _compare_model(config, live.tree)
+    common = resolve(config.rules, live.tree, config.default, budget)
+    if strict and config.expect is not None:
+        _compare_counts(config, config.expect, live.tree, common, budget)
+    # All stages: a typo in a later one must not stop the training halfway.
+    masks = [overlay(each.rules, live.tree, common[:], budget) for each in config.stages]
+    mask = common if stage is None else masks[config.stages.index(config.stage(stage))]
     for parameter, tensor, train in zip(live.parameters, live.tree.tensors, mask, strict=True):
         if tensor.untrainable_reason:
             continue
@@ -123,34 +128,36 @@ def _live(config: ConfigData, model: nn.Module) -> LiveParameters:
     return live
 
 
-def _compare(config: ConfigData, tree: ParamTree) -> None:
-    """Raise a ConfigError if names, shapes or counts are not those that the config was saved for."""
+def _compare_model(config: ConfigData, tree: ParamTree) -> None:
+    """Raise a ConfigError if names and shapes are not those that the config was saved for."""
     if config.model.fingerprint and config.model.fingerprint not in _fingerprints(tree):
         raise ConfigError(
             "the config was saved for a model with different parameter names or shapes"
             f"{_difference(config, tree)}.",
             "Apply it with strict=False to go by the patterns alone.",
         )
-    if config.expect is None:
-        return
-    mask = resolve(config.rules, tree, config.default)
+
+
+def _compare_counts(
+    config: ConfigData, expect: Expect, tree: ParamTree, mask: bytearray, budget: Budget
+) -> None:
+    """Raise a ConfigError if the counts are not those that the config was saved with."""
     got = _counts(tree, mask)
-    if got != config.expect and not _expected_untied(config, tree, mask):
+    if got != expect and not _expected_untied(config, tree, mask, budget):
         raise ConfigError(
-            "the rules do not select what the config's `expect` section records: "
-            f"{_versus(config.expect, got)}.",
+            f"the rules do not select what the config's `expect` section records: {_versus(expect, got)}.",
             "Save the config again for this model, or apply it with strict=False.",
         )
 
 
-def _expected_untied(config: ConfigData, tree: ParamTree, mask: bytearray) -> bool:
+def _expected_untied(config: ConfigData, tree: ParamTree, mask: bytearray, budget: Budget) -> bool:
     """Whether the counts match with every name counted: a file may contain copies of tied tensors.
 
     Raises:
         ConfigError: they match, but the rules freeze one name of a tie and train another.
     """
     untied = ParamTree([msgspec.structs.replace(tensor, storage=None) for tensor in tree.tensors])
-    meant = resolve(config.rules, untied, config.default)
+    meant = resolve(config.rules, untied, config.default, budget)
     if _counts(untied, meant) != config.expect:
         return False
     for tensor, train, wish in zip(tree.tensors, mask, meant, strict=True):
