@@ -70,6 +70,31 @@ def test_what_nobody_writes_is_refused_in_a_moment(tmp_path: Path, name: str) ->
     assert len(str(caught.value)) < 300 + len(str(path))
 
 
+NUMBERS = {
+    "inf.yaml": ("model:\n  input: [3, .inf]\n", "line 3: the value of 1 must be a finite number"),
+    "nan.yaml": ("model:\n  arguments: {a: .NaN}\n", "line 3: the value of 'a' must be a finite number"),
+    "1e400.yaml": ("stages:\n  - {name: a, lr_scale: 1.0e+400}\n", "'lr_scale' must be a finite number"),
+    "long.yaml": (f"model:\n  arguments: {{a: {10**30}}}\n", "the value of 'a' must fit in 64 bits"),
+    "inf.json": ('"stages": [{"name": "a", "lr_scale": Infinity}]', "'lr_scale' must be a finite number"),
+    "nan.json": ('"model": {"input": [NaN]}', "the value of 0 must be a finite number"),
+    "1e400.json": ('"model": {"input": [1e400]}', "the value of 0 must be a finite number"),
+    "long.json": (f'"expect": {{"frozen": {{"tensors": {10**30}}}}}', "'tensors' must fit in 64 bits"),
+    "epochs.json": ('"stages": [{"name": "a", "epochs": 1e3}]', "Expected `int . null`, got `float`"),
+    "float.json": ('"model": {"input": [3.5]}', "Expected `int`"),
+    "negative.json": ('"model": {"input": [-3]}', "Expected `int` >= 1"),
+    "true.json": ('"model": {"input": [true]}', "Expected `int`"),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
+    text, said = NUMBERS[name]
+    path = tmp_path / name
+    path.write_text(f'{{"freezetui": 1, {text}}}' if name.endswith("json") else HEAD + text)
+    with pytest.raises(ConfigError, match=said):
+        FreezeConfig.load(path)
+
+
 def test_special_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.yaml")
     (tmp_path / "link.yaml").symlink_to("/dev/zero")

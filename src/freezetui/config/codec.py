@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -228,6 +229,11 @@ class _Reader:
                 f"the value of {key!r} must be a string, number, boolean, list or mapping",
                 "Quote it.",
             )
+        # What JSON cannot write would reach the model as something else, or not at all.
+        if plain is float and not math.isfinite(value):
+            raise self._complaint(above, key, f"the value of {key!r} must be a finite number", "Correct it.")
+        if plain is int and not -(2**63) <= value < 2**63:
+            raise self._complaint(above, key, f"the value of {key!r} must fit in 64 bits", "Correct it.")
         return plain(value) if plain else None
 
     def error(self, where: str, key: str | int, problem: str, hint: str) -> ConfigError:
