@@ -242,6 +242,7 @@ HEADERS = {
     "sizes that overflow": header(
         {"a": entry("F32", [2**62, 4, 0], 0, 0), "b": entry("U8", [2**63, 0], 0, 0)}
     ),
+    "sizes that overflow before a 0": header({"a": entry("F32", [2**62, 4, 0], 0, 0)}),
     "wrong size": header({"a": entry("F32", [2], 0, 4)}, bytes(4)),
     "unknown dtype": header({"a": entry("F7\x1b", [1], 0, 4)}, bytes(4)),
     "text behind": header({"a": entry("F32", [1], 0, 4)}, bytes(9)),

@@ -177,6 +177,10 @@ class _Reader:
             return msgspec.convert(plain, cls)
         except msgspec.ValidationError as error:
             raise self._explain(str(error)) from None
+        except UnicodeEncodeError:  # msgspec looks keys and choices up as UTF-8
+            raise ConfigError(
+                f"{self.path}: a key or value contains a lone surrogate.", "Correct it."
+            ) from None
 
     def _rules(self, section: dict[str, Any], where: str) -> None:
         """Replace each `- freeze: pattern` with the fields of a Rule, in place."""

@@ -13,7 +13,7 @@ from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule, overlay
 from freezetui.freeze.tree import ParamTree
-from freezetui.text import shortened
+from freezetui.text import printable, shortened
 
 
 class ConfigMatch(NamedTuple):
@@ -41,7 +41,7 @@ def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
         try:
             overlay([rule], tree, mask, budget)
         except PatternError as error:
-            unmatched.append(f"{rule.action} {shortened(rule.pattern)}: {error}")
+            unmatched.append(f"{rule.action} {printable(shortened(rule.pattern))}: {error}")
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
     lines = [] if fits else ["it was saved for a model with different names or shapes"]
     lines += [*_counts_differ(config, tree, bytes(mask)), *unmatched]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
 from math import prod
-from operator import attrgetter
+from operator import attrgetter, mul
 
 import msgspec
 
@@ -219,6 +219,9 @@ class _Sizes(dict[tuple[str, tuple[int, ...]], int]):
                 "Convert the file to a dtype that trains.",
             )
         if len(shape) > _MAX_DIMENSIONS or not all(0 <= size <= _MAX_SIZE for size in shape):
+            raise _damaged(self._source)
+        # The library multiplies one by one, in 64 bits: a 0 behind an overflow does not save it.
+        if any(product >= 2**64 for product in accumulate(shape, mul)):
             raise _damaged(self._source)
         bits = prod(shape) * (_NARROW.get(dtype) or 8 * ITEMSIZE[DTYPES[dtype]])
         if bits % 8:
