@@ -18,6 +18,7 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
 from freezetui.config.bounds import check_events, check_text, read_text
+from freezetui.config.paths import is_there
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
 from freezetui.config.yaml_edit import edit
 from freezetui.config.yaml_text import same, yaml_text
@@ -60,7 +61,7 @@ def write_config(path: Path, config: ConfigData) -> None:
     Raises:
         ConfigError: the file cannot be written, or the existing file is not a config.
     """
-    before = read_text(path) if path.exists() else ""
+    before = read_text(path) if is_there(path) else ""
     text = _changed(path, before, config) if before.strip() else _new_text(path, _plain(config))
     if text == before:
         return

@@ -45,6 +45,14 @@ def _beside(checkpoint: str | Path) -> Path:
     return path.with_name((name if is_directory else Path(name).stem or name) + SUFFIX)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is something at a path; there is nothing at one whose name is too long."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def why_no_config(text: str) -> str:
     """Return why a config cannot be saved at the path that the user typed; "" if it can be tried."""
     path = Path(text).expanduser()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from freezetui.config.bounds import read_data
-from freezetui.config.paths import set_aside_path
+from freezetui.config.paths import is_there, set_aside_path
 from freezetui.config.schema import ConfigData
 from freezetui.config.sync import plan_from_config
 from freezetui.errors import ConfigError
@@ -50,7 +50,8 @@ class SavedConfig:
         return plan
 
     def _selected(self, tree: ParamTree) -> bytes | None:
-        if not self.required and not self.path.exists():
+        # A directory of that name is not a config, and saving says so.
+        if not self.required and (not is_there(self.path) or self.path.is_dir()):
             return None
         from freezetui.config.codec import read_config  # YAML is not needed without a config
 
@@ -79,7 +80,7 @@ class SavedConfig:
     def why_not_write(self, target: Path) -> str:
         """Return why overwriting `target` needs confirmation; "" if nothing would be lost."""
         if target != self.path:
-            return "The file already exists." if target.exists() else ""
+            return "The file already exists." if is_there(target) else ""
         if self.problem is not None:
             return f"{self.problem.message} It will be kept as {set_aside_path(target).name}."
         if self.changed_on_disk:
@@ -96,7 +97,7 @@ class SavedConfig:
         """
         from freezetui.config.codec import write_config
 
-        if self.unreadable(target) and target.exists():
+        if self.unreadable(target) and is_there(target):
             target.rename(set_aside_path(target))
         write_config(target, config)
         self.path, self.config, self.mask = target, config, mask

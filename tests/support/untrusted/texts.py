@@ -25,7 +25,7 @@ def _frozen(*parts: str) -> frozenset[str]:
 
 
 def configs() -> Iterator[Input]:
-    """Configs that are right, that are none, and that mean ill."""
+    """Configs that are right, that are none, that cannot be, and that mean ill."""
     head = "freezetui: 1\n"
     for suffix, good in {
         "yaml": f"{head}rules:\n  - freeze: layers\n  - train: '**.bias'\n",
@@ -102,6 +102,11 @@ def configs() -> Iterator[Input]:
         yield _config("a config of no text", suffix, b"\xff\xfe\0\1", Refused("is not a text file"))
         for what, special in (("a device", "/dev/zero"), ("a FIFO", FIFO), ("/dev/null", "/dev/null")):
             yield _config(f"a config that is {what}", suffix, special, Refused("is not a file"))
+    # No config can be at the default path of these.
+    long = f"{'a' * 250}.pth"
+    yield Input("a name too long for a config's", {long: _MODEL["m.safetensors"]}, Opens(SHAPES), long)
+    files = {**_MODEL, "m.freeze.yaml/file": b""}
+    yield Input("a directory called as the config", files, Opens(SHAPES), "m.safetensors")
     for number, pattern in enumerate(("layers.7", "\x1b]0;owned\x07", "re:(a|a)*b", "\u202ehead", "re:(")):
         text = json.dumps({"freezetui": 1, "rules": [{"freeze": "head"}, {"freeze": pattern}]})
         yield _config(
