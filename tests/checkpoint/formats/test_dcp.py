@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,29 @@ def test_the_sanity_step_says_how_to_join_the_pieces(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match=r"in pieces.*dcp_to_torch"), open_weights(checkpoint):
         pass
+
+
+class Runs:
+    """Pickled, it asks for a call."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch planted",)
+
+
+def test_what_an_object_beside_the_tensors_would_run_is_told(tmp_path: Path) -> None:
+    """torch's planner loads what is not a tensor without `weights_only`."""
+    model, optimizer = trained()
+    others = {f"rate{number}": number % 7 for number in range(300)}
+    save({"model": model.state_dict(), "optim": optimizer.state_dict(), **others}, tmp_path)
+    assert not open_checkpoint(tmp_path).foreign
+    assert not open_checkpoint(tmp_path).warnings
+    save({"model": model.state_dict(), **others, "planted": Runs()}, tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.foreign == (f"{os.name}.system",)
+    assert f"would import {os.name}.system" in checkpoint.warnings[0]
+    pieces = tmp_path / "__0_0.distcp"
+    pieces.write_bytes(pieces.read_bytes().replace(b"data.pkl", b"date.pkl"))
+    assert open_checkpoint(tmp_path).warnings[-1].startswith("8 objects beside the weights not read here")
 
 
 def damage(folder: Path) -> str:

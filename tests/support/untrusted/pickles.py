@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from support.untrusted.inputs import Input, Opens, Refused, drawn_shapes, incomplete, would_import, would_run
 from support.untrusted.writers import (
+    SYSTEM,
+    VERSION,
     Call,
     Global,
     New,
@@ -74,6 +76,14 @@ def foreign(trace: str) -> Iterator[Input]:
             value = {"model": state_dict(shapes, in_legacy=True), "planted": planted}
             data = legacy(value, storages(shapes), min(protocol, 3))
             yield Input(f"legacy global {name}", {"model.pth": data}, would_import(shapes, name))
+    shapes = drawn_shapes("preamble")
+    good = legacy(state_dict(shapes, in_legacy=True), storages(shapes))
+    for number, part in enumerate((VERSION, SYSTEM, list(storages(shapes)))):
+        body = encoded(part, 2)
+        planted = encoded(Call(Global("os", "system"), (trace,)), 2) + b"0"
+        data = good.replace(body, planted + body, 1)
+        name = f"os.system in pickle {number} of the preamble"
+        yield Input(name, {"model.pth": data}, would_import(shapes, "os.system"))
     for module, name in DOTTED:
         shapes = drawn_shapes((module, name))
         data = torch_file(shapes, 4, planted=Call(Global(module, name), (trace,)))

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from support.untrusted.inputs import Shapes
 
-#: The first pickle of a file of torch before 1.6, and its protocol version.
-_MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
+#: The first pickles of a file of torch before 1.6.
+_MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
+SYSTEM = {"protocol_version": VERSION, "little_endian": True, "type_sizes": {"short": 2}}
 
 
 class Global(NamedTuple):
@@ -141,8 +142,7 @@ def zipped(data: bytes, held: Mapping[str, bytes], method: int = zipfile.ZIP_STO
 
 def legacy(value: Any, held: Mapping[str, bytes], protocol: int = 2) -> bytes:
     """Return a file as torch before 1.6 wrote it."""
-    system = {"protocol_version": _VERSION, "little_endian": True, "type_sizes": {"short": 2}}
-    pickles = (pickled(each, protocol) for each in (_MAGIC, _VERSION, system, value, list(held)))
+    pickles = (pickled(each, protocol) for each in (_MAGIC, VERSION, SYSTEM, value, list(held)))
     return b"".join(pickles) + b"".join(
         struct.pack("<Q", len(content) // 4) + content for content in held.values()
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from typing import Any
 
 import msgspec
 
+from freezetui.checkpoint.formats.inner_pickles import named_in
+from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.pickles.opaque import Opaque
 from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
-from freezetui.checkpoint.sources.base import Source
+from freezetui.checkpoint.sources.base import Source, Stream
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
 from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError
@@ -18,6 +21,8 @@ from freezetui.errors import CheckpointError
 METADATA = ".metadata"
 _MODULE = "torch.distributed.checkpoint"
 _MAX_METADATA, _MAX_DEPTH = 2**29, 64
+#: Bytes of all objects that are not tensors, and how many are fetched over a network.
+_MAX_OBJECTS, _MAX_FETCHES = 2**26, 32
 
 
 def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
@@ -35,11 +40,22 @@ def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
         if not isinstance(state, dict):
             return None
         root = _nested(state.get("state_dict_metadata"), state.get("planner_data"))
-        sizes = _sizes(state.get("state_dict_metadata"), state.get("storage_data"), folder)
-        archive = Archive(root, unpickled.foreign, unpickled.called, sizes=sizes)
+        stored = state.get("storage_data")
+        sizes = _sizes(state.get("state_dict_metadata"), stored, folder)
+        objects = named_in(_objects(state.get("state_dict_metadata"), stored, folder), opened.name)
+        archive = Archive(
+            root,
+            together((unpickled.foreign, objects.foreign)),
+            together((unpickled.called, objects.called)),
+            sizes=sizes,
+        )
         checkpoint = build_checkpoint(archive, opened.name, "distributed", key)
-    size = opened.size + sum(_lengths(state.get("storage_data")))
-    return msgspec.structs.replace(checkpoint, size=size, parts=(Part(source.location, opened.size),))
+    return msgspec.structs.replace(
+        checkpoint,
+        size=opened.size + sum(_lengths(stored)),
+        parts=(Part(source.location, opened.size),),
+        warnings=(*checkpoint.warnings, *objects._replace(foreign=(), called=()).warnings()),
+    )
 
 
 def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
@@ -126,6 +142,41 @@ def _piece(info: dict[str, Any], files: Mapping[str, int]) -> int:
     return 2**63 if info.get("transform_descriptors") else length  # compressed: the size does not tell
 
 
+def _objects(entries: Any, stored: Any, directory: Source) -> Iterator[tuple[Stream, int]]:
+    """Yield what is not a tensor: torch's planner unpickles it without `weights_only`.
+
+    Equal ones are the rule, such as a learning rate for every parameter, and are yielded once.
+    """
+    if not isinstance(entries, dict) or not isinstance(stored, dict):
+        return
+    files = directory.sizes()
+    places: dict[str, set[tuple[int, int]]] = {}
+    for place, value in stored.items():
+        index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
+        name = index.get("fqn") if isinstance(index, dict) else None
+        if type(name) is str and _is(entries.get(name), "BytesStorageMetadata") and isinstance(info, dict):
+            length = _piece(info, files)
+            if 0 < length <= _MAX_OBJECTS:
+                places.setdefault(info["relative_path"], set()).add((info["offset"], length))
+            elif length:
+                yield BytesIO(), 0  # is told as one that is not read
+    seen: set[bytes] = set()
+    left, fetches = _MAX_OBJECTS, _MAX_FETCHES
+    for path, spans in places.items():
+        with directory.child(path).open() as opened:
+            is_remote = not hasattr(opened.file, "fileno")
+            for offset, length in sorted(spans):
+                left, fetches = left - length, fetches - is_remote
+                if left < 0 or fetches < 0:
+                    yield BytesIO(), 0
+                    continue
+                opened.file.seek(offset)
+                data = opened.file.read(length)
+                if data not in seen:
+                    seen.add(data)
+                    yield BytesIO(data), length
+
+
 def _lengths(entries: Any) -> Iterator[int]:
     """The bytes of each piece in the `.distcp` files."""
     for value in entries.values() if isinstance(entries, dict) else ():
@@ -137,6 +188,10 @@ def _lengths(entries: Any) -> Iterator[int]:
 
 def _state(value: Any, name: str) -> Any:
     """The attributes of an instance of one of the module's classes; None for anything else."""
+    return value.state if _is(value, name) else None
+
+
+def _is(value: Any, name: str) -> bool:
+    """Whether it is an instance of the module's class of this name."""
     kind = type(value)
-    is_known = isinstance(value, Opaque) and kind.__module__.startswith(_MODULE) and kind.__name__ == name
-    return value.state if is_known else None
+    return isinstance(value, Opaque) and kind.__module__.startswith(_MODULE) and kind.__name__ == name

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from freezetui.checkpoint.pickles.budget import BudgetedReader
 from freezetui.checkpoint.pickles.checked_dict import CheckedDict
-from freezetui.checkpoint.pickles.globals import is_dangerous, is_foreign
+from freezetui.checkpoint.pickles.globals import MAX_FOREIGN, is_dangerous, is_foreign
 from freezetui.checkpoint.pickles.opaque import CLASS_MAKERS, Opaque, class_maker, opaque_class, own_class
 from freezetui.checkpoint.pickles.opcodes import SAFE_DICT, made_safe, walk
 from freezetui.checkpoint.pickles.stubs import (
@@ -24,7 +24,6 @@ from freezetui.text import printable
 
 _MAX_PICKLE = 2**29
 _MAX_GLOBALS = 20_000
-_MAX_FOREIGN = 100
 #: With a buffer around it the C unpickler reads ahead; without, every opcode is a call of `read`.
 _BUFFER = 1 << 16
 
@@ -118,7 +117,7 @@ class _Unpickler(pickle.Unpickler):
         if is_foreign(module, name):
             # What is shown is bounded, by kind: no number of harmless names hides one that is not.
             found = self._dangerous if is_dangerous(f"{module}.{name}") else self._foreign
-            if len(found) < _MAX_FOREIGN:
+            if len(found) < MAX_FOREIGN:
                 found.append((printable(f"{module}.{name}"[:200]), stub))
         return stub
 
