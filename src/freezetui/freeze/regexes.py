@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from time import perf_counter, process_time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter, process_time, thread_time
+from typing import Any
 
 from freezetui.errors import PatternError
 from freezetui.freeze.regex_syntax import Translation
@@ -12,6 +15,8 @@ from freezetui.text import printable, quoted, shortened
 
 PREFIX = "re:"
 _MAX_SECONDS = 2.0
+#: Twenty thousand patterns, each of which looks at all of 10,000 names, would take five minutes.
+_MAX_TOTAL_SECONDS = 10.0
 #: Nobody reads on after so many hints, and each takes as long as matching many patterns.
 _MAX_SEARCHES = 20
 _MAX_LENGTH = 10_000
@@ -31,14 +36,32 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 class Budget:
     """What all patterns of a config, or one that is typed, may take together: seconds of processor time for
-    regular expressions, and searches for what a pattern without a match may have meant.
+    regular expressions, and for all patterns, and searches for what one without a match may have meant.
 
     Not for use in two threads at the same time.
     """
 
-    def __init__(self, seconds: float = _MAX_SECONDS) -> None:
+    def __init__(self, seconds: float = _MAX_SECONDS, total: float = _MAX_TOTAL_SECONDS) -> None:
         self.seconds = self.left = seconds
+        self.total = self._left_of_total = total
         self._searches = _MAX_SEARCHES
+
+    @contextmanager
+    def charged(self) -> Iterator[None]:
+        """Charge what happens inside to the time for all patterns; nothing happens once that is used up.
+
+        Raises:
+            PatternError: it is used up.
+        """
+        if self._left_of_total <= 0:
+            raise PatternError(
+                f"the patterns took longer than {self.total:g} s together.", "Use fewer and shorter rules."
+            )
+        started = thread_time()
+        try:
+            yield
+        finally:
+            self._left_of_total -= thread_time() - started
 
     def may_search(self) -> bool:
         """Whether one more pattern without a match is worth looking for what was meant."""
@@ -90,13 +113,13 @@ class Regex:
         if len(source) > _MAX_LENGTH:
             raise self._error(f"is longer than {_MAX_LENGTH:,} characters")
         try:
-            known = re.compile(source)
+            known = _quietly(re.compile, source)
             if known.groups > _MAX_GROUPS:
                 raise self._error(f"has more than {_MAX_GROUPS:,} groups")
             found = Translation(source, bool(known.flags & re.VERBOSE))
             if found.items > _MAX_ITEMS:
                 raise self._error(f"repeats more than {_MAX_ITEMS:,} items")
-            return regex.compile(found.text, regex.VERSION0).fullmatch, found.simple
+            return _quietly(regex.compile, found.text, regex.VERSION0).fullmatch, found.simple
         except RecursionError:
             raise self._error("is nested too deeply") from None
         except (re.error, regex.error, ValueError, OverflowError) as error:
@@ -140,3 +163,10 @@ class Regex:
             budget.left = 0.0
             raise self._overrun() from None
         return found
+
+
+def _quietly(compile_: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what compiling returns; a warning about odd syntax would be printed over the screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return compile_(*arguments)

@@ -65,12 +65,13 @@ def overlay(
     budget = budget or Budget()
     for rule in rules:
         value = b"\1" if rule.action == "train" else b"\0"
-        spans = matched(rule.pattern, tree, budget)
-        for start, stop in spans:
-            mask[start:stop] = value * (stop - start)
-        for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
-            for member in group:
-                mask[member] = value[0]
+        with budget.charged():
+            spans = matched(rule.pattern, tree, budget)
+            for start, stop in spans:
+                mask[start:stop] = value * (stop - start)
+            for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
+                for member in group:
+                    mask[member] = value[0]
     return mask
 
 

@@ -38,6 +38,10 @@ def honest() -> Iterator[Input]:
     )
     data = safetensors(metadata | entries(shapes), 8)
     yield Input("safetensors with escapes", {"m": data}, Opens(shapes), "m")
+    for what, name in {"segments": "a." * 100_000, "characters": "a" * 500_000, "dots": "." * 5_000}.items():
+        shapes = {name: (2,), "b.c": (1,)}
+        data = model_safetensors(shapes)
+        yield Input(f"safetensors with a name of many {what}", {"m": data}, Opens(shapes), "m")
     empty = safetensors({}, 0)
     yield Input("safetensors without tensors", {"m": empty}, Opens({}), "m")
 
