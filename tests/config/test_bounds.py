@@ -12,11 +12,13 @@ import pytest
 
 from freezetui import FreezeConfig
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.config import sync
 from freezetui.config.codec import write_config
 from freezetui.config.schema import ModelSection
 from freezetui.config.sync import config_from_plan, plan_from_config
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule
 from freezetui.freeze.tree import ParamTree
 
@@ -148,4 +150,13 @@ def test_many_rules_that_match_nothing_are_told_in_a_moment() -> None:
     read = plan_from_config(config, tree)
     assert time.process_time() - started < 3
     assert len(read.differences) == 10_000
+    assert not read.complete
+
+
+def test_rules_that_each_look_at_everything_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "Budget", lambda: Budget(total=0.05))
+    tree = ParamTree([TensorInfo(f"a.layer{i}", (1,), "float32", "parameter") for i in range(3_000)])
+    read = plan_from_config(FreezeConfig(rules=tuple(Rule("freeze", "**.l*") for _ in range(19_000))), tree)
+    assert len(read.differences) == 1
+    assert "to 19,000: the patterns took longer than 0.05 s together" in read.differences[0]
     assert not read.complete

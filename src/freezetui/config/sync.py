@@ -37,10 +37,13 @@ def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
     mask = bytearray([config.default == "train"]) * len(tree.tensors)
     unmatched: list[str] = []
     budget = Budget()
-    for rule in config.rules:
+    for number, rule in enumerate(config.rules):
         try:
             overlay([rule], tree, mask, budget)
         except PatternError as error:
+            if budget.is_used_up:
+                unmatched.append(f"rules {number + 1:,} to {len(config.rules):,}: {error}")
+                break
             unmatched.append(f"{rule.action} {printable(shortened(rule.pattern))}: {error}")
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
     lines = [] if fits else ["it was saved for a model with different names or shapes"]

@@ -46,6 +46,11 @@ class Budget:
         self.total = self._left_of_total = total
         self._searches = _MAX_SEARCHES
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no time is left for any pattern."""
+        return self._left_of_total <= 0
+
     @contextmanager
     def charged(self) -> Iterator[None]:
         """Charge what happens inside to the time for all patterns; nothing happens once that is used up.
@@ -53,7 +58,7 @@ class Budget:
         Raises:
             PatternError: it is used up.
         """
-        if self._left_of_total <= 0:
+        if self.is_used_up:
             raise PatternError(
                 f"the patterns took longer than {self.total:g} s together.", "Use fewer and shorter rules."
             )
