@@ -39,10 +39,10 @@ def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
         state = _state(unpickled.value, "Metadata")
         if not isinstance(state, dict):
             return None
-        root = _nested(state.get("state_dict_metadata"), state.get("planner_data"))
-        stored = state.get("storage_data")
-        sizes = _sizes(state.get("state_dict_metadata"), stored, folder)
-        objects = named_in(_objects(state.get("state_dict_metadata"), stored, folder), opened.name)
+        entries, stored, files = state.get("state_dict_metadata"), state.get("storage_data"), folder.sizes()
+        root = _nested(entries, state.get("planner_data"))
+        sizes = _sizes(entries, stored, files)
+        objects = named_in(_objects(entries, stored, folder, files), opened.name)
         archive = Archive(
             root,
             together((unpickled.foreign, objects.foreign)),
@@ -107,14 +107,16 @@ def _contiguous(size: Any) -> Any:
     return tuple(reversed(strides))
 
 
-def _sizes(entries: Any, stored: Any, directory: Source) -> dict[str, int] | None:
+def _sizes(entries: Any, stored: Any, files: Mapping[str, int]) -> dict[str, int] | None:
     """Return the bytes that there are of each tensor; None if the metadata does not say where they are.
 
-    A tensor of which a piece is missing, or reaches beyond its file, has 0. No file but `.metadata` is read.
+    A tensor of which a piece is missing, or reaches beyond its file, has 0.
+
+    Args:
+        files: the bytes of each file in the directory.
     """
     if not isinstance(stored, dict):
         return None
-    files = directory.sizes()
     pieces: dict[str, list[int]] = {}
     for place, value in stored.items():
         index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
@@ -142,14 +144,15 @@ def _piece(info: dict[str, Any], files: Mapping[str, int]) -> int:
     return 2**63 if info.get("transform_descriptors") else length  # compressed: the size does not tell
 
 
-def _objects(entries: Any, stored: Any, directory: Source) -> Iterator[tuple[Stream, int]]:
+def _objects(
+    entries: Any, stored: Any, directory: Source, files: Mapping[str, int]
+) -> Iterator[tuple[Stream, int]]:
     """Yield what is not a tensor: torch's planner unpickles it without `weights_only`.
 
     Equal ones are the rule, such as a learning rate for every parameter, and are yielded once.
     """
     if not isinstance(entries, dict) or not isinstance(stored, dict):
         return
-    files = directory.sizes()
     places: dict[str, set[tuple[int, int]]] = {}
     for place, value in stored.items():
         index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
