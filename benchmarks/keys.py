@@ -1,4 +1,4 @@
-"""From a key to the frame that answers it, with 100,000 tensors all expanded."""
+"""Measures the time from a key to the frame that shows its effect, with 100,000 tensors all expanded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BUDGET = "16 ms"
 
 
 def measure(runs: int) -> list[Row]:
-    """Milliseconds, seen from outside: the terminal's reading and writing are in them.
+    """Return milliseconds as seen from outside, including reading and writing of the terminal.
 
-    The first frame holds the tree; the details pane follows.
+    The first frame shows the tree; the details pane follows.
     """
     terminal = Terminal((*FREEZETUI, str(MANY_SAFETENSORS)))
     try:

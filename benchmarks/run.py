@@ -1,4 +1,4 @@
-"""Prints the table: `python benchmarks/run.py`. See README.md beside it."""
+"""Prints the table of measurements: `python benchmarks/run.py`. See README.md beside it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each case (default: 5)")
     parser.add_argument("--peers", metavar="PATH", help="where sft and safe-view are, instead of PATH")
     parser.add_argument("--only", choices=PARTS + ON_DEMAND, action="append", help="a part of the table")
-    parser.add_argument("--device", default="cpu", help="of the sanity step (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="device of the check (default: cpu)")
     options = parser.parse_args()
     parts = options.only or PARTS
     if "growth" in parts:
@@ -46,7 +46,7 @@ def main() -> None:
     for row in rows:
         print(f"| {row.what} | {row.measured} | {row.budget} |", flush=True)
     if "sanity" in parts:
-        # In a process of its own: torch must not count into what is measured here.
+        # In a separate process, so that torch does not affect what is measured here.
         subprocess.run([sys.executable, HERE / "sanity.py", options.device], check=True)
 
 

@@ -1,4 +1,4 @@
-"""The check of a VGG16 against the bare loop; `sanity.py [DEVICE]` prints its lines of the table."""
+"""Compares the check of a VGG16 with a bare loop; `sanity.py [DEVICE]` prints its lines of the table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS, BATCH, SIZE = 3, 2, 224
 
 
 def bare_step(device: str) -> float:
-    """Median seconds of one forward, backward and optimizer step, with the features frozen."""
+    """Return the median seconds of one forward, backward and optimizer step, with the features frozen."""
     model = torchvision.models.vgg16().to(device)
     model.load_state_dict(torch.load(VGG_PTH, weights_only=True))
     model.features.requires_grad_(False)
@@ -48,16 +48,16 @@ def main() -> None:
     cost = run_check(msgspec.structs.replace(request, batch=BATCH)).cost
     assert cost is not None
     bare = bare_step(device)
-    what = f"sanity step, VGG16, batch of {BATCH}, {device}"
+    what = f"check, VGG16, batch of {BATCH}, {device}"
     rows = [
         Row(
-            f"{what}: snapshot and comparison, of its {STEPS} bare steps",
+            f"{what}: snapshot and comparison, as a share of {STEPS} bare steps",
             f"{cost.overhead_seconds / (STEPS * bare):.1%}",
             "10%",
         ),
-        Row(f"{what}: one of its steps, of a bare step", f"{cost.step_seconds / bare:.2f} ×"),
+        Row(f"{what}: one of its steps, relative to a bare step", f"{cost.step_seconds / bare:.2f} ×"),
         Row(
-            f"{what}: features frozen, of training everything",
+            f"{what}: a step with features frozen, relative to training everything",
             f"{cost.step_seconds / cost.control_step_seconds:.2f} ×",
         ),
     ]

@@ -1,4 +1,4 @@
-"""From exec to the first painted tree, and the memory that takes: whole processes in a pseudo-terminal."""
+"""Measures time to the first painted tree and peak memory: whole processes in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FREEZETUI = (sys.executable, "-m", "freezetui")
 
 
 class Start(NamedTuple):
-    """Seconds from exec to the first screen, and the most memory held, in bytes."""
+    """Seconds from exec to the first screen, and the peak memory in bytes."""
 
     seconds: float
     peak: float
@@ -27,7 +27,7 @@ class Case(NamedTuple):
 
     Attributes:
         text: what the first screen shows.
-        budget: the largest ratio to an empty Textual app; 0 for none.
+        budget: the largest allowed ratio to an empty Textual app; 0 for none.
     """
 
     what: str
@@ -55,7 +55,7 @@ OURS = (
 
 
 def peers(path: str | None) -> list[Case]:
-    """What else shows a checkpoint, as far as it is installed; `path` is searched as PATH is."""
+    """Return the other programs that show a checkpoint and are installed; `path` replaces PATH."""
     loop = (sys.executable, str(HERE / "torch_loop.py"))
     cases = [
         Case("`torch.load` and a loop, VGG16 `.pth`", (*loop, str(VGG_PTH)), "done"),
@@ -75,10 +75,10 @@ def peers(path: str | None) -> list[Case]:
 
 
 def measure(runs: int, path: str | None) -> list[Row]:
-    """Ratios of time, and differences of memory, to an empty Textual app."""
+    """Return ratios of time, and differences of memory, to an empty Textual app."""
     ours, others = [EMPTY, *OURS], peers(path)
     cases = [*ours, *others]
-    # The others read whole files and would leave cold caches to whatever comes after them.
+    # The others read whole files, and would evict the page cache for whatever comes after them.
     starts = take_turns({case.what: case.run for case in ours}, 2 * runs)
     starts |= take_turns({case.what: case.run for case in others}, runs)
     seconds = {what: median(start.seconds for start in taken) for what, taken in starts.items()}

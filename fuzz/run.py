@@ -28,11 +28,11 @@ MAX_MEMORY = 4 << 30
 
 
 def main() -> None:
-    """Run atheris on seeds, the corpus and what earlier runs left in the working folder."""
+    """Run atheris on seeds, the corpus and what earlier runs left in the working directory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", choices=targets.TARGETS)
     parser.add_argument("--seconds", type=int, default=600)
-    parser.add_argument("--keep", type=Path, help="a folder for what widens the coverage")
+    parser.add_argument("--keep", type=Path, help="a directory for what widens the coverage")
     options = parser.parse_args()
     keep = options.keep or Path(tempfile.mkdtemp())
     keep.mkdir(parents=True, exist_ok=True)

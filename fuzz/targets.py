@@ -63,28 +63,28 @@ PIECES: tuple[bytes, ...] = (
 )  # fmt: skip
 
 
-def whole(data: bytes, folder: Path) -> Path:
+def whole(data: bytes, directory: Path) -> Path:
     """The bytes are the file."""
-    path = folder / "model.pth"
+    path = directory / "model.pth"
     path.write_bytes(data)
     return path
 
 
-def pickled(data: bytes, folder: Path) -> Path:
+def pickled(data: bytes, directory: Path) -> Path:
     """The bytes are the pickle in a zip as torch writes it, which mutation alone would hardly ever hit."""
-    with zipfile.ZipFile(folder / "model.pth", "w") as archive:
+    with zipfile.ZipFile(directory / "model.pth", "w") as archive:
         archive.writestr("x/data.pkl", data)
-    return folder / "model.pth"
+    return directory / "model.pth"
 
 
-def built(data: bytes, folder: Path) -> Path:
+def built(data: bytes, directory: Path) -> Path:
     """Every byte is a piece of a pickle, so that what is built is well-formed more often than not."""
-    return pickled(b"\x80\x04" + b"".join(PIECES[byte % len(PIECES)] for byte in data) + b".", folder)
+    return pickled(b"\x80\x04" + b"".join(PIECES[byte % len(PIECES)] for byte in data) + b".", directory)
 
 
-def header(data: bytes, folder: Path) -> Path:
+def header(data: bytes, directory: Path) -> Path:
     """The bytes are the header of a safetensors file with as much data as the seed's."""
-    path = folder / "model.safetensors"
+    path = directory / "model.safetensors"
     path.write_bytes(len(data).to_bytes(8, "little") + data + bytes(SEED_BYTES))
     return path
 
@@ -96,34 +96,34 @@ def _write_safetensors(path: Path) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2))
 
 
-def index(data: bytes, folder: Path) -> Path:
-    """The bytes are the index of a folder with one shard of safetensors and one that torch.save wrote."""
-    (folder / "model.safetensors.index.json").write_bytes(data)
-    _write_safetensors(folder / "shard.safetensors")
-    pickled(b"\x80\x02}(" + _text("weight") + PIECES[-2] + b"u.", folder).rename(folder / "shard.bin")
-    return folder
+def index(data: bytes, directory: Path) -> Path:
+    """The bytes are the index of a directory with one shard of safetensors and one that torch.save wrote."""
+    (directory / "model.safetensors.index.json").write_bytes(data)
+    _write_safetensors(directory / "shard.safetensors")
+    pickled(b"\x80\x02}(" + _text("weight") + PIECES[-2] + b"u.", directory).rename(directory / "shard.bin")
+    return directory
 
 
-def pipeline(data: bytes, folder: Path) -> Path:
+def pipeline(data: bytes, directory: Path) -> Path:
     """The bytes are the index of a pipeline of two models."""
     name = "modules.json" if data.lstrip().startswith(b"[") else "model_index.json"
-    (folder / name).write_bytes(data)
+    (directory / name).write_bytes(data)
     for part in ("unet", "0_Dense"):
-        _write_safetensors(folder / part / "model.safetensors")
-    return folder
+        _write_safetensors(directory / part / "model.safetensors")
+    return directory
 
 
-def description(data: bytes, folder: Path) -> Path:
+def description(data: bytes, directory: Path) -> Path:
     """The bytes are the `config.json` beside a model."""
-    (folder / "config.json").write_bytes(data)
-    _write_safetensors(folder / "model.safetensors")
-    return folder
+    (directory / "config.json").write_bytes(data)
+    _write_safetensors(directory / "model.safetensors")
+    return directory
 
 
-def metadata(data: bytes, folder: Path) -> Path:
+def metadata(data: bytes, directory: Path) -> Path:
     """The bytes are the `.metadata` of a distributed checkpoint."""
-    (folder / ".metadata").write_bytes(data)
-    return folder
+    (directory / ".metadata").write_bytes(data)
+    return directory
 
 
 TARGETS: dict[str, Callable[[bytes, Path], Path]] = {
@@ -138,23 +138,23 @@ TARGETS: dict[str, Callable[[bytes, Path], Path]] = {
 }
 
 
-def config_yaml(data: bytes, folder: Path) -> Path:
+def config_yaml(data: bytes, directory: Path) -> Path:
     """The bytes are a config in YAML."""
-    path = folder / "model.freeze.yaml"
+    path = directory / "model.freeze.yaml"
     path.write_bytes(data)
     return path
 
 
-def config_json(data: bytes, folder: Path) -> Path:
+def config_json(data: bytes, directory: Path) -> Path:
     """The bytes are a config in JSON."""
-    path = folder / "model.freeze.json"
+    path = directory / "model.freeze.json"
     path.write_bytes(data)
     return path
 
 
-def pattern(data: bytes, folder: Path) -> Path:
+def pattern(data: bytes, directory: Path) -> Path:
     """The first line is a pattern, the others are the names of tensors."""
-    path = folder / "pattern.txt"
+    path = directory / "pattern.txt"
     path.write_bytes(data)
     return path
 
@@ -209,8 +209,8 @@ def attempt(target: str, data: bytes) -> str:
         AssertionError: it took too long, or the error is not one clear line.
     """
     started = time.process_time()
-    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
-        path = TARGETS[target](data, Path(folder))
+    with tempfile.TemporaryDirectory(dir=_memory()) as directory:
+        path = TARGETS[target](data, Path(directory))
         refusal = ""
         try:
             checkpoint = OPENED[target](path) if target in OPENED else open_checkpoint(path)
@@ -307,5 +307,5 @@ def seeds() -> dict[str, list[bytes]]:
 
 
 def _memory() -> str | None:
-    """A folder in memory, where there is one."""
+    """Return a directory in memory, if there is one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 async def shoot(checkpoint: Path) -> str:
-    """The SVG of a real session: freeze all before the last convolutions, check, look."""
+    """Return the SVG of a real session: freeze everything before the last convolutions, and check."""
     app = FreezeTuiApp(Options(source=str(checkpoint), device="cpu"))
     async with app.run_test(size=(132, 34)) as pilot:
         while app.main_screen is None:
@@ -31,10 +31,10 @@ async def shoot(checkpoint: Path) -> str:
 
 
 def main() -> None:
-    """Shoot a copy, so that no config beside the sample is picked up."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Use a copy, so that no config beside the sample is read."""
+    with tempfile.TemporaryDirectory() as directory:
         name = "vgg_digits.pth"
-        copy = Path(shutil.copy(ROOT / "sample_ckpts" / name, folder))
+        copy = Path(shutil.copy(ROOT / "sample_ckpts" / name, directory))
         (ROOT / "docs" / "screenshot.svg").write_text(asyncio.run(shoot(copy)))
 
 

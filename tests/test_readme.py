@@ -6,6 +6,7 @@ import re
 import runpy
 from pathlib import Path
 
+from freezetui.cli.main import _EXAMPLES
 from freezetui.config.codec import read_config
 from freezetui.sanity.codes import CODES
 from freezetui.tui.app import all_bindings
@@ -40,6 +41,25 @@ def test_the_tables_of_causes_are_made_from_the_registry():
     assert in_scripts == set(
         re.findall(r"[MF]\d+", README.partition("codes, except ")[2].partition(",\nwhere")[0])
     )
+
+
+def test_the_exit_codes_are_those_of_the_help():
+    line = next(line for line in _EXAMPLES.splitlines() if line.startswith("Exit codes: "))
+    assert f"\n{line}\n" in README
+
+
+def test_the_first_screen_names_a_command_for_each_part():
+    first = " ".join(README.partition("![")[0].split())
+    parts = (
+        "Choose",
+        "`freezetui model.pth`",
+        "prove",
+        "`freezetui check`",
+        "train with",
+        "FreezeConfig.load",
+    )
+    places = [first.index(part) for part in (*parts, "look back", "`freezetui diff`")]
+    assert places == sorted(places)
 
 
 def test_both_commands_are_in_the_makefile():

@@ -31,14 +31,14 @@ TRACE = "planted_code_ran"
 WATCHED = frozenset(
     ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pickle.find_class", "ctypes.dlopen")
 )
-#: Seconds of processor time for one command; and of the regular expressions of one config together.
+#: Seconds of CPU time for one command; and of the regular expressions of one config together.
 MAX_SECONDS, REGEX_SECONDS = 2.0, 2.0
 
 INPUTS = list(
     chain(
         pickles.honest(),
         pickles.foreign(f"touch {TRACE}"),
-        pickles.damaged(),
+        pickles.corrupt(),
         pickles.archives(),
         pickles.bombs(),
         tables.honest(),

@@ -1,4 +1,4 @@
-"""Choose which weights of a PyTorch model train and which stay frozen, and prove that they do."""
+"""Choose which weights of a PyTorch model train, and prove that the frozen ones do not change."""
 
 from __future__ import annotations
 

@@ -27,6 +27,10 @@ def from_os_error(error: OSError) -> FreezeTuiError:
     return FreezeTuiError(f"{error.filename or 'Reading'}: {error.strerror or error}.")
 
 
+#: What to do about a truncated file.
+DOWNLOAD_AGAIN = "The download or copy is incomplete; download it again."
+
+
 class CheckpointError(FreezeTuiError):
     """A file that cannot be read as a checkpoint."""
 

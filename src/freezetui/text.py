@@ -38,11 +38,11 @@ _MAX_SHOWN = 160
 
 
 def shortened(text: str) -> str:
-    """The start of `text`, for a message in which long text would bury the rest."""
+    """Return the start of `text`, for a message in which long text would hide the rest."""
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def quoted(text: str) -> str:
-    """`text` in quotes for a message, control characters escaped; only the start of long text."""
+    """Return `text` in quotes for a message, control characters escaped; only the start of long text."""
     shown = repr(text[: _MAX_SHOWN + 1])
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…{shown[0]}"

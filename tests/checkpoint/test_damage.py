@@ -25,7 +25,7 @@ def told(path: Path) -> str:
     checkpoint = open_checkpoint(path)
     with pytest.raises(CheckpointError) as error, open_weights(checkpoint):
         pass
-    warning = next(warning for warning in checkpoint.warnings if warning.startswith("damaged"))
+    warning = next(warning for warning in checkpoint.warnings if warning.startswith("corrupt"))
     assert warning.partition(": ")[2] in str(error.value)
     return warning
 
@@ -129,7 +129,7 @@ def test_a_gguf_without_tensors(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(8))
     checkpoint = open_checkpoint(path)
-    assert checkpoint.warnings == ("no tensors: the file holds only a vocabulary, or is damaged",)
+    assert checkpoint.warnings == ("no tensors: the file contains only a vocabulary, or is corrupt",)
     with pytest.raises(CheckpointError, match="no tensors"), open_weights(checkpoint):
         pass
 
@@ -137,6 +137,6 @@ def test_a_gguf_without_tensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("container", ["zip", "legacy"])
 def test_views_ties_and_empty_tensors_are_no_damage(write: Callable[..., Path], container: str) -> None:
     checkpoint = open_checkpoint(write(odd_state_dict(), container))
-    assert not [warning for warning in checkpoint.warnings if "damaged" in warning]
+    assert not [warning for warning in checkpoint.warnings if "corrupt" in warning]
     with open_weights(checkpoint) as weights:
         assert all(weights.storage(tensor) is not None for tensor in checkpoint.tensors)

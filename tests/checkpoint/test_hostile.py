@@ -165,7 +165,7 @@ def test_a_packed_pickle_may_not_be_much_larger_than_its_file(tmp_path: Path) ->
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", b"\x80\x02](" + b"N" * 2**25 + b"e.")
     assert path.stat().st_size < 100_000
-    with pytest.raises(CheckpointError, match="claims a pickle of 33,554,438 bytes"):
+    with pytest.raises(CheckpointError, match="declares a pickle of 33,554,438 bytes"):
         open_checkpoint(path)
 
 

@@ -86,7 +86,7 @@ def test_training_checkpoint(write: Write, container: str) -> None:
     assert passed == {
         "epoch": "12",
         "optimizer": "12 tensors, 224 B",
-        "args": "an object: argparse.Namespace",
+        "args": "argparse.Namespace object",
         "best_acc1": "1 tensor, 4 B",
         "3": "'an integer key'",
         "(tuple)": "None",

@@ -113,6 +113,14 @@ def test_blocks_of_different_states_are_no_one_line(tmp_path):
     assert "■ frozen      0 " in lines
 
 
+def test_the_root_is_named_after_the_checkpoint_not_the_config(tmp_path):
+    config = tmp_path / "other.freeze.yaml"
+    saved = freezetui("plan", SAMPLES / "vgg_digits.pth", "--freeze", "features", "-o", config)
+    assert saved.stderr == f"Saved {config}\n"
+    lines = freezetui("show", SAMPLES / "vgg_digits.pth", "--config", config, "--depth", "0").stdout
+    assert "◐ mixed   vgg_digits " in lines
+
+
 def test_plan_presets(vgg):
     assert "6 tensors" in freezetui("plan", vgg, "--preset", "head").stdout
     assert_one_line(freezetui("plan", vgg, "--preset", "haed"), "haed", "last-blocks")
@@ -127,7 +135,7 @@ def test_plan_presets(vgg):
     [
         (["show", "missing.pth"], ["missing.pth", "does not exist"]),
         (["missing.pth"], ["missing.pth", "does not exist"]),
-        (["show", "/"], ["folder without a checkpoint"]),
+        (["show", "/"], ["/ contains no checkpoint"]),
         (["plan", "vgg_digits.pth", "--freeze", "classifer"], ["classifer", "classifier"]),
         (["show", "vgg_digits.pth", "--key", "ema"], ["ema"]),
         (["show", "vgg_digits.pth", "--config", "none.yaml"], ["none.yaml"]),
@@ -159,6 +167,8 @@ def test_control_characters_never_reach_the_terminal(tmp_path):
         (["show"], ["PATH", "freezetui show --help"]),
         (["show", ""], ["empty"]),
         (["--nope"], ["--nope"]),
+        (["chekc", "vgg_digits.pth"], ["chekc", "Did you mean 'check'? See freezetui --help."]),
+        (["plan2", "vgg_digits.pth"], ["plan2 does not exist"]),
         (["check", "vgg_digits.pth", "--input", "²,3"], ["not a valid shape"]),
         (["check", "vgg_digits.pth", "--input", "9" * 5000 + ",3"], ["not a valid shape"]),
         pytest.param(
@@ -273,7 +283,11 @@ def test_check_finds_what_moves_a_frozen_weight(tmp_path):
             "  trainable: {tensors: 6, elements: 236170}\n",
             "1 tensors",
         ),
-        ("model: {fingerprint: 'sha256:00'}\nrules:\n  - freeze: features\n", "different names"),
+        (
+            "rules:\n  - freeze: features\nexpect:\n  frozen: {tensors: 26, elements: 154688, "
+            "fingerprint: 'sha256:00'}\n",
+            "different names or shapes",
+        ),
     ],
 )
 def test_check_refuses_a_config_that_a_script_would_refuse(vgg, end, said):

@@ -96,7 +96,7 @@ def test_exit_codes_of_diff(freezetui, folder, arguments, code):
 def test_the_verdict_is_in_the_words_of_the_check(freezetui, folder):
     held = freezetui("diff", "a.pth", "c.pth", "--config", "run.freeze.yaml", cwd=folder).stdout
     assert "✓ HELD: 5 frozen tensors unchanged, bit for bit" in held
-    assert "trainable: 2 of 2 moved; buffers: 3 of 3 held; by run.freeze.yaml" in held
+    assert "trainable: 2 of 2 changed; buffers: 3 of 3 unchanged; by run.freeze.yaml" in held
     moved = freezetui("diff", "a.pth", "d.pth", "--config", "run.freeze.yaml", cwd=folder).stdout
     assert "✗ MOVED: 2 frozen tensors changed" in moved
     assert "[stem.0.weight, stem.0.bias]" in moved

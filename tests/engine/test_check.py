@@ -1,4 +1,4 @@
-"""The sanity step on tiny models, each built around one cause."""
+"""The check on tiny models, each built around one cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from freezetui.config.schema import ConfigData
 from freezetui.engine.check import check as whole_check
 from freezetui.engine.check import check_model
 from freezetui.engine.model_under_test import ModelUnderTest
-from freezetui.errors import ModelError
+from freezetui.errors import ConfigError, ModelError
 from freezetui.formatting.report import headline
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
@@ -27,6 +27,7 @@ from freezetui.recognition import catalog
 from freezetui.sanity.protocol import CheckRequest, decode_request, encode
 from freezetui.sanity.report import SanityReport
 from freezetui.session.session import Options, Session
+from freezetui.training.apply import apply
 
 
 class Net(nn.Module):
@@ -410,7 +411,7 @@ def test_a_model_without_anything_to_train_says_so() -> None:
     integers.register_buffer("steps", torch.arange(3))
     report = check(integers, batch=None, freeze=())
     assert set(codes(report)) == {"S9", "N1"}
-    assert headline(report) == "? INCONCLUSIVE: no tensor can train"
+    assert headline(report) == "? INCONCLUSIVE: no tensor is trainable"
 
 
 @pytest.mark.parametrize("freeze", [("body",), ("**",), ()])
@@ -496,15 +497,16 @@ def test_what_the_model_ties_and_the_file_does_not_is_no_hold(tmp_path: Path) ->
         device="cpu",
         config=ConfigData(rules=(Rule("freeze", "**"), Rule("train", "b"))),
     )
-    report = whole_check(asked)
-    assert report.verdict == "moved"
-    assert report.frozen.moved == ("a.weight",)
-    assert [f.tensors for f in report.findings if f.code == "M17"] == [("a.weight", "b.weight")]
-    config = ConfigData(rules=(Rule("freeze", "a"),))
-    report = whole_check(msgspec.structs.replace(asked, config=config))
-    assert report.verdict == "inconclusive"
-    assert "M17" in {finding.code for finding in report.findings}
-    assert headline(report) == "? INCONCLUSIVE: frozen and trainable names are tied"
+    with pytest.raises(ConfigError, match="both become one live parameter") as refused:
+        whole_check(asked)
+    model = nn.ModuleDict({name: nn.Linear(4, 4, bias=False) for name in "ab"})
+    model["b"].weight = model["a"].weight
+    with pytest.raises(ConfigError) as by_apply:
+        apply(asked.config, model, checkpoint=tmp_path / "copies.pth")
+    assert str(by_apply.value) == str(refused.value)
+    for frozen in ConfigData(default="freeze"), ConfigData(rules=(Rule("freeze", "a"),)):
+        report = whole_check(msgspec.structs.replace(asked, config=frozen))
+        assert (report.verdict, report.frozen.tensors, report.trainable.tensors) == ("inconclusive", 1, 0)
 
 
 def test_a_pickled_module_is_not_imported_but_suggested(tmp_path: Path) -> None:

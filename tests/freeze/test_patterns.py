@@ -149,7 +149,7 @@ def test_a_pattern_that_hits_only_buffers_is_an_error():
     tree = ParamTree(
         [TensorInfo("bn.running_mean", (2,), "float32", "buffer"), TensorInfo("w", (2,), "float32")]
     )
-    with pytest.raises(PatternError, match="cannot train"):
+    with pytest.raises(PatternError, match="not trainable"):
         resolve([Rule("freeze", "bn")], tree)
 
 
@@ -204,7 +204,9 @@ def test_no_pattern_takes_long_over_many_names(pattern):
     tree = tree_of(*MANY)
     started = time.process_time()
     assert Pattern(pattern).spans(tree) == []
-    assert time.process_time() - started < 1
+    assert (
+        time.process_time() - started < 5
+    )  # backtracking would take minutes; a slow machine takes one second
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_what_braces_would_expand_to_is_bounded_before_it_is_made(pattern):
     started = time.process_time()
     with pytest.raises(PatternError, match="expands to more than") as caught:
         Pattern(pattern)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 2
     assert len(str(caught.value)) < 300
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -260,20 +261,20 @@ def test_escaped_names_match_themselves_alone(name):
     ids=lambda value: value[:20],
 )
 def test_what_cannot_be_compiled_is_one_short_line(source, said):
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(PatternError, match=said) as caught:
         Pattern("re:" + source)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 5
 
 
 def test_an_endless_match_is_an_error_after_the_budget():
     tree = ParamTree([TensorInfo(name, (1,), "float32", "parameter") for name in NAMES])
     started = time.process_time()
-    with pytest.raises(PatternError, match=r"took longer than 2 s") as caught:
+    with pytest.raises(PatternError, match=r"timed out: .* may take 2 s\.") as caught:
         Pattern(ENDLESS).spans(tree)
-    assert 1.9 < time.process_time() - started < 3
+    assert 1.9 < time.process_time() - started < 6
     assert "Simplify" in caught.value.hint
 
 
@@ -283,19 +284,13 @@ def test_all_patterns_of_a_config_share_one_budget():
     mask = bytearray(b"\1" * len(NAMES))
     for _ in range(50):
         started = time.process_time()
-        with pytest.raises(PatternError, match=r"took longer than 0\.2 s"):
+        with pytest.raises(PatternError, match=r"timed out: .* may take 0\.2 s\."):
             overlay([Rule("freeze", ENDLESS)], tree, mask, budget)
-    assert time.process_time() - started < 0.1
+    assert time.process_time() - started < 0.5
     assert mask == b"\1" * len(NAMES)  # never a partial match
-    with pytest.raises(PatternError, match="took longer than"):
+    with pytest.raises(PatternError, match="timed out"):
         resolve([Rule("freeze", r"re:.*")], tree, budget=budget)
     assert not resolve([Rule("freeze", "**"), Rule("freeze", r"re:aab")], tree, "train", budget).count(1)
-
-
-@pytest.mark.filterwarnings("error")
-def test_odd_syntax_prints_no_warning():
-    assert Pattern("re:[[a]b?").matches("a")
-    assert Pattern("re:[a||b]").matches("|")
 
 
 def test_all_patterns_of_a_config_share_a_time_whatever_they_are():
@@ -303,10 +298,10 @@ def test_all_patterns_of_a_config_share_a_time_whatever_they_are():
     budget = Budget(total=0.1)
     mask = bytearray(b"\1" * len(tree.tensors))
     started = time.process_time()
-    with pytest.raises(PatternError, match=r"took longer than 0\.1 s together"):
+    with pytest.raises(PatternError, match=r"all patterns together may take 0\.1 s"):
         overlay([Rule("freeze", "**.w*")] * 20_000, tree, mask, budget)
     assert time.process_time() - started < 1
-    with pytest.raises(PatternError, match="together"):
+    with pytest.raises(PatternError, match="all patterns together"):
         resolve([Rule("freeze", "layers")], tree, budget=budget)
 
 
@@ -314,7 +309,7 @@ def test_many_names_that_each_take_a_moment_overrun_too():
     """Short names are matched without a timeout of their own where the expression is simple."""
     tree = ParamTree([TensorInfo(f"{'a' * 150}{i}", (1,), "float32") for i in range(50_000)])
     Pattern(r"re:.*a.*[0-4]").matches("a")  # imported and compiled
-    with pytest.raises(PatternError, match=r"took longer than 0\.005 s"):
+    with pytest.raises(PatternError, match=r"timed out: .* may take 0\.005 s\."):
         Pattern(r"re:.*a.*[0-4]", Budget(0.005)).spans(tree)
 
 
@@ -331,7 +326,7 @@ def test_other_threads_run_while_an_expression_is_matched():
     other = threading.Thread(target=tick)
     other.start()
     try:
-        with pytest.raises(PatternError, match="took longer"):
+        with pytest.raises(PatternError, match="timed out"):
             Pattern(ENDLESS, Budget(0.5)).matches(NAMES[0])
     finally:
         ended.set()
@@ -347,3 +342,11 @@ def test_regex_is_not_loaded_for_other_patterns():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "True"]
+
+
+def test_what_re_warns_about_is_silent_even_where_warnings_are_errors() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Pattern("re:[[a]+").matches("a[a")
+        assert Pattern("re:[a&&b]+").matches("a&b")
+        assert Pattern("re:[a||b]").matches("|")

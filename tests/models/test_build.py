@@ -106,12 +106,11 @@ def test_a_width_that_shapes_do_not_tell_is_refused(save: Save) -> None:
     ("arguments", "drop", "add", "said"),
     [
         ({}, "0.bias", "", "1 missing: 0.bias"),
-        ({}, "", "9.bias", "1 unexpected: 9.bias"),
         (
-            {"classes": 4},
+            {"classes": 4, "width": 9},
             "",
             "",
-            "2 with a different shape: 2.weight ([3, 8] in the file, [4, 8] in the model)",
+            "4 with a different shape: 0.weight ([8, 5] in the file, [9, 5] in the model)",
         ),
     ],
 )
@@ -125,10 +124,20 @@ def test_loading_is_strict(save: Save, arguments: dict[str, Any], drop: str, add
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_new_head_and_an_old_one_are_told_and_not_refused(save: Save) -> None:
+    state = {"0.weight": torch.ones(8, 5), "0.bias": torch.ones(8)}
+    state |= {"2.weight": torch.ones(3, 8), "2.bias": torch.ones(3), "9.bias": torch.ones(1)}
+    built = build_model(ModelSpec(f"{FILE}:mlp", {"classes": 4}), save(state))
+    assert built.names.unplaced == ("9.bias",)
+    assert built.names.missing == ("2.weight", "2.bias")
+    assert [reshaped.file_shape for reshaped in built.names.reshaped] == [(3, 8), (3,)]
+    assert built.model[0].weight.eq(1).all() and built.model[2].weight.std() > 0.1
+
+
 def test_a_long_list_of_names_is_cut(save: Save) -> None:
     checkpoint = save({f"layer{i}.weight": torch.ones(1) for i in range(1000)})
     with pytest.raises(
-        ModelError, match=r"1000 unexpected: layer0\.weight, layer1\.weight, layer2\.weight, \.\.\."
+        ModelError, match=r"1,000 unexpected: layer0\.weight, layer1\.weight, layer2\.weight and 997 more"
     ) as caught:
         build_model(ModelSpec(f"{FILE}:mlp"), checkpoint)
     assert len(str(caught.value)) < 500

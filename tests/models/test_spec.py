@@ -68,6 +68,22 @@ def test_torchvisions_names_are_suggested_and_weights_refused() -> None:
         call(parse_factory("torchvision:resnet18"), {"weights": "DEFAULT"})
 
 
+@pytest.mark.parametrize("source", ["no_such_package.models", "torch.no_such_module"])
+def test_a_module_that_does_not_exist_is_named(source: str) -> None:
+    missing = source.partition(".")[0] if source.startswith("no_") else source
+    with pytest.raises(ModelError, match=f"^No module named '{missing}'. Install it, or correct --arch"):
+        call(parse_factory(f"{source}:build"), {})
+
+
+def test_a_module_that_lacks_another_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lacking.py").write_text("import no_such_dependency\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        ModelError, match=r"raised ModuleNotFoundError: .*no_such_dependency.*lacking\.py, line 1"
+    ):
+        call(parse_factory("lacking:build"), {})
+
+
 def test_a_torchvision_that_does_not_match_torch(tmp_path: Path) -> None:
     (tmp_path / "torchvision.py").write_text('raise RuntimeError("operator torchvision::nms does not exist")')
     code = (

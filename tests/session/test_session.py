@@ -12,7 +12,6 @@ import pytest
 
 from freezetui.config.codec import read_config
 from freezetui.config.paths import why_no_config
-from freezetui.errors import ConfigError
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
 from freezetui.session.session import Options, Session
@@ -172,15 +171,3 @@ def test_a_device_in_place_of_a_config_is_refused_before_it_is_read(tmp_path, de
         timeout=60,
     )
     assert result.stdout.startswith(f"{device} is not a file."), result.stderr
-
-
-@pytest.mark.parametrize(("name", "why"), [("m.pth", "is not a file"), (f"{'a' * 250}.pth", "name too long")])
-def test_where_no_config_can_be_the_model_opens_and_saving_says_so(tmp_path, name, why):
-    source = Path(shutil.copy(SAMPLES / "vgg_digits.pth", tmp_path / name))
-    (tmp_path / "m.freeze.yaml").mkdir()
-    session = Session(Options(str(source)))
-    assert session.saved.problem is None
-    with pytest.raises(ConfigError, match=why):
-        session.save()
-    assert session.saved.why_not_write(session.config_path) == ""
-    assert session.save(tmp_path / "other.yaml") == tmp_path / "other.yaml"

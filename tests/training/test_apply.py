@@ -11,17 +11,18 @@ import torch
 from torch import nn
 
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.config import sync
 from freezetui.config.schema import Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.config.sync import config_from_plan
 from freezetui.errors import ConfigError, PatternError
-from freezetui.freeze import rules
+from freezetui.freeze import live_plan, rules
 from freezetui.freeze.patterns import Pattern
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
+from freezetui.models.saved_names import guesses
 from freezetui.training.config import FreezeConfig
-from freezetui.training.names import LiveParameters
 
 
 class Net(nn.Module):
@@ -150,20 +151,17 @@ def test_statistics_may_run_where_the_config_says_update() -> None:
 
 
 def with_fingerprint(model: nn.Module, **changes: object) -> FreezeConfig:
-    return FreezeConfig(
-        model=ModelSection(fingerprint=fingerprint(LiveParameters(model).tree.tensors)), **changes
-    )
+    return FreezeConfig(model=ModelSection(fingerprint=fingerprint(next(guesses(model)).tensors)), **changes)
 
 
 MISMATCHES = {
-    "fingerprint": (with_fingerprint(Tied()), "different parameter names or shapes"),
-    "fingerprint with counts": (
+    "counts": (
         with_fingerprint(Tied(), expect=Expect(Count(1, 20), Count(2, 20))),
-        "3 tensors, 40 elements expected; 6 tensors, 33 elements found",
+        r"frozen: expected 1 tensors \(20 elements\), found 0 \(0\)",
     ),
-    "expect": (
-        FreezeConfig(rules=FREEZE_BODY.rules, expect=Expect(Count(4, 24), Count(2, 8))),
-        "2 trainable tensors, 8 elements expected, 2 tensors, 9 elements found",
+    "fingerprint": (
+        FreezeConfig(rules=FREEZE_BODY.rules, expect=Expect(Count(4, 24, "sha256:another"))),
+        "as many frozen tensors as recorded, 4, but with different names or shapes",
     ),
 }
 
@@ -179,10 +177,17 @@ def test_another_model_is_refused_untouched_unless_asked_for(config, message) ->
     assert model.head.weight.requires_grad
 
 
+def test_what_trains_informs_and_never_refuses() -> None:
+    other = with_fingerprint(Tied(), rules=FREEZE_BODY.rules, expect=Expect(Count(4, 24), Count(2, 8)))
+    assert len(other.apply(Net()).frozen) == 4
+
+
 def test_fingerprint_of_a_file_that_keeps_one_name_of_a_tie() -> None:
     model = Tied()
-    first = [t for t in LiveParameters(model).tree.tensors if t.name != "out.weight"]
-    FreezeConfig(model=ModelSection(fingerprint=fingerprint(first))).apply(model)
+    (embed,) = (t for t in next(guesses(model)).tensors if t.name == "embed.weight")
+    expect = Expect(Count(1, 20, fingerprint([embed])))
+    applied = FreezeConfig(rules=(Rule("freeze", "embed"),), expect=expect).apply(model)
+    assert applied.frozen == ("embed.weight", "out.weight")
 
 
 def test_a_pattern_that_matches_nothing_names_the_closest() -> None:
@@ -258,22 +263,28 @@ def test_a_typo_in_a_later_stage_is_told_before_the_training() -> None:
         msgspec.structs.replace(FREEZE_BODY, stages=(later,)).apply(Net())
 
 
-@pytest.mark.parametrize("freeze", ["**", "a"])
-def test_copies_of_what_the_model_ties_fit_as_long_as_they_agree(freeze) -> None:
+@pytest.mark.parametrize("rules", [("**", ""), ("a", ""), ("**", "b")])
+def test_copies_of_what_the_model_ties_fit_as_long_as_no_rule_trains_one(rules) -> None:
     file = ParamTree([TensorInfo(f"{n}.weight", (4, 4), "float32", "parameter", None) for n in "ab"])
-    plan = FreezePlan(file, resolve([Rule("freeze", freeze)], file))
+    freeze, train = rules
+    given = (Rule("freeze", freeze), *([Rule("train", train)] if train else []))
+    plan = FreezePlan(file, resolve(given, file))
     model = nn.ModuleDict({n: nn.Linear(4, 4, bias=False) for n in "ab"})
     model["b"].weight = model["a"].weight
-    config = config_from_plan(plan, ModelSection(), FreezeConfig())
-    if freeze == "**":
+    config = config_from_plan(plan, ModelSection(), FreezeConfig(), ("train", given))
+    if not train:
         assert len(config.apply(model).frozen) == 2
     else:
-        with pytest.raises(ConfigError, match="is tied to a parameter that the rules freeze"):
+        with pytest.raises(ConfigError, match=r"b\.weight trains, but both become one live parameter"):
             config.apply(model)
 
 
 def test_all_patterns_of_a_config_and_its_stages_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seconds together, however many stages there are, and each pattern is matched once."""
+    """Two seconds together, however many stages there are.
+
+    What is applied is matched on the live names that are guessed, on the model, and on what is recorded; the
+    rules of another stage once.
+    """
     applying = importlib.import_module("freezetui.training.apply")
     matched: list[str] = []
     budgets: list[Budget] = []
@@ -289,7 +300,8 @@ def test_all_patterns_of_a_config_and_its_stages_share_one_budget(monkeypatch: p
 
     whole = Pattern.spans
     monkeypatch.setattr(applying, "Budget", Recorded)
-    monkeypatch.setattr(rules, "Budget", None)  # what made one of its own would fail
+    for module in (rules, sync, live_plan):
+        monkeypatch.setattr(module, "Budget", None)  # what made one of its own would fail
     monkeypatch.setattr(Pattern, "spans", spans)
     stages = tuple(Stage(name, rules=(Rule("train", f"re:head.{name}.*"),)) for name in ("w", "b"))
     model = Net()
@@ -298,5 +310,5 @@ def test_all_patterns_of_a_config_and_its_stages_share_one_budget(monkeypatch: p
     )
     config.apply(model, "b")
     assert len(budgets) == 1
-    assert matched == ["re:.*", "re:head.w.*", "re:head.b.*"]
+    assert matched == ["re:.*", "re:head.b.*"] * 3 + ["re:head.w.*"]
     assert [name for name, train in flags(model).items() if train] == ["head.bias"]

@@ -1,4 +1,4 @@
-"""How much memory this process uses, and how much the machine has."""
+"""The memory that this process uses, and that the machine has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 def resident() -> int:
-    """The memory that this process has resident, in bytes; 0 where the platform does not say."""
+    """Return the resident memory of this process in bytes; 0 if the platform does not report it."""
     try:
         file = os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
@@ -20,7 +20,7 @@ def resident() -> int:
 
 
 def installed() -> float:
-    """The machine's memory in bytes; infinite where the platform does not say."""
+    """Return the machine's memory in bytes; infinite if the platform does not report it."""
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):

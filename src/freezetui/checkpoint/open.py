@@ -1,4 +1,4 @@
-"""open_checkpoint: a path or a URL, a file or a folder -> Checkpoint."""
+"""open_checkpoint: a path or a URL, a file or a directory -> Checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from freezetui.checkpoint.layouts.folder import read_folder, read_source
+from freezetui.checkpoint.layouts.directory import read_directory, read_source
 from freezetui.checkpoint.sources import source_of
 from freezetui.checkpoint.types import Checkpoint
 
@@ -22,16 +22,16 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Read a checkpoint's header.
 
-    Nothing that the file names is imported or run, no file is written, and of a URL only the ranges that
-    the header takes are fetched.
+    Nothing that the file names is imported or run, no file is written, and from a URL only the ranges that
+    contain the header are fetched.
 
     Args:
-        source: a path or a URL of a file, an index of shards or a folder; or several files as one.
-        key: the dotted key of the dict that holds the state_dict; None chooses.
-        progress: called with a few words, from this thread, while there is more than one file to read.
+        source: path or URL of a file, a shard index or a directory; or several files as one.
+        key: dotted key of the dict that holds the state_dict; None chooses the most likely one.
+        progress: called from this thread with a few words, if there are several files to read.
 
     Raises:
-        CheckpointError: it is not a checkpoint; the message says what it seems to be, the hint what to do.
+        CheckpointError: it is not a checkpoint; the message says what it looks like, the hint what to do.
     """
     sources = [source] if isinstance(source, str | Path) else list(source)
     opened = [source_of(each) for each in sources]
@@ -41,7 +41,7 @@ def open_checkpoint(
 
             checkpoint = read_several(opened, key, progress)
         elif opened[0].is_directory():
-            checkpoint = read_folder(opened[0], key, progress)
+            checkpoint = read_directory(opened[0], key, progress)
         else:
             checkpoint = read_source(opened[0], key, progress)
     return msgspec.structs.replace(checkpoint, source=", ".join(map(str, sources)))
@@ -49,7 +49,7 @@ def open_checkpoint(
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Half a million new objects, none of them garbage, would set off the collector a hundred times."""
+    """Pause the garbage collector, which half a million new objects, none of them garbage, would trigger."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The tensors' bytes, for the engine: read through a private map, never unpickled, never written."""
+"""The bytes of the tensors: read through a private memory map, never unpickled, never written."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from freezetui.checkpoint.formats.safetensors import read_header
 from freezetui.checkpoint.formats.torch_legacy import legacy_storages
 from freezetui.checkpoint.formats.torch_zip import zip_storages
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
+from freezetui.checkpoint.sources.base import version_of
 from freezetui.checkpoint.sources.local import open_file
 from freezetui.checkpoint.sources.urls import is_url, shown_source
 from freezetui.checkpoint.state_dict.composite import MAX_PLACES
@@ -21,7 +22,7 @@ from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
-#: Where bytes lie in a file: offset and length.
+#: Offset and length of bytes in a file.
 Span = tuple[int, int]
 
 
@@ -30,9 +31,9 @@ class Mapped(NamedTuple):
 
     Attributes:
         view: all its bytes, in a copy-on-write map.
-        places: where each storage lies, by its key; safetensors: each tensor, by its name in the file.
-        directory: of a zip archive.
-        safetensors: the file's path where that is its format; "" for all others.
+        places: position of each storage by its key; in safetensors, of each tensor by its name in the file.
+        directory: the directory of a zip archive; None for other formats.
+        safetensors: the file's path if it is safetensors; "" for other formats.
     """
 
     view: memoryview
@@ -41,7 +42,7 @@ class Mapped(NamedTuple):
     safetensors: str = ""
 
     def bytes(self, key: str) -> memoryview | None:
-        """The bytes under a key; None where the file does not hold them."""
+        """Return the bytes under a key; None if the file does not contain them."""
         place = self.places.get(key)
         if isinstance(place, Member):
             assert self.directory is not None
@@ -52,20 +53,20 @@ class Mapped(NamedTuple):
 
 
 class Weights:
-    """Where each storage of an open checkpoint lies."""
+    """Finds the storages of an open checkpoint."""
 
     def __init__(self, checkpoint: Checkpoint, files: Sequence[Mapped]) -> None:
         self._checkpoint, self._files = checkpoint, files
         self._holders = {name: file for file in files for name in file.places} if len(files) > 1 else {}
 
     def storage(self, tensor: TensorInfo) -> memoryview:
-        """The raw bytes of the tensor's whole storage; for safetensors, of the tensor itself.
+        """Return the raw bytes of the tensor's whole storage; for safetensors, of the tensor itself.
 
-        The view points into a copy-on-write map of the file: whoever writes to it changes his own memory, not
-        the file. It stays good as long as someone holds it.
+        The view points into a copy-on-write map of the file: writing to it changes memory, not the file. It
+        stays valid as long as it is referenced.
 
         Raises:
-            CheckpointError: the file does not hold them.
+            CheckpointError: the file does not contain them.
         """
         key, file = self._holder(tensor)
         raw = file.bytes(key) if file is not None else None
@@ -79,10 +80,10 @@ class Weights:
         return (file.safetensors, key) if file is not None and file.safetensors else None
 
     def parts(self, tensor: TensorInfo) -> list[memoryview]:
-        """The whole storages of a tensor that is kept in parts (see `Packing`); none if they are not known.
+        """Return the whole storages of a tensor stored in parts (see `Packing`); [] if they are unknown.
 
         Raises:
-            CheckpointError: the file does not hold them.
+            CheckpointError: the file does not contain them.
         """
         what = tensor.packing.what if tensor.packing else ""
         number, key = 0, tensor.storage.key if tensor.storage else ""
@@ -99,19 +100,19 @@ class Weights:
         return found
 
     def checksum(self, tensor: TensorInfo) -> int:
-        """The CRC-32 that the archive gives for the tensor's storage; 0 where it gives none."""
+        """Return the archive's CRC-32 of the tensor's storage; 0 if it has none."""
         key, file = self._holder(tensor)
         place = file.places.get(key) if file is not None else None
         return place.crc if isinstance(place, Member) and place.method == STORED else 0
 
     def _lacks(self, tensor: TensorInfo) -> CheckpointError:
         return CheckpointError(
-            f"{printable(self._checkpoint.source)} lacks the data of {printable(tensor.name)}.",
-            "Fetch or save the file again.",
+            f"{printable(self._checkpoint.source)} does not contain the data of {printable(tensor.name)}.",
+            "Download or save the file again.",
         )
 
     def _holder(self, tensor: TensorInfo) -> tuple[str, Mapped | None]:
-        """The key of a tensor's storage and the file that holds it."""
+        """Return the key of a tensor's storage and the file that contains it."""
         if tensor.storage is None:
             key = self._checkpoint.name_in_file(tensor)
             return key, self._holders.get(key) if self._holders else self._files[0]
@@ -127,11 +128,11 @@ class Weights:
 
 @contextmanager
 def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
-    """The bytes of an open checkpoint's tensors.
+    """Open the bytes of a checkpoint's tensors.
 
     Raises:
-        CheckpointError: the checkpoint is `incomplete`; a file is damaged, has changed since its header was
-            read, was written on a machine of the other byte order, or does not lie on this machine.
+        CheckpointError: the checkpoint is `incomplete`; or a file is corrupt, has changed since its header
+            was read, was written on a machine of the other byte order, or is remote.
     """
     if checkpoint.incomplete:
         raise CheckpointError(checkpoint.incomplete)
@@ -141,16 +142,16 @@ def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
 def _mapped(part: Part) -> Mapped:
     if is_url(part.source):
         raise CheckpointError(
-            f"{shown_source(part.source)} is not on this machine: all of its weights are needed.",
-            "Download it, and pass the copy.",
+            f"{shown_source(part.source)} is remote; its weights are needed on this machine.",
+            "Download it and pass the copy.",
         )
     if part.source.endswith(".metadata"):
         raise CheckpointError(
-            f"{printable(part.source)} is of a distributed checkpoint, whose weights lie in pieces.",
-            "Join them: python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pth",
+            f"{printable(part.source)} is a distributed checkpoint; its weights are split across files.",
+            "Join them: python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY model.pth",
         )
     with open_file(part.source) as (file, size, head, name):
-        if size != part.size:
+        if size != part.size or version_of(file) != part.version:
             raise CheckpointError(f"{name} has changed since it was opened.", "Open it again.")
         assert isinstance(file, BufferedReader)
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)

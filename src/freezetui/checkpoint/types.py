@@ -1,4 +1,4 @@
-"""What a checkpoint holds, as plain values."""
+"""What a checkpoint contains, as plain values."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from freezetui.model_spec import ModelSpec
 
 Kind = Literal["parameter", "buffer", "unknown"]
 
-#: Bytes of one element, by the name torch gives the dtype (`torch.` left out): torch's own `itemsize`.
-#: It is 1 for the narrow integers too, which torch keeps one to a byte.
+#: torch's `itemsize` in bytes by the dtype's name without `torch.`. It is 1 for the narrow integers too,
+#: which torch stores one per byte.
 ITEMSIZE: dict[str, int] = {
     "bool": 1,
     "uint8": 1,
@@ -53,23 +53,23 @@ ITEMSIZE: dict[str, int] = {
     "bits16": 2,
 } | {f"{sign}int{bits}": 1 for sign in ("", "u") for bits in range(1, 8)}
 
-#: Values that one element of a packed dtype holds: for these, torch's shape counts bytes.
+#: Values in one element of a packed dtype, whose torch shape counts bytes.
 PACKED = {"float4_e2m1fn_x2": 2, "bits1x8": 8, "bits2x4": 4, "bits4x2": 2}
-#: Elements in a byte of the dtypes whose shape counts elements; each row (last dimension) begins a new byte.
+#: Elements per byte of the dtypes whose shape counts elements; each row (last dimension) starts a new byte.
 ROW_PACKED = {"quint4x2": 2, "quint2x4": 4}
-#: The dtype of a tensor of which the file does not say one that is known here.
+#: The dtype of a tensor if the file states none, or none that is supported.
 UNKNOWN = "unknown"
 
 
 @cache
 def can_require_grad(dtype: str) -> bool:
-    """Whether torch lets a tensor of this dtype require grad: floating point and complex ones only."""
+    """Whether torch allows a tensor of this dtype to require grad: only floating-point and complex ones."""
     return dtype.startswith(("float", "bfloat", "complex", "bcomplex"))
 
 
 @cache
 def _why_no_grad(dtype: str) -> str:
-    """What a dtype that takes no gradient is, in a few words."""
+    """Return a few words on a dtype that cannot require grad."""
     if dtype in ROW_PACKED:
         return f"quantized, {ROW_PACKED[dtype]} elements packed in a byte"
     if dtype.startswith("q"):
@@ -79,19 +79,19 @@ def _why_no_grad(dtype: str) -> str:
     narrow = dtype.removeprefix("u").removeprefix("int")
     if narrow in ("1", "2", "3", "4", "5", "6", "7"):
         return f"{narrow}-bit integers"
-    return {"bool": "truth values", UNKNOWN: "a dtype not known here"}.get(dtype, "integers")
+    return "booleans" if dtype == "bool" else "integers"
 
 
 class StorageKey(msgspec.Struct, frozen=True, gc=False):
-    """Where a tensor's bytes lie.
+    """The position of a tensor's bytes.
 
-    Two tensors are tied when their StorageKey and shape are equal; sharing `key` alone is not a tie
-    (an LSTM's flat weights lie at disjoint offsets of one storage).
+    Two tensors are tied if their StorageKey and shape are equal; sharing `key` alone is not a tie
+    (an LSTM's flat weights are at disjoint offsets of one storage).
 
     Attributes:
-        key: names the storage inside its file (the zip member, the legacy key, the safetensors name). Where a
-            checkpoint has several parts, "N/" and that name in part N.
-        offset: first element, counted in elements from the storage's start.
+        key: name of the storage inside its file (the zip member, the legacy key, the safetensors name). In a
+            checkpoint with several parts, "N/" and that name in part N.
+        offset: first element, counted in elements from the start of the storage.
         stride: in elements, one per dimension; None means contiguous.
     """
 
@@ -101,14 +101,14 @@ class StorageKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class Packing(msgspec.Struct, frozen=True, gc=False):
-    """How a tensor is kept that is not one block of elements with strides.
+    """How a tensor is stored that is not one block of elements with strides.
 
     Attributes:
-        what: for people: "sparse_csr", "nested", "meta", "Int8Tensor", "quint4x2".
+        what: for display: "sparse_csr", "nested", "meta", "Int8Tensor", "quint4x2".
         bytes: of all its parts in the file: a sparse tensor's indices and values, a subclass's inner tensors,
-            the packed rows; of a nested tensor its values, of a meta tensor what it would take. Without the
-            scales and zero points of torch's own quantized tensors, which torch does not count either.
-        untrainable_reason: why it cannot require grad, in a few words; "" where only the dtype decides.
+            the packed rows; for a nested tensor, its values; for a meta tensor, what it would need. Without
+            the scales and zero points of torch's own quantized tensors, which torch does not count either.
+        untrainable_reason: why it cannot require grad, in a few words; "" if only the dtype decides.
     """
 
     what: str
@@ -117,19 +117,19 @@ class Packing(msgspec.Struct, frozen=True, gc=False):
 
 
 class TensorInfo(msgspec.Struct, frozen=True, gc=False):
-    """One named tensor of a checkpoint, as its header tells it.
+    """One named tensor of a checkpoint, as described by the header.
 
     Attributes:
         name: dotted, after unwrapping; the key that the model's state_dict uses.
-        shape: one int per dimension; () for a scalar. As torch tells it: of a sparse or distributed tensor
-            the whole; of a nested one that of its `values()`; (0,) where the file does not say.
+        shape: one int per dimension; () for a scalar. As reported by torch: the whole shape of a sparse or
+            distributed tensor, the shape of `values()` of a nested one; (0,) if the file does not say.
         dtype: torch's name without `torch.`, e.g. "bfloat16".
-        kind: "parameter" or "buffer" where that is known, else "unknown".
-        requires_grad: as stored; None where the file stores none (a plain state_dict never does).
-        storage: where its bytes lie; None where they lie under the checkpoint's prefix and the name. Where
-            `packing` names parts, it says only which tensors are one.
-        guessed: True where `kind` was inferred from the name or the dtype and could be wrong.
-        packing: how it is kept where that is not one block with strides.
+        kind: "parameter" or "buffer" if known, else "unknown".
+        requires_grad: as stored; None if the file stores none (a plain state_dict never does).
+        storage: position of its bytes; None if they are stored under the checkpoint's prefix and the name. If
+            `packing` has parts, it only identifies tensors that are the same.
+        guessed: True if `kind` was inferred from the name or the dtype and could be wrong.
+        packing: how it is stored if not as one block with strides.
     """
 
     name: str
@@ -143,30 +143,32 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def elements(self) -> int:
-        """How many values it holds; 1 for a scalar, two for each element of float4_e2m1fn_x2."""
+        """The number of values; 1 for a scalar, two for each element of float4_e2m1fn_x2."""
         return math.prod(self.shape) * PACKED.get(self.dtype, 1)
 
     @property
     def bytes(self) -> int:
-        """Size of the tensor's own elements, in bytes; of its parts where it has any (see `Packing`)."""
+        """Size of the tensor's own elements in bytes; of its parts if it has any (see `Packing`)."""
         if self.packing is not None:
             return self.packing.bytes
         return math.prod(self.shape) * ITEMSIZE.get(self.dtype, 0)
 
     @property
     def untrainable_reason(self) -> str:
-        """Why this tensor cannot be toggled, in a few words; empty where it can."""
+        """Why this tensor is not trainable, in a few words; "" if it is."""
         if self.packing is not None and self.packing.untrainable_reason:
             return f"{self.packing.what}: {self.packing.untrainable_reason}"
         if self.kind == "buffer":
-            return "buffer: no gradient ever reaches it"
+            return "buffers do not require grad"
+        if self.dtype == UNKNOWN:
+            return "unknown dtype"
         if not can_require_grad(self.dtype):
             return f"{self.dtype}: {_why_no_grad(self.dtype)}, which cannot require grad"
         return ""
 
 
 def counts(tensors: Sequence[TensorInfo]) -> tuple[list[int], list[int]]:
-    """The elements and the bytes of each; in C as far as it goes, since there may be a million."""
+    """Return the elements and the bytes of each tensor; vectorized, since there may be a million."""
     dtypes = list(map(attrgetter("dtype"), tensors))
     elements = list(map(math.prod, map(attrgetter("shape"), tensors)))
     nbytes = list(map(mul, elements, map(ITEMSIZE.get, dtypes, repeat(0))))
@@ -180,7 +182,7 @@ class SkippedEntry(msgspec.Struct, frozen=True):
     """Something in the file that is not a weight of the model and was skipped.
 
     Attributes:
-        key: where it stands in the file, e.g. "optimizer".
+        key: its key in the file, e.g. "optimizer".
         what: one short line, e.g. "64 tensors, 1.1 GB" or "12".
     """
 
@@ -194,36 +196,38 @@ class Part(msgspec.Struct, frozen=True):
     Attributes:
         source: its path or URL.
         size: in bytes.
+        version: changes with every write to a file of this machine; "" if not known.
     """
 
     source: str
     size: int
+    version: str = ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """A checkpoint's header.
 
     Attributes:
-        source: the path as the person gave it.
-        format: for people, e.g. "zip state_dict", "legacy pickle", "safetensors", "pickled nn.Module".
+        source: the path as given by the user.
+        format: for display, e.g. "zip state_dict", "legacy pickle", "safetensors", "pickled nn.Module".
         tensors: the state_dict's tensors, in the file's order (safetensors: natural order of the names).
         key: the dotted key under which the state_dict was found; "" for the top level.
-        prefix: what was taken off the front of every name, e.g. "module."; "" for nothing.
-        wrappers: what was taken out inside names, e.g. ("_orig_mod",); see `checkpoint.state_dict.wrappers`.
-        choices: every key that holds a state_dict (`--key`), the chosen one included.
+        prefix: the common prefix removed from all names, e.g. "module."; "" for none.
+        wrappers: segments removed inside names, e.g. ("_orig_mod",); see `checkpoint.state_dict.wrappers`.
+        choices: every key with a state_dict (`--key`), including the chosen one.
         skipped: optimizer, epoch and the like.
-        module_types: module path -> qualified class name where the file knows it (pickled nn.Module,
+        module_types: module path -> qualified class name, if the file has it (pickled nn.Module,
             TorchScript); the root is "".
-        module_paths: every module path that `_metadata` names, parameterless ones too; may be empty.
-        foreign: "module.name" of each global a pickle names that neither torch nor plain data needs.
+        module_paths: every module path in `_metadata`, including modules without parameters; may be empty.
+        foreign: "module.name" of each global in a pickle that neither torch nor plain data needs.
         warnings: one line each.
         size: bytes of all its files.
-        parts: the files; one, or the shards in order. A storage's key then begins with the part's number, or
-            with those of the first and the last part that may hold it: "3/key", "3-5/key".
-        label: the model for people, as a `config.json` beside the file names it; "" without one.
-        model: what builds it, as that file names it; empty where that is not known.
-        incomplete: why its weights cannot be loaded from these files, in one line, and what to do; "" where
-            nothing is known to be wrong.
+        parts: the files; one, or the shards in order. With several, a storage's key starts with the part's
+            number, or with those of the first and the last part that may contain it: "3/key", "3-5/key".
+        label: the model for display, as named by a `config.json` beside the file; "" without one.
+        model: what builds the model, from that `config.json`; empty if unknown.
+        incomplete: why its weights cannot be loaded from these files and what to do, in one line; "" if they
+            can, as far as the header shows.
     """
 
     source: str
@@ -246,7 +250,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def unwrapped(self) -> str:
-        """What was taken off to reach the names: "key 'model', prefix 'module.' stripped"; "" for nothing."""
+        """What was removed to get the names: "key 'model', prefix 'module.' stripped"; "" for nothing."""
         parts = [f"key {self.key!r}"] if self.key else []
         if self.prefix:
             parts.append(f"prefix {self.prefix!r} stripped")
@@ -255,7 +259,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return ", ".join(parts)
 
     def name_in_file(self, tensor: TensorInfo) -> str:
-        """Return what a file that keeps tensors by name (safetensors, GGUF) calls a tensor."""
+        """Return a tensor's name in a file that stores tensors by name (safetensors, GGUF)."""
         if tensor.storage is None:
             return self.prefix + tensor.name
         return tensor.storage.key if len(self.parts) < 2 else tensor.storage.key.partition("/")[2]

@@ -18,6 +18,7 @@ config_option = click.option(
     metavar="FILE",
     help="Freeze config (default: NAME.freeze.yaml).",
 )
+stage_option = click.option("--stage", metavar="NAME", help="Stage of the config.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -67,7 +68,7 @@ _model_options = (
         "--architecture",
         metavar="SPEC",
         default="",
-        help="What builds the model: torchvision:NAME, package.module:callable or path/to/file.py:callable.",
+        help="Model architecture: torchvision:NAME, package.module:callable or path/to/file.py:callable.",
     ),
     _arg_option,
     _input_option,

@@ -1,11 +1,12 @@
-"""How large a config may be: what a user or `plan` writes, and not what keeps a parser busy for minutes.
+"""Limits the size of a config: more than a user or `plan` writes, less than keeps a parser busy for minutes.
 
-`plan` writes 450 KB with 6,600 rules for a random choice among 100,000 tensors with irregular names, and one
-line of 400 KB where they are all in one module. ruamel.yaml reads 20 to 100 KB in a second.
+`plan` writes 450 KB with 6,600 rules for a random plan of 100,000 tensors with irregular names, and one line
+of 400 KB if they are all in one module. ruamel.yaml reads 20 to 100 KB per second.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -17,7 +18,7 @@ from freezetui.errors import ConfigError
 _MAX_BYTES = 2 * 2**20
 _MAX_LINES = 20_000
 _MAX_LINE = 512 * 2**10
-#: Commas, colons and brackets in what is not a plain rule: in flow style each makes an item.
+#: Commas, colons and brackets outside plain rules: in flow style each one creates an item.
 _MAX_FLOW_SIGNS = 10_000
 _MAX_EVENTS = 250_000
 
@@ -28,7 +29,7 @@ _MAX_DEPTH = 100
 
 
 def read_data(path: Path) -> bytes:
-    """Read a file as far as a config can reach, without waiting for what is not a regular file.
+    """Read a file up to the size limit of a config; never wait for a file that is not a regular one.
 
     Returns:
         All of the file, or the first 2 MiB and one byte.
@@ -67,7 +68,7 @@ def read_text(path: Path) -> str:
 
 
 def check_text(path: Path, text: str) -> None:
-    """Check what is read or is to be written.
+    """Check the size of text that was read or will be written.
 
     Raises:
         ConfigError: it is too large for a config.
@@ -75,7 +76,7 @@ def check_text(path: Path, text: str) -> None:
     if len(text) > _MAX_BYTES:
         raise _too_large(path, f"more than {_MAX_BYTES >> 20} MiB")
     if path.suffix == ".json":
-        return  # is read at 50 MB in a second
+        return  # parsed at 50 MB per second
     if text.count("\n") + text.count("\r") > _MAX_LINES:
         raise _too_large(path, f"more than {_MAX_LINES:,} lines")
     if max(map(len, text.splitlines()), default=0) > _MAX_LINE:
@@ -88,17 +89,24 @@ def check_text(path: Path, text: str) -> None:
 
 
 def check_events(path: Path, count: int) -> None:
-    """Check how much a parser has found so far.
+    """Check the number of events that the parser has produced so far.
 
     Raises:
-        ConfigError: it is too much for a config.
+        ConfigError: there are too many for a config.
     """
     if count > _MAX_EVENTS:
         raise _too_large(path, f"more than {_MAX_EVENTS:,} keys and items")
 
 
+def why_not_a_number(value: float) -> str:
+    """Return why a config cannot contain a number: JSON cannot represent it; "" if it can."""
+    if isinstance(value, int):
+        return "" if -(2**63) <= value < 2**63 else "must fit in 64 bits"
+    return "" if math.isfinite(value) else "must be a finite number"
+
+
 def _deeper(sign: str) -> int:
-    """How many levels a sign of the flow style opens."""
+    """Return the change in depth at a sign of the flow style."""
     return (sign in "[{") - (sign in "]}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -17,8 +17,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
-from freezetui.config.bounds import check_events, check_text, read_text
-from freezetui.config.paths import is_there
+from freezetui.config.bounds import check_events, check_text, read_text, why_not_a_number
+from freezetui.config.paths import is_special
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
 from freezetui.config.yaml_edit import edit
 from freezetui.config.yaml_text import same, yaml_text
@@ -34,8 +34,8 @@ _MAX_UNCOUNTED = 64 * 2**10
 _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\$", ConfigData),
     (r"\$\.model", ModelSection),
-    (r"\$\.expect", Expect),
-    (r"\$\.expect\.(frozen|trainable)", Count),
+    (r"\$(\.stages\[\d*(\.\.\.)?\])?\.expect", Expect),
+    (r"\$(\.stages\[\d*(\.\.\.)?\])?\.expect\.(frozen|trainable)", Count),
     (r"\$\.stages\[\d*(\.\.\.)?\]", Stage),
 )
 _CHOICES = {"default": "train, freeze", "norm_statistics": "freeze, update"}
@@ -58,18 +58,26 @@ def read_config_as(cls: type[_C], path: Path) -> _C:
 def write_config(path: Path, config: ConfigData) -> None:
     """Write `config` atomically: a temporary file in the same directory, fsync, replace.
 
+    A pipe or a device is written to directly.
+
     Raises:
         ConfigError: the file cannot be written, or the existing file is not a config.
     """
-    before = read_text(path) if is_there(path) else ""
-    text = _changed(path, before, config) if before.strip() else _new_text(path, _plain(config))
+    is_file = os.path.exists(path) and not is_special(path)  # noqa: PTH110 (a name may be too long)
+    before = read_text(path) if is_file else ""
+    text = _changed(path, before, config) if before.strip() else config_text(path, config)
     if text == before:
         return
     check_text(path, text)
     try:
         write_text(path, text)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}.", "Choose another location.") from None
+        raise ConfigError(f"{shortened(str(path))}: {error.strerror}.", "Choose another location.") from None
+
+
+def config_text(path: Path, config: ConfigData) -> str:
+    """Return `config` as the text of a new file at `path`, whose suffix says whether it is JSON."""
+    return _new_text(path, _plain(config))
 
 
 def _new_text(path: Path, plain: dict[str, Any]) -> str:
@@ -178,10 +186,8 @@ class _Reader:
             return msgspec.convert(plain, cls)
         except msgspec.ValidationError as error:
             raise self._explain(str(error)) from None
-        except UnicodeEncodeError:  # msgspec looks keys and choices up as UTF-8
-            raise ConfigError(
-                f"{self.path}: a key or value contains a lone surrogate.", "Correct it."
-            ) from None
+        except UnicodeEncodeError:  # msgspec encodes keys and choices as UTF-8
+            raise ConfigError(f"{self.path} contains a lone surrogate.", "Correct it.") from None
 
     def _rules(self, section: dict[str, Any], where: str) -> None:
         """Replace each `- freeze: pattern` with the fields of a Rule, in place."""
@@ -210,7 +216,8 @@ class _Reader:
         struct = next((s for pattern, s in _SECTIONS if re.fullmatch(pattern, place)), None)
         if unknown and struct is not None:
             valid = ", ".join(_keys_of(struct))
-            return self.error(place, unknown[1], f"unknown key {unknown[1]!r}", f"Valid keys: {valid}.")
+            problem = f"unknown key {unknown[1]!r}, or written by a newer freezetui"
+            return self.error(place, unknown[1], problem, f"Valid keys: {valid}.")
         parent, _, key = place.rpartition(".")
         hint = f"Valid: {_CHOICES[key]}." if key in _CHOICES else "Correct the value."
         return self.error(parent or "$", key, f"{place.removeprefix('$.')}: {problem}", hint)
@@ -234,11 +241,8 @@ class _Reader:
                 f"the value of {key!r} must be a string, number, boolean, list or mapping",
                 "Quote it.",
             )
-        # What JSON cannot write would reach the model as something else, or not at all.
-        if plain is float and not math.isfinite(value):
-            raise self._complaint(above, key, f"the value of {key!r} must be a finite number", "Correct it.")
-        if plain is int and not -(2**63) <= value < 2**63:
-            raise self._complaint(above, key, f"the value of {key!r} must fit in 64 bits", "Correct it.")
+        if plain in (int, float) and (why := why_not_a_number(value)):
+            raise self._complaint(above, key, f"the value of {key!r} {why}", "Correct it.")
         return plain(value) if plain else None
 
     def error(self, where: str, key: str | int, problem: str, hint: str) -> ConfigError:

@@ -22,18 +22,25 @@ class ModelSection(ModelSpec, frozen=True, omit_defaults=True, forbid_unknown_fi
 
     Attributes:
         checkpoint: relative to the config's directory.
-        fingerprint: see `fingerprint`.
+        fingerprint: see `fingerprint`; informs, and refuses nothing.
+        root: the module of the script's model that the checkpoint belongs to, e.g. "encoder"; "" finds it.
     """
 
     checkpoint: str = ""
     fingerprint: str = ""
+    root: str = ""
 
 
-class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A number of tensors and of their elements; a tied tensor counts once."""
+class Count(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A number of tensors and of their elements; a tied tensor counts once.
+
+    Attributes:
+        fingerprint: see `fingerprint`; recorded for what is frozen, "" elsewhere.
+    """
 
     tensors: int
     elements: int
+    fingerprint: str = ""
 
     @classmethod
     def of(cls, size: Size) -> Count:
@@ -41,15 +48,20 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(size.tensors, size.elements)
 
 
-class Expect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the rules must select."""
+class Expect(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the rules select in the checkpoint.
+
+    Attributes:
+        frozen: must be what the rules freeze; by its fingerprint, or without one by its counts.
+        trainable: informs, and refuses nothing.
+    """
 
     frozen: Count
-    trainable: Count
+    trainable: Count | None = None
 
     @classmethod
     def of(cls, totals: FreezeTotals) -> Expect:
-        """Return the `expect` section of a plan with these totals."""
+        """Return the counts of a plan with these totals."""
         return cls(Count.of(totals.frozen), Count.of(totals.trainable))
 
 
@@ -60,12 +72,14 @@ class Stage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
         epochs: its length; None lets the script decide.
         rules: added below the config's own rules.
         lr_scale: multiplies the learning rate.
+        expect: what the rules select in this stage; None checks nothing.
     """
 
     name: str
     epochs: Annotated[int, Meta(ge=1)] | None = None
     rules: tuple[Rule, ...] = ()
     lr_scale: Annotated[float, Meta(ge=0)] = 1.0
+    expect: Expect | None = None
 
 
 class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -106,6 +120,16 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         raise ConfigError(
             f"the config has no stage {name!r}.", f"Stages: {names}." if names else "It has no stages."
         )
+
+    def expect_for(self, stage: str | None = None) -> Expect | None:
+        """Return what the rules of `rules_for` must select; None if it is not recorded.
+
+        Raises:
+            ConfigError: there is no such stage.
+        """
+        if stage is None or not self.stage(stage).rules:
+            return self.expect
+        return self.stage(stage).expect
 
 
 def fingerprint(tensors: Iterable[TensorInfo]) -> str:

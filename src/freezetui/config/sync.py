@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, fingerprint
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.errors import PatternError
 from freezetui.freeze.minimize import added_rules, choose_rules
-from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.plan import FROZEN, FreezePlan
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule, overlay
 from freezetui.freeze.tree import ParamTree
@@ -22,74 +24,187 @@ class ConfigMatch(NamedTuple):
     Attributes:
         mask: per tensor, 1 to train and 0 to freeze.
         differences: how the model differs from the one the config was saved for, one line each.
+        refused: those of them that `apply` refuses: the others inform.
         complete: whether every rule matched something.
         fits: whether names and shapes are those that the config was saved for, or it does not record them.
     """
 
     mask: bytes
     differences: tuple[str, ...]
+    refused: tuple[str, ...]
     complete: bool
     fits: bool
 
 
-def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
-    """Return what `config` selects in `tree`; a rule that matches nothing is skipped and is a difference."""
-    mask = bytearray([config.default == "train"]) * len(tree.tensors)
+def plan_from_config(config: ConfigData, tree: ParamTree, budget: Budget | None = None) -> ConfigMatch:
+    """Return what `config` selects in `tree`; a rule that matches nothing is skipped and is a difference.
+
+    Args:
+        budget: shared by the patterns of several calls; None for a budget of its own.
+    """
+    mask = _default_mask(config, tree)
+    unmatched = _skipping(config.rules, tree, mask, budget or Budget())
+    fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
+    wrong = _frozen_differs(config.expect, tree, mask) if config.expect else ""
+    lines = [*([wrong] if wrong else []), *unmatched]
+    informs = [] if fits or lines else ["it was saved for a model with different names or shapes"]
+    return ConfigMatch(bytes(mask), (*lines, *informs), tuple(lines), not unmatched, fits)
+
+
+def differs(
+    config: ConfigData,
+    stage: str | None,
+    tensors: Sequence[TensorInfo],
+    budget: Budget | None = None,
+    lenient: bool = False,
+) -> str:
+    """Return how what the rules freeze in these tensors differs from what is recorded; "" if it does not.
+
+    Args:
+        stage: whose rules are looked at too; None for the config's own alone.
+        budget: what the patterns may take together; None for a budget of its own.
+        lenient: whether a rule may match nothing: it may name what only the live model has.
+
+    Raises:
+        PatternError: a pattern takes too long, or matches nothing.
+        ConfigError: there is no such stage.
+    """
+    tree, budget = ParamTree(tensors), budget or Budget()
+    mask = _default_mask(config, tree)
+    for part in (None, stage) if stage is not None else (None,):
+        rules, expect = config.rules if part is None else config.stage(part).rules, config.expect_for(part)
+        if lenient:
+            _skipping(rules, tree, mask, budget)
+        else:
+            overlay(rules, tree, mask, budget)
+        if expect is not None and (line := _frozen_differs(expect, tree, mask)):
+            return line
+    return ""
+
+
+def _default_mask(config: ConfigData, tree: ParamTree) -> bytearray:
+    return bytearray([config.default == "train"]) * len(tree.tensors)
+
+
+def _skipping(rules: Sequence[Rule], tree: ParamTree, mask: bytearray, budget: Budget) -> list[str]:
+    """Apply the rules that match on `mask`, in place; return one line for each that does not.
+
+    The rules that no time is left for are one line together.
+    """
     unmatched: list[str] = []
-    budget = Budget()
-    for number, rule in enumerate(config.rules):
+    for number, rule in enumerate(rules, 1):
+        too_late = budget.is_used_up
         try:
             overlay([rule], tree, mask, budget)
         except PatternError as error:
-            if budget.is_used_up:
-                unmatched.append(f"rules {number + 1:,} to {len(config.rules):,}: {error}")
+            what = f"{rule.action} {shortened(rule.pattern)}"
+            if too_late:
+                what = f"rules {number:,} to {len(rules):,}"
+            unmatched.append(printable(f"{what}: {error}"))
+            if too_late:
                 break
-            unmatched.append(f"{rule.action} {printable(shortened(rule.pattern))}: {error}")
-    fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
-    lines = [] if fits else ["it was saved for a model with different names or shapes"]
-    lines += [*_counts_differ(config, tree, bytes(mask)), *unmatched]
-    return ConfigMatch(bytes(mask), tuple(lines), not unmatched, fits)
+    return unmatched
 
 
-def _counts_differ(config: ConfigData, tree: ParamTree, mask: bytes) -> list[str]:
-    totals = FreezePlan(tree, mask).totals()
-    lines = []
-    if config.expect is not None:
-        for what, wanted, got in (
-            ("frozen", config.expect.frozen, Count.of(totals.frozen)),
-            ("trainable", config.expect.trainable, Count.of(totals.trainable)),
-        ):
-            if wanted != got:
-                lines.append(
-                    f"{what}: {wanted.tensors:,} tensors, {wanted.elements:,} elements expected; "
-                    f"{got.tensors:,} tensors, {got.elements:,} elements found"
-                )
-    return lines
+def _frozen_differs(expect: Expect, tree: ParamTree, mask: bytearray) -> str:
+    """Return how what `mask` freezes differs from what is recorded: by fingerprint, else by counts."""
+    wanted, got = expect.frozen, frozen_count(tree, mask)
+    if wanted.fingerprint == got.fingerprint or (
+        not wanted.fingerprint and (wanted.tensors, wanted.elements) == (got.tensors, got.elements)
+    ):
+        return ""
+    if (wanted.tensors, wanted.elements) == (got.tensors, got.elements):
+        return f"as many frozen tensors as recorded, {got.tensors:,}, but with different names or shapes"
+    return (
+        f"frozen: expected {wanted.tensors:,} tensors ({wanted.elements:,} elements), "
+        f"found {got.tensors:,} ({got.elements:,})"
+    )
 
 
-def config_from_plan(plan: FreezePlan, model: ModelSection, existing: ConfigData | None = None) -> ConfigData:
-    """Return the config that selects the same as `plan`.
+def frozen_count(tree: ParamTree, mask: bytes | bytearray) -> Count:
+    """Return what `mask` freezes, with the fingerprint of its names and shapes."""
+    plan = FreezePlan(tree, mask)
+    frozen = [t for t, state in zip(tree.tensors, plan.states, strict=True) if state == FROZEN]
+    size = plan.totals().frozen
+    return Count(size.tensors, size.elements, fingerprint(frozen))
+
+
+def config_from_plan(
+    plan: FreezePlan,
+    model: ModelSection,
+    existing: ConfigData | None = None,
+    given: tuple[Action, tuple[Rule, ...]] | None = None,
+    stages: Mapping[str, bytes] = {},
+    given_to_stages: Mapping[str, tuple[Rule, ...]] = {},
+) -> ConfigData:
+    """Return the config that selects the same as `plan`, and as `stages` in each stage.
 
     Rules of `existing` stay unchanged if they still match, and new ones are added below them if that is
-    not longer than rewriting all rules.
+    not longer than rewriting all rules. Those of a stage stay if they select what they should.
 
     Args:
+        plan: of the common rules.
         model: the model of the plan; its fingerprint is filled in here.
         existing: the config saved before, for its rules, stages and norm statistics.
+        given: the default and the rules that made the plan, to be written as they are; None finds rules.
+        stages: stage -> the mask to write; a stage that is not in it keeps its rules, a new one is added.
+        given_to_stages: stage -> the rules that made its mask, to be written as they are.
     """
     tree, mask = plan.tree, plan.mask()
-    default, rules = _rules(tree, mask, existing)
-    return msgspec.structs.replace(
+    default, rules = given or _rules(tree, mask, existing)
+    trainable = Count.of(plan.totals().trainable)
+    config = msgspec.structs.replace(
         existing or ConfigData(),
         model=msgspec.structs.replace(model, fingerprint=fingerprint(tree.tensors)),
         default=default,
         rules=rules,
-        expect=Expect.of(plan.totals()),
+        expect=Expect(frozen_count(tree, mask), trainable),
     )
+    known = {stage.name: stage for stage in config.stages} | {
+        name: Stage(name) for name in stages if all(stage.name != name for stage in config.stages)
+    }
+    known |= {
+        name: msgspec.structs.replace(known[name], rules=rules) for name, rules in given_to_stages.items()
+    }
+    budget = Budget()
+    written = [_staged(stage, tree, mask, stages.get(name), budget) for name, stage in known.items()]
+    return msgspec.structs.replace(config, stages=tuple(written))
+
+
+def _staged(stage: Stage, tree: ParamTree, common: bytes, wanted: bytes | None, budget: Budget) -> Stage:
+    """Return the stage with rules that select `wanted`, and with what they freeze.
+
+    Args:
+        common: what the config's own rules select.
+    """
+    mask = bytearray(common)
+    unmatched = _skipping(stage.rules, tree, mask, budget)
+    if wanted is not None and (unmatched or FreezePlan(tree, mask).mask() != wanted):
+        below, fresh = added_rules(tree, wanted, bytes(mask)), added_rules(tree, wanted, common)
+        own = fresh if unmatched or len(fresh) < len(below) else (*stage.rules, *below)
+        stage = msgspec.structs.replace(stage, rules=own)
+        mask, unmatched = bytearray(wanted), []
+    expect = Expect(frozen_count(tree, mask)) if stage.rules and not unmatched else None
+    return msgspec.structs.replace(stage, expect=expect)
+
+
+def stage_masks(config: ConfigData, tree: ParamTree, common: bytes, budget: Budget) -> dict[str, bytes]:
+    """Return stage -> what it selects: per tensor, 1 to train; rules without a match are skipped.
+
+    Args:
+        common: what the config's own rules select, so that they are matched once.
+        budget: the one that they were matched on.
+    """
+    masks = {}
+    for stage in config.stages:
+        mask = bytearray(common)
+        _skipping(stage.rules, tree, mask, budget)
+        masks[stage.name] = bytes(mask)
+    return masks
 
 
 def _rules(tree: ParamTree, mask: bytes, existing: ConfigData | None) -> tuple[Action, tuple[Rule, ...]]:
-    default, fresh = choose_rules(tree, mask)
+    default, fresh = choose_rules(tree, mask, existing.default if existing else "train")
     if existing is None:
         return default, fresh
     match = plan_from_config(existing, tree)

@@ -40,7 +40,7 @@ def compare(
     matching = match(before.tensors, after.tensors)
     found = _to_compare(matching.pairs, MAX_VIEWS * (before.size + after.size) + ALWAYS_VIEWED)
     work = list({id(each): each for each in found if each is not None and not each.reason}.values())
-    # What is missing in one is told tensor by tensor; the rest is compared.
+    # What is missing on one side is reported tensor by tensor; the rest is compared.
     before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
     with open_weights(before) as here, open_weights(after) as there:
         _compare(work, here, there, progress)

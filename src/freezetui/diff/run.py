@@ -74,7 +74,7 @@ def diff_series(
 
 
 def _plan(config: Path | None, stage: str | None, before: Checkpoint) -> Plan | None:
-    """The plan, where one was asked for; only then YAML is loaded."""
+    """Return the plan if there is a config; YAML is imported only then."""
     if config is None:
         return None
     from freezetui.diff.plan import read_plan

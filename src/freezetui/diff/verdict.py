@@ -13,6 +13,7 @@ from freezetui.diff.compare import same_bits
 from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SOME_ROWS, TIED
 from freezetui.diff.matching import Matching
 from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
+from freezetui.numbers import plural
 from freezetui.sanity.report import BufferPart, Finding, Verdict
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def _verdict(
     }
     counts = {status: sum(t.status == status for t in unsure) for status in reasons}
     parts = [f"{count:,} {reasons[status]}" for status, count in counts.items() if count]
-    return "inconclusive", f"of {len(frozen):,} frozen tensors {'; '.join(parts)}"
+    first, _, rest = "; ".join(parts).partition(" ")
+    return "inconclusive", f"{first} of {plural(len(frozen), 'frozen tensor')} {rest}"
 
 
 def _with_ties(tensors: Sequence[TensorDiff], after: Checkpoint, matching: Matching) -> list[TensorDiff]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable
 from time import perf_counter
 
+import msgspec
+
 from freezetui.checkpoint.open import open_checkpoint
+from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import Checkpoint
-from freezetui.config.schema import ConfigData
+from freezetui.config.schema import ConfigData, fingerprint
 from freezetui.engine.device import choose_device, is_out_of_memory
 from freezetui.engine.flags import flags_set_back, frozen_by_constructor, stray_flags
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
-from freezetui.engine.run import RunResult, run
-from freezetui.engine.ties import check_model_ties
+from freezetui.engine.names import file_names, what_differs
+from freezetui.engine.run import RunResult, following, run, train_everything
 from freezetui.engine.why_moved import why_drifted, why_moved
 from freezetui.engine.why_unchanged import explain_unchanged, unchanged_tensors
-from freezetui.errors import ModelError
-from freezetui.freeze.rules import resolve
-from freezetui.freeze.tree import ParamTree
+from freezetui.errors import CheckpointError, ModelError
 from freezetui.sanity.codes import finding
 from freezetui.sanity.protocol import CheckRequest, Progress
 from freezetui.sanity.report import (
@@ -32,6 +34,7 @@ from freezetui.sanity.report import (
     Verdict,
 )
 
+_CHANGED = "{} has changed since it was opened."
 Report = Callable[[Progress], None]
 
 _LOADING = {
@@ -49,14 +52,36 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
     """
     started = perf_counter()
     device = choose_device(request.device)
-    checkpoint = open_checkpoint([request.checkpoint, *request.more], key=request.key)
+    checkpoint = _opened(request)
     under_test = load_model_under_test(
         request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
     )
-    file_plan = _file_plan(request.config, checkpoint)
-    return check_model(
-        under_test, request.config, request.steps, request.control, progress, started, file_plan
+    report = check_model(
+        under_test, request.config, request.steps, request.control, progress, started, request.stage
     )
+    return msgspec.structs.replace(report, stage=request.stage)
+
+
+def _opened(request: CheckRequest) -> Checkpoint:
+    """Return the request's checkpoint, as its UI has opened it; found again wherever model code changes to.
+
+    Raises:
+        CheckpointError: it cannot be read, or has other names or shapes now.
+    """
+    expected = request.config.model.fingerprint
+    given = [request.checkpoint, *request.more]
+    try:
+        checkpoint = open_checkpoint(
+            [each if is_url(each) else os.path.abspath(each) for each in given],  # noqa: PTH100 (keeps links)
+            key=request.key,
+        )
+    except CheckpointError as error:
+        if not expected:
+            raise
+        raise CheckpointError(f"{_CHANGED.format(', '.join(given))} {error.message}", error.hint) from None
+    if expected and fingerprint(checkpoint.tensors) != expected:
+        raise CheckpointError(_CHANGED.format(", ".join(given)), "Open it again to see its names and shapes.")
+    return msgspec.structs.replace(checkpoint, source=", ".join(given))
 
 
 def check_model(
@@ -66,19 +91,15 @@ def check_model(
     control: bool = True,
     progress: Report = lambda event: None,
     started: float | None = None,
-    file_plan: Mapping[str, bool] = {},
+    stage: str | None = None,
 ) -> SanityReport:
     """Train a loaded model for a few steps under `config` and report what changed; modifies the model.
 
     The plan's run comes first, on the checkpoint's own weights. What it leaves frozen is then still as in
     the file, so the control run needs no second loading to tell whether it would have changed.
 
-    Args:
-        file_plan: parameter of the file -> whether the plan trains it; the model may have ties that the
-            file lacks.
-
     Raises:
-        ConfigError, PatternError: the config does not fit the model.
+        ConfigError, PatternError: the config does not fit the model; `apply` refuses it with the same words.
         ModelError: the model's own code raised.
     """
     started = perf_counter() if started is None else started
@@ -87,10 +108,9 @@ def check_model(
     def step_of(phase: str, text: str) -> Callable[[int], None]:
         return lambda i: progress(Progress(phase, i, steps, f"{text} {i + 1} of {steps}"))
 
-    result = run(under_test, config, steps, step_of("step", "step"))
+    result = run(under_test, following(config, stage), steps, step_of("step", "step"))
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
-    result, tie_findings = check_model_ties(under_test.model, result, file_plan)
-    findings += tie_findings
+    findings += what_differs(under_test.names)
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
         full, control_findings = _control(under_test, steps, step_of("control", "control run: step"))
@@ -103,20 +123,12 @@ def check_model(
     return _report(under_test, result, full, findings, unchanged, unproven, steps, perf_counter() - started)
 
 
-def _file_plan(config: ConfigData, checkpoint: Checkpoint) -> dict[str, bool]:
-    """Return parameter of the file -> whether the config trains it."""
-    tree = ParamTree(checkpoint.tensors)
-    mask = resolve(config.rules, tree, config.default)
-    pairs = zip(tree.tensors, mask, strict=True)
-    return {tensor.name: bool(train) for tensor, train in pairs if not tensor.untrainable_reason}
-
-
 def _control(
     under_test: ModelUnderTest, steps: int, progress: Callable[[int], None]
 ) -> tuple[RunResult | None, list[Finding]]:
     """Run with everything trainable; return None and a note if that fails."""
     try:
-        return run(under_test, ConfigData(norm_statistics="update"), steps, progress), []
+        return run(under_test, train_everything, steps, progress), []
     except (ModelError, RuntimeError, MemoryError) as error:
         if isinstance(error, ModelError):
             reason = f"fails with everything trainable ({error.message})"
@@ -192,6 +204,7 @@ def _report(
         gradients={name: _finite(result.gradients[name]) for name in trainable if name in result.gradients},
         cost=_cost(result, control),
         input=under_test.spec.input,
+        files=file_names(under_test.names),
     )
 
 

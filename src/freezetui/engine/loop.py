@@ -26,7 +26,7 @@ class Loop:
     and forth: an unbounded loss would make them diverge.
 
     Attributes:
-        gradients: parameter's id -> largest absolute gradient before scaling; absent where none arrived.
+        gradients: parameter's id -> largest absolute gradient before scaling; absent if none arrived.
     """
 
     def __init__(self, under_test: ModelUnderTest) -> None:

@@ -1,15 +1,16 @@
-"""The model under test and its batches; bare tensors where there is no model."""
+"""The model under test and its batches; bare tensors if there is no model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from freezetui.checkpoint.types import Checkpoint
+from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.freeze.name_map import NameMap
 from freezetui.model_spec import ModelSpec
 from freezetui.models.build import build_model
 from freezetui.models.load import load_tensors
@@ -26,12 +27,14 @@ class ModelUnderTest:
 
     Attributes:
         model: as its factory built it, except for the weights; may be bare tensors if there is no forward.
-        batch: step -> arguments and keyword arguments of a forward; None where no forward is possible.
+        batch: step -> arguments and keyword arguments of a forward; None if no forward is possible.
         device: the model's device.
         seed: for dropout and other random operations.
         spec: what built the model, with the shape of one example; empty for bare tensors.
-        reason: why there is no forward; "" where there is one.
+        reason: why there is no forward; "" if there is one.
         suggestion: what may build the model if nothing did: "SPEC", or the class named in the file.
+        tensors: the checkpoint's, whose names the config speaks of; None to go by the model's names.
+        names: which tensors of the checkpoint each of the model's is made of; None if there is no model.
     """
 
     model: nn.Module
@@ -41,6 +44,8 @@ class ModelUnderTest:
     spec: ModelSpec = field(default_factory=ModelSpec)
     reason: str = ""
     suggestion: str = "SPEC"
+    tensors: Sequence[TensorInfo] | None = None
+    names: NameMap | None = None
 
 
 def load_model_under_test(
@@ -65,17 +70,27 @@ def load_model_under_test(
             request.seed,
             reason="no architecture requested" if is_known else _UNKNOWN,
             suggestion=_suggestion(checkpoint),
+            tensors=checkpoint.tensors,
         )
-    built = build_model(request.model, checkpoint, request.recognition, device, progress)
+    root = request.config.model.root
+    built = build_model(request.model, checkpoint, request.recognition, device, progress, root)
     example = built.example
-    if example is None:
-        reason = f"no input was found that the model accepts ({built.tried[0]})"
-        return ModelUnderTest(built.model, None, device, request.seed, built.spec, reason)
+    reason = "" if example else f"no input was found that the model accepts ({built.tried[0]})"
 
     def batch(step: int) -> Batch:
+        assert example is not None
         return example.batch(request.batch, request.seed + step, device, built.dtype)
 
-    return ModelUnderTest(built.model, batch, device, request.seed, built.spec)
+    return ModelUnderTest(
+        built.model,
+        batch if example else None,
+        device,
+        request.seed,
+        built.spec,
+        reason,
+        tensors=checkpoint.tensors,
+        names=built.names,
+    )
 
 
 def _suggestion(checkpoint: Checkpoint) -> str:

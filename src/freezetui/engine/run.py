@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,10 +17,10 @@ from freezetui.engine.device import synchronize
 from freezetui.engine.loop import Loop
 from freezetui.engine.memory import saved_for_backward, training_state
 from freezetui.engine.model_under_test import ModelUnderTest
-from freezetui.training.apply import apply
+from freezetui.models.live_names import same_tensor
+from freezetui.training.apply import Applied, apply, apply_checked
 from freezetui.training.digest import digest_state
-from freezetui.training.names import storage_of
-from freezetui.training.norms import is_frozen, is_held
+from freezetui.training.norms import hold_norms, is_frozen, is_held
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,37 @@ class RunResult:
         return all(map(math.isfinite, self.losses))
 
 
+Prepare = Callable[[ModelUnderTest], object]
+
+
+def following(config: ConfigData, stage: str | None = None) -> Prepare:
+    """Return what applies a stage of `config` as a training script does: strictly, by the same code."""
+
+    def prepare(under_test: ModelUnderTest) -> Applied:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the constructor froze is a finding
+            if under_test.tensors is None:
+                return apply(config, under_test.model, stage)
+            return apply_checked(config, under_test.model, under_test.tensors, stage)
+
+    return prepare
+
+
+def train_everything(under_test: ModelUnderTest) -> None:
+    """Make every parameter trainable, and let norms follow `train()`."""
+    hold_norms(under_test.model, {})
+    for parameter in under_test.model.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)
+
+
 def run(
-    under_test: ModelUnderTest, config: ConfigData, steps: int, progress: Callable[[int], None]
+    under_test: ModelUnderTest, prepare: Prepare, steps: int, progress: Callable[[int], None]
 ) -> RunResult:
-    """Apply `config` as a training script does, train for `steps` steps, and compare every bit.
+    """Set the flags, train for `steps` steps, and compare every bit.
 
     Args:
+        prepare: sets the flags: `following(config)` or `train_everything`.
         progress: called with each step's number, from 0, as it begins.
 
     Raises:
@@ -80,8 +106,7 @@ def run(
         ModelError: the model's own code raised.
     """
     model = under_test.model
-    # The UI has compared the file with the config; what the model adds, such as a tie, becomes a finding.
-    apply(config, model, strict=False)
+    prepare(under_test)
     first, frozen_buffers = _first_names(model), _frozen_buffers(model)
     planned = {name: flag for name, flag in _flags(model).items() if name in first}
     held = frozenset(path for path, module in model.named_modules() if is_held(module))
@@ -137,7 +162,7 @@ def _first_names(model: nn.Module) -> set[str]:
     """Return one name per parameter that is not tied to an earlier one."""
     first: dict[object, str] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        first.setdefault((storage_of(parameter), parameter.shape, parameter.dtype), name)
+        first.setdefault(same_tensor(parameter), name)
     return set(first.values())
 
 

@@ -71,9 +71,9 @@ def judged_lines(judged: Judged) -> Iterator[str]:
         yield f"✗ MOVED: {numbers.plural(len(buffers.drifted), 'buffer')} of frozen modules changed"
     else:
         yield printable(verdict_line(judged.verdict, frozen.tensors, len(frozen.moved), judged.reason))
-    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} moved"]
+    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
     if buffers.tensors:
-        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} held")
+        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged")
     stage = f", stage {judged.stage}" if judged.stage else ""
     yield printable(f"{'; '.join(parts)}; by {judged.config}{stage}")
     for finding in judged.findings:

@@ -13,10 +13,9 @@ _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 #: Finding's code -> why a check is inconclusive; if several apply, the first is shown.
 _REASONS = {
     "F6": "the model's own code sets requires_grad",
-    "M17": "frozen and trainable names are tied",
     "N5": "nothing is frozen",
     "S8": "everything is frozen",
-    "S9": "no tensor can train",
+    "S9": "no tensor is trainable",
     "N1": "no forward pass",
     "N4": "the loss is not a finite number",
     "N7": "no trainable tensor changed",
@@ -49,9 +48,9 @@ def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str) -> str:
 def summary(report: SanityReport) -> str:
     """Return what changed, where the check ran, and what the plan saves."""
     trainable, buffers = report.trainable, report.buffers
-    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} moved"]
+    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
     if buffers.tensors:
-        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} held")
+        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged")
     parts.append(f"{numbers.plural(report.steps, 'step')} on {report.device}")
     if report.cost is not None and report.cost.control_step_seconds and report.cost.control_memory_bytes:
         time = report.cost.step_seconds / report.cost.control_step_seconds

@@ -1,4 +1,4 @@
-"""Braces in patterns: where they are, their alternatives, and the patterns that dotted ones stand for."""
+"""Parses braces in patterns: their positions, their alternatives, and the expansion of dotted ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from freezetui.text import quoted
 ANY_DEPTH = "**"
 _MAX_BRANCHES = 1_000
 _MAX_GROUPS = 10_000
-#: Characters in all branches together: 1,000 branches as long as a longer path.
+#: Characters in all branches together: 1,000 branches of the length of a long path.
 _MAX_EXPANDED = 200_000
 _NUMBERS = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
@@ -38,7 +38,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def groups(text: str) -> Iterator[tuple[int, int]]:
-    """Where each group in braces starts and ends, as half-open ranges.
+    """Yield the start and end of each group in braces, as half-open ranges.
 
     Raises:
         PatternError: a brace is not closed, not opened, or inside another.
@@ -63,22 +63,22 @@ def groups(text: str) -> Iterator[tuple[int, int]]:
 
 
 def numbers(alternative: str) -> tuple[int, int] | None:
-    """The first and the last of `0..11`; None for any other text."""
+    """Return the first and the last number of `0..11`; None for any other text."""
     found = _NUMBERS.fullmatch(alternative)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def branches(text: str) -> list[str]:
-    """The patterns that `text` stands for: alternatives that may span several segments, written out.
+    """Return the patterns that `text` expands to: alternatives that span several segments are written out.
 
     Raises:
-        PatternError: malformed, or more text than can be meant; known before it is made.
+        PatternError: the pattern is malformed, or would expand to too much text; raised before expanding.
     """
     pieces: list[list[str]] = []
     start = 0
     for opened, closed in groups(text):
         options = [text[opened:closed]]
-        # Most groups hold no dot and no `**`: they stay, however many alternatives they have.
+        # Most groups have neither a dot nor `**`: they are not expanded, however many alternatives they have.
         if "." in options[0] or ANY_DEPTH in options[0]:
             options = _dotted(split(text[opened + 1 : closed - 1], ",")) or options
         pieces += [[text[start:opened]], options]
@@ -100,7 +100,7 @@ def branches(text: str) -> list[str]:
 
 
 def _dotted(options: list[str]) -> list[str]:
-    """The alternatives to be written out, ranges in braces of their own; [] where none spans segments."""
+    """Return the alternatives to write out, ranges in braces of their own; [] if none spans segments."""
     ranges = [numbers(option) is not None for option in options]
     if not any(not r and ("." in o or o == ANY_DEPTH) for o, r in zip(options, ranges, strict=True)):
         return []
@@ -108,7 +108,7 @@ def _dotted(options: list[str]) -> list[str]:
 
 
 def alternatives(text: str) -> Iterator[tuple[str, str]]:
-    """Every alternative in braces, and the pattern with only that one of its braces."""
+    """Yield every alternative in braces, and the pattern with only that alternative in its group."""
     if text.startswith("re:"):
         return
     for opened, closed in groups(text):

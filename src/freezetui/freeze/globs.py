@@ -1,7 +1,7 @@
-"""Glob patterns as an automaton over segments: each segment of a name is one step, whatever the pattern.
+"""Matches glob patterns by an automaton over segments: each segment of a name is one step.
 
-The places in all branches of a pattern are walked at the same time, common beginnings once. The sets of
-places that names lead to are made when a name first leads there and kept, so that a step is one look-up.
+The positions in all branches of a pattern advance together, with common prefixes shared. The sets of
+positions that names lead to are computed on first use and cached, so that a step is one lookup.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from freezetui.freeze.braces import ANY_DEPTH, branches, split
 from freezetui.freeze.segments import ANY, Choice, Matcher, Segment, parse
 from freezetui.freeze.tree import ParamTree
 
-#: Looking a child up by name makes a map of all children, which pays where there are many.
+#: Looking up a child by name builds a map of all children, which pays off if there are many.
 _MIN_NODES_PER_TEXT = 64
 
 
@@ -29,7 +29,7 @@ class Glob:
         root = _Place()
         parsed: dict[str, Segment] = {}
         texts = branches(text)
-        #: The segments that every match begins with, found by look-ups alone.
+        #: The segments that every match begins with, found by lookups alone.
         self._above: list[str] = []
         for branch in texts:
             segments = split(branch, ".")
@@ -51,7 +51,7 @@ class Glob:
         self._start = self.state(root.closure())
 
     def state(self, places: Iterable[_Place]) -> _State:
-        """The state in which just these places are reached."""
+        """Return the state of exactly these places."""
         key = frozenset(places)
         known = self._states.get(key)
         if known is None:
@@ -73,7 +73,7 @@ class Glob:
         return state.final
 
     def nodes(self, tree: ParamTree) -> list[int]:
-        """The nodes of `tree` that this matches, in no order, and none below another one of them."""
+        """Return the topmost nodes of `tree` that this matches, in no particular order."""
         nodes = [0]
         for text in self._above:
             nodes = [child for node in nodes for child in tree.named(node, text)]
@@ -99,7 +99,7 @@ class Glob:
 
 
 class _Place:
-    """A place between two segments of a pattern, and what leads from there to the next ones."""
+    """A place between two segments of a pattern, with the transitions to the next places."""
 
     __slots__ = ("_deeper", "any", "final", "lasting", "tests", "texts")
 
@@ -108,11 +108,11 @@ class _Place:
         self.texts: dict[str, _Place] = {}
         self.tests: dict[Matcher, _Place] = {}
         self.final = False
-        self.lasting = lasting  # after `**`: any segment leads back here
+        self.lasting = lasting  # after `**`: any segment stays here
         self._deeper: _Place | None = None
 
     def after(self, segment: Segment) -> _Place:
-        """The place that one segment leads to."""
+        """Return the place that a segment leads to."""
         if isinstance(segment, str):
             return self.texts.setdefault(segment, _Place())
         if segment is ANY:
@@ -121,29 +121,28 @@ class _Place:
         return self.tests.setdefault(segment, _Place())
 
     def after_any_depth(self) -> _Place:
-        """The place that `**` leads to; a second `**` adds nothing."""
+        """Return the place that `**` leads to; a second `**` adds nothing."""
         if self.lasting:
             return self
         self._deeper = self._deeper or _Place(lasting=True)
         return self._deeper
 
     def closure(self) -> tuple[_Place, ...]:
-        """This place, and the one that `**` leads to without any segment."""
+        """Return this place, and the one that `**` leads to without any segment."""
         return (self,) if self._deeper is None else (self, self._deeper)
 
 
 class _State:
-    """Some places at the same time.
+    """A set of places.
 
     Attributes:
-        table: the state that a segment leads to; None where it was not needed so far.
-        rest: the state that all other segments lead to; None where they have to be tested, or it was not
-            needed so far.
-        tests: what has to be asked of these.
+        table: segment -> the state it leads to; None if not needed so far.
+        rest: the state that all other segments lead to; None if they must be tested, or if not needed so far.
+        tests: the matchers to test all other segments with.
         others: the places that any segment leads to.
-        others_stay: whether these are places that lead back to themselves, and nothing has to be tested.
+        others_stay: whether all of these lead back to themselves, and nothing must be tested.
         final: whether a branch is matched.
-        dead: whether nothing leads on.
+        dead: whether no segment leads anywhere.
     """
 
     __slots__ = (
@@ -179,7 +178,7 @@ class _State:
         self.dead = not (self._texts or self.tests or self.others)
 
     def _add_test(self, test: Matcher, after: _Place) -> None:
-        """Alternatives that stand for themselves are looked up, however many there are."""
+        """Add a matcher; its literal alternatives are looked up, however many there are."""
         if isinstance(test, Choice):
             for text in test.texts:
                 self._texts.setdefault(text, []).append(after)
@@ -188,11 +187,11 @@ class _State:
         self.tests.append((test, after))
 
     def by_name(self, nodes: int) -> bool:
-        """Whether its few texts are best looked up among the children of a node with so many below it."""
+        """Whether looking up its few texts is faster than walking the `nodes` below a node."""
         return not (self.tests or self.others) and _MIN_NODES_PER_TEXT * len(self.table) < nodes
 
     def after(self, segment: str) -> _State:
-        """The state that a segment leads to."""
+        """Return the state that a segment leads to."""
         known = self.table.get(segment, self.rest)
         if known is not None:
             return known
@@ -212,7 +211,7 @@ class _State:
 def _jump(
     tree: ParamTree, node: int, state: _State, found: list[int], waiting: list[tuple[int, _State]]
 ) -> None:
-    """Add the topmost matches below `node`, or what leads to them, where most segments change nothing."""
+    """Add the topmost matches below `node`, or what leads to them, if most segments change nothing."""
     table, ends = state.table, tree.end
     stop = node + 1
     for child, name in enumerate(tree.names[node + 1 : ends[node]], node + 1):
@@ -228,7 +227,7 @@ def _jump(
 def _walk(
     tree: ParamTree, node: int, state: _State, found: list[int], waiting: list[tuple[int, _State]]
 ) -> None:
-    """Add the topmost matches below `node`; to `waiting` what is better not walked."""
+    """Add the topmost matches below `node`; add to `waiting` what is faster to look up or jump over."""
     names, depths, ends = tree.names, tree.depths, tree.end
     level = depths[node] + 1
     reached = [state]  # per depth, from `node` on

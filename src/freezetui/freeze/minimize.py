@@ -15,15 +15,20 @@ _ACTIONS: tuple[Action, Action] = ("freeze", "train")
 _INHERIT, _FREE, _NEVER = 2, 2, 2**31
 
 
-def choose_rules(tree: ParamTree, mask: bytes) -> tuple[Action, tuple[Rule, ...]]:
+def choose_rules(tree: ParamTree, mask: bytes, default: Action = "train") -> tuple[Action, tuple[Rule, ...]]:
     """Return the default and the shortest rules that select `mask`.
+
+    The rules name what they freeze, so that a parameter which only the live model has trains; not so with
+    the default "freeze", or if everything is frozen.
 
     Args:
         mask: per tensor of `tree`, 1 to train and 0 to freeze; untrainable tensors are ignored.
+        default: of the config; "train" unless the user chose otherwise.
     """
-    candidates = {a: added_rules(tree, mask, bytes([v]) * len(mask)) for v, a in enumerate(_ACTIONS)}
-    default: Action = "freeze" if len(candidates["freeze"]) < len(candidates["train"]) else "train"
-    return default, candidates[default]
+    pairs = zip(tree.tensors, mask, strict=True)
+    if not any(train for tensor, train in pairs if not tensor.untrainable_reason) and tree.tensors:
+        default = "freeze"
+    return default, added_rules(tree, mask, bytes([default == "train"]) * len(mask))
 
 
 def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
@@ -65,6 +70,8 @@ def cover(tree: ParamTree, mask: bytes, base: bytes) -> list[tuple[int, int]]:
     for node in visited:
         state = inherited[tree.parents[node]] if node else _INHERIT
         action = 0 if keep[0][node] <= keep[1][node] else 1
+        if node == 0 and not _uniform(wanted, *tree.span(0)):
+            action = 1  # a rule that freezes everything would freeze what only the live model has
         gain = keep[state][node] - 1 - keep[action][node]
         # At equal cost a rule on a whole module reads better than one on its only tensor.
         if gain > 0 or (gain == 0 and keep[action][node] == 0):

@@ -1,9 +1,9 @@
 """The pattern language: which tensors a dotted pattern matches.
 
 A pattern is a dotted path; one that matches a module covers everything below it. `*` is any text within
-one segment, `**` any number of segments, `{a,b}` alternatives, `{0..11}` whole numbers inclusive. A
-backslash takes the special meaning off the next character. `re:` starts a regular expression that must
-match the full parameter name.
+one segment, `**` any number of segments, `{a,b}` alternatives, `{0..11}` whole numbers, both ends
+included. A backslash makes the next character literal. `re:` starts a regular expression that must match
+the full parameter name.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _SPECIAL = "\\*{},."
 
 
 class Pattern:
-    """A parsed pattern. One object is for one thread.
+    """A parsed pattern, for use in one thread.
 
     Args:
         text: as written.
-        budget: what `re:` patterns may take together; None for one of its own.
+        budget: shared by several `re:` patterns; None for a budget of its own.
 
     Raises:
         PatternError: the text is malformed, or compiling it overruns the budget.
@@ -46,7 +46,7 @@ class Pattern:
         return self._parsed.matches(name)
 
     def spans(self, tree: ParamTree) -> list[tuple[int, int]]:
-        """The tensors of `tree` that this matches, as half-open ranges in order; [] for none.
+        """Return the tensors of `tree` that this matches, as half-open ranges in order; [] if none.
 
         Raises:
             PatternError: a regular expression overruns its budget.
@@ -61,12 +61,12 @@ class Pattern:
 
 
 def escape(segment: str) -> str:
-    """`segment` as a pattern that matches just it."""
+    """Return the pattern that matches only this segment."""
     return "".join("\\" + c if c in _SPECIAL else c for c in segment)
 
 
 def literal(name: str) -> str:
-    """The pattern that matches just this dotted name, and everything below it."""
+    """Return the pattern that matches only this dotted name, and everything below it."""
     if not name:
         return "{}"  # the empty text is not a pattern, an empty alternative is one
     text = ".".join(escape(segment) for segment in name.split("."))
@@ -74,7 +74,7 @@ def literal(name: str) -> str:
 
 
 def runs(indices: Iterable[int]) -> list[tuple[int, int]]:
-    """Ascending numbers as half-open ranges."""
+    """Return ascending numbers as half-open ranges."""
     found: list[tuple[int, int]] = []
     start = stop = -1
     for index in indices:
@@ -87,7 +87,7 @@ def runs(indices: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans in order, those that overlap or touch as one; without empty ones."""
+    """Return spans in order, without empty ones; those that overlap or touch are joined."""
     spans.sort()
     joined: list[tuple[int, int]] = []
     begin = end = -1

@@ -235,6 +235,11 @@ class FreezePlan:
         return diff.start, diff.stop
 
 
+def stored_mask(tree: ParamTree) -> bytes:
+    """Return, per tensor, 0 where the file stores that it is frozen, else 1: where a plan starts."""
+    return bytes(tensor.requires_grad is not False for tensor in tree.tensors)
+
+
 class _Diff(NamedTuple):
     """The exclusive-or of two states, packed: applying it once redoes the edit, again undoes it."""
 

@@ -1,16 +1,15 @@
-"""Regular expressions of `re`, written so that the `regex` package reads them in the same way.
+"""Translates regular expressions of `re` so that the `regex` package matches the same.
 
-The two differ in what follows, which the tests compare:
+The two differ as follows, and tests compare them:
 
-- Braces that are not a repetition, and `[` in a set, stand for themselves in `re`; `regex` would read
-  `{e<=1}` as fuzzy matching and `[[:alpha:]]` as a POSIX class.
-- `\\w` in `re` is a letter, a number or `_`; in `regex` it is a combining accent as well, but not a number
-  such as one half. `\\b` follows `\\w`. `\\s` in `re` holds four control characters more.
-- A group of its own that ignores whitespace, `(?x: )`, is not known to `regex`: whitespace and comments are
-  left out.
+- Braces that are not a repetition, and `[` in a set, are literal in `re`; `regex` would read `{e<=1}` as
+  fuzzy matching and `[[:alpha:]]` as a POSIX class.
+- `\\w` in `re` is a letter, a number or `_`; in `regex` it includes combining accents, but not numbers such
+  as one half. `\\b` follows `\\w`. `\\s` in `re` has four more control characters.
+- `regex` has no verbose groups, `(?x: )`: whitespace and comments are removed.
 
-What stays as it is in `regex`: characters that are younger than Python's Unicode tables; a dotless i is an i
-where case is ignored; `\\B` matches the empty text, as in `re` from Python 3.14 on.
+These differences remain: characters newer than Python's Unicode tables; a dotless i equals an i if case is
+ignored; `\\B` matches the empty text, as in `re` from Python 3.14 on.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _MAX_SIMPLE_BRANCHES = 4
 
 
 class Translation:
-    """An expression that `re` has compiled, as `regex` shall read it.
+    """An expression that `re` accepts, translated for `regex`.
 
     Args:
         source: the expression.
@@ -60,8 +59,8 @@ class Translation:
 
     Attributes:
         text: for `regex`.
-        items: how many it is compiled to, repetitions written out.
-        simple: whether no name of 200 characters can take it long: few repetitions, none of a group.
+        items: how many it compiles to, with repetitions expanded.
+        simple: whether it is fast on any name of 200 characters: few repetitions, none of a group.
     """
 
     def __init__(self, source: str, verbose: bool) -> None:
@@ -84,7 +83,7 @@ class Translation:
             self._count(kind, found, before)
             before = kind
             if kind == "item" and token.isdigit() and out and _NUMBER.fullmatch(out[-1]):
-                token = f"[{token}]"  # may have been apart from the number of a group
+                token = f"[{token}]"  # may have been separate from a group's number
             out.append(_rewritten(kind, token, found))
         self.text = "".join(out)
         self.items = self._groups[0][0]
@@ -97,9 +96,7 @@ class Translation:
     def _count(self, kind: str, found: re.Match[str], before: str) -> None:
         """Count one token, which comes after one of the kind `before`."""
         group = self._groups[-1]
-        if (
-            kind == "open"
-        ):  # a repetition of it is slow, so is what ignores whitespace: not worth telling apart
+        if kind == "open":  # repeating it is slow, and so are verbose groups: no need to distinguish
             verbose = "x" in (found["on"] or "") or (bool(group[2]) and "x" not in (found["off"] or ""))
             self._groups.append([1, 0, verbose])
             self._risky |= verbose
@@ -110,7 +107,7 @@ class Translation:
         elif kind == "branch":
             self._branches += 1
         elif kind == "repeat":
-            self._repeats += before != "repeat"  # else it says how greedy that one is
+            self._repeats += before != "repeat"  # else it is the greediness of that one
             self._risky |= before == "close"
             more = group[1] * max(int(found["least"] or 0) - 1, 0)
             group[0] += more
@@ -121,7 +118,7 @@ class Translation:
 
 
 def _rewritten(kind: str, token: str, found: re.Match[str]) -> str:
-    """What `regex` shall read for one token."""
+    """Return one token, translated for `regex`."""
     if kind == "set":
         return _set(found["head"], found["body"])
     if kind == "flags":
@@ -133,7 +130,7 @@ def _rewritten(kind: str, token: str, found: re.Match[str]) -> str:
 
 
 def _set(head: str, body: str) -> str:
-    """A set; what is not in `\\w` cannot be written within one, and is asked for beside it."""
+    """Return a set; what is not in `\\w` cannot be written inside it, and becomes an alternative."""
     parts = _IN_SET.findall(body)
     inside = "".join(_INSIDE.get(part, part) for part in parts)
     without = [_OUTSIDE[part] for part in dict.fromkeys(parts) if part in (r"\W", r"\S")]

@@ -1,4 +1,4 @@
-"""`re:` patterns: what `re` understands, matched by the `regex` package, which can be interrupted."""
+"""Matches `re:` patterns: Python's `re` syntax, matched by the `regex` package, which has a timeout."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ PREFIX = "re:"
 _MAX_SECONDS = 2.0
 #: Twenty thousand patterns, each of which looks at all of 10,000 names, would take five minutes.
 _MAX_TOTAL_SECONDS = 10.0
-#: Nobody reads on after so many hints, and each takes as long as matching many patterns.
+#: Hints are useful only up to a number, and each takes as long as matching many patterns.
 _MAX_SEARCHES = 20
 _MAX_LENGTH = 10_000
 _MAX_GROUPS = 1_000
-#: Counted repetitions are written out when they are compiled; this many items take 0.3 s.
+#: Counted repetitions are expanded when compiled; this many items take 0.3 s.
 _MAX_ITEMS = 50_000
-#: Names up to this length need no timeout of their own where the expression is simple.
+#: Names up to this length need no timeout of their own if the expression is simple.
 _MAX_UNTIMED = 200
-#: After how many names that need no timeout the clock is read, and after how many seconds that of the
-#: processor: both take as long as matching some names.
-_NAMES_PER_LOOK = 16
+#: Names without a timeout between two readings of the wall clock, and seconds between two readings of the CPU
+#: clock: each reading takes as long as matching some names.
+_NAMES_PER_READING = 16
 _INTERVAL_S = 0.001
 
 _LITERAL = re.compile(r"(?:[^.^$*+?{\[\\|()]|\\[^A-Za-z0-9])*", re.DOTALL)
@@ -35,10 +35,10 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 class Budget:
-    """What all patterns of a config, or one that is typed, may take together: seconds of processor time for
-    regular expressions, and for all patterns, and searches for what one without a match may have meant.
+    """Limits for all patterns of a config, or for one that is typed, together.
 
-    Not for use in two threads at the same time.
+    They are CPU seconds for regular expressions, CPU seconds for all patterns, and searches for the closest
+    names of patterns that match nothing. Not for use in two threads at the same time.
     """
 
     def __init__(self, seconds: float = _MAX_SECONDS, total: float = _MAX_TOTAL_SECONDS) -> None:
@@ -53,14 +53,14 @@ class Budget:
 
     @contextmanager
     def charged(self) -> Iterator[None]:
-        """Charge what happens inside to the time for all patterns; nothing happens once that is used up.
+        """Charge the time spent inside to that of all patterns.
 
         Raises:
-            PatternError: it is used up.
+            PatternError: nothing of it is left.
         """
         if self.is_used_up:
             raise PatternError(
-                f"the patterns took longer than {self.total:g} s together.", "Use fewer and shorter rules."
+                f"timed out: all patterns together may take {self.total:g} s.", "Use fewer and shorter rules."
             )
         started = thread_time()
         try:
@@ -69,12 +69,12 @@ class Budget:
             self._left_of_total -= thread_time() - started
 
     def may_search(self) -> bool:
-        """Whether one more pattern without a match is worth looking for what was meant."""
+        """Whether to search the closest names for one more pattern that matches nothing."""
         self._searches -= 1
         return self._searches >= 0
 
     def spend(self, started: float) -> None:
-        """Take off the processor time since `started`.
+        """Subtract the CPU time since `started`.
 
         Raises:
             TimeoutError: nothing is left.
@@ -88,14 +88,14 @@ class Regex:
     """A parsed `re:` pattern.
 
     Args:
-        text: with `re:`.
-        budget: compiling and matching are charged to it.
+        text: including `re:`.
+        budget: pays for compiling and matching.
 
     Attributes:
-        literal: the only name that this can match, where every character stands for itself; else None.
+        literal: the only name that this can match, if every character is literal; else None.
 
     Raises:
-        PatternError: `re` does not understand it, it is too large, or the budget is used up.
+        PatternError: it is not valid for `re`, is too large, or the budget is used up.
     """
 
     def __init__(self, text: str, budget: Budget) -> None:
@@ -112,8 +112,8 @@ class Regex:
                 raise self._overrun() from None
 
     def _compiled(self, source: str) -> tuple[Callable[..., object], bool]:
-        """The method that matches one name, and whether it is fast on every short name."""
-        import regex  # takes as long to import as a first screen may take to appear; few patterns need it
+        """Return the method that matches one name, and whether it is fast on every short name."""
+        import regex  # slow to import, and few patterns need it
 
         if len(source) > _MAX_LENGTH:
             raise self._error(f"is longer than {_MAX_LENGTH:,} characters")
@@ -132,17 +132,20 @@ class Regex:
             raise self._error(f"is not a valid regular expression: {problem}") from None
 
     def _error(self, problem: str) -> PatternError:
-        return PatternError(f"pattern {quoted(self._text)} {problem}.", "Python's re syntax, kept short.")
+        return PatternError(
+            f"pattern {quoted(self._text)} {problem}.",
+            "Use a shorter or simpler expression in Python's re syntax.",
+        )
 
     def _overrun(self) -> PatternError:
         return PatternError(
-            f"pattern {quoted(self._text)} took longer than {self._budget.seconds:g} s, "
-            "the limit for all regular expressions together.",
+            f"pattern {quoted(self._text)} timed out: all regular expressions together may take "
+            f"{self._budget.seconds:g} s.",
             "Simplify it, or use * and **.",
         )
 
     def matching(self, names: Sequence[str]) -> list[int]:
-        """Which of `names` this matches, as indices in order.
+        """Return which of `names` this matches, as indices in order.
 
         Raises:
             PatternError: it takes longer than the budget allows.
@@ -156,7 +159,7 @@ class Regex:
         try:
             for index, name in enumerate(names):
                 timed = len(name) > untimed
-                if timed or index % _NAMES_PER_LOOK == 0:
+                if timed or index % _NAMES_PER_READING == 0:
                     now = perf_counter()
                     if now - asked > _INTERVAL_S:
                         budget.spend(started)
@@ -171,7 +174,7 @@ class Regex:
 
 
 def _quietly(compile_: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what compiling returns; a warning about odd syntax would be printed over the screen."""
+    """Return what compiling returns, without warnings: they would be printed over the screen."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return compile_(*arguments)

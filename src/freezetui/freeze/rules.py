@@ -21,7 +21,7 @@ Action = Literal["freeze", "train"]
 
 #: Only hand-written patterns are checked alternative by alternative; generated ones can have thousands.
 _MAX_ALTERNATIVES = 64
-#: Characters in all patterns that this makes.
+#: Characters in all patterns that checking the alternatives creates.
 _MAX_CHECKED = 1_000_000
 #: Longer words are not misspelled; comparing them takes the square of their length.
 _MAX_WORD = 100
@@ -42,7 +42,7 @@ def resolve(
     """Return the mask of `tree`: per tensor, 1 for trainable and 0 for frozen. Tied tensors agree.
 
     Args:
-        budget: what the `re:` patterns may take, with those of other calls; None for one of its own.
+        budget: shared by the patterns of several calls; None for a budget of its own.
 
     Raises:
         PatternError: a pattern is malformed, takes too long or matches no parameter; the closest names are
@@ -64,26 +64,30 @@ def overlay(
     """
     budget = budget or Budget()
     for rule in rules:
-        value = b"\1" if rule.action == "train" else b"\0"
         with budget.charged():
-            spans = matched(rule.pattern, tree, budget)
-            for start, stop in spans:
-                mask[start:stop] = value * (stop - start)
-            for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
-                for member in group:
-                    mask[member] = value[0]
+            paint(mask, tree, matched(rule.pattern, tree, budget), rule.action)
     return mask
 
 
+def paint(mask: bytearray, tree: ParamTree, spans: Sequence[tuple[int, int]], action: Action) -> None:
+    """Set half-open ranges of `mask`, and whatever is tied to something in them, to one action."""
+    value = b"\1" if action == "train" else b"\0"
+    for start, stop in spans:
+        mask[start:stop] = value * (stop - start)
+    for _, group in tree.groups_of(chain.from_iterable(starmap(tree.tied_in, spans))):
+        for member in group:
+            mask[member] = value[0]
+
+
 def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list[tuple[int, int]]:
-    """The tensors that `pattern` matches, as half-open ranges; never empty.
+    """Return the tensors that `pattern` matches, as half-open ranges; never empty.
 
     Args:
         budget: as for `resolve`.
 
     Raises:
         PatternError: the pattern is malformed or takes too long; or it, or one of its alternatives, matches
-            nothing, or nothing that can train.
+            nothing, or nothing that is trainable.
     """
     budget = budget or Budget()
     spans = Pattern(pattern, budget).spans(tree)
@@ -91,7 +95,7 @@ def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list
         raise _no_match(pattern, tree, budget)
     if all(tree.tensors[i].untrainable_reason for start, stop in spans for i in range(start, stop)):
         raise PatternError(
-            f"pattern {quoted(pattern)} matches only tensors that cannot train.",
+            f"pattern {quoted(pattern)} matches only tensors that are not trainable.",
             tree.tensors[spans[0][0]].untrainable_reason.capitalize() + ".",
         )
     most = min(_MAX_ALTERNATIVES, _MAX_CHECKED // len(pattern))
@@ -105,7 +109,7 @@ def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list
 
 
 def _no_match(pattern: str, tree: ParamTree, budget: Budget) -> PatternError:
-    """Why `pattern` matches nothing, as far as that can be told."""
+    """Return the error for a pattern that matches nothing, with a likely cause."""
     rows = _ROWS.search(pattern)
     if rows and not pattern.startswith(PREFIX):
         return PatternError(
@@ -122,7 +126,7 @@ def _no_match(pattern: str, tree: ParamTree, budget: Budget) -> PatternError:
 
 
 def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:
-    """The names in `tree` that someone who wrote `pattern` may have meant, best first."""
+    """Return the names in `tree` that the author of `pattern` may have meant, best first."""
     segments = [s for s in pattern.removeprefix(PREFIX).split(".") if s]
     near: list[str] = []
     node, prefix = 0, ""
@@ -140,14 +144,14 @@ def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:
 
 
 def _similar(segment: str, names: Iterable[str], most: int) -> list[str]:
-    """The names that look like `segment`, else the first ones."""
+    """Return the names similar to `segment`; if there are none, the first names."""
     few = list(islice((name for name in names if len(name) <= _MAX_WORD), _MAX_SIBLINGS))
     similar = get_close_matches(segment, few, n=most, cutoff=0.6) if len(segment) <= _MAX_WORD else []
     return similar or few[:most]
 
 
 def _ending_with(segments: Sequence[str], tree: ParamTree) -> list[str]:
-    """Modules whose path ends with these segments: the pattern lacks only what is above them."""
+    """Return the modules whose path ends with these segments: the pattern lacks only what is above them."""
     last = segments[-1] if segments else ""
     tail = "." + ".".join(segments)
     paths = (tree.path(node) for node, name in enumerate(tree.names) if node and name == last)

@@ -1,7 +1,7 @@
-"""One segment of a pattern: text, `*`, and alternatives in braces, matched without backtracking.
+"""Matches one segment of a pattern: text, `*`, and alternatives in braces, without backtracking.
 
-What a segment matches is found by walking along its items with the set of positions in the name that can
-be reached so far, so that the work is bounded by the name times the pattern.
+Matching goes through the items of a segment with the set of positions in the name that can be reached, so
+that the work is bounded by the length of the name times that of the pattern.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from freezetui.freeze.braces import groups, numbers, split
 from freezetui.text import quoted
 
 _MAX_DIGITS = 18
-#: Longer text around a group is not copied to each of its alternatives.
+#: Longer text around a group is not copied into each of its alternatives.
 _MAX_AROUND = 100
-#: So few numbers are looked up as texts.
+#: Up to this many numbers are looked up as texts.
 _MAX_COUNTED = 256
 _SIGN = re.compile(r"\\.|\*", re.DOTALL)
 
-#: `*` among the items of a segment; any other text stands for itself.
+#: `*` among the items of a segment; any other text is literal.
 _STAR = None
 _Piece = str | None
 
 
 class Ranges:
-    """Whole numbers written without leading zeros, as some ranges hold them."""
+    """Ranges of whole numbers written without leading zeros."""
 
     def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
         self._lows: list[int] = []
@@ -50,7 +50,7 @@ class Ranges:
         return at >= 0 and value <= self._highs[at]
 
     def ends(self, name: str, start: int) -> Iterable[int]:
-        """Where a number that begins at `start` may end."""
+        """Yield where a number that starts at `start` may end."""
         value = 0
         for end in range(start + 1, min(len(name), start + _MAX_DIGITS) + 1):
             digit = ord(name[end - 1]) - ord("0")
@@ -74,7 +74,7 @@ class Wildcard:
         self._inner = [piece for piece in inner if piece is not _STAR]
 
     def fits(self, name: str) -> bool:
-        """Whether this matches the whole segment: each inner text at the first place where it occurs."""
+        """Whether this matches the whole segment: each inner text at its first occurrence."""
         at, stop = len(self._first), len(name) - len(self._last)
         if at > stop or not (name.startswith(self._first) and name.endswith(self._last)):
             return False
@@ -90,8 +90,8 @@ class Choice:
     """One group of alternatives in braces.
 
     Attributes:
-        texts: the alternatives that stand for themselves.
-        ranges: the numbers; None where there are none.
+        texts: the literal alternatives.
+        ranges: the numbers; None if there are none.
         wildcards: the alternatives with `*`.
         only_texts: whether there are no others.
     """
@@ -113,7 +113,7 @@ class Choice:
         )
 
     def ends(self, name: str, starts: set[int]) -> set[int]:
-        """The positions after this group, from each of `starts`."""
+        """Return the positions after this group, from each of `starts`."""
         found = {
             start + length
             for start in starts
@@ -129,7 +129,7 @@ class Choice:
 
 
 class Row:
-    """Text, `*` and groups one after the other."""
+    """A sequence of text, `*` and groups."""
 
     def __init__(self, items: Sequence[_Piece | Choice]) -> None:
         self._items = items
@@ -153,10 +153,10 @@ Segment = str | Matcher
 
 
 def parse(part: str, pattern: str) -> Segment:
-    """What one segment of a pattern, which is not `**`, matches; a str where only itself.
+    """Parse one segment of a pattern, except `**`; return a str if it matches only itself.
 
     Args:
-        pattern: what it is a part of, for messages.
+        pattern: the whole pattern, for messages.
 
     Raises:
         PatternError: a brace is wrong, or a range is reversed.
@@ -184,7 +184,7 @@ def parse(part: str, pattern: str) -> Segment:
 
 
 def _choice(options: Iterable[str], pattern: str) -> Choice:
-    """The alternatives of one group in braces."""
+    """Return the alternatives of one group in braces."""
     texts, ranges, wildcards = [], [], []
     for option in options:
         pair = numbers(option)
@@ -196,7 +196,8 @@ def _choice(options: Iterable[str], pattern: str) -> Choice:
                 texts.append(_only(pieces))
         elif pair[0] > pair[1]:
             raise PatternError(
-                f"pattern {quoted(pattern)}: range {{{option}}} is reversed.", "For example {0..11}."
+                f"pattern {quoted(pattern)}: range {{{option}}} is reversed.",
+                f"Write {{{pair[1]}..{pair[0]}}}.",
             )
         else:
             ranges.append(pair)
@@ -207,12 +208,12 @@ def _choice(options: Iterable[str], pattern: str) -> Choice:
 
 
 def _only(pieces: Sequence[_Piece]) -> str:
-    """The text of pieces without `*`."""
+    """Return the text of pieces without `*`."""
     return "".join(filter(None, pieces))
 
 
 def _pieces(text: str) -> list[_Piece]:
-    """Text without escapes, and `*` where one or more of them are."""
+    """Return unescaped text and `*`; several `*` in a row become one."""
     if "*" not in text and "\\" not in text:
         return [text] if text else []
     pieces: list[_Piece] = []
@@ -233,7 +234,7 @@ def _pieces(text: str) -> list[_Piece]:
 
 
 def _ends(items: Sequence[_Piece | Choice], name: str, starts: set[int]) -> set[int]:
-    """The positions in `name` after all items, from each of `starts`."""
+    """Return the positions in `name` after all items, from each of `starts`."""
     for item in items:
         if not starts:
             break

@@ -7,8 +7,8 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
-#: Characters of the paths of all modules above a tensor, each of which is kept whole: a name of 100,000 dots
-#: would take gigabytes. What is left of such a name is its last segment, dots and all.
+#: Characters of the paths of all modules above a tensor, each of which is stored in full: a name of 100,000
+#: dots would take gigabytes. Beyond this, the rest of the name is one segment, dots included.
 _MAX_PATHS = 10_000_000
 
 

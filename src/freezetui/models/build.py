@@ -1,8 +1,8 @@
-"""Builds a model and loads a checkpoint's weights into it, strictly."""
+"""Builds a model and loads a checkpoint's weights into it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,14 +11,15 @@ from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from freezetui.checkpoint.types import Checkpoint
-from freezetui.errors import ModelError
+from freezetui.freeze.name_map import NameMap
 from freezetui.model_spec import ModelSpec
+from freezetui.models.fill import fill, materialize
 from freezetui.models.inputs import Example, find_input
-from freezetui.models.load import CPU, load_tensors
+from freezetui.models.load import CPU
 from freezetui.models.resize import resize
 from freezetui.models.spec import Factory, call, parse_factory
 from freezetui.models.transformers_models import is_pretrained, pretrained_model
-from freezetui.recognition.catalog import COUNTER, Recognition
+from freezetui.recognition.catalog import Recognition
 
 
 class Built(NamedTuple):
@@ -30,6 +31,7 @@ class Built(NamedTuple):
         dtype: of its floating point parameters; the file's, if it has only one and the model runs in it.
         example: an input that it accepts in train mode; None if none was found.
         tried: why no input was found, one line per attempt; empty if one was.
+        names: which tensors of the checkpoint each of the model's is made of.
     """
 
     model: nn.Module
@@ -37,6 +39,7 @@ class Built(NamedTuple):
     dtype: torch.dtype
     example: Example | None
     tried: tuple[str, ...]
+    names: NameMap
 
 
 def build_model(
@@ -45,6 +48,7 @@ def build_model(
     recognition: Recognition | None = None,
     device: torch.device = CPU,
     progress: Callable[[str], None] = lambda phase: None,
+    root: str = "",
 ) -> Built:
     """Build the spec's model, find an input for it, and load the checkpoint into it on `device`.
 
@@ -55,9 +59,11 @@ def build_model(
         spec: arguments that follow from the shapes (`num_classes`) may be left out; an empty input finds one.
         recognition: the architecture recognized from the checkpoint's names and shapes; None if unknown.
         progress: called with "build", "input" and "load" as each begins.
+        root: the module of the model that the checkpoint belongs to; "" finds it.
 
     Raises:
-        ModelError: the model cannot be built, or its names and shapes are not the checkpoint's.
+        ModelError: the model cannot be built, or the checkpoint is for a different one.
+        ConfigError: the checkpoint fits in several places, or there is no such root.
         CheckpointError: the file's bytes cannot be reached.
     """
     factory = parse_factory(spec.architecture)
@@ -72,7 +78,7 @@ def build_model(
     if known is not None and not known.exact:
         resize(model, {tensor.name: tensor.shape for tensor in checkpoint.tensors})
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
-        fill(model, checkpoint)
+        materialize(model, checkpoint)
     progress("input")
     own, stored = _dtype(model), _stored_dtype(checkpoint)
     if stored not in (None, own):
@@ -82,55 +88,9 @@ def build_model(
         example, tried = find_input(model.to(own), factory, arguments, spec.input)
     progress("load")
     # Each weight is copied from the file's pages straight to the device, without a full copy in between.
-    fill(model.to(device), checkpoint)
+    names = fill(model.to(device), checkpoint, root)
     built_by = ModelSpec(str(factory), arguments, example.shape if example else ())
-    return Built(model, built_by, _dtype(model), example, tried)
-
-
-def fill(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Copy all of the checkpoint's tensors into the model, and nothing else.
-
-    A name may be missing if it is tied to one that is present, or if it is a BatchNorm's batch counter.
-
-    Raises:
-        ModelError: names are missing or unexpected, or shapes differ.
-    """
-    state = model.state_dict(keep_vars=True)
-    tensors = load_tensors(checkpoint)
-    shapes = [
-        f"{name} ({list(tensors[name].shape)} in the file, {list(tensor.shape)} in the model)"
-        for name, tensor in state.items()
-        if name in tensors and not _fits(tensor, tensors[name])
-    ]
-    missing = _without_ties([name for name in state if name not in tensors], state, tensors)
-    unexpected = [name for name in tensors if name not in state]
-    if not shapes:
-        loaded = model.state_dict()  # keeps the version metadata that torch's own layers read
-        loaded.clear()
-        loaded.update(tensors)
-        try:
-            absent, unexpected = model.load_state_dict(loaded, strict=False)
-        except RuntimeError as error:
-            raise ModelError(f"{checkpoint.source}: {' '.join(str(error).split())[:300]}") from error
-        missing = _without_ties(absent, state, tensors)
-        for name in state.keys() - tensors.keys():
-            if name.endswith(COUNTER):
-                state[name].zero_()  # as torch's own BatchNorm does with an old file
-    if missing or unexpected or shapes:
-        raise ModelError(
-            f"{checkpoint.source} does not fit {type(model).__name__}: "
-            + "; ".join(
-                f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-                for what, names in (
-                    ("missing", missing),
-                    ("unexpected", unexpected),
-                    ("with a different shape", shapes),
-                )
-                if names
-            )
-            + ".",
-            "Check --architecture and --arg, or choose another dict in the file with --key.",
-        )
+    return Built(model, built_by, _dtype(model), example, tried, names)
 
 
 class SkipRandomInit(TorchFunctionMode):
@@ -177,19 +137,3 @@ def _stored_dtype(checkpoint: Checkpoint) -> torch.dtype | None:
         "float32": torch.float32,
     }
     return known.get(dtypes.pop()) if len(dtypes) == 1 else None
-
-
-def _fits(tensor: Tensor, stored: Tensor) -> bool:
-    return nn.parameter.is_lazy(tensor) or tensor.shape == stored.shape
-
-
-def _without_ties(
-    missing: Iterable[str], state: Mapping[str, Tensor], present: Mapping[str, Tensor]
-) -> list[str]:
-    """Return the missing names that are not tied to a name in the file."""
-    provided = {id(tensor) for name, tensor in state.items() if name in present}
-    return [
-        name
-        for name in missing
-        if id(state.get(name)) not in provided and not name.endswith((COUNTER, "_extra_state"))
-    ]

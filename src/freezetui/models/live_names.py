@@ -107,7 +107,7 @@ def live_tensors(module: nn.Module, name: str = "", plain: str = "", role: Role 
         if tensor is not None:
             yield Live(name + key, plain + key, tensor, own)
     for key, buffer in module._buffers.items():
-        if buffer is not None and key not in module._non_persistent_buffers_set:
+        if buffer is not None and key not in getattr(module, "_non_persistent_buffers_set", ()):
             yield Live(name + key, plain + key, buffer, own)
     for key, child in module._modules.items():
         if child is None:
@@ -136,7 +136,7 @@ def submodule(model: nn.Module, root: str) -> tuple[nn.Module, str] | None:
     """Return the module at a path without wrappers' segments, and its names' prefix; None without one."""
     module, prefix = unwrap(model)
     for segment in filter(None, root.split(".")):
-        child = module._modules.get(segment)
+        child = dict(module._modules.items()).get(segment)  # a ScriptModule's has no get()
         if child is None:
             return None
         module, inner = unwrap(child)

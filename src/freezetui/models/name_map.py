@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.name_map import LiveTensor, NameMap, Origin, Reshaped
 from freezetui.models import peft_names, timm_names, torch_names, transformers_loading
-from freezetui.models.ghosts import Ghost, ghost
+from freezetui.models.ghosts import Ghost, ghost, ghost_of
 from freezetui.models.live_names import Live, live_tensors, same_tensor
 from freezetui.models.places import Place, choose, find_places, named_places
 
@@ -61,12 +61,7 @@ def map_names(model: nn.Module, tensors: FileTensors, root: str = "") -> NameMap
         ConfigError: there is no such root, the file fits in several places and none is named, or a lazy
             parameter has no shape yet.
     """
-    lazy = next((row.name for row in live_tensors(model) if is_lazy(row.tensor)), None)
-    if lazy is not None:
-        raise ConfigError(
-            f"{lazy} is a lazy parameter without a shape.",
-            "Run one forward pass before applying a config.",
-        )
+    refuse_lazy(model)
     ghosts = {name: ghost(name, shape, _dtype(dtype)) for name, (shape, dtype) in tensors.items()}
     if root:
         places: Iterable[Place] = named_places(model, root, tensors)
@@ -77,6 +72,34 @@ def map_names(model: nn.Module, tensors: FileTensors, root: str = "") -> NameMap
             return _adapter_map(model, ghosts, pairs)
         places = find_places(model, tensors)
     return choose(model, places, lambda place: _map_at(model, ghosts, place), len(ghosts))
+
+
+def refuse_lazy(model: nn.Module) -> None:
+    """Raise a ConfigError if a lazy parameter has no shape yet."""
+    lazy = next((row.name for row in live_tensors(model) if is_lazy(row.tensor)), None)
+    if lazy is not None:
+        raise ConfigError(
+            f"{lazy} is a lazy parameter without a shape.",
+            "Run one forward pass before applying a config.",
+        )
+
+
+def paired(model: nn.Module, files: Mapping[str, str], below: Origin = "outside") -> NameMap:
+    """Return the map of a file whose tensors are known to be these live tensors.
+
+    Args:
+        model: live, with any wrappers.
+        files: live name, wrappers included -> the file's name; everything tied to it shares it.
+        below: "base" if it is an adapter's file; all else in the model is of another file then.
+    """
+    rows = list(live_tensors(model))
+    shapes = {row.name: row.tensor for row in rows}
+    ghosts = {file: ghost_of((file,), shapes[live]) for live, file in files.items()}
+    found = _Found(rows, ghosts, {}, below)
+    found.inside = set() if below == "base" else {row.name for row in rows}
+    for live, file in files.items():
+        found.add(live, (file,))
+    return found.name_map(_Loaded({}, {}))
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -101,15 +124,19 @@ def _load(place: Place, there: Mapping[str, Ghost], rows: Sequence[Live]) -> _Lo
     if transformers_loading.is_pretrained_model(place.module):
         done = transformers_loading.convert(place.module, there, own)
         route = f"transformers {transformers_loading.version()}"
-        return _Loaded(done.made, {}, done.dropped, done.filled, route, done.note)
+        return _Loaded(_ghosts(done.made), {}, done.dropped, done.filled, route, done.note)
     made, route = there, "torch"
     if timm_names.is_timm_model(place.module):
-        made, route = timm_names.filtered(place.module, there, own), "timm"
+        made, route = _ghosts(timm_names.filtered(place.module, there, own)), "timm"
     if not torch_names.loads_itself(place.module):
         return _Loaded(made, {}, route=route)
     real = {row.plain: row.name[len(place.live_prefix) :] for row in rows if row.role == "base"}
     ghosts = {real.get(name, name): value for name, value in made.items()}
     return _Loaded(made, torch_names.loaded(place.module, ghosts), route=route)
+
+
+def _ghosts(tensors: Mapping[str, Tensor]) -> dict[str, Ghost]:
+    return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Ghost)}
 
 
 def _ties(place: Place, rows: Sequence[Live]) -> dict[str, str]:

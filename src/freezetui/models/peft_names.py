@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 
 from torch import nn
 
+from freezetui.checkpoint.state_dict.wrappers import unwrap
 from freezetui.models.ghosts import Ghost, ghost_of, names_of
 from freezetui.models.live_names import Live, ancestry, live_tensors
 
@@ -29,11 +30,23 @@ def adapter_files(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, dic
         rows = list(live_tensors(peft))
         for adapter in peft.peft_config:  # type: ignore[union-attr]
             saved = _saved(peft, rows, adapter)
+            read = unwrap(list(saved)).names  # the reader takes "base_model.model." off
+            saved |= dict(zip(read, saved.values(), strict=True))
             pairs = {file: prefix + name for file, name in saved.items() if file in files}
             pairs |= _prompt(peft, prefix, rows, files)
             if pairs:
                 found[adapter] = pairs
     return found
+
+
+def saved_adapters(model: nn.Module) -> Iterator[dict[str, str]]:
+    """Yield, per adapter of the model, file name -> live name of what PEFT would save, as it is read."""
+    for prefix, peft in _peft_models(model):
+        rows = list(live_tensors(peft))
+        for adapter in peft.peft_config:  # type: ignore[union-attr]
+            if saved := _saved(peft, rows, adapter):
+                read = unwrap(list(saved)).names
+                yield {file: prefix + name for file, name in zip(read, saved.values(), strict=True)}
 
 
 def _peft_models(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -1,28 +1,28 @@
-"""Guesses the file names that a model would be saved under; a fingerprint confirms the guess."""
+"""Guesses the file that a live model came from, from the model alone; a fingerprint confirms the guess."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
-from freezetui.checkpoint.types import TensorInfo
-from freezetui.config.schema import fingerprint
+from freezetui.checkpoint.state_dict.wrappers import unwrap as unwrap_names
+from freezetui.checkpoint.types import Kind, StorageKey, TensorInfo
 from freezetui.freeze.name_map import NameMap
-from freezetui.models import transformers_loading
+from freezetui.models import peft_names, transformers_loading
 from freezetui.models.ghosts import Ghost, ghost_of
 from freezetui.models.live_names import Live, live_tensors, same_tensor, unwrap
-from freezetui.models.name_map import file_tensors, map_names
+from freezetui.models.name_map import file_tensors, map_names, paired, refuse_lazy
 
 
 class Saved(NamedTuple):
-    """The file that a live model came from, reconstructed from the model alone.
+    """The file that a live model may have come from.
 
     Attributes:
-        names: the map to the file that a save would write.
+        names: the map to that file.
         tensors: the tensors of that file.
     """
 
@@ -30,40 +30,91 @@ class Saved(NamedTuple):
     tensors: tuple[TensorInfo, ...]
 
 
-def saved_names(model: nn.Module, proves: Callable[[Iterable[TensorInfo]], bool]) -> Saved | None:
-    """Return the first reverse map that `proves` accepts; None if it accepts none.
+def saved_names(model: nn.Module, proves: Callable[[Sequence[TensorInfo]], bool]) -> Saved | None:
+    """Return the first guess that `proves` accepts; None if it accepts none.
 
-    Tried are the names that `save_pretrained` writes, those without the prefix of the base model (GPT-2's
-    file), and the names of the state_dict; each with one name of every tie, and with all of them.
+    Tried are the live names as they are, those of PEFT's adapters, then the names that `save_pretrained`
+    writes, and those without the prefix of the base model (GPT-2's file); each with all names of every tie,
+    and with one.
 
     Args:
         model: live, with any wrappers.
         proves: whether these are the tensors of the file, e.g. by a fingerprint over names and shapes.
     """
-    for ghosts in _guesses(model):
-        tensors = _tensors(ghosts)
-        if proves(tensors):
-            return Saved(map_names(model, file_tensors(tensors)), tensors)
-    return None
+    return next((guess for guess in guesses(model, proves)), None)
 
 
-def proved_by(wanted: str) -> Callable[[Iterable[TensorInfo]], bool]:
-    """Return the test for `saved_names` that compares with a config's `model.fingerprint`."""
-    return lambda tensors: fingerprint(tensors) == wanted
+def guesses(
+    model: nn.Module, accepted: Callable[[Sequence[TensorInfo]], bool] = lambda tensors: True
+) -> Iterator[Saved]:
+    """Yield the accepted guesses, the likeliest first; the first of all is the live names as they are.
+
+    Raises:
+        ConfigError: a lazy parameter has no shape yet.
+    """
+    refuse_lazy(model)
+    rows = [row for row in live_tensors(model) if row.role == "base"]
+    for names in _spellings(rows):
+        for tensors in _as_they_are(rows, names):
+            if accepted(tensors):
+                kept = {tensor.name for tensor in tensors}
+                pairs = {row.name: name for row, name in zip(rows, names, strict=True) if name in kept}
+                yield Saved(paired(model, pairs), tensors)
+    for pairs in peft_names.saved_adapters(model):
+        shapes = {row.name: row for row in live_tensors(model)}
+        tensors = tuple(_tensor(shapes[live], file, "parameter", file) for file, live in pairs.items())
+        if accepted(tensors):
+            yield Saved(paired(model, {live: file for file, live in pairs.items()}, "base"), tensors)
+    for ghosts in _written(model):
+        tensors = _as_read(ghosts)
+        if accepted(tensors):
+            yield Saved(map_names(model, file_tensors(tensors)), tensors)
 
 
-def _guesses(model: nn.Module) -> Iterable[dict[str, Ghost]]:
-    """Yield the files that a save might have written, the likeliest first."""
+def _spellings(rows: Sequence[Live]) -> Iterator[Sequence[str]]:
+    """Yield the names without wrappers' segments: by the wrappers' classes, then as the reader does."""
+    plain = [row.plain for row in rows]
+    if len(set(plain)) == len(plain):
+        yield plain
+    read = unwrap_names([row.name for row in rows]).names
+    if list(read) != plain:
+        yield read
+
+
+def _as_they_are(rows: Sequence[Live], names: Sequence[str]) -> Iterator[tuple[TensorInfo, ...]]:
+    """Yield the tensors under these names: tied, as copies, each once; with true kinds and the reader's."""
+    first: dict[object, str] = {}
+    owners = [first.setdefault(same_tensor(row.tensor), name) for row, name in zip(rows, names, strict=True)]
+    detector = BufferDetector(names)
+    true = [row.kind for row in rows]
+    read = [detector.kind(name, _dtype(row))[0] for row, name in zip(rows, names, strict=True)]
+    for kinds in (true,) if read == true else (true, read):
+        columns = list(zip(rows, names, kinds, owners, strict=True))
+        yield tuple(_tensor(row, name, kind, owner) for row, name, kind, owner in columns)
+        if len(first) < len(rows):
+            yield tuple(_tensor(row, name, kind, name) for row, name, kind, _ in columns)
+            yield tuple(_tensor(row, name, kind, name) for row, name, kind, o in columns if name == o)
+
+
+def _tensor(row: Live, name: str, kind: Kind, owner: str) -> TensorInfo:
+    """Return one tensor of a guess; those with one owner are tied."""
+    return TensorInfo(name, row.shape, _dtype(row), kind, row.tensor.requires_grad, StorageKey(owner))
+
+
+def _dtype(row: Live) -> str:
+    return str(row.tensor.dtype).removeprefix("torch.")
+
+
+def _written(model: nn.Module) -> Iterable[dict[str, Ghost]]:
+    """Yield the files that `save_pretrained` might have written, the likeliest first."""
     core, prefix = unwrap(model)
+    if not transformers_loading.is_pretrained_model(core):
+        return
     rows = [row for row in live_tensors(core, prefix) if row.role == "base"]
-    once = _each_once(core, rows)
     every = {row.plain: ghost_of((row.plain,), row.tensor) for row in rows}
-    if transformers_loading.is_pretrained_model(core):
-        for ghosts in (once, every):
-            saved = _saved(core, ghosts)
-            yield from (saved, _without_prefix(core, saved))
-    yield once
-    yield every
+    for ghosts in (_each_once(core, rows), every):
+        saved = _saved(core, ghosts)
+        yield from (saved, _without_prefix(core, saved))
 
 
 def _saved(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
@@ -92,7 +143,7 @@ def _each_once(core: nn.Module, rows: Iterable[Live]) -> dict[str, Ghost]:
     return {row.plain: ghost_of((row.plain,), row.tensor) for row in rows if row.plain in kept}
 
 
-def _tensors(ghosts: Mapping[str, Ghost]) -> tuple[TensorInfo, ...]:
+def _as_read(ghosts: Mapping[str, Ghost]) -> tuple[TensorInfo, ...]:
     """Return the tensors of the file, with kinds guessed as its reader does: fingerprints depend on them."""
     kinds = BufferDetector(ghosts)
     tensors = []

@@ -51,7 +51,7 @@ def parse_factory(text: str) -> Factory:
     if source == "torchvision":
         return Factory("torchvision", source, name)
     if source.endswith(".py") or "/" in source or os.sep in source:
-        if not Path(source).is_file():
+        if not os.path.isfile(source):  # noqa: PTH113 (does not raise where the name is too long)
             raise ModelError(f"{text!r}: no such file: {source}.", FORMS)
         return Factory("file", source, name)
     if not all(part.isidentifier() for part in source.split(".")):
@@ -88,8 +88,13 @@ def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
 
 def _imported(factory: Factory) -> Any:
     """Return the named attribute of the user's module or file."""
-    with user_code(f"Importing {factory.source}"):
-        module = _import(factory)
+    try:
+        with user_code(f"Importing {factory.source}", lambda error: _is_missing(factory, error)):
+            module = _import(factory)
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"No module named {error.name!r}.", "Install it, or correct --architecture."
+        ) from None
     found: Any = module
     for part in factory.name.split("."):
         if not hasattr(found, part):
@@ -97,6 +102,13 @@ def _imported(factory: Factory) -> Any:
             raise ModelError(f"{factory.source} has no {factory.name}.", _closest(part, names))
         found = getattr(found, part)
     return found
+
+
+def _is_missing(factory: Factory, error: BaseException) -> bool:
+    """Whether the module itself, or a package that contains it, does not exist."""
+    if not isinstance(error, ModuleNotFoundError) or factory.kind != "module":
+        return False
+    return f"{factory.source}.".startswith(f"{error.name}.")
 
 
 def _import(factory: Factory) -> ModuleType:

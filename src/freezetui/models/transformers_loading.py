@@ -27,13 +27,14 @@ class Converted(NamedTuple):
     """What the library makes of a file.
 
     Attributes:
-        made: live name -> ghost of what would be loaded there; includes names that the model lacks.
+        made: live name -> what would be loaded there, a ghost if the file's are; includes names that the
+            model lacks.
         dropped: a renamed tensor that matches one of these is dropped silently.
         filled: a parameter that matches one of these is computed, not loaded.
         note: what the user should know about how names were found; "" if as tested.
     """
 
-    made: dict[str, Ghost]
+    made: dict[str, Tensor]
     dropped: list[re.Pattern[str]]
     filled: list[re.Pattern[str]]
     note: str = ""
@@ -65,33 +66,33 @@ def version() -> str:
     return str(import_module("transformers").__version__)
 
 
-def convert(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> Converted:
+def convert(core: Any, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Converted:
     """Return what `from_pretrained` would load where, without changing the model.
 
     Args:
         core: a model of transformers, without wrappers.
-        ghosts: by the file's names.
+        tensors: ghosts or real ones, by the file's names.
         own: the model's tensors by names without wrappers.
     """
     dropped, filled = _ignored(core)
     major = int(version().split(".")[0])
     try:
-        made = _renamed(core, ghosts, own) if major < 5 else _transformed(core, ghosts, own)
+        made = _renamed(core, tensors, own) if major < 5 else _transformed(core, tensors, own)
         return Converted(made, dropped, filled)
     except Exception as error:  # private: any version may have changed it in any way
         what = f"{type(error).__name__}: {error}"
         tested = f"tested with {TESTED[0]} to {TESTED[1]}"
         why = f"transformers {version()} loads weights in an unknown way ({tested}; {what})"
     try:
-        made = from_pretrained(core, ghosts)
+        made = from_pretrained(core, tensors)
     except Exception as error:
         note = f"{why}; names are compared unchanged, since from_pretrained failed: {error}."
-        return Converted(dict(ghosts), dropped, filled, " ".join(note.split()))
+        return Converted(dict(tensors), dropped, filled, " ".join(note.split()))
     return Converted(made, dropped, filled, f"{why}; the names were read from a second model.")
 
 
-def _transformed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> dict[str, Ghost]:
-    """Run the loop of `convert_and_load_state_dict_in_model` of transformers 5 on ghosts."""
+def _transformed(core: Any, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Run the loop of `convert_and_load_state_dict_in_model` of transformers 5."""
     loading = import_module("transformers.core_model_loading")
     plan = import_module("transformers.conversion_mapping").get_model_conversion_mapping(core)
     for transform in plan:
@@ -101,55 +102,61 @@ def _transformed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tenso
     converters = [t for t in plan if isinstance(t, loading.WeightConverter)]
     by_pattern = {pattern: c for c in converters for pattern in c.source_patterns}
     base = core.base_model_prefix
-    made: dict[str, Ghost] = {}
+    made: dict[str, Tensor] = {}
     jobs: dict[str, Any] = {}
-    for name in sorted(ghosts, key=loading.dot_natural_key):  # renamings in groups depend on the order
+    for name in sorted(tensors, key=loading.dot_natural_key):  # renamings in groups depend on the order
         live, pattern = loading.rename_source_key(name, renamings, converters, base, own)
         if live not in own and name in own:
             live, pattern = loading.rename_source_key(name, [], [], base, own)
         if pattern is None or live not in own:
             if live not in own or live not in made:
-                made[live] = ghosts[name]
+                made[live] = tensors[name]
         else:
             if live not in jobs:
                 jobs[live] = copy.deepcopy(by_pattern[pattern])
-            jobs[live].add_tensor(live, name, pattern, ghosts[name])
+            jobs[live].add_tensor(live, name, pattern, tensors[name])
+    real = not any(isinstance(tensor, Ghost) for tensor in tensors.values())
     for live, job in jobs.items():
-        made |= _converted(core, live, job, own)
+        made |= _converted(core, live, job, own, real)
     return made
 
 
-def _converted(core: Any, live: str, job: Any, own: Mapping[str, Tensor]) -> dict[str, Ghost]:
-    """Return the results of one conversion: several tensors into one, one into several, or a new shape."""
+def _converted(core: Any, live: str, job: Any, own: Mapping[str, Tensor], real: bool) -> dict[str, Tensor]:
+    """Return the results of one conversion: several tensors into one, one into several, or a new shape.
+
+    Ghosts may get lost in it, or fail for want of values; the names of inputs and outputs are known anyway.
+    """
     names = frozenset(name for names in job.layer_targets.values() for name in names)
     targets = list(job.target_patterns)
     try:
         result = job.convert(live, model=_Lookup(core, own), config=core.config)
         result = result[0] if isinstance(result, tuple) else result  # 5.0: and a dict of errors
-    except Exception:  # it needs values; the names of inputs and outputs are known anyway
+    except Exception:  # it needs values
+        if real:
+            raise
         result = {live.replace(targets[0], target): None for target in targets}
-    made = {}
+    made: dict[str, Tensor] = {}
     for target, value in result.items():
         value = value[0] if isinstance(value, list) else value
-        if isinstance(value, Ghost):
+        if isinstance(value, Ghost) or (real and isinstance(value, Tensor)):
             made[target] = value
-        elif target in own:
+        elif target in own and not real:
             made[target] = ghost_of(names, own[target])
     return made
 
 
-def _renamed(core: Any, ghosts: Mapping[str, Ghost], own: Mapping[str, Tensor]) -> dict[str, Ghost]:
+def _renamed(core: Any, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename as transformers 4 does: names only; the base model's prefix is stripped or added for all."""
     prefix = core.base_model_prefix
-    stored = bool(prefix) and any(name.startswith(prefix) for name in ghosts)
+    stored = bool(prefix) and any(name.startswith(prefix) for name in tensors)
     expected = bool(prefix) and hasattr(core, prefix)
     task, base = stored and not expected, expected and not stored
-    names = core._get_key_renaming_mapping(list(ghosts), _legacy_mapping(core), task, base)
-    return {names[name]: ghosts[name] for name in ghosts if name in names}
+    names = core._get_key_renaming_mapping(list(tensors), _legacy_mapping(core), task, base)
+    return {names[name]: tensors[name] for name in tensors if name in names}
 
 
-def from_pretrained(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
-    """Return the tensors of a second model of this class after loading the ghosts.
+def from_pretrained(core: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a second model of this class after loading these.
 
     Tensors that the file lacks take real memory. Fails if the file contains a tied tensor twice.
     """
@@ -158,14 +165,13 @@ def from_pretrained(core: Any, ghosts: Mapping[str, Ghost]) -> dict[str, Ghost]:
         model = type(core).from_pretrained(
             None,
             config=copy.deepcopy(core.config),
-            state_dict=dict(ghosts),
+            state_dict=dict(tensors),
             ignore_mismatched_sizes=True,
         )
-    tensors = [
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ]
-    return {name: ghost_of(names_of(t), t) for name, t in tensors if names_of(t)}
+    own = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    if not any(isinstance(tensor, Ghost) for tensor in tensors.values()):
+        return dict(own)
+    return {name: ghost_of(names_of(tensor), tensor) for name, tensor in own if names_of(tensor)}
 
 
 def _ignored(core: Any) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:

@@ -42,7 +42,7 @@ def pretrained_model(factory: Factory, arguments: Mapping[str, Any], checkpoint:
     if not (isinstance(model_class, type) and issubclass(model_class, library.PreTrainedModel)):
         raise ModelError(
             f"transformers {library.__version__} has no model class {factory.name}.",
-            "Upgrade transformers, or name what builds the model with --architecture.",
+            "Upgrade transformers, or pass another --architecture.",
         )
     directory = Path(checkpoint.parts[0].source).parent
     with user_code(f"Reading {directory / 'config.json'}"):

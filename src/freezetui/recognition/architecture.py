@@ -17,7 +17,7 @@ _LIBRARIES = ("torchvision:", "transformers:")
 
 
 class Architecture(msgspec.Struct, frozen=True):
-    """What builds the model that the check runs.
+    """The model architecture for the check.
 
     Attributes:
         model: what builds it; without an architecture only the tensors are checked.

@@ -128,13 +128,6 @@ _TABLE = (
         "freeze both or train both",
     ),
     Code(
-        "tie",
-        "M17",
-        "error",
-        "tied in the model but separate in the file: frozen under one name, trainable under another",
-        "freeze all names of a tie, or train all of them",
-    ),
-    Code(
         "misspelled_flag",
         "F1",
         "warning",
@@ -213,20 +206,20 @@ _TABLE = (
     Code(
         "all_frozen", "S8", "warning", "everything is frozen: there is nothing to train", "unfreeze something"
     ),
-    Code("untrainable", "S9", "warning", "no tensor of this checkpoint can train", ""),
+    Code("untrainable", "S9", "warning", "no tensor of this checkpoint is trainable", ""),
     Code(
         "no_input",
         "N1",
         "warning",
         "no forward pass: {reason}; only an optimizer step on the tensors was checked",
-        "give the shape of one example: --input 3,224,224 (key o in the TUI)",
+        "pass the shape of one input: --input 3,224,224 (key o in the TUI)",
     ),
     Code(
         "no_model",
         "N1",
         "warning",
         "no forward pass: {reason}; only an optimizer step on the tensors was checked",
-        "name what builds the model: --architecture {suggestion} (key o in the TUI)",
+        "pass the architecture: --architecture {suggestion} (key o in the TUI)",
     ),
     Code(
         "constructor",
@@ -264,6 +257,21 @@ _TABLE = (
         "no trainable tensor changed, so frozen ones that did not change are no evidence",
         "",
     ),
+    Code(
+        "ignored",
+        "N8",
+        "note",
+        "{count} of the checkpoint's tensors are not in the model, and were not loaded",
+        "no action needed if they are an old head, a pooler or a mask",
+    ),
+    Code(
+        "initialized",
+        "N9",
+        "note",
+        "{count} of the model's parameters are not in the checkpoint, and have new values",
+        "no action needed if they are a new head",
+    ),
+    Code("tied", "N10", "note", "one parameter under several names: it trains or is frozen as one", ""),
 )
 
 CODES = {entry.key: entry for entry in _TABLE}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -100,6 +102,9 @@ class SanityReport(msgspec.Struct, frozen=True):
         losses: one per step; gradients: name -> largest absolute gradient, for trainable tensors; None
             if it is not finite, since JSON has no such numbers.
         seconds: duration of the whole check, without the import of torch.
+        stage: the stage of the config that was checked; None for the common rules alone.
+        files: live name -> the checkpoint's names that it is made of, where they are not the same; all other
+            fields have live names.
     """
 
     verdict: Verdict
@@ -116,6 +121,28 @@ class SanityReport(msgspec.Struct, frozen=True):
     gradients: dict[str, float | None] = {}
     cost: Cost | None = None
     input: tuple[int, ...] = ()
+    files: dict[str, tuple[str, ...]] = {}
+    stage: str | None = None
+
+    def in_file_names(self) -> SanityReport:
+        """Return the report with the checkpoint's names in place of the live ones."""
+        if not self.files:
+            return self
+
+        def files(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(chain.from_iterable(self.files.get(n, (n,)) for n in names)))
+
+        change = msgspec.structs.replace
+        still = tuple(Unchanged(f, u.reason) for u in self.trainable.still for f in files([u.name]))
+        return change(
+            self,
+            frozen=change(self.frozen, moved=files(self.frozen.moved), unproven=files(self.frozen.unproven)),
+            trainable=change(self.trainable, still=still),
+            buffers=change(self.buffers, drifted=files(self.buffers.drifted)),
+            findings=tuple(change(finding, tensors=files(finding.tensors)) for finding in self.findings),
+            gradients={file: value for name, value in self.gradients.items() for file in files([name])},
+            files={},
+        )
 
     @property
     def exit_code(self) -> int:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import warnings
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from torch import nn
 
+from freezetui.checkpoint.state_dict.wrappers import unwrap
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.config.schema import ConfigData, Expect, fingerprint
+from freezetui.config.schema import ConfigData, Count, Expect
+from freezetui.config.sync import differs
 from freezetui.errors import ConfigError
-from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.live_plan import LivePlan, live_plan
+from freezetui.freeze.name_map import NameMap
 from freezetui.freeze.regexes import Budget
-from freezetui.freeze.rules import overlay, resolve
-from freezetui.freeze.tree import ParamTree
+from freezetui.freeze.rules import resolve
+from freezetui.models.live_names import ancestry, live_tensors, same_tensor
+from freezetui.models.name_map import file_tensors, map_names
+from freezetui.models.saved_names import Saved
 from freezetui.text import listed
-from freezetui.training.names import LiveParameters
 from freezetui.training.norms import frozen_norms, hold_norms
+from freezetui.training.source import find_source
+
+#: Models that a config was applied to: what is frozen in them now was frozen by us.
+_applied_to: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -27,59 +38,118 @@ class Applied(msgspec.Struct, frozen=True):
         frozen, trainable: parameter names without wrappers' prefixes, tied ones under every name.
         counts: tensors and elements of both; a tied tensor counts once.
         norms: paths of the norm layers that are kept in eval.
+        new: trainable parameters that the checkpoint has nothing for, or has in another shape: a new head.
+        unplaced: frozen tensors of the checkpoint that the model has no place for: an old head, a pooler.
+        dropped: frozen tensors of the checkpoint that the library leaves out when it loads.
+        tied: all names of each parameter that has several.
+        problems: what strict=True would have refused, one line each.
     """
 
     frozen: tuple[str, ...]
     trainable: tuple[str, ...]
     counts: Expect
     norms: tuple[str, ...]
+    new: tuple[str, ...] = ()
+    unplaced: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    tied: tuple[tuple[str, ...], ...] = ()
+    problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        frozen, trainable = self.counts.frozen, self.counts.trainable
+        frozen, trainable = self.counts.frozen, self.counts.trainable or Count(0, 0)
+        lists = (
+            ("new in the model and trainable", self.new),
+            ("frozen in the checkpoint and without a place in the model", (*self.unplaced, *self.dropped)),
+        )
         return (
             f"frozen {frozen.tensors:,} tensors, {frozen.elements:,} elements; "
             f"trainable {trainable.tensors:,} tensors, {trainable.elements:,} elements; "
             f"{len(self.norms):,} norm layers stay in eval"
-        )
+        ) + "".join(f"; {what}: {listed(names, most=3, longest=None)}" for what, names in lists if names)
 
 
-def apply(config: ConfigData, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
+class _Decision(NamedTuple):
+    """What a config makes of a model, before anything is changed."""
+
+    source: Saved
+    plan: LivePlan
+
+
+def apply(
+    config: ConfigData,
+    model: nn.Module,
+    stage: str | None = None,
+    strict: bool = True,
+    checkpoint: str | Path | None = None,
+    root: str = "",
+) -> Applied:
     """Set requires_grad of every parameter by name, and keep frozen norms in eval.
 
-    Names are compared without the segments of DDP, FSDP, torch.compile, activation checkpointing and PEFT.
-    Gradients of frozen parameters from an earlier stage are cleared, since an optimizer would still use them.
-    Apply before building the optimizer, and again, with a new optimizer, for every stage.
+    The rules speak of the checkpoint's names; `find_source` says how they get to the live ones. Segments of
+    DDP, FSDP, torch.compile, activation checkpointing and PEFT do not count. Parameters that PEFT added
+    keep their flags unless a rule matches nothing else. Gradients of frozen parameters from an earlier stage
+    are cleared, since an optimizer would still use them. Apply before building the optimizer, and again, with
+    a new optimizer, for every stage.
 
     Args:
         config: what to freeze.
         model: changed in place.
         stage: adds that stage's rules below the config's own.
-        strict: whether the fingerprint and the expected counts must match too.
+        strict: whether to refuse what does not fit; False warns instead.
+        checkpoint: the file or directory that the config was saved for, if its names are not the live ones.
+        root: the module of `model` that the checkpoint belongs to, e.g. "encoder"; "" finds it.
 
     Raises:
         ConfigError: the config was saved for a different model, or a flag cannot be set.
         PatternError: a pattern matches no parameter.
+        CheckpointError: `checkpoint` cannot be read.
     """
-    live = _live(config, model)
-    budget = Budget()  # one for all patterns: each is matched once
-    if strict:
-        _compare_model(config, live.tree)
-    common = resolve(config.rules, live.tree, config.default, budget)
-    if strict and config.expect is not None:
-        _compare_counts(config, config.expect, live.tree, common, budget)
-    # All stages: a typo in a later one must not stop the training halfway.
-    masks = [overlay(each.rules, live.tree, common[:], budget) for each in config.stages]
-    mask = common if stage is None else masks[config.stages.index(config.stage(stage))]
-    for parameter, tensor, train in zip(live.parameters, live.tree.tensors, mask, strict=True):
-        if tensor.untrainable_reason:
-            continue
-        parameter.requires_grad_(bool(train))
-        if not train:
-            parameter.grad = None
-    _read_back(live, mask)
+    budget = Budget()
+    source = find_source(config, model, stage, checkpoint, root, strict, budget)
+    return apply_to(config, model, source, stage, strict, budget)
+
+
+def apply_checked(
+    config: ConfigData, model: nn.Module, tensors: Sequence[TensorInfo], stage: str | None = None
+) -> Applied:
+    """Apply strictly with the tensors of an open checkpoint, as `apply` does with one that it finds.
+
+    Raises:
+        ConfigError, PatternError: as `apply`.
+    """
+    names = map_names(model, file_tensors(tensors), config.model.root)
+    return apply_to(config, model, Saved(names, tuple(tensors)), stage)
+
+
+def apply_to(
+    config: ConfigData,
+    model: nn.Module,
+    source: Saved,
+    stage: str | None = None,
+    strict: bool = True,
+    budget: Budget | None = None,
+) -> Applied:
+    """Apply with a known source; see `apply`."""
+    budget = budget or Budget()
+    plan = _decide(config, model, source, stage, budget)
+    problems = plan.problems
+    if difference := differs(config, stage, source.tensors, budget, lenient=True):
+        why = ConfigError(
+            f"the config does not fit the checkpoint: {difference}.",
+            "Save the config again for this checkpoint, or apply it with strict=False.",
+        )
+        problems = (why, *problems)
+    if strict and problems:
+        raise problems[0]
+    for problem in problems:
+        warnings.warn(str(problem), stacklevel=3)
+    for other in config.stages:  # a typo in a later one must not stop the training halfway
+        if other.name != stage:
+            resolve(other.rules, plan.tree, config.default, budget)
+    _set_flags(model, plan)
     norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
     hold_norms(model, norms)
-    return _applied(live, mask, [live.path(path) for path in norms])
+    return _report(model, source.names, plan, list(norms), tuple(map(str, problems)))
 
 
 def parameter_groups(
@@ -88,6 +158,8 @@ def parameter_groups(
     lr: float,
     weight_decay: float | None = None,
     stage: str | None = None,
+    checkpoint: str | Path | None = None,
+    root: str = "",
 ) -> list[dict[str, Any]]:
     """Return the trainable parameters, each once, as groups for any torch optimizer.
 
@@ -97,14 +169,16 @@ def parameter_groups(
         lr: learning rate; the stage's `lr_scale` multiplies it.
         weight_decay: None makes one group and leaves the decay to the optimizer; a number makes two,
             with that decay for matrices and kernels and none for vectors and scalars (biases, norms).
-        stage: the same as for `apply`.
+        stage, checkpoint, root: the same as for `apply`.
 
     Raises:
         ConfigError: the config is not applied to this model, or nothing is trainable.
     """
-    live = _live(config, model)
-    _read_back(live, resolve(config.rules_for(stage), live.tree, config.default))
-    unique = {id(p): p for p in live.parameters if p.requires_grad}
+    budget = Budget()
+    source = find_source(config, model, stage, checkpoint, root, False, budget)
+    plan = _decide(config, model, source, stage, budget)
+    _read_back(model, plan)
+    unique = {id(p): p for p in model.parameters() if p.requires_grad}
     if not unique:
         raise ConfigError("every parameter is frozen: no parameters to optimize.", "Add a train rule.")
     if stage is not None:
@@ -118,95 +192,58 @@ def parameter_groups(
     return [{"params": params, "lr": lr, "weight_decay": decay} for params, decay in halves if params]
 
 
-def _live(config: ConfigData, model: nn.Module) -> LiveParameters:
-    """Return the model's parameters, named as in the checkpoint that the config was saved for."""
-    live = LiveParameters(model)
-    if config.model.fingerprint and config.model.fingerprint not in _fingerprints(live.tree):
-        wrapped = LiveParameters(model, parallel=False)
-        if config.model.fingerprint in _fingerprints(wrapped.tree):
-            return wrapped
-    return live
+def _decide(
+    config: ConfigData, model: nn.Module, source: Saved, stage: str | None, budget: Budget
+) -> LivePlan:
+    """Return what the config makes of the model, without changing it."""
+    rows = live_tensors(model)
+    untrainable = {r.name for r in rows if not (r.tensor.is_floating_point() or r.tensor.is_complex())}
+    rules = config.rules_for(stage)
+    return live_plan(rules, config.default, source.tensors, source.names, untrainable, budget)
 
 
-def _compare_model(config: ConfigData, tree: ParamTree) -> None:
-    """Raise a ConfigError if names and shapes are not those that the config was saved for."""
-    if config.model.fingerprint and config.model.fingerprint not in _fingerprints(tree):
-        raise ConfigError(
-            "the config was saved for a model with different parameter names or shapes"
-            f"{_difference(config, tree)}.",
-            "Apply it with strict=False to go by the patterns alone.",
-        )
-
-
-def _compare_counts(
-    config: ConfigData, expect: Expect, tree: ParamTree, mask: bytearray, budget: Budget
-) -> None:
-    """Raise a ConfigError if the counts are not those that the config was saved with."""
-    got = _counts(tree, mask)
-    if got != expect and not _expected_untied(config, tree, mask, budget):
-        raise ConfigError(
-            f"the rules do not select what the config's `expect` section records: {_versus(expect, got)}.",
-            "Save the config again for this model, or apply it with strict=False.",
-        )
-
-
-def _expected_untied(config: ConfigData, tree: ParamTree, mask: bytearray, budget: Budget) -> bool:
-    """Whether the counts match with every name counted: a file may contain copies of tied tensors.
+def _set_flags(model: nn.Module, plan: LivePlan) -> None:
+    """Set the flags, clear gradients of what is frozen, and read the flags back.
 
     Raises:
-        ConfigError: they match, but the rules freeze one name of a tie and train another.
+        ConfigError: a flag cannot be set, or DDP would not reduce what begins to train.
     """
-    untied = ParamTree([msgspec.structs.replace(tensor, storage=None) for tensor in tree.tensors])
-    meant = resolve(config.rules, untied, config.default, budget)
-    if _counts(untied, meant) != config.expect:
-        return False
-    for tensor, train, wish in zip(tree.tensors, mask, meant, strict=True):
-        if train != wish:
-            raise ConfigError(
-                f"{tensor.name} is tied to a parameter that the rules {'train' if train else 'freeze'}.",
-                "Freeze all names of a tie, or train all of them.",
-            )
-    return True
-
-
-def _fingerprints(tree: ParamTree) -> set[str]:
-    """Return the fingerprints with every tied name, and with the first of each tie as in safetensors."""
-    first = [t for t, previous in zip(tree.tensors, tree.ties, strict=True) if previous < 0]
-    return {fingerprint(tree.tensors), fingerprint(first)}
-
-
-def _difference(config: ConfigData, tree: ParamTree) -> str:
-    if config.expect is None:
-        return ""
-    frozen, trainable = config.expect.frozen, config.expect.trainable
-    tensors, elements = frozen.tensors + trainable.tensors, frozen.elements + trainable.elements
-    got_tensors, got_elements, _ = FreezePlan(tree).totals().parameters
-    if (tensors, elements) == (got_tensors, got_elements):
-        return f" (as many tensors, {tensors:,}, and elements, {elements:,}, but different names or shapes)"
-    return (
-        f" ({tensors:,} tensors, {elements:,} elements expected; "
-        f"{got_tensors:,} tensors, {got_elements:,} elements found)"
-    )
-
-
-def _versus(wanted: Expect, got: Expect) -> str:
-    return "; ".join(
-        f"{w.tensors:,} {what} tensors, {w.elements:,} elements expected, "
-        f"{g.tensors:,} tensors, {g.elements:,} elements found"
-        for what, w, g in (
-            ("frozen", wanted.frozen, got.frozen),
-            ("trainable", wanted.trainable, got.trainable),
+    parameters = {row.name: row.tensor for row in live_tensors(model) if row.kind == "parameter"}
+    thawed = [n for n, train in plan.trains.items() if train and not parameters[n].requires_grad]
+    _refuse_thaw_in_ddp(model, [parameters[name] for name in thawed], thawed)
+    silent = [name for name in thawed if name in plan.by_default]
+    if silent and model not in _applied_to:
+        warnings.warn(
+            f"{listed(silent, most=1, longest=None)} was frozen before and trains now: no rule freezes it. "
+            f"To keep it frozen, add a rule: freeze: {plan.by_default[silent[0]]}",
+            stacklevel=5,
         )
-        if w != g
-    )
+    for name, train in plan.trains.items():
+        parameters[name].requires_grad_(train)
+        if not train:
+            parameters[name].grad = None
+    _applied_to.add(model)
+    _read_back(model, plan)
 
 
-def _read_back(live: LiveParameters, mask: bytearray) -> None:
-    """Raise a ConfigError if the live flags are not those of `mask`."""
+def _refuse_thaw_in_ddp(model: nn.Module, thawed: Sequence[Any], names: Sequence[str]) -> None:
+    """Raise a ConfigError if DDP wraps a parameter that is frozen now: its gradient would not be reduced."""
+    ids = {id(parameter): name for parameter, name in zip(thawed, names, strict=True)}
+    for module in model.modules() if ids else ():
+        inside = (ids[id(p)] for p in module.parameters() if id(p) in ids)
+        if "DistributedDataParallel" in ancestry(module) and (name := next(inside, None)):
+            raise ConfigError(
+                f"{name} is frozen inside DistributedDataParallel, which would not reduce its gradient: "
+                "the ranks would diverge.",
+                "Apply the config before wrapping, and wrap anew for every stage that unfreezes.",
+            )
+
+
+def _read_back(model: nn.Module, plan: LivePlan) -> None:
+    """Raise a ConfigError if the live flags are not those of the plan."""
+    rows = {row.name: row for row in live_tensors(model) if row.kind == "parameter"}
     wrong = [
-        tensor.name
-        for parameter, tensor, train in zip(live.parameters, live.tree.tensors, mask, strict=True)
-        if not tensor.untrainable_reason and parameter.requires_grad != bool(train)
+        rows[name].plain for name, train in plan.trains.items() if rows[name].tensor.requires_grad != train
     ]
     if wrong:
         raise ConfigError(
@@ -215,17 +252,33 @@ def _read_back(live: LiveParameters, mask: bytearray) -> None:
         )
 
 
-def _counts(tree: ParamTree, mask: bytearray) -> Expect:
-    return Expect.of(FreezePlan(tree, mask).totals())
-
-
-def _applied(live: LiveParameters, mask: bytearray, norms: Iterable[str]) -> Applied:
-    tensors: list[tuple[TensorInfo, int]] = [
-        pair for pair in zip(live.tree.tensors, mask, strict=True) if not pair[0].untrainable_reason
-    ]
+def _report(
+    model: nn.Module, names: NameMap, plan: LivePlan, norms: Sequence[str], problems: tuple[str, ...]
+) -> Applied:
+    rows = [r for r in live_tensors(model) if r.kind == "parameter"]
+    rows = [r for r in rows if r.tensor.is_floating_point() or r.tensor.is_complex()]
+    rows = [r for r in rows if not names.by_name[r.name].replaced]
+    plain = _plain_names(model)
+    modules = {name.rpartition(".")[0]: short.rpartition(".")[0] for name, short in plain.items()}
     return Applied(
-        frozen=tuple(tensor.name for tensor, train in tensors if not train),
-        trainable=tuple(tensor.name for tensor, train in tensors if train),
-        counts=_counts(live.tree, mask),
-        norms=tuple(norms),
+        frozen=tuple(plain[row.name] for row in rows if not row.tensor.requires_grad),
+        trainable=tuple(plain[row.name] for row in rows if row.tensor.requires_grad),
+        counts=Expect(_count(rows, False), _count(rows, True)),
+        norms=tuple(modules[path] for path in norms),
+        new=tuple(plain[name] for name in plan.new),
+        unplaced=plan.unplaced,
+        dropped=plan.dropped,
+        tied=tuple(tuple(plain[name] for name in group) for group in names.ties),
+        problems=problems,
     )
+
+
+def _plain_names(model: nn.Module) -> dict[str, str]:
+    """Return live name -> the name without wrappers' segments."""
+    rows = list(live_tensors(model))
+    return dict(zip([row.name for row in rows], unwrap([row.plain for row in rows]).names, strict=True))
+
+
+def _count(rows: Sequence[Any], train: bool) -> Count:
+    unique = {same_tensor(r.tensor): r.tensor.numel() for r in rows if r.tensor.requires_grad == train}
+    return Count(len(unique), sum(unique.values()))

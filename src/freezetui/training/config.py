@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from torch import nn
 
+from freezetui.checkpoint.sources.urls import is_url
 from freezetui.config.codec import read_config_as, write_config
 from freezetui.config.schema import ConfigData
 from freezetui.training.apply import Applied, apply, parameter_groups
 
 
-class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_fields=True, dict=True):
     """Which parameters are frozen, and for which model; `load` it, then `apply` it."""
 
     @classmethod
@@ -22,7 +24,9 @@ class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_f
         Raises:
             ConfigError: the file is not a valid config; names the file, the line and the valid values.
         """
-        return read_config_as(cls, Path(path))
+        config = read_config_as(cls, Path(path))
+        config.__dict__["_directory"] = Path(path).parent  # the checkpoint's path is relative to it
+        return config
 
     def save(self, path: str | Path) -> None:
         """Write the config atomically; comments in an existing YAML file are kept.
@@ -32,12 +36,33 @@ class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_f
         """
         write_config(Path(path), self)
 
-    def apply(self, model: nn.Module, stage: str | None = None, strict: bool = True) -> Applied:
+    def apply(
+        self,
+        model: nn.Module,
+        stage: str | None = None,
+        strict: bool = True,
+        checkpoint: str | Path | None = None,
+        root: str = "",
+    ) -> Applied:
         """Freeze and unfreeze the parameters of `model`; see `freezetui.training.apply.apply`."""
-        return apply(self, model, stage, strict)
+        return apply(self._located(), model, stage, strict, checkpoint, root)
 
     def parameter_groups(
-        self, model: nn.Module, lr: float, weight_decay: float | None = None, stage: str | None = None
+        self,
+        model: nn.Module,
+        lr: float,
+        weight_decay: float | None = None,
+        stage: str | None = None,
+        checkpoint: str | Path | None = None,
+        root: str = "",
     ) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups; see `freezetui.training.apply.parameter_groups`."""
-        return parameter_groups(self, model, lr, weight_decay, stage)
+        return parameter_groups(self._located(), model, lr, weight_decay, stage, checkpoint, root)
+
+    def _located(self) -> ConfigData:
+        """Return the config with its checkpoint's path as seen from here, not from the config's directory."""
+        path, directory = self.model.checkpoint, self.__dict__.get("_directory")
+        if not path or is_url(path) or directory is None:
+            return self
+        model = msgspec.structs.replace(self.model, checkpoint=str(directory / path))
+        return msgspec.structs.replace(self, model=model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 
 from torch import nn
 
@@ -19,17 +19,23 @@ def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
     return {
         path: module
         for path, module in model.named_modules()
-        if any(module._buffers.get(name) is not None for name in _STATISTICS) and is_frozen(model, path)
+        if any(name in _STATISTICS for name, _ in module.named_buffers(recurse=False))
+        and is_frozen(model, path)
     }
 
 
 def is_frozen(model: nn.Module, path: str) -> bool:
     """Whether all parameters of the module at `path`, or of its nearest parent with any, are frozen."""
     while True:
-        parameters = list(model.get_submodule(path).parameters())
+        parameters = list(_module_at(model, path).parameters())
         if parameters or not path:
             return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
         path = path.rpartition(".")[0]
+
+
+def _module_at(model: nn.Module, path: str) -> nn.Module:
+    """Return a module by its path; a ScriptModule has no get_submodule."""
+    return reduce(getattr, filter(None, path.split(".")), model)
 
 
 def hold_norms(model: nn.Module, norms: dict[str, nn.Module]) -> None:
@@ -45,7 +51,7 @@ def hold_norms(model: nn.Module, norms: dict[str, nn.Module]) -> None:
             module.training = False
         elif is_held(module):
             del module.__dict__["train"]
-            module.train(model.get_submodule(path.rpartition(".")[0]).training)
+            module.train(_module_at(model, path.rpartition(".")[0]).training)
 
 
 def is_held(module: nn.Module) -> bool:

@@ -1,16 +1,19 @@
-"""FreezeTuiApp: what is around the screens: opening, the palette, toasts, help, quitting."""
+"""FreezeTuiApp: everything around the screens: loading, the palette, toasts, help, quitting."""
 
 from __future__ import annotations
 
+import errno
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.filter import LineFilter
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
@@ -19,21 +22,32 @@ from freezetui.session.loading import Opening, open_in_thread
 from freezetui.session.session import Options
 from freezetui.text import printable_lines
 from freezetui.tui.bindings import SECTIONS, bind
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
+from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
+_PRINTABLE = PrintableFilter()
+#: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
+EXIT_CRASHED = 70
+#: With more errors than this before the dialog is answered, the screen cannot be drawn at all.
+_MAX_ERRORS_AT_ONCE = 3
 
-class FreezeTuiApp(App[int]):
+
+class FreezeTuiApp(Guarded, App[int]):
     """Opens a checkpoint in the terminal.
 
     Args:
-        options: what the command line said.
-        opening: the session where it is being read already.
+        options: from the command line.
+        opening: the session, if it is already being opened.
 
     Attributes:
         main_screen: None until the session is open.
-        failure: why the checkpoint could not be opened; the app has ended with 2 then.
+        failure: why the checkpoint could not be opened; the app then ends with 2.
+        errors: the unexpected errors so far, the newest last.
+        crash: the error that ended the app; None if it ended otherwise.
+        log_path: where the details of the last error were written; None if they could not be.
     """
 
     CSS_PATH = "app.tcss"
@@ -48,16 +62,20 @@ class FreezeTuiApp(App[int]):
         self._opening = opening or open_in_thread(options)
         self.main_screen: MainScreen | None = None
         self.failure: FreezeTuiError | None = None
+        self.errors: list[BaseException] = []
+        self.crash: BaseException | None = None
+        self.log_path: Path | None = None
+        self._telling, self._errors_seen = False, 0
 
     def get_default_screen(self) -> Screen[Any]:
-        """Return the main screen where the file is read already, as most are; else one to wait on."""
+        """Return the main screen if the file has been read, as most have; else the loading screen."""
         if self._opening.done() and self._opening.exception() is None:
             return self._make_main_screen()
         return LoadingScreen(self._opening)
 
     def _make_main_screen(self) -> MainScreen:
         self.main_screen = MainScreen(self._opening.result())
-        # All this lives as long as the program: the collector need not look through it ever again.
+        # All of this lives as long as the program, so the collector never needs to scan it again.
         gc.freeze()
         gc.enable()
         return self.main_screen
@@ -75,7 +93,7 @@ class FreezeTuiApp(App[int]):
         await self.switch_mode("main")
 
     async def on_key(self, event: events.Key) -> None:
-        """Pass on a letter that was typed right after the key that moved the focus to an input."""
+        """Forward a letter typed right after the key that moved the focus to an input."""
         if isinstance(self.focused, Input) and event.is_printable and event.character:
             self.focused.insert_text_at_cursor(event.character)
             event.prevent_default().stop()
@@ -85,18 +103,18 @@ class FreezeTuiApp(App[int]):
         return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
     def notify(self, message: str, *, title: str = "", **options: Any) -> None:
-        """Show a toast; escapes control characters and markup in the names of files and tensors."""
+        """Show a toast; control characters and markup in names of files and tensors are escaped."""
         options["markup"] = False
         super().notify(printable_lines(message), title=printable_lines(title), **options)
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
-        """Show a screen; toasts would cover it, and go."""
+        """Show a screen; toasts are cleared first, since they would cover it."""
         self.clear_notifications()
         return super().push_screen(*arguments, **options)
 
     @work
     async def action_quit(self) -> None:  # type: ignore[override]
-        """Quit; ask first when something is unsaved."""
+        """Quit; ask first if there are unsaved changes."""
         if self.main_screen is None or await self.main_screen.leave():
             self.exit(0)
 
@@ -107,12 +125,78 @@ class FreezeTuiApp(App[int]):
 
         self.push_screen(TextViewer("Keys", help_text(all_bindings())))
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what each drawn line goes through, unprintable characters last."""
+        return [*super().get_line_filters(), _PRINTABLE]
+
+    # Unexpected errors
+
+    async def run_action(self, action: Any, *arguments: Any, **options: Any) -> bool:
+        """Run an action; an error in it is told under the action's name."""
+        try:
+            return await super().run_action(action, *arguments, **options)
+        except Exception as error:
+            self.tell_failure(error, action if isinstance(action, str) else str(action[1]))
+            return True
+
+    def tell_failure(self, error: BaseException, what: str) -> None:
+        """Log an unexpected error and show a dialog; end the app where it cannot go on.
+
+        Args:
+            what: was being done: the name of an action or of its worker, or a few words.
+        """
+        from freezetui.state import log_error
+        from freezetui.tui.failures import described, reason
+
+        doing = described(what, all_bindings())
+        self.errors.append(error)
+        self.log_path = log_error(error, doing)
+        if self.main_screen is None or len(self.errors) - self._errors_seen > _MAX_ERRORS_AT_ONCE:
+            self._crash(error)
+        elif not self._telling:
+            self._telling = True
+            self.call_later(self._show_failure, f"Could not complete: {doing}. {reason(error)}")
+
+    async def _show_failure(self, problem: str) -> None:
+        from freezetui.tui.screens.failure import FailureScreen
+
+        self.push_screen(FailureScreen(problem, self.log_path), self._failure_told)
+
+    def _failure_told(self, answer: str | None) -> None:
+        self._telling, self._errors_seen = False, len(self.errors)
+        main = self.main_screen
+        if answer == "q":
+            self.exit(0)
+        elif answer in ("s", "S") and main is not None:
+            main.action_save() if answer == "s" else main.action_save_as()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Tell what Textual would end the app with: an error in a worker, a timer or while drawing."""
+        from freezetui.tui.failures import current_work, original
+
+        self.tell_failure(original(error), current_work("updating the screen"))
+
+    def panic(self, *renderables: Any) -> None:
+        """End the app: its terminal can no longer be read."""
+        self._crash(OSError(errno.EIO, "the terminal cannot be read"))
+
+    def _crash(self, error: BaseException) -> None:
+        """End the app with an exit code that is not 0, and without a traceback on the terminal."""
+        if self.crash is None:
+            self.crash = error
+            super()._handle_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        self._return_code = EXIT_CRASHED
+
+    def _fatal_error(self) -> None:
+        """End the app, without the traceback that Textual would print: it is in the log."""
+        self._close_messages_no_wait()
+
     def offers(self, action: str) -> bool:
-        """Whether an action could do something now: help and quitting always can."""
+        """Whether an action has an effect now; help and quitting always do."""
         return True
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Return what the palette offers: every action that could do something now, and Textual's own."""
+        """Return the palette's commands: every action that has an effect now, and Textual's own."""
         main = screen if isinstance(screen, MainScreen) else None
         owners: tuple[ParameterTree | MainScreen | FreezeTuiApp, ...]
         owners = (main.tree_view, main, self) if main else (self,)
@@ -128,7 +212,7 @@ class FreezeTuiApp(App[int]):
                 run = partial(self.run_action, binding.action, owner)
                 yield SystemCommand(binding.tooltip, f"key {self.get_key_display(binding)}", run)
         for command in super().get_system_commands(screen):
-            if command.title not in ("Keys", "Quit"):  # our own say more
+            if command.title not in ("Keys", "Quit"):  # ours are more specific
                 yield command
 
 

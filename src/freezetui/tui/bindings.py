@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding
 
-#: By section, in the order in which they are shown. A keymap of Textual names keys by these ids.
+#: Binding ids by section, in display order. A Textual keymap refers to keys by these ids.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Move": (
         "tree.up",
@@ -60,9 +60,9 @@ def bind(
     """Return a binding of the main screen.
 
     Args:
-        id: names it in `SECTIONS` and in a keymap.
-        what: stands in the footer where it is shown there.
-        tooltip: says in the help what it does.
-        sign: how the footer shows the key, if not by its name.
+        id: its name in `SECTIONS` and in a keymap.
+        what: its label in the footer, if `show`.
+        tooltip: its description in the help.
+        sign: the key as shown in the footer, if not by its name.
     """
     return Binding(keys, action, what, show=show, key_display=sign, tooltip=tooltip, id=id)

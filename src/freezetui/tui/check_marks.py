@@ -1,16 +1,16 @@
-"""What a sanity report says about single tensors: signs for the tree, words for the details."""
+"""What a check's report says about single tensors: marks for the tree, words for the details pane."""
 
 from __future__ import annotations
 
 from freezetui.sanity.report import SanityReport
 from freezetui.session.session import Session
 
-#: As chosen, worth a look, against the choice: positions in `line.MARKS`.
+#: As planned, needs attention, against the plan: positions in `tree_line.MARKS`.
 FINE, LOOK, WRONG = 1, 2, 3
 
 
 def marks_of(session: Session) -> bytes:
-    """Per tensor of the tree, its mark; b"" without a report or where the choice has changed since."""
+    """Return one mark per tensor of the tree; b"" without a report or if the plan has changed since."""
     report = session.report
     if report is None or session.report_is_stale or not report.frozen.tensors + report.trainable.tensors:
         return b""
@@ -21,7 +21,7 @@ def marks_of(session: Session) -> bytes:
 
 
 def outcome_of(session: Session, name: str) -> list[str]:
-    """What the last sanity step saw of one tensor, for people; [] without one."""
+    """Return what the last check found out about one tensor, as lines of text; [] without a check."""
     report = session.report
     if report is None:
         return []
@@ -49,14 +49,14 @@ def _noted(report: SanityReport) -> dict[str, int]:
 
 def _word(report: SanityReport, session: Session, name: str) -> str:
     if name in report.frozen.moved:
-        return "frozen, and it moved"
+        return "frozen, but changed"
     if name in report.buffers.drifted:
-        return "buffer, and it drifted"
+        return "buffer, changed"
     if name in report.frozen.unproven:
         return "unchanged, but also unchanged when trainable"
     for still in report.trainable.still:
         if still.name == name:
             return f"trainable but unchanged: {still.reason}"
     index = session.tree.first[session.tree.find(name)]
-    states = {"frozen": "held, bit for bit", "trainable": "moved, as it should"}
-    return states.get(session.plan.totals(index, index + 1).state, "held")
+    states = {"frozen": "unchanged, bit for bit", "trainable": "changed, as it should"}
+    return states.get(session.plan.totals(index, index + 1).state, "unchanged")

@@ -1,4 +1,4 @@
-"""What is settled with the user before a check: what builds the model, and whether it may be imported."""
+"""What to ask the user before a check: the architecture, and whether its code may be imported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ It runs in a separate process. Leave empty to check only the optimizer step."""
 
 
 async def may_check(app: App[Any], session: Session) -> bool:
-    """Ask for what a check lacks: an architecture, or leave to import one that the config names.
+    """Ask for what the check needs: an architecture, or permission to import one named by the config.
 
     Only for a Textual worker.
 
@@ -42,7 +42,7 @@ async def may_check(app: App[Any], session: Session) -> bool:
 
 
 async def ask_architecture(app: App[Any], session: Session, title: str) -> bool:
-    """Ask for what builds the model; returns whether it was named. Only for a Textual worker."""
+    """Ask for the architecture; return whether the user gave one. Only for a Textual worker."""
     line = write_model_line(session.architecture.model)
     answer = await app.push_screen_wait(PromptScreen(title, _WHAT_BUILDS_IT, line, refuse=_why_not_read))
     if answer is None:
@@ -52,7 +52,7 @@ async def ask_architecture(app: App[Any], session: Session, title: str) -> bool:
 
 
 def _why_not_read(line: str) -> str:
-    """Return what is wrong with the line that names an architecture; "" where nothing is."""
+    """Return what is wrong with an architecture line; "" if nothing is."""
     try:
         read_model_line(line)
     except FreezeTuiError as error:

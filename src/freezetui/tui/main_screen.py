@@ -10,11 +10,13 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Input
 
+from freezetui.config.paths import typed_path
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.bindings import bind
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.checking import ask_architecture, may_check
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.widgets.check_panel import CheckPanel
@@ -30,11 +32,11 @@ from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 
-class MainScreen(Screen[None]):
+class MainScreen(Guarded, Screen[None]):
     """Choose what trains, check it, save it.
 
     Args:
-        session: what is open.
+        session: the open session.
     """
 
     AUTO_FOCUS = "ParameterTree"
@@ -69,7 +71,7 @@ class MainScreen(Screen[None]):
         self._last_path = ""
 
     def compose(self) -> ComposeResult:
-        """Compose header, tree and details, check, filter, totals, keys."""
+        """Compose header, tree and details, check panel, filter, totals, keys."""
         yield self._header
         with Horizontal(id="body"):
             with Vertical(id="main"):
@@ -83,7 +85,7 @@ class MainScreen(Screen[None]):
         yield KeyFooter(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        """Say what was odd about the config and the checkpoint."""
+        """Show problems and warnings of the config and the checkpoint."""
         session = self.session
         if session.saved.problem is not None:
             self.notify(
@@ -97,24 +99,24 @@ class MainScreen(Screen[None]):
             self.notify(printable(warning), severity="warning")
 
     def on_key(self, event: events.Key) -> None:
-        """Give the focus back to the tree for a key that the findings, or nothing at all, would not take."""
+        """Return the focus to the tree on a key that the focused widget does not handle."""
         elsewhere = self.focused is not self.tree_view and not isinstance(self.focused, Input)
         if elsewhere and event.key not in self.active_bindings:
             self.set_focus(self.tree_view)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Forbid to start the filter while it is typed: the key is a letter then."""
+        """Disable the filter key while a filter is being typed: it is a letter then."""
         return action != "filter" or not isinstance(self.focused, FilterInput)
 
     def offers(self, action: str) -> bool:
-        """Whether an action could do something now; the palette asks."""
+        """Whether an action has an effect now; used by the palette."""
         if action == "leave":
             return self._filter.display or self._panel.display
         return self.check_action(action, ()) is True and not (
             self._panel.running and action in ("check", "architecture")
         )
 
-    # What the widgets say
+    # Messages from the widgets
 
     @on(ParameterTree.Moved)
     def _show_line(self) -> None:
@@ -126,7 +128,7 @@ class MainScreen(Screen[None]):
 
     @on(ParameterTree.Edited)
     def refresh_session(self) -> None:
-        """Draw anew what depends on the plan, its config or its last check."""
+        """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
         self._panel.outdated = self.session.report_is_stale
         self._header.refresh()
@@ -150,7 +152,7 @@ class MainScreen(Screen[None]):
             self._end_filter(self._filtered_at)
 
     def _end_filter(self, node: int) -> None:
-        """Forget the filter; the cursor goes to `node`."""
+        """Clear the filter and move the cursor to `node`."""
         self._filter.stop()
         self.tree_view.focus()
         self.tree_view.show_only(None, node)
@@ -167,16 +169,16 @@ class MainScreen(Screen[None]):
             self.tree_view.go_to(node)
             self.tree_view.focus()
 
-    # What the keys do
+    # Actions
 
     async def action_filter(self) -> None:
-        """Type a filter."""
+        """Start typing a filter."""
         if not self._filter.display:
             self._filtered_at = self.tree_view.node
         await self._filter.start()
 
     def action_leave(self) -> None:
-        """Cancel a running check, else end the filter, else close the check."""
+        """Cancel a running check, else clear the filter, else close the check panel."""
         if self._filter.display and not self._panel.running:
             self._end_filter(self.tree_view.node)
         else:
@@ -185,7 +187,7 @@ class MainScreen(Screen[None]):
 
     @work
     async def action_check(self) -> None:
-        """Run the check, asking first for what is missing or would run foreign code."""
+        """Run the check; ask first for what is missing and before running user code."""
         session, before = self.session, self.session.architecture
         if self._is_checking() or not await may_check(self.app, session):
             return
@@ -198,8 +200,8 @@ class MainScreen(Screen[None]):
 
     @work
     async def action_architecture(self) -> None:
-        """Name what builds the model."""
-        title = "Architecture for the sanity step"
+        """Set the architecture."""
+        title = "Architecture for the check"
         if not self._is_checking() and await ask_architecture(self.app, self.session, title):
             self._model_named()
 
@@ -209,14 +211,14 @@ class MainScreen(Screen[None]):
         return self._panel.running
 
     def _model_named(self) -> None:
-        """Show that another model may have been named: the report of the last one is gone then."""
+        """Update the screen for a new architecture, which may have discarded the last report."""
         if self.session.report is None:
             self._panel.cancel()
         self.refresh_session()
 
     @work
     async def action_save(self) -> None:
-        """Save where the config was, or beside the checkpoint."""
+        """Save to the config's path: where it was loaded from, or beside the checkpoint."""
         await self._save()
 
     @work
@@ -225,7 +227,7 @@ class MainScreen(Screen[None]):
         path = await ask_path(self.app, self._last_path or str(self.session.config_path))
         if path is not None:
             self._last_path = path
-            await self._save(Path(path).expanduser())
+            await self._save(typed_path(path))
 
     async def _save(self, path: Path | None = None) -> None:
         if await save_config(self.app, self.session, path):
@@ -233,7 +235,7 @@ class MainScreen(Screen[None]):
 
     @work
     async def action_changes(self) -> None:
-        """Show what changed since the file on disk."""
+        """Show the changes since the last save."""
         from freezetui.tui.screens.changes import changes_text  # the first screen needs none
         from freezetui.tui.screens.text_viewer import TextViewer
 
@@ -243,7 +245,7 @@ class MainScreen(Screen[None]):
             self.app.push_screen(TextViewer("Changes", text))
 
     async def leave(self) -> bool:
-        """End a running check and return True, unless the user keeps what is unsaved; only for a worker."""
+        """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""
         if not await may_quit(self.app, self.session):
             return False
         self._panel.cancel()

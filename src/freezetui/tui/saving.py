@@ -1,4 +1,4 @@
-"""Saving the config from the TUI: what is asked before, what is said after."""
+"""Saves the config from the TUI: what to confirm before, what to report after."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FINDING_RULES = "Simplifying the rules…"
 
 
 async def save_config(app: App[Any], session: Session, path: Path | None = None) -> bool:
-    """Save the plan, asking before something would be lost; only for a Textual worker.
+    """Save the plan, asking first if something would be lost. Only for a Textual worker.
 
     Args:
-        path: None saves where the config was, or beside the checkpoint.
+        path: None saves where the config was loaded from, or beside the checkpoint.
 
     Returns:
         Whether it was saved.
@@ -42,18 +42,21 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     totals = session.totals
     frozen = f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, "
     frozen += f"{totals.trainable.tensors:,} to train"
+    if session.config_path != target:
+        app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
+        return True
     app.notify(f"{target}\n{frozen}", title="Saved", timeout=4)
     return True
 
 
 async def ask_path(app: App[Any], last: str) -> str | None:
-    """Ask where to save; None where the user goes back. Only for a Textual worker."""
+    """Ask where to save; return None if the user cancels. Only for a Textual worker."""
     title = "Save the freeze config as"
     return await app.push_screen_wait(PromptScreen(title, ".yaml or .json", last, refuse=why_no_config))
 
 
 async def may_quit(app: App[Any], session: Session) -> bool:
-    """Whether nothing is unsaved, or the user has saved it or gives it up; only for a Textual worker."""
+    """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker."""
     if not session.unsaved:
         return True
     options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]
@@ -63,6 +66,11 @@ async def may_quit(app: App[Any], session: Session) -> bool:
 
 
 async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
+    changed = session.why_not_as_opened()
+    if changed:
+        options = [("y", "save the plan for its old names and shapes"), ("n", "go back")]
+        if await app.push_screen_wait(ConfirmScreen("The checkpoint has changed", changed, options)) != "y":
+            return False
     why = session.saved.why_not_write(target)
     if not why:
         return True

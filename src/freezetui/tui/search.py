@@ -1,4 +1,4 @@
-"""What a filter matches, and which match is next. Knows no widgets."""
+"""Finds what a filter matches, and the next match. Independent of widgets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from freezetui.errors import PatternError
 from freezetui.freeze.patterns import Pattern, runs
+from freezetui.freeze.regexes import PREFIX
 from freezetui.freeze.tree import ParamTree
 
 _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
@@ -18,8 +19,8 @@ class Found(NamedTuple):
     """What a filter matches.
 
     Attributes:
-        spans: the tensors, as ranges; None where the text is empty.
-        how: "words", "pattern", or why the pattern cannot be read.
+        spans: the tensors, as ranges; None if the text is empty.
+        how: "words", "pattern", or what is wrong with the pattern.
     """
 
     spans: list[tuple[int, int]] | None
@@ -27,13 +28,18 @@ class Found(NamedTuple):
 
     @property
     def tensors(self) -> int:
-        """How many tensors match."""
+        """The number of tensors that match."""
         return sum(stop - start for start, stop in self.spans or ())
 
     @property
     def is_counted(self) -> bool:
-        """Whether `tensors` says how much the text matches: it is not empty, and can be read."""
+        """Whether the text is a valid filter, so that `tensors` is the number of its matches."""
         return self.spans is not None and self.how in ("words", "pattern")
+
+
+def may_take_long(text: str) -> bool:
+    """Whether `find` may take longer than a key should: with a regular expression, up to two seconds."""
+    return text.strip().startswith(PREFIX)
 
 
 def find(text: str, tree: ParamTree) -> Found:
@@ -52,11 +58,11 @@ def find(text: str, tree: ParamTree) -> Found:
 
 
 def neighbour(matches: Sequence[tuple[int, int]], at: int, direction: int, on_match: bool) -> int:
-    """Return the match after (1) or before (-1) tensor `at`, around the ends.
+    """Return the match after (1) or before (-1) tensor `at`; wraps around at both ends.
 
     Args:
         matches: ascending, disjoint, not empty.
-        on_match: whether `at` itself is under the cursor, so that it does not count.
+        on_match: whether `at` is the tensor under the cursor, which is then skipped.
     """
     if direction > 0:
         least = at + on_match

@@ -87,7 +87,7 @@ def test_a_training_state(tmp_path: Path) -> None:
 def test_the_sanity_step_says_how_to_join_the_pieces(tmp_path: Path) -> None:
     save(dict(trained()[0].state_dict()), tmp_path)
     checkpoint = open_checkpoint(tmp_path)
-    with pytest.raises(CheckpointError, match=r"in pieces.*dcp_to_torch"), open_weights(checkpoint):
+    with pytest.raises(CheckpointError, match=r"split across files.*dcp_to_torch"), open_weights(checkpoint):
         pass
 
 
@@ -111,15 +111,15 @@ def test_what_an_object_beside_the_tensors_would_run_is_told(tmp_path: Path) -> 
     assert f"would import {os.name}.system" in checkpoint.warnings[0]
     pieces = tmp_path / "__0_0.distcp"
     pieces.write_bytes(pieces.read_bytes().replace(b"data.pkl", b"date.pkl"))
-    assert open_checkpoint(tmp_path).warnings[-1].startswith("8 objects beside the weights not read here")
+    assert open_checkpoint(tmp_path).warnings[-1].startswith("8 objects besides the weights not checked")
 
 
-def damage(folder: Path) -> str:
-    """The warning about data that is not there; the check refuses with the same."""
-    checkpoint = open_checkpoint(folder)
+def missing_data(directory: Path) -> str:
+    """Return the warning about missing data; the check refuses with the same."""
+    checkpoint = open_checkpoint(directory)
     with pytest.raises(CheckpointError) as error, open_weights(checkpoint):
         pass
-    warning = next(warning for warning in checkpoint.warnings if warning.startswith("damaged"))
+    warning = next(warning for warning in checkpoint.warnings if warning.startswith("corrupt"))
     assert warning.partition(": ")[2] in str(error.value)
     return warning
 
@@ -127,7 +127,9 @@ def damage(folder: Path) -> str:
 def test_a_file_of_pieces_that_is_missing(tmp_path: Path) -> None:
     save({"a": torch.ones(300), "b": torch.ones(2, 2)}, tmp_path)
     (tmp_path / "__0_0.distcp").unlink()
-    assert "the data of 2 tensors is missing, or smaller than the header says (a, b)" in damage(tmp_path)
+    assert "the data of 2 tensors is missing, or smaller than the header says (a, b)" in missing_data(
+        tmp_path
+    )
 
 
 def test_a_file_of_pieces_that_is_truncated(tmp_path: Path) -> None:
@@ -136,7 +138,9 @@ def test_a_file_of_pieces_that_is_truncated(tmp_path: Path) -> None:
     index = dcp.FileSystemReader(tmp_path).read_metadata().storage_data
     last = max(index, key=lambda place: index[place].offset).fqn
     pieces.write_bytes(pieces.read_bytes()[:-1])
-    assert f"the data of 1 tensor is missing, or smaller than the header says ({last})" in damage(tmp_path)
+    assert f"the data of 1 tensor is missing, or smaller than the header says ({last})" in missing_data(
+        tmp_path
+    )
 
 
 def test_a_tensor_larger_than_its_pieces_or_without_one(tmp_path: Path) -> None:
@@ -145,13 +149,15 @@ def test_a_tensor_larger_than_its_pieces_or_without_one(tmp_path: Path) -> None:
     metadata.state_dict_metadata["a"].size = torch.Size([300_000])
     metadata.storage_data = {k: v for k, v in metadata.storage_data.items() if k.fqn != "b"}
     (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
-    assert "the data of 2 tensors is missing, or smaller than the header says (a, b)" in damage(tmp_path)
+    assert "the data of 2 tensors is missing, or smaller than the header says (a, b)" in missing_data(
+        tmp_path
+    )
     metadata.storage_data = {"of": "another writer"}
     (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
     assert not open_checkpoint(tmp_path).warnings
 
 
-def test_pieces_that_a_compressor_wrote_are_no_damage(tmp_path: Path) -> None:
+def test_pieces_that_a_compressor_wrote_are_not_corrupt(tmp_path: Path) -> None:
     save({"a": torch.ones(300_000)}, tmp_path)
     metadata = dcp.FileSystemReader(tmp_path).read_metadata()
     for info in metadata.storage_data.values():

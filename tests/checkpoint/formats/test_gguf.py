@@ -1,4 +1,4 @@
-"""GGUF files that llama.cpp's own package wrote, and damaged ones."""
+"""GGUF files that llama.cpp's own package wrote, and corrupt ones."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_names_shapes_types_and_bytes_are_those_of_the_package(model: Path) -> N
         "float32",
     ]
     assert checkpoint.format == "GGUF"
-    assert checkpoint.label == "llama (llama.cpp's names)"
+    assert checkpoint.label == "llama (llama.cpp naming)"
     assert [bool(t.untrainable_reason) for t in checkpoint.tensors] == [
         False,
         False,
@@ -139,5 +139,5 @@ def test_cut_anywhere_it_is_refused(model: Path) -> None:
 
 
 def test_it_has_no_keys(model: Path) -> None:
-    with pytest.raises(CheckpointError, match="no keys"):
+    with pytest.raises(CheckpointError, match="--key does not apply"):
         open_checkpoint(model, key="model")

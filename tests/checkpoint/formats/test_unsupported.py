@@ -26,7 +26,7 @@ STARTS = {
     "html": (b"\n<!DOCTYPE html><html><body>Sign in</body></html>", "web page", "download link"),
     "xml": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "web page", "download link"),
     "onnx": (b"\x08\x08\x12\x07pytorch\x1a\x052.1.0", "ONNX model", "exported from"),
-    "gguf": (b"GGUF\x03\0\0\0", "GGUF", "cut short"),
+    "gguf": (b"GGUF\x03\0\0\0", "truncated GGUF", "incomplete; download it again"),
     "gzip": (gzip.compress(b"weights"), "gzip", "gunzip"),
     "zstd": (b"\x28\xb5\x2f\xfd rest", "zstd", "unzstd"),
     "bzip2": (bz2.compress(b"weights"), "bzip2", "bunzip2"),
@@ -36,20 +36,20 @@ STARTS = {
     "index": (
         b'{"metadata": {}, "weight_map": {"a": "model-1.safetensors"}}',
         "None of the 1 shards",
-        "Fetch them",
+        "Download them",
     ),
     "damaged index": (
         b'{"metadata": {}, "weight_map": {"a": 1}}',
         "not a valid shard index: weight_map is malformed",
-        "Fetch",
+        "Download",
     ),
     "json": (b'{"architectures": ["Bert"]}', "JSON", "torch.save"),
     "text": (b"these are not weights\n", "text file", "torch.save"),
-    "zeros": (bytes(4096), "only zeros", "fetch the file again"),
+    "zeros": (bytes(4096), "nothing but zeros", "get the file again"),
     "pickle": (pickle.dumps({"a": [1, 2]}), "plain Python pickle", "torch.save"),
     "empty zip": (b"PK\x05\x06" + bytes(18), "empty zip", "torch.save"),
-    "bytes": (b"\xde\xad\xbe\xef" * 8, "not a checkpoint", "Known"),
-    "short": (b"\x80", "not a checkpoint", "Known"),
+    "bytes": (b"\xde\xad\xbe\xef" * 8, "not a checkpoint", "safetensors"),
+    "short": (b"\x80", "not a checkpoint", "safetensors"),
 }
 
 
@@ -87,7 +87,7 @@ def test_archives_of_other_kinds(tmp_path: Path) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "nowhere.pth").message
-    assert "is a folder without a checkpoint" in refused(tmp_path).message
+    assert "contains no checkpoint" in refused(tmp_path).message
     (tmp_path / "empty.pth").touch()
     assert "is empty" in refused(tmp_path / "empty.pth").message
     os.mkfifo(tmp_path / "pipe")
@@ -139,4 +139,4 @@ def test_a_key_that_leads_nowhere_names_those_that_lead(write: Callable[..., Pat
     assert "ema" in error.hint
     assert open_checkpoint(path, key="ema").key == "ema"
     save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
-    assert "no keys" in refused(tmp_path / "x.safetensors", key="ema").message
+    assert "--key does not apply" in refused(tmp_path / "x.safetensors", key="ema").message

@@ -142,7 +142,7 @@ def test_a_missing_shard_is_named_and_the_rest_shown(
     lost.unlink()
     checkpoint = open_checkpoint(tmp_path)
     assert [t.name for t in checkpoint.tensors] == [n for n in expected if n[7] not in "23"]
-    assert checkpoint.warnings == (f"missing: {lost.name}, with 2 tensors; fetch what is missing",)
+    assert checkpoint.warnings == (f"missing: {lost.name}, with 2 tensors; download the missing files",)
     loaded = load_tensors(checkpoint)
     assert all(loaded[key].equal(expected[key]) for key in loaded)
 
@@ -154,8 +154,8 @@ def test_index_and_shards_that_disagree_are_told(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tmp_path)
     assert [tensor.name for tensor in checkpoint.tensors] == ["a", "b"]
     assert checkpoint.warnings == (
-        "the index names 1 tensor that no shard holds: c",
-        "the shards hold 1 tensor that the index does not name: b",
+        "the index lists 1 tensor that no shard contains: c",
+        "the shards contain 1 tensor that the index does not list: b",
     )
 
 
@@ -167,12 +167,12 @@ def test_an_index_never_leads_out_of_its_folder(tmp_path: Path, name: str) -> No
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / INDEX).write_text(json.dumps({"weight_map": {"a": name}}))
-    with pytest.raises(CheckpointError, match="outside its folder"):
+    with pytest.raises(CheckpointError, match="outside its directory"):
         open_checkpoint(folder)
 
 
 def test_which_file_of_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="without a checkpoint"):
+    with pytest.raises(CheckpointError, match="contains no checkpoint"):
         open_checkpoint(tmp_path)
     (tmp_path / "training_args.bin").write_bytes(b"nothing")
     torch.save({"pth": torch.ones(1)}, tmp_path / "pytorch_model.bin")
@@ -237,7 +237,7 @@ def test_of_two_tensors_of_one_name_the_index_takes_one(tmp_path: Path, kind: st
         "b": 3,
         "c": 5,
     }
-    assert checkpoint.warnings == ("1 tensor in several shards, taken from the one that the index names: a",)
+    assert checkpoint.warnings == ("1 tensor in several shards, read from the one that the index names: a",)
     assert load_tensors(checkpoint)["a"].equal(shards[chosen]["a"])
 
 

@@ -184,7 +184,7 @@ def test_what_a_pickle_calls_is_told_from_what_it_only_names(write: Callable[...
     checkpoint = open_checkpoint(path)
     assert set(checkpoint.foreign) == {"gone_things.Config", "gone_things.Mode"}
     assert len(checkpoint.warnings) == 1
-    assert "torch.load would run gone_things.Mode:" in checkpoint.warnings[0]
+    assert "torch.load would run gone_things.Mode, with" in checkpoint.warnings[0]
 
 
 def test_what_torch_itself_saves_gives_no_warning(tmp_path: Path) -> None:

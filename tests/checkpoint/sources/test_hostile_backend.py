@@ -1,4 +1,4 @@
-"""A backend of fsspec other than HTTP that returns too much, for ever, or nonsense: one line, bounded."""
+"""A backend of fsspec other than HTTP that returns too much, forever, or nonsense: one line, limits."""
 
 from __future__ import annotations
 
@@ -77,18 +77,18 @@ print(peak() - before)
 
 SAID = {
     "good": "1 opened",
-    "more than was asked for": "the server sends more than was asked for",
+    "more than was asked for": "the server sent more than was requested",
     "less than was asked for": "the file is shorter than the server said",
-    "memory without end": "the server sends more than was asked for",
-    "a read without end": "opening it took longer than 2 s",
-    "a status without end": "opening it took longer than 2 s",
-    "text for a size": "sends no ranges",
-    "a negative size": "sends no ranges",
-    "an infinite size": "sends no ranges",
-    "a status that is none": "sends no ranges",
-    "a listing without end": "is a folder without a checkpoint",
+    "memory without end": "the server sent more than was requested",
+    "a read without end": "timed out after 2 s",
+    "a status without end": "timed out after 2 s",
+    "text for a size": "without range-request support",
+    "a negative size": "without range-request support",
+    "an infinite size": "without range-request support",
+    "a status that is none": "without range-request support",
+    "a listing without end": "without a checkpoint",
     "no listing": "cannot be read",
-    "a listing of nonsense": "is a folder without a checkpoint",
+    "a listing of nonsense": "without a checkpoint",
     "an error with escapes": "cannot be read: division by zero",
 }
 

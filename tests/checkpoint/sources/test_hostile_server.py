@@ -1,4 +1,4 @@
-"""Servers that send too much, too little, packed, for ever: one line, in bounded memory and time."""
+"""Servers that send too much, too little, compressed, forever: one line, in bounded memory and time."""
 
 from __future__ import annotations
 

@@ -269,11 +269,11 @@ def test_an_unknown_tensor_is_listed_with_a_warning(write: Write, third_party: M
     assert [t.name for t in checkpoint.tensors] == ["a.weight", "b.weight", "c.weight", "d.weight"]
     unread = checkpoint.tensors[1]
     assert (unread.shape, unread.dtype, unread.bytes, unread.elements) == ((0,), "unknown", 0, 0)
-    assert unread.untrainable_reason == "unknown: a kind of tensor that is not read here"
+    assert unread.untrainable_reason == "unknown: unsupported tensor type"
     assert checkpoint.warnings == (
-        "torch.load would run third_party._rebuild_ternary_tensor: what that does is not known here; "
+        "torch.load would run third_party._rebuild_ternary_tensor, with unknown effects; "
         "freezetui does not run it",
-        "2 tensors of a kind that is not read here: only their names are known (b.weight, c.weight)",
+        "2 tensors of an unsupported type (names only): b.weight, c.weight",
     )
     assert checkpoint.foreign == ("third_party._rebuild_ternary_tensor",)
 
@@ -303,7 +303,7 @@ def test_lazy_modules(write: Write) -> None:
         for tensor in checkpoint.tensors:
             if tensor.name.endswith("num_batches_tracked"):
                 continue
-            lazy = tensor.untrainable_reason == "uninitialized: it has no shape before the first forward"
+            lazy = tensor.untrainable_reason == "uninitialized: no shape before the first forward pass"
             assert lazy and tensor.shape == (0,) and tensor.bytes == 0
             assert tensor.name not in flags or tensor.requires_grad is True
         # A lazy module is pickled with its hooks, which getattr fetches: attacks use it as well.

@@ -180,7 +180,7 @@ def test_dtypes_that_torch_lacks(tmp_path: Path, dtype: str, shape: tuple[int, .
         size,
         torch.Size(shape).numel() * PACKED.get(tensor.dtype, 1),
     )
-    assert tensor.untrainable_reason == f"{dtype}: packed {dtype[1]}-bit, torch lacks it"
+    assert tensor.untrainable_reason == f"{dtype}: packed {dtype[1]}-bit, not supported by torch"
     with pytest.raises(ModelError, match=f"it is a {dtype} tensor"):
         load_tensors(open_checkpoint(path))
 
@@ -196,7 +196,7 @@ def test_a_dtype_of_a_later_torch_is_listed_with_a_warning(
         ("old.weight", (1,), "float32"),
     ]
     assert checkpoint.warnings == (
-        "1 tensor of the dtype float8_e5m2, which is not known here: their bytes do not count (new.weight)",
+        "1 tensor of the unknown dtype float8_e5m2, not counted in the byte totals: new.weight",
     )
 
 

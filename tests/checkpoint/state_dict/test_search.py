@@ -112,7 +112,7 @@ def test_lightning_with_an_ema_callback(write: Write) -> None:
     copy = f"callbacks.{callback}.ema_state_dict"
     assert (checkpoint.key, checkpoint.choices) == ("state_dict", ("state_dict", copy))
     (warning,) = checkpoint.warnings
-    assert warning == f"several state_dicts: this is state_dict; --key chooses {copy}"
+    assert warning == f"multiple state_dicts found; showing state_dict; --key chooses another: {copy}"
     chosen = open_checkpoint(path, key=copy)
     assert chosen.key == copy
     assert [t.name for t in chosen.tensors] == list(model.state_dict())
@@ -141,7 +141,9 @@ def test_the_copy_beside_the_model_is_a_choice(
     checkpoint = open_checkpoint(path)
     assert (checkpoint.key, set(checkpoint.choices)) == (expected, set(keys))
     (other,) = keys.keys() - {expected}
-    assert checkpoint.warnings == (f"several state_dicts: this is {expected}; --key chooses {other}",)
+    assert checkpoint.warnings == (
+        f"multiple state_dicts found; showing {expected}; --key chooses another: {other}",
+    )
     passed = {entry.key: entry.what for entry in checkpoint.skipped}
     assert passed.keys() == {other, "optimizer", "epoch"}
     count, nbytes = optimizer_bytes([optimizer.state_dict()])
@@ -186,7 +188,7 @@ def test_modules_beside_each_other(write: Write) -> None:
     path = write({"model": model, "ema": copy, "epoch": -1})
     checkpoint = open_checkpoint(path)
     assert (checkpoint.key, checkpoint.choices) == ("model", ("model", "ema"))
-    assert checkpoint.warnings == ("several state_dicts: this is model; --key chooses ema",)
+    assert checkpoint.warnings == ("multiple state_dicts found; showing model; --key chooses another: ema",)
     assert [t.name for t in open_checkpoint(path, key="ema").tensors] == list(copy.state_dict())
 
 

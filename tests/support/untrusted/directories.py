@@ -123,8 +123,8 @@ def shards() -> Iterator[Input]:
         )
         files = {**_shards(where, held), "s2.safetensors": special}
         yield Input(f"a shard that is {what}", files, Refused("is not a regular file"), ".")
-    damaged = {**_shards(where, held), "s2.safetensors": b"\x10\0\0\0\0\0\0\0{"}
-    yield Input("a damaged shard", damaged, Refused(r"s2\.safetensors "), ".")
+    corrupt = {**_shards(where, held), "s2.safetensors": b"\x10\0\0\0\0\0\0\0{"}
+    yield Input("a corrupt shard", corrupt, Refused(r"s2\.safetensors "), ".")
     bins = {
         "pytorch_model.bin.index.json": json.dumps({"weight_map": dict.fromkeys(first, "p.bin")}).encode(),
         "p.bin": torch_file(first),
@@ -183,7 +183,7 @@ def pipelines() -> Iterator[Input]:
         ".",
     )
     broken = {**named, "unet/diffusion_pytorch_model.safetensors": safetensors(entries(unet), 3)}
-    yield Input("a pipeline with a damaged part", broken, Refused("unet"), ".")
+    yield Input("a pipeline with a corrupt part", broken, Refused("unet"), ".")
 
 
 def config_json() -> Iterator[Input]:

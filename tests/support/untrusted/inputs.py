@@ -34,7 +34,7 @@ def incomplete(tensors: Shapes, *names: str, among: tuple[str, ...] = ()) -> Ope
     """Shown whole, told that the data of these is not all there, and not checkable."""
     listed = ", ".join(names)
     plural = "1 tensor is" if len(names) == 1 else f"{len(names)} tensors is"
-    told = rf"^damaged: the data of {plural} missing, or smaller than the header says \({listed}\)"
+    told = rf"^corrupt: the data of {plural} missing, or smaller than the header says \({listed}\)"
     return Opens(tensors, (*among, told), checkable=False)
 
 

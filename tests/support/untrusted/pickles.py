@@ -1,4 +1,4 @@
-"""Pickles in torch's archives: honest ones, what they would run, damaged ones, and bombs."""
+"""Pickles in torch's archives: honest ones, what they would run, corrupt ones, and bombs."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def foreign(trace: str) -> Iterator[Input]:
     yield Input("globals of a function", {"model.pth": data}, would_import(shapes, name))
 
 
-def damaged() -> Iterator[Input]:
+def corrupt() -> Iterator[Input]:
     """Tensors whose bytes are not all there, and archives that end early."""
     shapes = {"a.weight": (3,), "b.weight": (4, 5), "c.weight": (2,)}
     held = storages(shapes)

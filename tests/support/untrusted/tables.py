@@ -114,5 +114,5 @@ def metadata() -> Iterator[Input]:
         "sizes of 2**63": gguf({"a": (2,)}).replace(struct.pack("<Q", 2), struct.pack("<Q", 2**63)),
     }.items():  # fmt: skip
         yield Input(f"gguf: {what}", {"m.gguf": data}, Refused(r"m\.gguf "), "m.gguf")
-    told = ("^no tensors: the file holds only a vocabulary, or is damaged$",)
+    told = ("^no tensors: the file contains only a vocabulary, or is corrupt$",)
     yield Input("gguf: no tensors", {"m.gguf": gguf({})}, Opens({}, told, checkable=False), "m.gguf")

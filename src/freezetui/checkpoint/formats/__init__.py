@@ -1,1 +1,1 @@
-"""One file: which format it is in, and a reader for each format."""
+"""Checkpoints of one file: format detection, and a reader for each format."""

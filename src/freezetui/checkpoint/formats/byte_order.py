@@ -1,4 +1,4 @@
-"""Byte order of a file against that of this machine."""
+"""Checks a file's byte order against this machine's."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from freezetui.errors import CheckpointError
 
 
 def check_byte_order(little: bool, source: str) -> None:
-    """Refuse a file written on a machine of the other byte order.
+    """Refuse a file that was written on a machine of the other byte order.
 
     Raises:
-        CheckpointError: it was.
+        CheckpointError: the byte orders differ.
     """
     if little != (sys.byteorder == "little"):
         order = "little" if little else "big"
         raise CheckpointError(
             f"{source} was written on a {order}-endian machine; this one is {sys.byteorder}-endian.",
-            "Load it there and save it as safetensors.",
+            "Convert it to safetensors on that machine.",
         )

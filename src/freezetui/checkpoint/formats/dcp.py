@@ -1,4 +1,4 @@
-"""Folders of torch.distributed.checkpoint: `.metadata` is a pickle with every tensor's shape and dtype."""
+"""Reads torch.distributed.checkpoint directories: `.metadata` pickles the shape and dtype of every tensor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.pickles.opaque import Opaque
 from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
-from freezetui.checkpoint.sources.base import Source, Stream
+from freezetui.checkpoint.sources.base import Source, Stream, version_of
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
 from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError
@@ -21,28 +21,33 @@ from freezetui.errors import CheckpointError
 METADATA = ".metadata"
 _MODULE = "torch.distributed.checkpoint"
 _MAX_METADATA, _MAX_DEPTH = 2**29, 64
-#: Bytes of all objects that are not tensors, and how many are fetched over a network.
+#: Bytes of all objects that are not tensors, and how many of them are fetched over a network.
 _MAX_OBJECTS, _MAX_FETCHES = 2**26, 32
 
 
-def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
-    """The Checkpoint in a folder; None where its `.metadata` is something else.
+def read_dcp(directory: Source, key: str | None) -> Checkpoint | None:
+    """Return the Checkpoint in a directory; None if its `.metadata` is something else.
 
     Raises:
-        CheckpointError: `.metadata` is damaged, or holds no state_dict.
+        CheckpointError: `.metadata` is corrupt, or contains no state_dict.
     """
-    source = folder.child(METADATA)
+    source = directory.child(METADATA)
     with source.open() as opened:
         if opened.size > _MAX_METADATA:
-            raise CheckpointError(f"{opened.name} is too large for metadata.", "It may be hostile.")
+            raise CheckpointError(f"{opened.name} is too large for a metadata file.", "It may be malicious.")
+        part = Part(source.location, opened.size, version_of(opened.file))
         unpickled = read_pickle(opened.file.read(opened.size), opened.name)
         state = _state(unpickled.value, "Metadata")
         if not isinstance(state, dict):
             return None
-        entries, stored, files = state.get("state_dict_metadata"), state.get("storage_data"), folder.sizes()
+        entries, stored, files = (
+            state.get("state_dict_metadata"),
+            state.get("storage_data"),
+            directory.sizes(),
+        )
         root = _nested(entries, state.get("planner_data"))
         sizes = _sizes(entries, stored, files)
-        objects = named_in(_objects(entries, stored, folder, files), opened.name)
+        objects = named_in(_objects(entries, stored, directory, files), opened.name)
         archive = Archive(
             root,
             together((unpickled.foreign, objects.foreign)),
@@ -53,13 +58,13 @@ def read_dcp(folder: Source, key: str | None) -> Checkpoint | None:
     return msgspec.structs.replace(
         checkpoint,
         size=opened.size + sum(_lengths(stored)),
-        parts=(Part(source.location, opened.size),),
+        parts=(part,),
         warnings=(*checkpoint.warnings, *objects._replace(foreign=(), called=()).warnings()),
     )
 
 
 def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
-    """The dict that was saved, as far as the metadata tells: tensors without data, all else as it stands."""
+    """Return the saved dict as described by the metadata: tensors without data, everything else as it is."""
     root: dict[Any, Any] = {}
     paths = paths if isinstance(paths, dict) else {}
     for name, value in entries.items() if isinstance(entries, dict) else ():
@@ -75,7 +80,7 @@ def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
 
 
 def _is_path(value: Any) -> bool:
-    """Whether it leads through nested dicts; a long tuple that all names share would cost endless time."""
+    """Whether it is a path through nested dicts; a long tuple shared by all names would take forever."""
     is_short = type(value) is tuple and 0 < len(value) <= _MAX_DEPTH
     return is_short and all(type(step) in (str, int) for step in value)
 
@@ -97,7 +102,7 @@ def _tensor(name: Any, value: Any) -> TypedTensorStub | None:
 
 
 def _contiguous(size: Any) -> Any:
-    """Return the strides of a whole tensor; None if it is not a shape, which the reader then refuses."""
+    """Return the strides of a contiguous tensor; None if it is not a shape, which the reader then refuses."""
     if type(size) is not tuple or not all(type(each) is int and 0 <= each < 2**63 for each in size):
         return None
     strides, step = [], 1
@@ -108,12 +113,12 @@ def _contiguous(size: Any) -> Any:
 
 
 def _sizes(entries: Any, stored: Any, files: Mapping[str, int]) -> dict[str, int] | None:
-    """Return the bytes that there are of each tensor; None if the metadata does not say where they are.
+    """Return how many bytes of each tensor the files contain; None if the metadata does not say where.
 
-    A tensor of which a piece is missing, or reaches beyond its file, has 0.
+    It is 0 for a tensor with a piece that is missing, or that extends beyond its file.
 
     Args:
-        files: the bytes of each file in the directory.
+        files: the size in bytes of each file in the directory.
     """
     if not isinstance(stored, dict):
         return None
@@ -121,7 +126,7 @@ def _sizes(entries: Any, stored: Any, files: Mapping[str, int]) -> dict[str, int
     for place, value in stored.items():
         index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
         if not isinstance(index, dict) or not isinstance(info, dict):
-            return None  # another writer's
+            return None  # of another writer
         name = index.get("fqn")
         if type(name) is str:
             pieces.setdefault(name, []).append(_piece(info, files))
@@ -135,21 +140,22 @@ def _sizes(entries: Any, stored: Any, files: Mapping[str, int]) -> dict[str, int
 
 
 def _piece(info: dict[str, Any], files: Mapping[str, int]) -> int:
-    """Return the bytes of a tensor's piece, which torch.save wrote; 0 if they are not all there."""
+    """Return the bytes of one piece of a tensor, written by torch.save; 0 if some are missing."""
     path, offset, length = info.get("relative_path"), info.get("offset"), info.get("length")
     if type(path) is not str or type(offset) is not int or type(length) is not int:
         return 0
     if offset < 0 or length < 0 or offset + length > files.get(path, -1):
         return 0
-    return 2**63 if info.get("transform_descriptors") else length  # compressed: the size does not tell
+    return 2**63 if info.get("transform_descriptors") else length  # compressed: its size is not the tensor's
 
 
 def _objects(
     entries: Any, stored: Any, directory: Source, files: Mapping[str, int]
 ) -> Iterator[tuple[Stream, int]]:
-    """Yield what is not a tensor: torch's planner unpickles it without `weights_only`.
+    """Yield every object that is not a tensor, and its size.
 
-    Equal ones are the rule, such as a learning rate for every parameter, and are yielded once.
+    torch's planner unpickles them without `weights_only`. Equal ones, such as the learning rate of
+    every parameter, are yielded once.
     """
     if not isinstance(entries, dict) or not isinstance(stored, dict):
         return
@@ -162,7 +168,7 @@ def _objects(
             if 0 < length <= _MAX_OBJECTS:
                 places.setdefault(info["relative_path"], set()).add((info["offset"], length))
             elif length:
-                yield BytesIO(), 0  # is told as one that is not read
+                yield BytesIO(), 0  # counted as not checked
     seen: set[bytes] = set()
     left, fetches = _MAX_OBJECTS, _MAX_FETCHES
     for path, spans in places.items():
@@ -181,7 +187,7 @@ def _objects(
 
 
 def _lengths(entries: Any) -> Iterator[int]:
-    """The bytes of each piece in the `.distcp` files."""
+    """Yield the bytes of each piece in the `.distcp` files."""
     for value in entries.values() if isinstance(entries, dict) else ():
         state = _state(value, "_StorageInfo")
         length = state.get("length") if isinstance(state, dict) else None
@@ -190,11 +196,11 @@ def _lengths(entries: Any) -> Iterator[int]:
 
 
 def _state(value: Any, name: str) -> Any:
-    """The attributes of an instance of one of the module's classes; None for anything else."""
+    """Return the attributes of an instance of the module's class `name`; None for anything else."""
     return value.state if _is(value, name) else None
 
 
 def _is(value: Any, name: str) -> bool:
-    """Whether it is an instance of the module's class of this name."""
+    """Whether it is an instance of the module's class `name`."""
     kind = type(value)
     return isinstance(value, Opaque) and kind.__module__.startswith(_MODULE) and kind.__name__ == name

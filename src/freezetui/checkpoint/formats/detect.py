@@ -1,15 +1,15 @@
-"""What a file is by its first bytes, never by its extension."""
+"""Detects the format of a file by its first bytes, never by its extension."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-#: The number 0x1950a86a20f9469cfc6c, the first pickle of a file that torch before 1.6 wrote.
+#: The number 0x1950a86a20f9469cfc6c, the first pickle of a file written by torch before 1.6.
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def container(head: bytes) -> Literal["zip", "legacy", "pickle", "safetensors", "gguf", ""]:
-    """Which of the known formats starts like this; "" for none."""
+    """Return the format that starts with these bytes; "" if none does."""
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:
@@ -25,6 +25,6 @@ def container(head: bytes) -> Literal["zip", "legacy", "pickle", "safetensors", 
 
 
 def is_index(head: bytes, name: str) -> bool:
-    """Whether a file that starts like this, or is called like this, is the index of a sharded checkpoint."""
+    """Whether a file with these first bytes and this name is the index of a sharded checkpoint."""
     is_json = head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
     return is_json and (b'"weight_map"' in head or name.endswith(".index.json"))

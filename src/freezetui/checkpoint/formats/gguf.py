@@ -1,7 +1,7 @@
-"""GGUF, the format of llama.cpp: key-value pairs, then names, shapes and types, then the tensors' bytes.
+"""Reads GGUF, llama.cpp's format: key-value pairs, then names, shapes and types, then the tensors' bytes.
 
-The layout is that of ggml's docs/gguf.md, versions 2 and 3, of either byte order. The `gguf` package's own
-reader needs a file to map, and loops for ever over a count that no file could hold.
+The layout is that of ggml's docs/gguf.md, versions 2 and 3, in either byte order. The `gguf` package's own
+reader needs a file to map, and loops forever over a count too large for any file.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, TensorInfo
-from freezetui.errors import CheckpointError
+from freezetui.errors import DOWNLOAD_AGAIN, CheckpointError
 from freezetui.text import printable
 
-#: The number of a type -> dtype, elements of a block, bytes of a block. Those of one element are torch's own.
+#: Type number -> dtype, elements per block, bytes per block. Types with one-element blocks are torch's own.
 TYPES: dict[int, tuple[str, int, int]] = {
     0: ("float32", 1, 4),
     1: ("float16", 1, 2),
@@ -63,7 +63,7 @@ _FIRST_READ, _MAX_READ = 1 << 16, 1 << 24
 
 
 class Entry(NamedTuple):
-    """One tensor; `start` counts from the start of the file, sizes are in bytes, shapes are torch's."""
+    """One tensor; `start` is an offset from the start of the file, sizes are in bytes, shapes are torch's."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -72,27 +72,27 @@ class Entry(NamedTuple):
 
 
 def read_gguf(file: Stream, size: int, source: str, key: str | None) -> Checkpoint:
-    """A GGUF file as a Checkpoint, in the file's order.
+    """Return a GGUF file as a Checkpoint, in the file's order.
 
     Raises:
-        CheckpointError: the header is damaged or breaks off; or a key was asked for, and GGUF has none.
+        CheckpointError: the header is corrupt or truncated; or `key` is given, which does not apply to GGUF.
     """
     if key is not None:
-        raise CheckpointError(f"{source} is GGUF, which has no keys.", "Leave --key out.")
+        raise CheckpointError(f"{source}: --key does not apply to GGUF files.", "Leave it out.")
     entries, architecture = read_entries(file, size, source)
-    empty = "no tensors: the file holds only a vocabulary, or is damaged"
+    empty = "no tensors: the file contains only a vocabulary, or is corrupt"
     return Checkpoint(
         source=source,
         format="GGUF",
         warnings=() if entries else (empty,),
         incomplete="" if entries else f"{source} has {empty}.",
         tensors=tuple(_info(name, entry) for name, entry in entries.items()),
-        label=f"{architecture} (llama.cpp's names)" if architecture else "",
+        label=f"{architecture} (llama.cpp naming)" if architecture else "",
     )
 
 
 def _info(name: str, entry: Entry) -> TensorInfo:
-    """Of a quantized tensor elements share bytes, block by block."""
+    """Return an entry as TensorInfo; the elements of a quantized tensor share bytes, block by block."""
     packing = None
     if entry.dtype not in ITEMSIZE:
         packing = Packing(entry.dtype, entry.nbytes, "quantized, which cannot require grad")
@@ -100,10 +100,10 @@ def _info(name: str, entry: Entry) -> TensorInfo:
 
 
 def read_entries(file: Stream, size: int, source: str) -> tuple[dict[str, Entry], str]:
-    """The tensors by name, and the architecture that the file says it is; "" for none.
+    """Return the tensors by name, and the architecture named in the file; "" if it names none.
 
     Raises:
-        CheckpointError: the header is damaged or breaks off, or the data does.
+        CheckpointError: the header is corrupt or truncated, or the data is truncated.
     """
     cursor = _Cursor(file, size, source)
     _, version, tensors, pairs = cursor.take(_HEAD)
@@ -113,7 +113,8 @@ def read_entries(file: Stream, size: int, source: str) -> tuple[dict[str, Entry]
         version, tensors, pairs = cursor.take(struct.Struct(">IQQ"))
     if version not in (2, 3):
         raise CheckpointError(
-            f"{source} is GGUF of version {version}; 2 and 3 are known here.", "Convert the model anew."
+            f"{source} is a GGUF file of version {version}; only 2 and 3 are supported.",
+            "Re-convert the model.",
         )
     architecture, alignment = "", 32
     for _ in range(pairs):
@@ -125,22 +126,22 @@ def read_entries(file: Stream, size: int, source: str) -> tuple[dict[str, Entry]
         else:
             cursor.skip_value(kind)
     if not 0 < alignment <= _MAX_ALIGNMENT or alignment & (alignment - 1):
-        raise cursor.damaged()
+        raise cursor.corrupt()
     found = {name: (shape, number, offset) for name, shape, number, offset in _infos(cursor, tensors)}
     start = -(-cursor.at // alignment) * alignment
     entries = {name: _entry(cursor, start, *info) for name, info in found.items()}
     if any(entry.start + entry.nbytes > size for entry in entries.values()):
-        raise cursor.cut_short()
+        raise cursor.truncated()
     return entries, architecture
 
 
 def _infos(cursor: _Cursor, count: int) -> Iterator[tuple[str, tuple[int, ...], int, int]]:
-    """Name, shape, type and offset of each tensor; sizes stand in the reverse of torch's order."""
+    """Yield name, shape, type and offset of each tensor; shapes in GGUF are the reverse of torch's."""
     seen: set[str] = set()
     for _ in range(count):
         name, dimensions = cursor.text(), cursor.number("I")
         if dimensions > _MAX_DIMENSIONS or name in seen:
-            raise cursor.damaged()
+            raise cursor.corrupt()
         seen.add(name)
         shape = tuple(cursor.number("Q") for _ in range(dimensions))[::-1]
         yield name, shape, cursor.number("I"), cursor.number("Q")
@@ -149,13 +150,13 @@ def _infos(cursor: _Cursor, count: int) -> Iterator[tuple[str, tuple[int, ...], 
 def _entry(cursor: _Cursor, data: int, shape: tuple[int, ...], number: int, offset: int) -> Entry:
     if number not in TYPES:
         raise CheckpointError(
-            f"{cursor.source} holds a tensor of GGUF's type {number}, which is not known here.",
-            "Upgrade freezetui, or convert the model to a type that trains.",
+            f"{cursor.source} has a tensor of the unknown GGUF type {number}.",
+            "Upgrade freezetui, or convert the model to a trainable type.",
         )
     dtype, block, nbytes = TYPES[number]
     elements = prod(shape)
     if elements > _MAX_ELEMENTS or elements % block:
-        raise cursor.damaged()
+        raise cursor.corrupt()
     return Entry(shape, dtype, data + offset, elements // block * nbytes)
 
 
@@ -163,8 +164,8 @@ class _Cursor:
     """Reads a header from front to back, a piece at a time.
 
     Attributes:
-        at: the next byte to read, from the start of the file.
-        order: of the bytes, as struct names it.
+        at: offset of the next byte to read.
+        order: byte order, as a format character of struct.
     """
 
     def __init__(self, file: Stream, size: int, source: str) -> None:
@@ -173,27 +174,27 @@ class _Cursor:
         self._piece, self._start, self._ahead = b"", 0, _FIRST_READ
 
     def take(self, shape: struct.Struct) -> tuple[int, ...]:
-        """The next numbers."""
+        """Return the next numbers."""
         offset = self._ensure(shape.size)
         self.at += shape.size
         numbers: tuple[int, ...] = shape.unpack_from(self._piece, offset)
         return numbers
 
     def number(self, kind: str) -> int:
-        """The next number, of a kind as struct names it."""
+        """Return the next number; `kind` is a format character of struct."""
         return self.take(struct.Struct(self.order + kind))[0]
 
     def text(self) -> str:
-        """The next string, which is a name or a short value."""
+        """Return the next string, a name or a short value."""
         length = self.number("Q")
         if length > _MAX_NAME:
-            raise self.damaged()
+            raise self.corrupt()
         offset = self._ensure(length)
         self.at += length
         return self._piece[offset : offset + length].decode("utf-8", "replace")
 
     def skip_value(self, kind: int, depth: int = 0) -> None:
-        """Go past a value."""
+        """Skip a value."""
         if kind in _WIDTHS:
             self.skip(_WIDTHS[kind])
         elif kind == _STRING:
@@ -206,35 +207,32 @@ class _Cursor:
             for _ in range(count):
                 self.skip_value(inner, depth + 1)
         else:
-            raise self.damaged()
+            raise self.corrupt()
 
     def skip(self, length: int) -> None:
-        """Go past some bytes."""
+        """Skip some bytes."""
         if self.at + length > self._size:
-            raise self.cut_short()
+            raise self.truncated()
         self.at += length
 
-    def damaged(self) -> CheckpointError:
-        """The header makes no sense."""
-        return CheckpointError(f"{self.source} has a damaged GGUF header.", "Fetch the file again.")
+    def corrupt(self) -> CheckpointError:
+        """Return the error for a header that makes no sense."""
+        return CheckpointError(f"{self.source} has a corrupt GGUF header.", "Download the file again.")
 
-    def cut_short(self) -> CheckpointError:
-        """The file ends too early."""
-        return CheckpointError(
-            f"{self.source} is a GGUF file that breaks off.",
-            "The download or the copy was cut short; fetch the file again.",
-        )
+    def truncated(self) -> CheckpointError:
+        """Return the error for a file that ends too early."""
+        return CheckpointError(f"{self.source} is a truncated GGUF file.", DOWNLOAD_AGAIN)
 
     def _ensure(self, length: int) -> int:
-        """Have the next bytes in the piece; where they begin in it."""
+        """Read ahead so that the next bytes are in the piece; return their offset in it."""
         offset = self.at - self._start
         if offset + length <= len(self._piece):
             return offset
         if self.at + length > self._size:
-            raise self.cut_short()
+            raise self.truncated()
         self._file.seek(self.at)
         self._piece, self._start = self._file.read(max(length, self._ahead)), self.at
         if len(self._piece) < length:
-            raise self.cut_short()
+            raise self.truncated()
         self._ahead = min(2 * self._ahead, _MAX_READ)
         return 0

@@ -1,4 +1,4 @@
-"""Pickles that stand beside the one with the weights, and that torch unpickles, too: what they name."""
+"""Checks the pickles besides the one with the weights, which torch unpickles too."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MAX_READ, _HEAD = 2**26, 64
 
 
 class Named(NamedTuple):
-    """What several pickles name.
+    """The globals that several pickles name.
 
     Attributes:
         foreign, called: as in an Archive.
-        unread: how many of them are damaged or too large.
+        unread: how many of the pickles are corrupt or too large.
     """
 
     foreign: tuple[str, ...]
@@ -31,19 +31,19 @@ class Named(NamedTuple):
     unread: int
 
     def warnings(self) -> Iterator[str]:
-        """What is to be told of them."""
+        """Yield the warnings about them."""
         yield from filter(None, (danger(self.foreign), calls(self.called)))
         if self.unread:
             objects = numbers.plural(self.unread, "object")
-            yield f"{objects} beside the weights not read here: torch would run what they name when loading"
+            yield f"{objects} besides the weights not checked; torch would run what they name when loading"
 
 
 def named_in(files: Iterable[tuple[Stream, int]], source: str) -> Named:
-    """Return what files inside another name: each is one that torch.save wrote, or a pickle.
+    """Return the globals that files inside another file name; each is written by torch.save, or a pickle.
 
     Args:
-        files: with the size of each, in bytes.
-        source: the file around them.
+        files: and the size of each, in bytes.
+        source: the file that contains them, for messages.
     """
     found: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
     unread = 0
@@ -63,7 +63,7 @@ def _named(file: Stream, size: int, source: str) -> tuple[tuple[str, ...], tuple
         archive = read_zip(ZipDirectory(file, size, source), source)
         return archive.foreign, archive.called
     if size > _MAX_READ:
-        raise CheckpointError(f"{source} has too large a pickle.")
+        raise CheckpointError(f"{source} contains a pickle that is too large.")
     data = file.read(size)
     if kind == "legacy":
         archive = read_legacy(data, size, source)

@@ -1,4 +1,4 @@
-"""One file -> Checkpoint: looks at its first bytes and calls the reader."""
+"""read_file: one file -> Checkpoint; detects the format and calls its reader."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from freezetui.checkpoint.sources.base import OpenFile
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import CheckpointError, TruncatedError
 
-#: How much of a legacy file is read at first: where every byte is fetched, and on this machine.
+#: How many bytes of a legacy file to read first: over a network, and locally; and how many at most.
 _FIRST_FETCH, _FIRST_READ, _MAX_READ = 1 << 12, 1 << 20, 1 << 30
 
 
 def read_file(opened: OpenFile, key: str | None) -> Checkpoint:
-    """The Checkpoint in one file. The readers are imported when they are needed: the face opens one file.
+    """Return the Checkpoint in one file. Each reader is imported on demand: most users open one format.
 
     Args:
-        key: the dotted key of the dict that holds the state_dict; None chooses.
+        key: dotted key of the dict that holds the state_dict; None chooses the most likely one.
 
     Raises:
-        CheckpointError: it is not a checkpoint; the message says what it seems to be, the hint what to do.
+        CheckpointError: it is not a checkpoint; the message says what it looks like, the hint what to do.
     """
     file, size, head, name = opened
     kind = container(head)
@@ -65,8 +65,8 @@ def _read_legacy(opened: OpenFile, key: str | None) -> Checkpoint:
     from freezetui.checkpoint.state_dict.assemble import build_checkpoint
 
     file, size, _, name = opened
-    # Not mapped: a file that shrinks under a map ends the process. The pickles stand first, and only reading
-    # them tells how long they are.
+    # Not mapped, since a file that shrinks while it is mapped would kill the process. The pickles come first,
+    # and their length is known only after reading them.
     length = _FIRST_FETCH if not hasattr(file, "fileno") else _FIRST_READ
     while True:
         file.seek(0)

@@ -1,4 +1,4 @@
-"""safetensors: a length, a JSON header, then the tensors' bytes."""
+"""Reads safetensors: a length, a JSON header, then the tensors' bytes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.ordering import natural_order
 from freezetui.checkpoint.state_dict.wrappers import Unwrapped, unwrap
 from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, StorageKey, TensorInfo
-from freezetui.errors import CheckpointError
+from freezetui.errors import DOWNLOAD_AGAIN, CheckpointError
 from freezetui.text import printable
 
-#: What the safetensors library allows for a header.
+#: The safetensors library's limit for a header, in bytes.
 MAX_HEADER = 100_000_000
 
 DTYPES = {
@@ -46,7 +46,7 @@ DTYPES = {
     "C64": "complex64",
 }
 
-#: Bits of one element where that is not a whole byte; shapes count elements, of whole bytes together.
+#: Bits per element if not whole bytes; shapes count elements, and a tensor takes whole bytes.
 _NARROW = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
 _MAX_DIMENSIONS, _MAX_SIZE = 1000, 2**63 - 1
@@ -54,9 +54,9 @@ _METADATA = "__metadata__"
 
 
 class Entry(msgspec.Struct, gc=False):
-    """One tensor of the header; `data_offsets` count from the end of the header, in bytes.
+    """One tensor of the header; `data_offsets` are bytes from the end of the header.
 
-    The defaults let `__metadata__` pass, which stands among the tensors; none of them passes as a tensor's.
+    The defaults let `__metadata__` decode, which is among the tensors; none of them is valid for a tensor.
     """
 
     dtype: str = ""
@@ -68,39 +68,39 @@ _DECODER = msgspec.json.Decoder(dict[str, Entry])
 
 
 def read_header(file: Stream, size: int, source: str) -> tuple[dict[str, Entry], int]:
-    """The header's entries by name, and where the data begins.
+    """Return the header's entries by name, and the offset of the data.
 
     Raises:
-        CheckpointError: the header is damaged, or does not fit the file.
+        CheckpointError: the header is corrupt, or does not match the file's size.
     """
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     if length > MAX_HEADER:
         raise CheckpointError(
-            f"{source} claims a safetensors header of {length:,} bytes; {MAX_HEADER:,} is the limit.",
-            "The file is damaged; fetch it again.",
+            f"{source} declares a safetensors header of {length:,} bytes; the limit is {MAX_HEADER:,}.",
+            "The file is corrupt; download it again.",
         )
     if 8 + length > size:
-        raise _cut_short(source)
+        raise _truncated(source)
     try:
         entries = _decoded(file.read(length))
     except (ValueError, RecursionError) as error:  # json's, too: of an integer of thousands of digits
         problem = printable(str(error).splitlines()[0][:120])
         raise CheckpointError(
-            f"{source} has a damaged safetensors header ({problem}).", "Fetch the file again."
+            f"{source} has a corrupt safetensors header ({problem}).", "Download the file again."
         ) from None
     _check(entries, size - 8 - length, source)
     return entries, 8 + length
 
 
 def read_safetensors(file: Stream, size: int, source: str, key: str | None) -> Checkpoint:
-    """A single safetensors file as a Checkpoint, in natural order: the file's own is sorted by dtype.
+    """Return a safetensors file as a Checkpoint, in natural order: the file's own order is by dtype.
 
     Raises:
-        CheckpointError: as `read_header`; or a key was asked for, and safetensors has no nested dicts.
+        CheckpointError: as `read_header`; or `key` is given, which does not apply to safetensors.
     """
     if key is not None:
-        raise CheckpointError(f"{source} is safetensors, which has no keys.", "Leave --key out.")
+        raise CheckpointError(f"{source}: --key does not apply to safetensors files.", "Leave it out.")
     entries, _ = read_header(file, size, source)
     tensors, unwrapped = tensors_of(entries)
     return Checkpoint(
@@ -115,12 +115,12 @@ def read_safetensors(file: Stream, size: int, source: str, key: str | None) -> C
 def tensors_of(
     entries: Mapping[str, Entry], parts: Sequence[Mapping[str, Entry]] = (), own_keys: bool = False
 ) -> tuple[tuple[TensorInfo, ...], Unwrapped]:
-    """Return the tensors of a header, or of several, in natural order, and what was taken off their names.
+    """Return the tensors of one or more headers in natural order, and what was removed from their names.
 
     Args:
-        parts: the header of each file, where there are several.
-        own_keys: whether every tensor says what the file calls it, not only those whose name has changed
-            behind the prefix.
+        parts: the header of each file, if there are several.
+        own_keys: whether to store the name in the file for every tensor, not only for those whose name has
+            changed after the prefix.
     """
     names = natural_order(entries)
     unwrapped = unwrap(names)
@@ -129,7 +129,7 @@ def tensors_of(
     theirs = list(map(attrgetter("dtype"), held))
     dtypes = list(map(DTYPES.__getitem__, theirs))
     kinds, guesses = BufferDetector(shorts).columns(shorts, dtypes)
-    # A million tensors have few shapes: each is kept once.
+    # A million tensors have few distinct shapes: each is stored once.
     each = list(map(attrgetter("shape"), held))
     shapes = map(dict[tuple[int, ...], tuple[int, ...]]().setdefault, each, each)
     storages: Iterable[StorageKey | None] = repeat(None)
@@ -147,21 +147,22 @@ def tensors_of(
 def _own_names(
     names: Sequence[str], shorts: Sequence[str], prefix: str | None, parts: Sequence[Mapping[str, Entry]]
 ) -> Iterator[StorageKey | None]:
-    """Yield where the bytes of each tensor lie; None where `prefix` and its name tell."""
+    """Yield the storage key of each tensor; None if `prefix` and its name are the key."""
     several = len(parts) > 1
     part_of = {name: number for number, part in enumerate(parts) for name in part} if several else {}
     for own, short in zip(names, shorts, strict=True):
-        is_told = prefix is not None and own == prefix + short
-        yield None if is_told else StorageKey(f"{part_of[own]}/{own}" if several else own)
+        is_implied = prefix is not None and own == prefix + short
+        yield None if is_implied else StorageKey(f"{part_of[own]}/{own}" if several else own)
 
 
 def _narrow(entry: Entry) -> tuple[tuple[int, ...], Packing | None]:
-    """The shape of an F4 tensor as torch tells it, two values to an element; what torch lacks, as it is."""
+    """Return the shape of an F4 tensor as in torch, two values per element; other narrow dtypes unchanged."""
     *rows, last = entry.shape or (1,)
     if entry.dtype == "F4" and last % 2 == 0:
         return (*rows, last // 2), None
     low, high = entry.data_offsets
-    return entry.shape, Packing(entry.dtype, high - low, f"packed {_NARROW[entry.dtype]}-bit, torch lacks it")
+    reason = f"packed {_NARROW[entry.dtype]}-bit, not supported by torch"
+    return entry.shape, Packing(entry.dtype, high - low, reason)
 
 
 def _decoded(header: bytes) -> dict[str, Entry]:
@@ -171,41 +172,41 @@ def _decoded(header: bytes) -> dict[str, Entry]:
         raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
         raw.pop(_METADATA, None)
         return {name: msgspec.json.decode(entry, type=Entry) for name, entry in raw.items()}
-    # Each entry says its dtype once; where the count differs, or could be hidden by escapes, look closer.
+    # Each entry has one dtype; if the count differs, or escapes could hide one, look for duplicate names.
     if b"\\" in header or header.count(b'"dtype"') != len(entries) - (_METADATA in entries):
-        json.loads(header, object_pairs_hook=_without_repeats)
+        json.loads(header, object_pairs_hook=_refuse_duplicates)
     entries.pop(_METADATA, None)
     return entries
 
 
-def _without_repeats(pairs: list[tuple[str, object]]) -> None:
-    """The library takes the last of two equal names, and the data of the first belongs to nobody."""
+def _refuse_duplicates(pairs: list[tuple[str, object]]) -> None:
+    """Refuse duplicate names: the library uses the last one, and the data of the first is unreachable."""
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise msgspec.DecodeError("a name stands in it twice")
+        raise msgspec.DecodeError("duplicate tensor name")
 
 
 def _check(entries: dict[str, Entry], room: int, source: str) -> None:
-    """Each tensor's bytes fit its shape, and together they fill the file without holes."""
+    """Check that each tensor's bytes match its shape, and that together they fill the file without gaps."""
     end = 0
     nbytes = _Sizes(source)
-    # The library writes them in order, where sorting costs next to nothing.
+    # The library writes them in order, so that sorting costs next to nothing.
     for entry in sorted(entries.values(), key=attrgetter("data_offsets")):
         start, stop = entry.data_offsets
         if start != end or stop - start != nbytes[entry.dtype, entry.shape]:
-            raise _damaged(source)
+            raise _corrupt(source)
         end = stop
     if end > room:
-        raise _cut_short(source)
+        raise _truncated(source)
     if end < room:
         raise CheckpointError(
-            f"{source} has {room - end:,} bytes that belong to no tensor.",
-            "The file is damaged; fetch it again.",
+            f"{source} has {room - end:,} trailing bytes not covered by any tensor.",
+            "The file is corrupt; download it again.",
         )
 
 
 class _Sizes(dict[tuple[str, tuple[int, ...]], int]):
-    """The bytes of a tensor by dtype and shape; 100,000 tensors have few of them."""
+    """The bytes of a tensor by dtype and shape, cached: 100,000 tensors have few distinct ones."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -215,30 +216,27 @@ class _Sizes(dict[tuple[str, tuple[int, ...]], int]):
         dtype, shape = key
         if dtype not in DTYPES:
             raise CheckpointError(
-                f"{self._source} holds the dtype {printable(dtype[:40])!r}, which is not known here.",
-                "Convert the file to a dtype that trains.",
+                f"{self._source} has a tensor of the unknown dtype {printable(dtype[:40])!r}.",
+                "Convert the file to a trainable dtype.",
             )
         if len(shape) > _MAX_DIMENSIONS or not all(0 <= size <= _MAX_SIZE for size in shape):
-            raise _damaged(self._source)
-        # The library multiplies one by one, in 64 bits: a 0 behind an overflow does not save it.
+            raise _corrupt(self._source)
+        # The library multiplies one by one, in 64 bits: a 0 after an overflow does not undo it.
         if any(product >= 2**64 for product in accumulate(shape, mul)):
-            raise _damaged(self._source)
+            raise _corrupt(self._source)
         bits = prod(shape) * (_NARROW.get(dtype) or 8 * ITEMSIZE[DTYPES[dtype]])
         if bits % 8:
-            raise _damaged(self._source)
+            raise _corrupt(self._source)
         self[key] = bits // 8
         return self[key]
 
 
-def _damaged(source: str) -> CheckpointError:
+def _corrupt(source: str) -> CheckpointError:
     return CheckpointError(
-        f"{source} has a safetensors header that does not fit its data.",
-        "The file is damaged; fetch it again.",
+        f"{source} has a safetensors header that does not match its data.",
+        "The file is corrupt; download it again.",
     )
 
 
-def _cut_short(source: str) -> CheckpointError:
-    return CheckpointError(
-        f"{source} is a safetensors file that breaks off.",
-        "The download or the copy was cut short; fetch the file again.",
-    )
+def _truncated(source: str) -> CheckpointError:
+    return CheckpointError(f"{source} is a truncated safetensors file.", DOWNLOAD_AGAIN)

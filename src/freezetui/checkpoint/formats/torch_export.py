@@ -1,4 +1,4 @@
-"""What torch.export saved (.pt2): weights as members beside a JSON; before torch 2.7 a state_dict in one."""
+"""Reads torch.export archives (.pt2): weights as members beside a JSON; before torch 2.7 a nested archive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirect
 from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.checkpoint.state_dict.assemble import build_checkpoint
-from freezetui.checkpoint.state_dict.incomplete import beyond, damage
+from freezetui.checkpoint.state_dict.incomplete import beyond, missing_data
 from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, SkippedEntry, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import listed, printable
@@ -25,12 +25,12 @@ from freezetui.text import listed, printable
 WEIGHTS = "/data/weights/"
 _CONFIG, _CONSTANTS = "_weights_config.json", "_constants_config.json"
 _OLD_STATE = ("serialized_state_dict.pt", "serialized_state_dict.json")
-#: Custom objects, which torch reads without Python.
+#: Custom objects, which torch reads without pickle.
 _CUSTOM = "custom_obj_"
 _PICKLED = re.compile(rf"/data/sample_inputs/|/data/constants/(?!tensor_|{_CUSTOM})|^serialized_\w+\.pt$")
 _MAX_CONFIG, _MAX_PACKED, _MAX_SIZE = 2**28, 2**24, 2**63 - 1
 
-#: The numbers of torch's export schema (ScalarType).
+#: ScalarType numbers of torch's export schema.
 _DTYPES = {
     1: "uint8",
     2: "int8",
@@ -80,12 +80,13 @@ class _Config(msgspec.Struct):
 
 
 class Contents(NamedTuple):
-    """Which members of an archive matter.
+    """The members of an archive that describe its models.
 
     Attributes:
         weights, constants: the JSON of each model, by the model's name.
-        old: the member that holds an older version's state_dict; None for none.
-        others: those that torch unpickles besides: sample inputs, and constants that are not plain numbers.
+        old: the member with the state_dict, if an older version wrote the archive.
+        others: the other members that torch unpickles: sample inputs, and constants that are not plain
+            numbers.
     """
 
     weights: dict[str, Member]
@@ -95,7 +96,7 @@ class Contents(NamedTuple):
 
 
 def contents(directory: ZipDirectory) -> Contents:
-    """What torch.export put into an archive; all empty where it was not torch.export."""
+    """Return the members that torch.export wrote; all empty if it did not write the archive."""
     weights: dict[str, Member] = {}
     constants: dict[str, Member] = {}
     old: Member | None = None
@@ -116,14 +117,14 @@ def contents(directory: ZipDirectory) -> Contents:
 def read_pt2(
     file: Stream, directory: ZipDirectory, found: Contents, source: str, key: str | None
 ) -> Checkpoint:
-    """The state_dict in an archive that torch.export wrote.
+    """Return the Checkpoint in an archive written by torch.export.
 
     Args:
-        found: of `contents`; not all empty.
-        key: which of several models; None chooses the first.
+        found: from `contents`; not all empty.
+        key: the name of one of several models; None chooses the first.
 
     Raises:
-        CheckpointError: a damaged archive, or no model of that name in it.
+        CheckpointError: the archive is corrupt, or contains no model of that name.
     """
     if not found.weights:
         assert found.old is not None
@@ -138,10 +139,10 @@ def read_pt2(
     try:
         tensors = tuple(_info(tensor, entry) for tensor, entry in entries.items())
     except ValueError:
-        raise _damaged(source) from None
+        raise _corrupt(source) from None
     sizes = {m.name.rpartition("/")[2]: m.size for m in directory.members() if WEIGHTS in m.name}
     lost = beyond(tensors, sizes)
-    why, told = damage(lost, source) if lost else ("", ())
+    why, warnings = missing_data(lost, source) if lost else ("", ())
     constants = _entries(directory, found.constants.get(name), source)
     others = {member.name.rpartition("/")[2] for member in found.others}
     pickled = {e.path_name for e in (*entries.values(), *constants.values()) if e.use_pickle} - others
@@ -157,22 +158,22 @@ def read_pt2(
         choices=tuple(found.weights) if several else ("",),
         skipped=_constants(constants),
         foreign=named.foreign,
-        warnings=(*named.warnings(), *told),
+        warnings=(*named.warnings(), *warnings),
         incomplete=why,
     )
 
 
 def _config(directory: ZipDirectory, member: Member, source: str) -> dict[str, _Entry]:
     if member.size > _MAX_CONFIG:
-        raise _damaged(source)
+        raise _corrupt(source)
     try:
         return msgspec.json.decode(directory.read(member), type=_Config).config
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _damaged(source) from None
+        raise _corrupt(source) from None
 
 
 def _info(name: str, entry: _Entry) -> TensorInfo:
-    """Raises ValueError where the numbers make no sense."""
+    """Return an entry as TensorInfo; raise ValueError if its numbers make no sense."""
     meta = entry.tensor_meta
     if meta is None:
         raise ValueError(name)
@@ -191,7 +192,7 @@ def _info(name: str, entry: _Entry) -> TensorInfo:
         "parameter" if entry.is_param else "buffer",
         meta.requires_grad if entry.is_param else None,
         StorageKey(entry.path_name, offset, None if stride == contiguous else stride),
-        # A subclass lies in its member as torch.save writes it, not as plain elements.
+        # A subclass is stored in its member as torch.save writes it, not as plain elements.
         packing=Packing("subclass", _nbytes(meta)) if entry.use_pickle else None,
     )
 
@@ -205,8 +206,8 @@ def _entries(directory: ZipDirectory, member: Member | None, source: str) -> dic
 
 
 def _constants(entries: dict[str, _Entry]) -> tuple[SkippedEntry, ...]:
-    """Tensors that the graph holds and the state_dict does not, non-persistent buffers among them."""
-    # Custom objects among them have no meta.
+    """Return the tensors that are only in the graph, such as non-persistent buffers, as a skipped entry."""
+    # Custom objects have no meta.
     metas = [entry.tensor_meta for entry in entries.values() if entry.tensor_meta is not None]
     if not metas:
         return ()
@@ -215,29 +216,29 @@ def _constants(entries: dict[str, _Entry]) -> tuple[SkippedEntry, ...]:
 
 
 def _files(file: Stream, directory: ZipDirectory, members: list[Member]) -> Iterator[tuple[Stream, int]]:
-    """Yield members as files of their own, and their sizes."""
+    """Yield each member as a file of its own, and its size."""
     for member in members:
         if member.method == STORED:
             yield _Window(file, directory.offset(member), member.size), member.size
         elif member.size <= _MAX_PACKED:
             yield BytesIO(directory.read(member)), member.size
         else:
-            yield BytesIO(), 0  # is told as one that is not read
+            yield BytesIO(), 0  # counted as not checked
 
 
 class _Window:
-    """A stored member as a file of its own."""
+    """An uncompressed member as a file of its own."""
 
     def __init__(self, file: Stream, start: int, size: int) -> None:
         self._file, self._start, self._size, self._at = file, start, size, 0
 
     def seek(self, offset: int, /) -> object:
-        """Go to a byte."""
+        """Move to a byte."""
         self._at = offset
         return offset
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, fewer at the end."""
+        """Return the next bytes, fewer at the end."""
         self._file.seek(self._start + self._at)
         data = self._file.read(min(size, max(0, self._size - self._at)))
         self._at += len(data)
@@ -251,7 +252,8 @@ def _read_old(
     assert member is not None
     if member.method != STORED:
         raise CheckpointError(
-            f"{source} is a packed torch.export archive of an older version.", "Load it and save it again."
+            f"{source} is a compressed torch.export archive from before torch 2.7.",
+            "Load it with torch.export.load and save it again.",
         )
     window = _Window(file, directory.offset(member), member.size)
     inner = ZipDirectory(window, member.size, source)
@@ -259,7 +261,7 @@ def _read_old(
     named = named_in(_files(file, directory, found.others), source)
     foreign, called = together((archive.foreign, named.foreign)), together((archive.called, named.called))
     checkpoint = build_checkpoint(archive._replace(foreign=foreign, called=called), source, "zip", key)
-    # What is nn.Parameter in the pickle is one; the rest of an exported program's state are buffers.
+    # What the pickle has as nn.Parameter is a parameter; the rest of an exported program's state are buffers.
     tensors = tuple(
         msgspec.structs.replace(tensor, kind="buffer", guessed=False)
         if tensor.requires_grad is None
@@ -274,5 +276,5 @@ def _read_old(
     )
 
 
-def _damaged(source: str) -> CheckpointError:
-    return CheckpointError(f"{source} is a damaged torch.export archive.", "Fetch or save the file again.")
+def _corrupt(source: str) -> CheckpointError:
+    return CheckpointError(f"{source} is a corrupt torch.export archive.", "Download or save the file again.")

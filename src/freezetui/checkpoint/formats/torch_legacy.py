@@ -1,4 +1,4 @@
-"""Files that torch before 1.6 wrote: a run of pickles, then the storages."""
+"""Reads files written by torch before 1.6: a run of pickles, then the storages."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from freezetui.checkpoint.formats.byte_order import check_byte_order
 from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.pickles.unpickle import Unpickled, read_pickle
 from freezetui.checkpoint.state_dict.assemble import Archive
-from freezetui.errors import CheckpointError
+from freezetui.errors import DOWNLOAD_AGAIN, CheckpointError
 
 _PREAMBLE = 3
 
 
 def read_legacy(data: bytes | mmap, size: int, source: str) -> Archive:
-    """The object in a file that torch before 1.6 wrote.
+    """Return the object in a file written by torch before 1.6.
 
     Args:
-        data: the file, or its beginning as far as the storages.
+        data: the file, or its start up to the storages.
         size: of the whole file, in bytes.
 
     Raises:
-        CheckpointError: a damaged file, or one that breaks off.
+        CheckpointError: the file is corrupt or truncated.
     """
     pickles = _legacy_pickles(data, source)
     unpickled = pickles[_PREAMBLE]
     bytes_due = sum(8 + itemsize * elements for itemsize, elements in unpickled.storages.values())
     if pickles[-1].end + bytes_due > size:
-        raise _cut_short(source)
+        raise _truncated(source)
     keys = pickles[-1].value
-    there = {key for key in keys if type(key) is str} if isinstance(keys, list) else set()
-    sizes = {key: width * count for key, (width, count) in unpickled.storages.items() if key in there}
-    # torch unpickles all five.
+    stored = {key for key in keys if type(key) is str} if isinstance(keys, list) else set()
+    sizes = {key: width * count for key, (width, count) in unpickled.storages.items() if key in stored}
+    # torch unpickles all five pickles.
     foreign = together(each.foreign for each in pickles)
     return Archive(unpickled.value, foreign, together(each.called for each in pickles), sizes=sizes)
 
 
 def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:
-    """Where each storage of a legacy file lies: key -> (offset, bytes).
+    """Return the position of each storage of a legacy file: key -> (offset, bytes).
 
-    Behind the keys stand, for each in turn, an int64 count of elements and the elements.
+    After the keys come, for each of them in turn, an int64 count of elements and the elements.
 
     Raises:
-        CheckpointError: a damaged file, or one written on a machine of the other byte order.
+        CheckpointError: the file is corrupt, or was written on a machine of the other byte order.
     """
     pickles = _legacy_pickles(data, source)
     system, storages, keys = pickles[2].value, pickles[_PREAMBLE].storages, pickles[-1].value
@@ -52,17 +52,19 @@ def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:
     at = pickles[-1].end
     for key in keys if isinstance(keys, list) else ():
         if type(key) is not str or key not in storages:
-            raise CheckpointError(f"{source} holds a storage that no tensor uses.", "Save the file again.")
+            raise CheckpointError(
+                f"{source} contains a storage that no tensor refers to.", "Save the file again."
+            )
         nbytes = int.from_bytes(data[at : at + 8], "little") * storages[key][0]
         places[key] = at + 8, nbytes
         at += 8 + nbytes
         if at > len(data):
-            raise _cut_short(source)
+            raise _truncated(source)
     return places
 
 
 def _legacy_pickles(data: bytes | mmap, source: str) -> list[Unpickled]:
-    """Magic number, protocol version, system info, the object, the storage keys; the storages come behind."""
+    """Return the pickles before the storages: magic, protocol version, system info, object, storage keys."""
     pickles: list[Unpickled] = []
     for index in range(_PREAMBLE + 2):
         start = pickles[-1].end if pickles else 0
@@ -70,8 +72,5 @@ def _legacy_pickles(data: bytes | mmap, source: str) -> list[Unpickled]:
     return pickles
 
 
-def _cut_short(source: str) -> CheckpointError:
-    return CheckpointError(
-        f"{source} breaks off before its last tensor.",
-        "The download or the copy was cut short; fetch it again.",
-    )
+def _truncated(source: str) -> CheckpointError:
+    return CheckpointError(f"{source} is truncated before its last tensor.", DOWNLOAD_AGAIN)

@@ -1,4 +1,4 @@
-"""What the code in a TorchScript archive declares of each class, read as text: parameters and buffers."""
+"""Reads from the code in a TorchScript archive, as text, which parameters and buffers each class declares."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MAX_BYTES = 2**26
 
 
 def declared(directory: ZipDirectory) -> Declared:
-    """The declarations of every class in an archive; of more code than a model has the first part.
+    """Return the declarations of every class in an archive; of excessive code only the first part.
 
     Raises:
-        CheckpointError: a damaged archive.
+        CheckpointError: the archive is corrupt.
     """
     found: Declared = {}
     left = _MAX_BYTES

@@ -1,4 +1,4 @@
-"""A zip's directory, read lazily: torch's archives may lack CRCs, and may hold 100,000 members."""
+"""Reads a zip's directory lazily: torch's archives may lack CRCs, and may have 100,000 members."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from freezetui.checkpoint.formats.zip_sizes import ordered_sizes
 from freezetui.checkpoint.sources.base import Stream
-from freezetui.errors import CheckpointError
+from freezetui.errors import DOWNLOAD_AGAIN, CheckpointError
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -18,15 +18,15 @@ _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _LIKELY_COMMENT, _MAX_COMMENT = 1000, 65_535
 STORED, _DEFLATED = 0, 8
-# Deflate cannot shrink below 1/1032, so an archive that claims more is malicious.
+# Deflate cannot compress by more than 1032, so an archive that declares more is malicious.
 _MAX_RATIO = 1032
 _MAX_DIRECTORY = 2**30
 
 
 class Member(NamedTuple):
-    """One file in the archive; sizes in bytes, `header` is where its local header lies.
+    """One file in the archive; sizes in bytes, `header` is the offset of its local header.
 
-    `crc` is the CRC-32 of its bytes; 0 where the writer left it out, as torch does when told to.
+    `crc` is the CRC-32 of its bytes; 0 if the writer omitted it, which is an option of torch.
     """
 
     name: str
@@ -42,32 +42,32 @@ class ZipDirectory:
     """The members of a zip archive.
 
     Args:
-        file: its position is moved.
+        file: its position changes.
         size: of the file, in bytes.
         source: for messages.
 
     Raises:
-        CheckpointError: the directory at the end is missing or broken, as after a download that broke off.
+        CheckpointError: the directory at the end is missing or corrupt, as after an incomplete download.
     """
 
     def __init__(self, file: Stream, size: int, source: str) -> None:
         self._file, self._size, self._source = file, size, source
         self._count, length, start = self._end()
         if length > _MAX_DIRECTORY:
-            raise self._broken()
+            raise self._corrupt()
         self._entries = self._read(start, length)
 
     def members(self) -> Iterator[Member]:
-        """The members in the directory's order."""
+        """Yield the members in the directory's order."""
         entries, at = self._entries, 0
         for _ in range(self._count):
             if at + _ENTRY.size > len(entries):
-                raise self._broken()
+                raise self._corrupt()
             sign, _, _, flags, method, _, _, crc, packed, size, *lengths, _, _, _, header = (
                 _ENTRY.unpack_from(entries, at)
             )
             if sign != b"PK\1\2":
-                raise self._broken()
+                raise self._corrupt()
             start = at + _ENTRY.size
             middle = start + lengths[0]
             at = middle + lengths[1] + lengths[2]
@@ -78,53 +78,53 @@ class ZipDirectory:
                 entries[start:middle].decode("utf-8", "replace"), flags, method, packed, size, header, crc
             )
 
-    def ordered_sizes(self, folder: str) -> list[int] | None:
-        """The sizes of the members of a folder that are called 0, 1, 2 and on; None where they are not."""
-        return ordered_sizes(self._entries, folder.encode())
+    def ordered_sizes(self, prefix: str) -> list[int] | None:
+        """Return the sizes of the members named `prefix` + 0, 1, 2 and so on; None if they are not."""
+        return ordered_sizes(self._entries, prefix.encode())
 
     def mentions(self, text: bytes) -> int:
-        """How often a text in small letters stands in the directory, capitals or not."""
+        """Return how often a lowercase text occurs in the directory, in any case."""
         return self._entries.lower().count(text)
 
     def offset(self, member: Member) -> int:
-        """Where the bytes of a stored member begin.
+        """Return the offset of the bytes of a member.
 
         Raises:
-            CheckpointError: it is encrypted, or does not lie in the file.
+            CheckpointError: it is encrypted, or not inside the file.
         """
         if member.flags & 1:
-            raise CheckpointError(f"{self._source} is an encrypted zip.", "Decrypt it first.")
+            raise CheckpointError(f"{self._source} is an encrypted zip archive.", "Decrypt it first.")
         fields = _LOCAL.unpack(self._read(member.header, _LOCAL.size))
         start = member.header + _LOCAL.size + fields[-2] + fields[-1]
         fits = start + member.packed <= self._size and (
             member.method != STORED or member.packed == member.size
         )
         if fields[0] != b"PK\3\4" or not fits:
-            raise self._broken()
+            raise self._corrupt()
         return int(start)
 
     def read(self, member: Member) -> bytes:
-        """The bytes of a member, unpacked.
+        """Return the uncompressed bytes of a member.
 
         Raises:
-            CheckpointError: it is broken, encrypted or packed in an unknown way.
+            CheckpointError: it is corrupt, encrypted or compressed by an unknown method.
         """
         packed = self._read(self.offset(member), member.packed)
         if member.method == STORED:
             return packed
         if member.method != _DEFLATED or member.size > _MAX_RATIO * member.packed + 64:
-            raise self._broken()
+            raise self._corrupt()
         try:
             unpacked = zlib.decompressobj(-15).decompress(packed, member.size + 1)
         except zlib.error:
-            raise self._broken() from None
+            raise self._corrupt() from None
         if len(unpacked) != member.size:
-            raise self._broken()
+            raise self._corrupt()
         return unpacked
 
     def _end(self) -> tuple[int, int, int]:
-        """How many members there are, and the length and the start of their directory."""
-        # Hardly any archive has a comment, and behind a URL every byte is fetched.
+        """Return the number of members, and the length and the start of their directory."""
+        # Hardly any archive has a comment, and from a URL every byte must be fetched.
         for comment in (_LIKELY_COMMENT, _MAX_COMMENT):
             low = max(0, self._size - _END.size - comment)
             tail = self._read(low, self._size - low)
@@ -132,10 +132,7 @@ class ZipDirectory:
             if at >= 0:
                 break
         if at < 0:
-            raise CheckpointError(
-                f"{self._source} is a zip archive that breaks off: its end is missing.",
-                "The download or the copy was cut short; fetch the file again.",
-            )
+            raise CheckpointError(f"{self._source} is a truncated zip archive.", DOWNLOAD_AGAIN)
         count, length, start = _END.unpack_from(tail, at)[4:7]
         if count != 0xFFFF and 0xFFFFFFFF not in (length, start):
             return count, length, start
@@ -145,24 +142,26 @@ class ZipDirectory:
             return count, length, start
         fields = _END64.unpack(self._read(end64, _END64.size))
         if fields[0] != b"PK\6\6":
-            raise self._broken()
+            raise self._corrupt()
         return fields[-3], fields[-2], fields[-1]
 
     def _read(self, offset: int, length: int) -> bytes:
         if offset < 0 or offset + length > self._size:
-            raise self._broken()
+            raise self._corrupt()
         self._file.seek(offset)
         data = self._file.read(length)
         if len(data) != length:
-            raise self._broken()
+            raise self._corrupt()
         return data
 
-    def _broken(self) -> CheckpointError:
-        return CheckpointError(f"{self._source} is a damaged zip archive.", "Fetch or save the file again.")
+    def _corrupt(self) -> CheckpointError:
+        return CheckpointError(
+            f"{self._source} is a corrupt zip archive.", "Download or save the file again."
+        )
 
 
 def _last_end(tail: bytes) -> int:
-    """Where the end record begins: its comment reaches to the end of the file, and may hold its sign too."""
+    """Return the start of the end record, whose comment ends the file and may contain the signature too."""
     at = tail.rfind(b"PK\5\6")
     while at >= 0 and at + _END.size + int.from_bytes(tail[at + 20 : at + 22], "little") != len(tail):
         at = tail.rfind(b"PK\5\6", 0, at)
@@ -170,7 +169,7 @@ def _last_end(tail: bytes) -> int:
 
 
 def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
-    """The 64-bit values that stand in the zip64 extra field in place of 32 bits full of ones."""
+    """Return the values; those of 32 one bits are replaced by their 64-bit values in the zip64 field."""
     values = [size, packed, header]
     at = 0
     while at + 4 <= len(extra):

@@ -1,1 +1,1 @@
-"""Several files as one checkpoint: directories, shards, the config.json beside them."""
+"""Checkpoints of several files: directories, shards, the config.json beside them."""

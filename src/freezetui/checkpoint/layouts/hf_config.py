@@ -1,4 +1,4 @@
-"""What a `config.json` beside a checkpoint says of its model; transformers, timm and diffusers write one."""
+"""Reads the architecture from the `config.json` beside a checkpoint of transformers, timm or diffusers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _NAME = "config.json"
 _MAX_BYTES = 10_000_000
 
 
-def described(checkpoint: Checkpoint, folder: Source) -> Checkpoint:
-    """The checkpoint with the architecture that `config.json` names, if there is one that can be read."""
+def with_architecture(checkpoint: Checkpoint, directory: Source) -> Checkpoint:
+    """Return the checkpoint with the architecture that `config.json` names, if it names one."""
     try:
-        with folder.child(_NAME).open() as opened:
+        with directory.child(_NAME).open() as opened:
             config = msgspec.json.decode(opened.file.read(min(opened.size, _MAX_BYTES)))
     except (CheckpointError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return checkpoint
-    return msgspec.structs.replace(checkpoint, **_told(config)) if isinstance(config, dict) else checkpoint
+    return msgspec.structs.replace(checkpoint, **_fields(config)) if isinstance(config, dict) else checkpoint
 
 
-def _told(config: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a Checkpoint that the config settles."""
+def _fields(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a Checkpoint that the config determines."""
     names, name = config.get("architectures"), config.get("architecture")
     if isinstance(names, list) and names and _is_name(names[0]):
         return {"label": f"transformers {names[0]}", "model": ModelSpec(f"transformers:{names[0]}")}
@@ -41,5 +41,5 @@ def _told(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether it is a class's name and no path to somewhere else."""
+    """Whether it is the name of a class, not a path."""
     return isinstance(value, str) and value.isidentifier() and len(value) < 200

@@ -1,4 +1,4 @@
-"""Directories of several models: a pipeline of diffusers, the modules of sentence-transformers."""
+"""Reads directories of several models: a pipeline of diffusers, the modules of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.types import Checkpoint, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError, MissingFileError, NoCheckpointError
 
-#: The first of these that is there names the models.
+#: The first of these that exists lists the models.
 _INDEXES = ("model_index.json", "modules.json")
 _MAX_BYTES, _MAX_PARTS = 10_000_000, 100
 
@@ -20,13 +20,13 @@ _MAX_BYTES, _MAX_PARTS = 10_000_000, 100
 def read_pipeline(
     directory: Source, key: str | None, read: Callable[[Source], Checkpoint]
 ) -> Checkpoint | None:
-    """The models of a pipeline as one, each under its directory's name; None where it is not a pipeline.
+    """Return the models of a pipeline as one, each under its directory's name; None if it is not a pipeline.
 
     Args:
-        read: opens the directory of one model.
+        read: reads the directory of one model.
 
     Raises:
-        CheckpointError: one of the models is damaged; or a key was asked for, and a pipeline has none.
+        CheckpointError: one of the models is corrupt; or `key` is given, which does not apply to a pipeline.
     """
     listed = next(filter(None, (_listed(directory.child(name)) for name in _INDEXES)), None)
     if listed is None:
@@ -45,34 +45,34 @@ def read_pipeline(
         return None
     if key is not None:
         raise CheckpointError(
-            f"{shown_source(directory.location)} is a pipeline, which has no keys.",
-            "Open the directory of one part.",
+            f"{shown_source(directory.location)}: --key does not apply to a pipeline.",
+            "Open the directory of one of its models.",
         )
     return _joined(found, label)
 
 
 def _listed(index: Source) -> tuple[str, list[str]] | None:
-    """What the pipeline is, for people, and its directories in order, "" for the one above; None for none."""
+    """Return the pipeline's label and its directories in order ("" for itself); None if it is not one."""
     try:
         with index.open() as opened:
             text = opened.file.read(min(opened.size, _MAX_BYTES)).removeprefix(b"\xef\xbb\xbf")
-        told = msgspec.json.decode(text)
+        document = msgspec.json.decode(text)
     except (MissingFileError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if isinstance(told, dict):
-        name = told.get("_class_name")
+    if isinstance(document, dict):
+        name = document.get("_class_name")
         label = f"diffusers {name}" if isinstance(name, str) and name.isidentifier() else "diffusers"
-        parts = [part for part, value in told.items() if isinstance(value, list) and _is_name(part)]
+        parts = [part for part, value in document.items() if isinstance(value, list) and _is_name(part)]
         return label[:200], parts[:_MAX_PARTS]
-    if isinstance(told, list):
-        paths = [entry.get("path", 0) for entry in told if isinstance(entry, dict)]
+    if isinstance(document, list):
+        paths = [entry.get("path", 0) for entry in document if isinstance(entry, dict)]
         kept = [path for path in paths if isinstance(path, str) and (not path or _is_name(path))]
         return "sentence-transformers", kept[:_MAX_PARTS]
     return None
 
 
 def _is_name(value: Any) -> bool:
-    """Whether it is the name of something in this directory."""
+    """Whether it is the name of an entry of this directory, not a path."""
     return (
         isinstance(value, str)
         and 0 < len(value) < 200
@@ -111,7 +111,7 @@ def _joined(found: list[tuple[str, Checkpoint]], label: str) -> Checkpoint:
 
 
 def _moved(tensor: TensorInfo, front: str, prefix: str, first: int, last: int) -> TensorInfo:
-    """The tensor under its directory's name, and with the parts that may hold it."""
+    """Return the tensor under its directory's name, with the parts that may contain it."""
     if tensor.storage is None:
         place = StorageKey(f"{first}-{last}/{prefix}{tensor.name}")
     elif first == last:
@@ -122,6 +122,6 @@ def _moved(tensor: TensorInfo, front: str, prefix: str, first: int, last: int) -
 
 
 def _shifted(key: str, first: int) -> str:
-    """A key of a model in several parts, which begins with the part's number."""
+    """Return a storage key that starts with a part's number, with `first` added to the number."""
     numbers, _, rest = key.partition("/")
     return "-".join(str(int(number) + first) for number in numbers.split("-")) + "/" + rest

@@ -1,4 +1,4 @@
-"""Many files as one checkpoint: the shards that an index names, or several files at once."""
+"""Reads many files as one checkpoint: the shards that an index lists, or several files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from freezetui import numbers
 from freezetui.checkpoint.formats.detect import container
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.formats.safetensors import Entry, read_header, tensors_of
-from freezetui.checkpoint.sources.base import OpenFile, Source
+from freezetui.checkpoint.sources.base import OpenFile, Source, version_of
 from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.state_dict.ordering import natural_order
 from freezetui.checkpoint.types import Checkpoint, Part, StorageKey, TensorInfo
 from freezetui.errors import CheckpointError, MissingFileError
 from freezetui.text import listed, printable
 
-#: Told in a few words how far the reading is.
+#: Called with a few words on the progress.
 Progress = Callable[[str], None]
 
 T = TypeVar("T")
 
-_AT_ONCE = 16
-#: No file has a longer name than this, and no model a longer index, in bytes.
+_MAX_THREADS = 16
+#: No file has a longer name than this, and no model a larger index, in bytes.
 _MAX_NAME, _MAX_INDEX = 1000, 2**28
 
 
@@ -36,7 +36,7 @@ class _Index(msgspec.Struct):
 
 
 class _Shard(NamedTuple):
-    """What one file gave: a safetensors header, or the Checkpoint in a pickle."""
+    """One file's contents: a safetensors header, or the Checkpoint in a pickle."""
 
     part: Part
     entries: dict[str, Entry]
@@ -44,66 +44,67 @@ class _Shard(NamedTuple):
 
     @property
     def names(self) -> Collection[str]:
-        """Of its tensors."""
+        """The names of its tensors."""
         return self.entries if self.checkpoint is None else {t.name: None for t in self.checkpoint.tensors}
 
 
-def read_index(index: OpenFile, folder: Source, key: str | None, progress: Progress) -> Checkpoint:
-    """The shards that an index names, beside it; those that are missing are told, the rest is shown.
+def read_index(index: OpenFile, directory: Source, key: str | None, progress: Progress) -> Checkpoint:
+    """Return the shards that an index lists as one checkpoint, with a warning about missing ones.
 
     Raises:
-        CheckpointError: the index or a shard is damaged, names a file elsewhere, or no shard is there.
+        CheckpointError: the index or a shard is corrupt, the index names a file outside its directory, or no
+            shard exists.
     """
     if index.size > _MAX_INDEX:
-        raise CheckpointError(f"{index.name} is too large for an index.", "It may be malicious.")
+        raise CheckpointError(f"{index.name} is too large for a shard index.", "It may be malicious.")
     try:
         text = index.file.read(index.size).removeprefix(b"\xef\xbb\xbf")
         where = msgspec.json.decode(text, type=_Index).weight_map
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise CheckpointError(
-            f"{index.name} is not a valid shard index: weight_map is malformed.", "Fetch the file again."
+            f"{index.name} is not a valid shard index: weight_map is malformed.", "Download the file again."
         ) from None
     names = natural_order(set(where.values()))
     for name in names:
         if not _is_inside(name) or len(name) > _MAX_NAME:
             raise CheckpointError(
-                f"{index.name} names a shard outside its folder: {printable(name[:200])}.",
-                "It may be hostile.",
+                f"{index.name} names a shard outside its directory: {printable(name[:200])}.",
+                "It may be malicious.",
             )
-    read = _read_all([folder.child(name) for name in names], key, progress, must_be_there=False)
-    there = {name: shard for name, shard in zip(names, read, strict=True) if shard is not None}
-    taken = _taken(there, where)
-    shards = [_without_doubles(shard, name, taken) for name, shard in there.items()]
+    read = _read_all([directory.child(name) for name in names], key, progress, must_exist=False)
+    found = {name: shard for name, shard in zip(names, read, strict=True) if shard is not None}
+    taken = _taken(found, where)
+    shards = [_without_duplicates(shard, name, taken) for name, shard in found.items()]
     if not shards:
         raise CheckpointError(
-            f"None of the {len(names):,} shards that {index.name} names is there.", "Fetch them as well."
+            f"None of the {len(names):,} shards listed in {index.name} were found.", "Download them too."
         )
     kind = "safetensors" if shards[0].checkpoint is None else "pickle"
     missing = frozenset(name for name, shard in zip(names, read, strict=True) if shard is None)
-    told = (*_missing(missing, where), *_differences(shards, where, missing), *_doubled(taken))
-    numbers_of = {name: number for number, name in enumerate(there)}
-    del where, read, there  # of a million tensors a quarter of the memory
+    warnings = (*_missing(missing, where), *_differences(shards, where, missing), *_duplicates(taken))
+    numbers_of = {name: number for number, name in enumerate(found)}
+    del where, read, found  # a quarter of the memory, with a million tensors
     checkpoint = _merged(shards, f"{kind} in {len(names):,} shards")
     tensors = checkpoint.tensors
     if taken:
         prefix = checkpoint.prefix
         tensors = tuple(_placed(tensor, prefix + tensor.name, taken, numbers_of) for tensor in tensors)
-    return msgspec.structs.replace(checkpoint, tensors=tensors, warnings=(*told, *checkpoint.warnings))
+    return msgspec.structs.replace(checkpoint, tensors=tensors, warnings=(*warnings, *checkpoint.warnings))
 
 
-def _taken(there: Mapping[str, _Shard], where: Mapping[str, str]) -> dict[str, str]:
-    """The tensors that are in several shards, and the shard that the index takes each from."""
+def _taken(found: Mapping[str, _Shard], where: Mapping[str, str]) -> dict[str, str]:
+    """Return the tensors that are in several shards -> the shard that the index names."""
     taken: dict[str, str] = {}
-    for name, shard in there.items():
+    for name, shard in found.items():
         for tensor in shard.names:
             other = where.get(tensor, name)
-            if other != name and other in there and tensor in there[other].names:
+            if other != name and other in found and tensor in found[other].names:
                 taken[tensor] = other
     return taken
 
 
-def _without_doubles(shard: _Shard, name: str, taken: Mapping[str, str]) -> _Shard:
-    """The shard without tensors that are taken from another."""
+def _without_duplicates(shard: _Shard, name: str, taken: Mapping[str, str]) -> _Shard:
+    """Return the shard without the tensors that are read from another one."""
     if taken.keys().isdisjoint(shard.names):
         return shard
     entries = {tensor: entry for tensor, entry in shard.entries.items() if taken.get(tensor, name) == name}
@@ -117,26 +118,26 @@ def _without_doubles(shard: _Shard, name: str, taken: Mapping[str, str]) -> _Sha
 def _placed(
     tensor: TensorInfo, full: str, taken: Mapping[str, str], numbers_of: Mapping[str, int]
 ) -> TensorInfo:
-    """The tensor with the part that it is read from, where several hold one of its name."""
+    """Return the tensor with the part to read it from, if several parts contain its name."""
     if tensor.storage is not None or full not in taken:
         return tensor
     return msgspec.structs.replace(tensor, storage=StorageKey(f"{numbers_of[taken[full]]}/{full}"))
 
 
-def _doubled(taken: Mapping[str, str]) -> tuple[str, ...]:
+def _duplicates(taken: Mapping[str, str]) -> tuple[str, ...]:
     if not taken:
         return ()
     count = numbers.plural(len(taken), "tensor")
-    return (f"{count} in several shards, taken from the one that the index names: {_some(taken.keys())}",)
+    return (f"{count} in several shards, read from the one that the index names: {_some(taken.keys())}",)
 
 
 def read_several(sources: Sequence[Source], key: str | None, progress: Progress) -> Checkpoint:
-    """Several files as one checkpoint; no name may be in two of them.
+    """Return several files as one checkpoint; no name may be in two of them.
 
     Raises:
         CheckpointError: one of them is not a checkpoint, or a name is in two.
     """
-    shards = [shard for shard in _read_all(sources, key, progress, must_be_there=True) if shard is not None]
+    shards = [shard for shard in _read_all(sources, key, progress, must_exist=True) if shard is not None]
     seen: dict[str, str] = {}
     for shard in shards:
         for name in shard.names:
@@ -144,29 +145,26 @@ def read_several(sources: Sequence[Source], key: str | None, progress: Progress)
                 files = f"{shown_source(seen[name])} and in {shown_source(shard.part.source)}"
                 raise CheckpointError(
                     f"{printable(name[:200])} is in {files}.",
-                    "Open one of them at a time.",
+                    "Open them one at a time.",
                 )
     return _merged(shards, f"{len(sources):,} files")
 
 
 def _read_all(
-    sources: Sequence[Source], key: str | None, progress: Progress, must_be_there: bool
+    sources: Sequence[Source], key: str | None, progress: Progress, must_exist: bool
 ) -> list[_Shard | None]:
-    """The headers of all, several at once: a server or a disk answers more than one question at a time.
-
-    Those that are not there are None, unless they must be.
-    """
+    """Return the headers of all, read in parallel; None for missing files, unless `must_exist`."""
 
     def read(source: Source) -> _Shard | None:
         try:
             return _read(source, key)
         except MissingFileError:
-            if must_be_there:
+            if must_exist:
                 raise
             return None
 
     shards: list[_Shard | None] = []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_MAX_THREADS) as pool:
         try:
             for shard in pool.map(read, sources):
                 shards.append(shard)
@@ -179,14 +177,14 @@ def _read_all(
 
 def _read(source: Source, key: str | None) -> _Shard:
     with source.open() as opened:
-        part = Part(source.location, opened.size)
+        part = Part(source.location, opened.size, version_of(opened.file))
         if container(opened.head) == "safetensors" and key is None:
             return _Shard(part, read_header(opened.file, opened.size, opened.name)[0], None)
         return _Shard(part, {}, read_file(opened, key))
 
 
 def _merged(shards: Sequence[_Shard], format: str) -> Checkpoint:
-    """The tensors of all: safetensors in natural order, those of pickles file by file behind them."""
+    """Return the tensors of all: safetensors in natural order, then those of pickles file by file."""
     entries: dict[str, Entry] = {}
     pickled: dict[str, TensorInfo] = {}
     for number, shard in enumerate(shards):
@@ -196,7 +194,7 @@ def _merged(shards: Sequence[_Shard], format: str) -> Checkpoint:
             named = (_numbered(tensor, number) for tensor in tensors) if len(shards) > 1 else tensors
             pickled.update((tensor.name, tensor) for tensor in named)
     inner = [shard.checkpoint for shard in shards if shard.checkpoint is not None]
-    # Where one of them is a pickle, no prefix need be that of all.
+    # If one of them is a pickle, the prefixes may differ.
     ordered, unwrapped = tensors_of(entries, [shard.entries for shard in shards], own_keys=bool(inner))
     prefixes = {checkpoint.prefix for checkpoint in inner} | ({unwrapped.prefix} if entries else set())
 
@@ -222,7 +220,7 @@ def _merged(shards: Sequence[_Shard], format: str) -> Checkpoint:
 
 
 def _numbered(tensor: TensorInfo, number: int) -> TensorInfo:
-    """The tensor with a storage key that is unique among all the parts."""
+    """Return the tensor with a storage key that is unique among all parts."""
     if tensor.storage is None:
         return tensor
     storage = msgspec.structs.replace(tensor.storage, key=f"{number}/{tensor.storage.key}")
@@ -230,7 +228,7 @@ def _numbered(tensor: TensorInfo, number: int) -> TensorInfo:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a shard's name stays in the index's folder."""
+    """Whether a shard's name stays in the index's directory."""
     parts = name.replace("\\", "/").split("/")
     return "" not in parts and ".." not in parts and ":" not in name and "\0" not in name
 
@@ -239,28 +237,29 @@ def _missing(missing: Set[str], where: Mapping[str, str]) -> tuple[str, ...]:
     if not missing:
         return ()
     tensors = sum(shard in missing for shard in where.values())
-    return (f"missing: {_some(missing)}, with {numbers.plural(tensors, 'tensor')}; fetch what is missing",)
+    return (
+        f"missing: {_some(missing)}, with {numbers.plural(tensors, 'tensor')}; download the missing files",
+    )
 
 
 def _differences(shards: Sequence[_Shard], where: Mapping[str, str], missing: Set[str]) -> tuple[str, ...]:
-    """Names that the index has and the shards have not, and the other way round."""
+    """Return warnings about names that are only in the index, or only in the shards."""
     pickled = [shard.checkpoint for shard in shards if shard.checkpoint is not None]
     if any(checkpoint.prefix or checkpoint.wrappers for checkpoint in pickled):
-        return ()  # the index names them with what wrappers added, the readers without
+        return ()  # the index uses names with the wrappers' prefixes, the readers without
     absent, extra = set(where), set[str]()
     for shard in shards:
         absent.difference_update(shard.names)
         extra.update(name for name in shard.names if name not in where)
     absent = {name for name in absent if where[name] not in missing}
-    told = []
+    warnings = []
     if absent:
-        told.append(
-            f"the index names {numbers.plural(len(absent), 'tensor')} that no shard holds: {_some(absent)}"
-        )
+        count = numbers.plural(len(absent), "tensor")
+        warnings.append(f"the index lists {count} that no shard contains: {_some(absent)}")
     if extra:
         count = numbers.plural(len(extra), "tensor")
-        told.append(f"the shards hold {count} that the index does not name: {_some(extra)}")
-    return tuple(told)
+        warnings.append(f"the shards contain {count} that the index does not list: {_some(extra)}")
+    return tuple(warnings)
 
 
 def _some(names: Set[str]) -> str:

@@ -1,1 +1,1 @@
-"""Pickles read as data: nothing that they name is imported or called."""
+"""Reads pickles as data: nothing that they name is imported or called."""

@@ -1,6 +1,6 @@
-"""A pickle fed piece by piece, so that what reading it costs is looked at in between.
+"""Feeds a pickle in chunks and enforces memory and CPU limits between them.
 
-The opcode walk bounds what single opcodes may claim; this bounds their sum.
+The opcode walk limits what a single opcode may declare; this limits the total.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 
 from freezetui.checkpoint.memory import installed, resident
 
-#: Resident bytes that reading may add: a base, and for each byte of the pickle. Real checkpoints take 7 to 15
-#: (see docs/security.md), chains of tuples 84. And never more than this share of the machine's memory.
+#: Resident bytes that reading may add: a base, and per byte of the pickle. Real checkpoints take 7 to 15 (see
+#: docs/security.md), chains of tuples 84. And never more than this share of the machine's memory.
 _BASE_BYTES, _BYTES_PER_BYTE, _SHARE = 1 << 28, 32, 0.75
-#: Seconds of processor time: a base, and bytes for each second more; real checkpoints take one for 19 MB.
+#: CPU seconds: a base, and one more per so many bytes; real checkpoints take one for 19 MB.
 _BASE_SECONDS, _BYTES_PER_SECOND = 10.0, 1e6
 
 
 class BudgetedReader(io.RawIOBase):
-    """One pickle, given in pieces, which are not copied.
+    """A stream over one pickle, given in pieces that are not copied.
 
-    `readinto` raises MemoryError where reading takes more memory or time than a pickle of this length has
-    reason to. Two pieces lie 64 KiB apart, in which memory grows by 14 MiB at most.
+    `readinto` raises MemoryError if reading takes more memory or time than a pickle of this length should.
+    It is called every 64 KiB, in which memory grows by 14 MiB at most.
     """
 
     def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
@@ -34,11 +34,11 @@ class BudgetedReader(io.RawIOBase):
         self._end = time.thread_time() + _BASE_SECONDS + length / _BYTES_PER_SECOND
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """The next piece."""
+        """Fill the buffer with the next bytes, within the limits."""
         if time.thread_time() > self._end or resident() > self._most_memory:
             raise MemoryError
         filled = 0

@@ -1,17 +1,17 @@
-"""Dicts that look at a key before they hash it."""
+"""Dicts that check a key before hashing it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-#: A key may be a tuple: of so many parts, so deep; sixteen to the third power take no time to hash.
+#: Limits on a tuple as a key: its length and depth; 16 ** 3 parts take no time to hash.
 _MAX_IN_KEY, _MAX_KEY_DEPTH = 16, 3
 
 
 class OddKey:
-    """Stands for a key that is not hashed: a long or deep tuple, a frozenset, a tensor.
+    """Replaces a key that is not hashed: a long or deep tuple, a frozenset, a tensor.
 
-    Each is a key of its own, so that no entry is lost.
+    Each instance is a distinct key, so that no entry is lost.
 
     Attributes:
         kind: the name of the key's class.
@@ -24,21 +24,21 @@ class OddKey:
 
 
 class CheckedDict(dict[Any, Any]):
-    """A dict that looks at a key before it hashes it.
+    """A dict that checks a key before hashing it.
 
-    A tuple that holds itself doubled sixty times hashes for ever, one that is a million deep overflows the
-    stack, and neither can be interrupted.
+    Hashing a tuple that contains itself doubled sixty times takes forever, a tuple nested a million deep
+    overflows the stack, and neither can be interrupted.
     """
 
     __slots__ = ()
 
     def __setitem__(self, key: Any, value: Any, _set: Any = dict.__setitem__) -> None:
-        """What is not hashed safely, or not at all, is kept under an OddKey."""
+        """Store the value, under an OddKey if the key cannot be hashed safely, or at all."""
         if key.__class__ is tuple and not _is_small(key):
             key = OddKey("tuple")
         try:
             _set(self, key, value)
-        except TypeError:  # sets, which were made lists, and what stands for tensors
+        except TypeError:  # sets, which became lists, and tensor stubs
             _set(self, OddKey(type(key).__name__), value)
 
 
@@ -51,7 +51,7 @@ def _is_small(key: tuple[Any, ...], depth: int = 0) -> bool:
 
 
 class OrderedDictStub(CheckedDict):
-    """Stands for OrderedDict, defaultdict and their like; `state` keeps attributes such as `_metadata`."""
+    """Stub of OrderedDict, defaultdict and the like; `state` has attributes such as `_metadata`."""
 
     __slots__ = ("state",)
 
@@ -60,7 +60,7 @@ class OrderedDictStub(CheckedDict):
             items = args[0].items() if isinstance(args[0], dict) else args[0]
             for key, value in items:
                 self[key] = value
-            # Moved, not copied: else a pickle could copy one long list a million times.
+            # Move rather than copy, so that a hostile pickle cannot duplicate one list a million times.
             args[0].clear()
 
     def __setstate__(self, state: Any) -> None:

@@ -1,13 +1,13 @@
-"""The globals that are known by hand: what trainers write beside the weights, and what attacks use.
+"""Hand-written lists of globals: what trainers write beside the weights, and what attacks use.
 
-Lists of names: a module, a colon and names of it; a line that begins with spaces goes on with the names.
+Format: a module, a colon and names in it; a line that starts with spaces continues the names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-#: What plain data is made of, and what trainers put beside the weights.
+#: Globals of plain data, and of what trainers write beside the weights.
 DATA = """\
 builtins: set frozenset dict list tuple int float complex str bytes bytearray bool slice range object
     NoneType
@@ -47,7 +47,7 @@ lightning.fabric.utilities.data: AttributeDict
 lightning_fabric.utilities.data: AttributeDict
 """
 
-#: Modules of which whatever a pickle calls runs code, reaches files or the network, or leads to what does.
+#: Modules in which anything a pickle calls runs code, accesses files or the network, or leads to what does.
 BAD_MODULES = """\
 IPython _aix_support _ctypes _frozen_importlib _frozen_importlib_external _functools _imp _operator
 _osx_support _pickle _posixsubprocess _pyrepl _signal _socket _sqlite3 _thread aiohttp antigravity asyncio
@@ -59,18 +59,18 @@ py_compile pydoc requests runpy select selectors setuptools shelve shutil signal
 socketserver sqlite3 ssl subprocess sys syslog tarfile telnetlib tempfile test threading timeit trace
 types unittest urllib urllib2 uuid venv webbrowser xmlrpc zipfile zipimport
 """
-#: Of these, those that no project calls a module of its own: behind other dots, too, they are what they are.
+#: Those of them whose name no project uses for a module of its own: they are bad after other dots too.
 BAD_ANYWHERE = """\
 os posix nt subprocess _posixsubprocess sys importlib runpy shutil pickle _pickle marshal ctypes _ctypes
 pty socket _socket builtins __builtin__ pkgutil webbrowser pydoc cloudpickle
 """
-#: What Python itself puts into every module, class and function, which leads to all else.
+#: Attributes of every module, class and function, which lead to everything else.
 LEADING = """\
 __builtins__ __globals__ __subclasses__ __dict__ __class__ __bases__ __base__ __mro__ __loader__ __spec__
 __code__ __import__ __getattribute__ __getattr__ __self__ __func__ __closure__ __reduce__ __reduce_ex__
 __init_subclass__ __call__
 """
-#: Names, and all that lies below them, of modules that hold harmless ones too; "*" is the whole module.
+#: Names, and everything below them, in modules that have harmless ones too; "*" is the whole module.
 BAD_NAMES = """\
 builtins: eval exec execfile compile __import__ getattr setattr delattr open file input globals locals
     vars apply breakpoint memoryview map filter reduce
@@ -106,7 +106,7 @@ transformers: pipeline AutoModel.from_pretrained
 
 
 def parsed(text: str) -> Iterator[str]:
-    """The qualified names in such a list."""
+    """Yield the qualified names in such a list."""
     module = ""
     for line in text.splitlines():
         if not line.startswith(" "):

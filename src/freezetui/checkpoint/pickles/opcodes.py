@@ -1,8 +1,8 @@
-"""A pickle's opcodes, walked before the C unpickler believes what they claim.
+"""Checks the opcodes of a pickle before the C unpickler trusts what they declare.
 
-Nine bytes can ask for a memo of 64 GB, and a length of 2**62 for as many bytes. This walk, most of it one
-regular expression, takes a quarter of the time of the unpickling itself. It also exchanges the opcodes that
-make dicts and sets for others: those hash what the pickle gives, and a key can be made that hashes for ever.
+Nine bytes can request a memo of 64 GB, and a length of 2**62 as many bytes. This walk, mostly one regular
+expression, takes a quarter of the time of the unpickling itself. It also replaces the opcodes that create
+dicts and sets: they hash what the pickle gives, and a key can be made whose hash never returns.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import NamedTuple
 _SHORT = b"|".join(re.escape(bytes([length])) + rb"\0\0\0.{%d}" % length for length in range(97))
 _PUT = rb"(?:q.|r..[\0-\x3f]\0)"
 
-#: What torch writes for each tensor, so that its thirty opcodes match in a few steps.
+#: What torch writes per tensor, so that its thirty opcodes match in a few steps.
 _TENSOR = (
     rb"\x86" + _PUT,
     rb"h.\(\(h.h.",
     rb"h.K.t" + _PUT + rb"QK.",
     rb"[\x88\x89]h.\)R" + _PUT + b"t" + _PUT + b"R" + _PUT,
 )
-#: Opcodes that can claim nothing much: memo indices below 4 M, strings below 97 bytes.
+#: Opcodes that cannot declare much: memo indices below 4 M, strings below 97 bytes.
 _HARMLESS = (
     rb"[()tRQuse\]alb0-2No\x81\x85-\x89\x92-\x94\x97\x98]+",
     rb"[qhK\x80\x82].",
@@ -37,18 +37,18 @@ _RUN = re.compile(rb"(?s)(?:" + b"|".join(_TENSOR + _HARMLESS) + rb"){1,4000}")
 
 _STOP, _PUT_LINE, _LONG_PUT = b".pr"
 _INTEGERS = frozenset(b"\x8a\x8bIL")
-#: Integers beyond 64 bits: a model holds few (the state of a generator), and 60,000 of them can be chosen so
-#: that they collide in a dict, which then takes 20 seconds to fill.
+#: Integers beyond 64 bits: a model has few (the state of a generator), and 60,000 can be chosen to collide in
+#: a dict, which then takes 20 seconds to fill.
 _MAX_WIDE = 1000
 _WIDE_BYTES, _WIDE_DIGITS = 8, 20
-#: Containers that take no byte but their opcode, and 64 to 216 bytes of memory. Honest files hold something.
+#: Containers of one opcode that take 64 to 216 bytes of memory. In real files containers have contents.
 _MAX_EMPTY, _BYTES_FOR_EACH = 1_000_000, 16
 _PIECE = 1 << 24
-#: How a pickle made safe asks for a dict: the name of no module, called with nothing.
+#: How a pickle made safe requests a dict: a global that no module can have, called without arguments.
 SAFE_DICT = ("-", "}")
 _NEW_DICT = b"c-\n}\n)R"
-#: Opcodes that hash what lies on the stack, and what does the same without: a dict that looks at its keys
-#: first, and lists for sets. Picklers write DICT only for an empty one, right behind its mark.
+#: Opcodes that hash what is on the stack -> their replacement: a dict that checks its keys, and lists for
+#: sets. Picklers write DICT only for an empty one, right after its mark.
 _SAFE = {
     ord("}"): _NEW_DICT,
     ord("d"): b"1" + _NEW_DICT,
@@ -66,11 +66,11 @@ _COUNTED = {
 
 
 class Walked(NamedTuple):
-    """A pickle that was looked through.
+    """A checked pickle.
 
     Attributes:
-        end: where in the data it ends.
-        hashing: where the opcodes stand that hash, in order.
+        end: the offset of its end in the data.
+        hashing: the offsets of the opcodes that hash, in order.
     """
 
     end: int
@@ -78,15 +78,15 @@ class Walked(NamedTuple):
 
 
 def walk(data: bytes | mmap, start: int = 0) -> Walked:
-    """Look through the pickle that starts at `start`.
+    """Check the pickle that starts at `start`.
 
     Raises:
-        EOFError: it breaks off.
+        EOFError: it is truncated.
         pickle.UnpicklingError: an unknown opcode, or a memo index that no pickle of this length can reach.
-        MemoryError: it holds more containers, or more huge integers, than a file of its length has reason to.
+        MemoryError: more containers, or more huge integers, than a pickle of this length should have.
     """
     walked = _walked(data, start)
-    # Counts brackets inside strings too, which is why there may be one for every sixteen bytes.
+    # Counts brackets inside strings too, hence the allowance of one for every sixteen bytes.
     lists = _count(data, b"]", start, walked.end)
     if lists + len(walked.hashing) > _MAX_EMPTY + (walked.end - start) // _BYTES_FOR_EACH:
         raise MemoryError
@@ -94,7 +94,7 @@ def walk(data: bytes | mmap, start: int = 0) -> Walked:
 
 
 def made_safe(data: bytes | mmap, start: int, walked: Walked) -> list[bytes | memoryview]:
-    """The pickle without opcodes that hash, in pieces of `data`. It holds no offsets, so that it may grow."""
+    """Return the pickle without opcodes that hash, in pieces; it contains no offsets, so it may grow."""
     view, done = memoryview(data), start
     pieces: list[bytes | memoryview] = []
     for at in walked.hashing:
@@ -135,7 +135,7 @@ def _walked(data: bytes | mmap, start: int) -> Walked:
         elif opcode == _LONG_PUT:
             _check(int.from_bytes(data[at + 1 : at + 5], "little"), at - start)
             at += 5
-        elif at + 9 > size:  # an operand is cut in the middle
+        elif at + 9 > size:  # a truncated operand
             break
         else:
             raise pickle.UnpicklingError(f"unknown opcode {opcode:#04x}")
@@ -145,7 +145,7 @@ def _walked(data: bytes | mmap, start: int) -> Walked:
 
 
 def _count(data: bytes | mmap, opcode: bytes, start: int, end: int) -> int:
-    """A map counts nothing itself; a piece of it, copied, does."""
+    """Count an opcode's byte; a map cannot count, so pieces of it are copied."""
     if isinstance(data, bytes):
         return data.count(opcode, start, end)
     return sum(data[at : min(at + _PIECE, end)].count(opcode) for at in range(start, end, _PIECE))
@@ -160,6 +160,6 @@ def _line_end(data: bytes | mmap, at: int, lines: int) -> int:
 
 
 def _check(index: int, opcodes: int) -> None:
-    """Each opcode puts at most one object into the memo, so an honest index counts no further."""
+    """Check a memo index: each opcode stores at most one object, so a valid index is not larger."""
     if not 0 <= index <= opcodes:
         raise pickle.UnpicklingError("memo index out of range")

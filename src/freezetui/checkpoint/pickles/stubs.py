@@ -1,6 +1,6 @@
-"""What stands in for the globals that a pickle names: they record their arguments, and do nothing.
+"""Stubs of the globals that a pickle names: they record their arguments and do nothing.
 
-Each has a `__setstate__` of its own. Without one, a pickle could set attributes on these very classes.
+Each has its own `__setstate__`. Without it, a pickle could set attributes on these very classes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 from freezetui.checkpoint.pickles.checked_dict import OrderedDictStub
 from freezetui.checkpoint.pickles.opaque import CompiledModuleStub, FxModuleStub, StorageBytesStub
 
-#: torch's storage classes by name, and the dtype that each holds.
+#: Name of torch's storage class -> its dtype.
 STORAGES = {
     "FloatStorage": "float32",
     "DoubleStorage": "float64",
@@ -38,16 +38,16 @@ STORAGES = {
 class Rebuilt(msgspec.Struct):
     """The arguments of one of torch's rebuild functions, unchecked.
 
-    C all the way, since a file may hold 100,000. They stay known to the garbage collector: without it a
-    chain of 100,000, one inside the other, would overflow the stack when it is freed.
+    A msgspec struct for speed: a file may contain 100,000 tensors. It stays tracked by the garbage collector:
+    otherwise a chain of 100,000, one inside the other, would overflow the stack when it is freed.
     """
 
     def __setstate__(self, state: Any) -> None:
-        """Attributes set on a tensor tell nothing about its shape."""
+        """Ignore attributes set on a tensor: they do not affect its shape."""
 
 
 class TensorStub(Rebuilt):
-    """torch._utils._rebuild_tensor_v2, and _rebuild_tensor, which has the first four only."""
+    """torch._utils._rebuild_tensor_v2, and _rebuild_tensor, which has only the first four."""
 
     storage: Any
     offset: Any
@@ -59,7 +59,7 @@ class TensorStub(Rebuilt):
 
 
 class TypedTensorStub(Rebuilt):
-    """torch._utils._rebuild_tensor_v3: the storage is untyped, the dtype stands apart."""
+    """torch._utils._rebuild_tensor_v3: the storage is untyped, the dtype separate."""
 
     storage: Any
     offset: Any
@@ -100,7 +100,7 @@ class MetaTensorStub(Rebuilt):
 
 
 class NestedTensorStub(Rebuilt):
-    """torch._utils._rebuild_nested_tensor: the components one after the other in `values`."""
+    """torch._utils._rebuild_nested_tensor: the components are consecutive in `values`."""
 
     values: Any
     sizes: Any
@@ -115,7 +115,7 @@ class JaggedTensorStub(Rebuilt):
 
     @property
     def requires_grad(self) -> Any:
-        """As stored; None where the dict does not say."""
+        """As stored; None if the dict does not have it."""
         return self.arguments.get("requires_grad") if isinstance(self.arguments, dict) else None
 
 
@@ -173,7 +173,7 @@ class SubclassStub(Rebuilt):
 
 
 class ArrayStub(Rebuilt):
-    """numpy's `_reconstruct`; `state` is (version, shape, dtype, whether in Fortran's order, bytes)."""
+    """numpy's `_reconstruct`; `state` is (version, shape, dtype, whether in Fortran order, bytes)."""
 
     type: Any = None
     size: Any = None
@@ -185,7 +185,7 @@ class ArrayStub(Rebuilt):
 
 
 class BufferArrayStub(Rebuilt):
-    """numpy's `_frombuffer`, which pickle protocol 5 uses."""
+    """numpy's `_frombuffer`, used by pickle protocol 5."""
 
     data: Any
     dtype: Any
@@ -194,7 +194,7 @@ class BufferArrayStub(Rebuilt):
 
 
 class UnreadStub:
-    """What any other `_rebuild...` function returns: a tensor of which nothing is known but its name."""
+    """The result of any other `_rebuild...` function: a tensor of which only the name is known."""
 
     __slots__ = ()
 
@@ -202,10 +202,10 @@ class UnreadStub:
         return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
-        """Nothing of it is understood."""
+        """Ignore the state: its meaning is unknown."""
 
 
-#: The globals that a state_dict is made of.
+#: Globals that occur in state_dicts -> their stubs.
 STUBS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDictStub,
     ("collections", "defaultdict"): OrderedDictStub,
@@ -241,5 +241,5 @@ STUBS: dict[tuple[str, str], Any] = {
 
 
 def rebuilds_a_tensor(name: str) -> bool:
-    """Whether a global that is not among the known ones is, by its name, a function that rebuilds tensors."""
+    """Whether an unknown global is, by its name, a function that rebuilds tensors."""
     return name.startswith("_rebuild") and ("tensor" in name or "param" in name)

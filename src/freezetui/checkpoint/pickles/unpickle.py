@@ -1,4 +1,4 @@
-"""The inert unpickler: a pickle read as data. Nothing that it names is imported or called."""
+"""The inert unpickler: reads a pickle as data. Nothing that it names is imported or called."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from freezetui.checkpoint.pickles.stubs import (
     rebuilds_a_tensor,
 )
 from freezetui.checkpoint.types import ITEMSIZE
-from freezetui.errors import CheckpointError, TruncatedError
+from freezetui.errors import DOWNLOAD_AGAIN, CheckpointError, TruncatedError
 from freezetui.text import printable
 
 _MAX_PICKLE = 2**29
 _MAX_GLOBALS = 20_000
-#: With a buffer around it the C unpickler reads ahead; without, every opcode is a call of `read`.
+#: With a buffer, the C unpickler reads ahead; without one, every opcode would be a call of `read`.
 _BUFFER = 1 << 16
 
 
 class Unpickled(NamedTuple):
-    """What one pickle holds.
+    """The contents of one pickle.
 
     Attributes:
         value: the object, made of stubs.
-        end: where in the data the pickle ends.
-        foreign: "module.name" of the globals that `is_foreign`: first all that are known from attacks.
+        end: the offset of the pickle's end in the data.
+        foreign: "module.name" of the globals that `is_foreign`, those known from attacks first.
         called: those of them that the pickle calls.
-        storages: legacy only: storage key -> (bytes of one element, elements).
+        storages: legacy only: storage key -> (bytes per element, elements).
     """
 
     value: Any
@@ -47,14 +47,14 @@ class Unpickled(NamedTuple):
 
 
 def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = False) -> Unpickled:
-    """The pickle that starts at `start`.
+    """Return the contents of the pickle that starts at `start`.
 
     Args:
         source: the file, for messages.
-        legacy: the pickle is one of the run that torch before 1.6 wrote.
+        legacy: whether the pickle is one of the run written by torch before 1.6.
 
     Raises:
-        CheckpointError: the pickle is damaged, breaks off, or claims more memory than there is.
+        CheckpointError: the pickle is corrupt, truncated, or needs too much memory or time.
     """
     try:
         walked = walk(data, start)
@@ -64,25 +64,23 @@ def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = 
         unpickler = _LegacyUnpickler(stream) if legacy else _Unpickler(stream)
         value = unpickler.load()
     except EOFError:
-        raise TruncatedError(
-            f"{source} breaks off in the middle.", "The download or the copy was cut short; fetch it again."
-        ) from None
+        raise TruncatedError(f"{source} is truncated.", DOWNLOAD_AGAIN) from None
     except (MemoryError, RecursionError):
         raise CheckpointError(
-            f"{source} needs more memory or time to read than a file of its size has reason to.",
-            "It may be hostile.",
+            f"{source} takes far more memory or time to read than a file of this size should.",
+            "It may be malicious.",
         ) from None
-    except Exception as error:  # the pickle machine raises whatever a damaged stream leads to
+    except Exception as error:  # a corrupt stream can raise anything
         problem = printable(f"{type(error).__name__}: {error}"[:120])
         raise CheckpointError(
-            f"{source} holds a damaged pickle ({problem}).", "Fetch or save the file again."
+            f"{source} contains a corrupt pickle ({problem}).", "Download or save the file again."
         ) from None
     return Unpickled(value, walked.end, *unpickler.named(), unpickler.storages)
 
 
 class _Unpickler(pickle.Unpickler):
-    # torch's persistent id is ("storage", type, key, device, elements): this gives back the tuple itself,
-    # raises on all else, and costs 100,000 tensors no call of Python.
+    # torch's persistent id is ("storage", type, key, device, elements): this returns the tuple itself, raises
+    # for anything else, and saves a Python call for each of 100,000 tensors.
     persistent_load = ().__add__
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -94,7 +92,7 @@ class _Unpickler(pickle.Unpickler):
         self.storages: dict[str, tuple[int, int]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        """A stub for a global; the same one each time."""
+        """Return the stub of a global, the same one each time."""
         known = self._globals.get((module, name))
         if known is None:
             if len(self._globals) >= _MAX_GLOBALS:
@@ -115,24 +113,24 @@ class _Unpickler(pickle.Unpickler):
         elif stub is None:
             stub = opaque_class(module, name) if name not in CLASS_MAKERS else self._class_maker
         if is_foreign(module, name):
-            # What is shown is bounded, by kind: no number of harmless names hides one that is not.
+            # Each kind is limited separately, so that many harmless names cannot hide a dangerous one.
             found = self._dangerous if is_dangerous(f"{module}.{name}") else self._foreign
             if len(found) < MAX_FOREIGN:
                 found.append((printable(f"{module}.{name}"[:200]), stub))
         return stub
 
     def named(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The foreign globals, and those of them that the pickle calls, the dangerous ones first."""
+        """Return the foreign globals, and those of them that the pickle calls, the dangerous ones first."""
         found = self._dangerous + self._foreign
         called = (name for name, stub in found if getattr(stub, "called", True))
         return tuple(name for name, _ in found), tuple(called)
 
 
 class _LegacyUnpickler(_Unpickler):
-    """For the run of pickles of torch before 1.6, where a persistent id may also stand for a class."""
+    """Reads the pickles of torch before 1.6, where a persistent id may also be a class."""
 
     def persistent_load(self, pid: Any) -> Any:
-        """("module", class, file, source text) -> the class's stub; a storage's size is noted."""
+        """Return the class's stub for ("module", class, file, source text); record a storage's size."""
         if type(pid) is not tuple or len(pid) < 2:
             raise pickle.UnpicklingError("unknown persistent id")
         if pid[0] == "module":

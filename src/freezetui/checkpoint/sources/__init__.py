@@ -11,14 +11,14 @@ from freezetui.errors import CheckpointError
 
 
 def source_of(source: str | Path) -> Source:
-    """The place that a path or a URL names.
+    """Return the source at a path or a URL.
 
     Raises:
-        CheckpointError: an empty path, a URL of an unknown kind, or one whose backend is not installed.
+        CheckpointError: an empty path, a URL with an unknown scheme, or one whose backend is not installed.
     """
     text = str(source)
     if not text.strip():
-        raise CheckpointError("The path is empty.", "Name a checkpoint: a file, a folder or a URL.")
+        raise CheckpointError("The path is empty.", "Pass a checkpoint file, directory or URL.")
     if not is_url(text):
         return LocalSource(text)
     if text.lower().startswith("file://"):

@@ -1,7 +1,8 @@
-"""What a checkpoint is read from: a file or a directory, on this machine or behind a URL."""
+"""Protocols of checkpoint sources: a file or a directory, local or remote."""
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -10,36 +11,36 @@ MAX_FILES = 100_000
 
 
 class Source(Protocol):
-    """A file or a folder."""
+    """A file or a directory."""
 
     @property
     def location(self) -> str:
         """The path or the URL."""
 
     def is_directory(self) -> bool:
-        """Whether files lie in it."""
+        """Whether it is a directory."""
 
     def files(self) -> list[str]:
-        """The names of the files right in this folder, sorted."""
+        """Return the sorted names of the files directly in this directory."""
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file right in this directory, by its name; nothing of the files is read."""
+        """Return the bytes of each file directly in this directory, by its name; no file is opened."""
 
     def child(self, name: str) -> Source:
-        """A file of this folder."""
+        """Return a file of this directory."""
 
     def parent(self) -> Source:
-        """The folder that this file lies in."""
+        """Return the directory of this file."""
 
     def open(self) -> AbstractContextManager[OpenFile]:
-        """The file open for reading; what reading it raises becomes a CheckpointError."""
+        """Open the file for reading; errors while reading become a CheckpointError."""
 
 
 class OpenFile(NamedTuple):
     """A file open for reading.
 
     Attributes:
-        file: at its start; a file of this machine has a `fileno`.
+        file: positioned at its start; a local file has a `fileno`.
         size: in bytes.
         head: its first 4096 bytes.
         name: its path with control characters escaped, for messages.
@@ -51,11 +52,22 @@ class OpenFile(NamedTuple):
     name: str
 
 
+def version_of(file: Stream) -> str:
+    """Return what changes with every write to an open file, or as another takes its place; "" for a URL."""
+    number = getattr(file, "fileno", None)
+    return version_of_status(os.fstat(number())) if number is not None else ""
+
+
+def version_of_status(status: os.stat_result) -> str:
+    """Return the version of a file of this status; see `version_of`."""
+    return f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
+
+
 class Stream(Protocol):
     """An open file, or a map of one."""
 
     def seek(self, offset: int, /) -> object:
-        """Go to a byte."""
+        """Move to a byte."""
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, fewer at the end."""
+        """Return the next bytes, fewer at the end."""

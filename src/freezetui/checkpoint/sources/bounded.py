@@ -1,4 +1,4 @@
-"""What a backend of fsspec returns: no more than was asked for, within the time that is left."""
+"""Limits what an fsspec backend returns: no more than was requested, within the time that is left."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from freezetui.checkpoint.memory import resident
 from freezetui.checkpoint.sources.base import MAX_FILES
 
-#: Memory that the process may gain while one answer is awaited: a base, and for each byte that was asked for.
-#: Sixteen headers are read and decoded at the same time.
+#: Resident bytes that the process may gain during one request: a base, and per requested byte. Sixteen
+#: headers are read and decoded at the same time.
 _BASE_BYTES, _BYTES_PER_BYTE = 1 << 30, 8
 _INTERVAL_S = 0.05
 
@@ -18,22 +18,22 @@ T = TypeVar("T")
 
 
 class TooMuchError(Exception):
-    """A backend returns more than it was asked for."""
+    """A backend returns more than was requested."""
 
 
 def answer(ask: Callable[[], T], seconds: float, asked: int = 0) -> T:
     """Return what `ask` returns, or raise what it raises.
 
-    A backend cannot be stopped: what takes too long or too much is left behind in a daemon thread, and the
-    error that is raised here ends the program.
+    A backend cannot be stopped: a request beyond its limits goes on in a daemon thread, until the program
+    ends with the error that is raised here.
 
     Args:
-        seconds: it may take.
-        asked: the bytes that were asked for.
+        seconds: how long it may take.
+        asked: how many bytes are requested.
 
     Raises:
         TimeoutError: it takes longer.
-        TooMuchError: the process gains far more memory meanwhile than was asked for.
+        TooMuchError: the process gains far more memory in the meantime than was requested.
     """
     returned: list[T] = []
     raised: list[BaseException] = []
@@ -51,7 +51,7 @@ def answer(ask: Callable[[], T], seconds: float, asked: int = 0) -> T:
         thread.join(min(_INTERVAL_S, max(seconds, 0.0)))
         seconds -= _INTERVAL_S
         if resident() > limit:
-            raise TooMuchError("the server sends more than was asked for")
+            raise TooMuchError("the server sent more than was requested")
         if seconds < 0 and thread.is_alive():
             raise TimeoutError
     if raised:
@@ -68,23 +68,23 @@ def exactly(file: Any, start: int, stop: int) -> bytes:
     file.seek(start)
     data = bytes(file.read(stop - start))
     if len(data) > stop - start:
-        raise TooMuchError("the server sends more than was asked for")
+        raise TooMuchError("the server sent more than was requested")
     return data
 
 
 def status(info: Any) -> dict[str, Any]:
-    """Return what a backend says of a path, with a `type`, and a `size` that is a size or None."""
-    told = dict(info) if isinstance(info, Mapping) else {}
-    size = told.get("size")
+    """Return a backend's description of a path, with a `type`, and a `size` in bytes or None."""
+    described = dict(info) if isinstance(info, Mapping) else {}
+    size = described.get("size")
     is_size = type(size) is int and 0 <= size < 2**63
-    return {**told, "type": str(told.get("type")), "size": size if is_size else None}
+    return {**described, "type": str(described.get("type")), "size": size if is_size else None}
 
 
 def sizes(entries: Any) -> dict[str, int]:
-    """Return the bytes of each file that a backend lists, by its name; 0 if it does not say."""
+    """Return the size in bytes of each file that a backend lists, by its name; 0 if it gives none."""
     found = {}
     for _, entry in zip(range(MAX_FILES), entries, strict=False):
-        told = status(entry)
-        if told["type"] == "file" and isinstance(told.get("name"), str):
-            found[told["name"].rpartition("/")[2]] = told["size"] or 0
+        described = status(entry)
+        if described["type"] == "file" and isinstance(described.get("name"), str):
+            found[described["name"].rpartition("/")[2]] = described["size"] or 0
     return found

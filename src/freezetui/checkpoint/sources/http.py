@@ -1,4 +1,4 @@
-"""Ranges of a file over HTTP: never more memory than was asked for, never more time than is left."""
+"""Fetches ranges of a file over HTTP, with bounded memory and time."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 _CHUNK = 1 << 16
 _PARTIAL, _BEYOND = 206, 416
-#: fsspec's own words, by which its refusals are known, too.
+#: fsspec's own wording, by which its refusals are recognized too.
 NO_RANGES = "the server does not answer range requests"
 
 
 def fetch_range(fs: Any, url: str, start: int, stop: int, seconds: float) -> bytes:
-    """The bytes from `start` to `stop`; fewer where the server sends fewer.
+    """Return the bytes from `start` to `stop`; fewer if the server sends fewer.
 
-    fsspec itself keeps whatever comes: an answer without end would fill the memory.
+    fsspec itself keeps everything it receives: an endless response would fill the memory.
 
     Args:
         fs: fsspec's filesystem for HTTP.
-        seconds: it may take.
+        seconds: timeout.
 
     Raises:
-        ValueError: the server sends no ranges, or packed ones.
-        Exception: of aiohttp's family; TimeoutError where it takes longer.
+        ValueError: the server sends no ranges, or compressed ones.
+        Exception: an error of aiohttp; TimeoutError after `seconds`.
     """
     from fsspec.asyn import sync
 
@@ -38,28 +38,28 @@ async def _fetch(fs: Any, url: str, start: int, stop: int) -> bytes:
             return b""
         response.raise_for_status()
         if response.headers.get("Content-Encoding", "identity") not in ("identity", ""):
-            raise ValueError(f"{NO_RANGES} but packed ones")
+            raise ValueError(f"{NO_RANGES} uncompressed")
         if not _is_range(response, start, stop) and start > 0:
             raise ValueError(NO_RANGES)
         data = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK):
             data += chunk[: stop - start - len(data)]
             if len(data) == stop - start:
-                break  # leaving the block closes the connection, whatever else would come
+                break  # leaving the block closes the connection, whatever else the server would send
         return bytes(data)
 
 
 def _is_range(response: Any, start: int, stop: int) -> bool:
-    """Whether the answer begins where it was asked to."""
-    told = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0].strip()
-    if told.isdecimal():
-        return int(told[:20]) == start
+    """Whether the response starts at the requested byte."""
+    first = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0].strip()
+    if first.isdecimal():
+        return int(first[:20]) == start
     length = response.headers.get("Content-Length", "")
     return response.status == _PARTIAL or (length.isdecimal() and int(length[:20]) <= stop - start)
 
 
 def quiet_loop() -> None:
-    """Keep what fails in fsspec's thread after its answer was given up from the terminal."""
+    """Keep errors of abandoned requests in fsspec's thread off the terminal."""
     from fsspec.asyn import get_loop
 
     loop = get_loop()

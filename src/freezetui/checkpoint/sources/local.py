@@ -1,4 +1,4 @@
-"""Where a checkpoint lies: a path on this machine, or a URL. Files are opened and folders listed alike."""
+"""Checkpoint sources on this machine."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ class LocalSource:
         self.location = source
 
     def is_directory(self) -> bool:
-        """Whether files lie in it."""
+        """Whether it is a directory."""
         try:
             return Path(self.location).is_dir()
-        except (OSError, ValueError):  # a name that is too long, a folder above that is closed, a NUL
+        except (OSError, ValueError):  # a name that is too long, a parent without permission, a NUL
             return False
 
     def files(self) -> list[str]:
-        """The names of the files right in this folder, sorted."""
+        """Return the sorted names of the files directly in this directory."""
         try:
             with os.scandir(self.location) as entries:
                 names = sorted(entry.name for _, entry in zip(range(MAX_FILES), entries, strict=False))
         except OSError as error:
             raise CheckpointError(
-                f"{printable(self.location)} cannot be listed: {error.strerror}.", "Check its permissions."
+                f"Cannot list the directory {printable(self.location)}: {error.strerror}.",
+                "Check its permissions.",
             ) from None
         return [name for name in names if not (Path(self.location) / name).is_dir()]
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file right in this directory, by its name."""
+        """Return the size in bytes of each file directly in this directory, by its name."""
         sizes = {}
         for name in self.files():
             with suppress(OSError):
@@ -47,15 +48,15 @@ class LocalSource:
         return sizes
 
     def child(self, name: str) -> LocalSource:
-        """A file of this folder."""
+        """Return a file of this directory."""
         return LocalSource(str(Path(self.location) / name))
 
     def parent(self) -> LocalSource:
-        """The folder that this file lies in."""
+        """Return the directory of this file."""
         return LocalSource(str(Path(self.location).parent))
 
     def open(self) -> AbstractContextManager[OpenFile]:
-        """The file open for reading."""
+        """Open the file for reading."""
         return open_file(self.location)
 
 
@@ -64,7 +65,7 @@ _HEAD = 4096
 
 @contextmanager
 def open_file(source: str) -> Iterator[OpenFile]:
-    """A file open for reading; what reading it raises becomes a CheckpointError."""
+    """Open a file for reading; errors while reading become a CheckpointError."""
     name = printable(source)
     path = Path(source)
     size = _regular_size(path, name)
@@ -78,7 +79,7 @@ def open_file(source: str) -> Iterator[OpenFile]:
 
 
 def _regular_size(path: Path, name: str) -> int:
-    """The size of a regular file; anything else is never opened, since a FIFO would block for ever."""
+    """Return the size of a regular file; nothing else is ever opened, since a FIFO would block forever."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -87,9 +88,9 @@ def _regular_size(path: Path, name: str) -> int:
         problem = error.strerror if isinstance(error, OSError) else str(error)
         raise CheckpointError(f"{name} cannot be read: {problem}.", "Check the path.") from None
     if stat.S_ISDIR(status.st_mode):
-        raise CheckpointError(f"{name} is a folder.", "Pass the checkpoint file inside it.")
+        raise CheckpointError(f"{name} is a directory.", "Pass the checkpoint file inside it.")
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{name} is not a regular file.", "Copy its contents into a file first.")
     if status.st_size == 0:
-        raise CheckpointError(f"{name} is empty.", "The save or the download failed; fetch the file again.")
+        raise CheckpointError(f"{name} is empty.", "The save or download failed; get the file again.")
     return status.st_size

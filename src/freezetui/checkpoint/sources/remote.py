@@ -1,4 +1,4 @@
-"""Checkpoints behind a URL, through fsspec: only the ranges that a header takes are fetched."""
+"""Checkpoint sources behind a URL, through fsspec: only the ranges with the header are fetched."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from freezetui.checkpoint.sources.urls import shown_url
 from freezetui.errors import CheckpointError, MissingFileError
 from freezetui.text import printable
 
-#: Scheme -> the extra of this package that brings its backend.
+#: Scheme -> the extra of this package that installs its backend.
 EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
 
 _HEAD = 4096
-#: A round trip costs more than these bytes do.
+#: Fetching fewer bytes would not be faster.
 _MIN = 4096
 _TRIES = 3
-#: Answers that asking again does not change.
+#: HTTP statuses that are not retried.
 _FINAL = frozenset(range(400, 500)) - {408, 429}
 CONNECT_SECONDS, READ_SECONDS = 10, 30
-#: For all that opening one checkpoint asks for.
+#: Limit on all requests for opening one checkpoint.
 TOTAL_SECONDS = 300
-#: Before the second try; the third waits twice as long.
+#: Pause before the second try; the third waits twice as long.
 PAUSE_SECONDS = 0.5
 
-#: What a backend's own words repeat of a URL: user and password, and the query.
+#: A URL in a backend's own message, with the secrets to remove: user and password, and the query.
 _SECRETS = re.compile(r"(\w+://)(?:[^\s'\"/@]*@)?([^\s'\"?]*)(?:\?[^\s'\"]*)?")
 
 T = TypeVar("T")
 
 
 def remote_source(url: str) -> RemoteSource:
-    """The place that a URL names; nothing is fetched yet.
+    """Return the source at a URL; nothing is fetched yet.
 
     Raises:
         CheckpointError: an unknown scheme, a malformed URL, or a backend that is not installed.
@@ -51,23 +51,23 @@ def remote_source(url: str) -> RemoteSource:
         quiet_loop()
     except ImportError:
         extra = EXTRAS.get(scheme)
-        hint = f"pip install 'freezetui[{extra}]'" if extra else f"Install fsspec's backend for {scheme}://"
-        raise CheckpointError(f"{name} needs a backend that is not installed.", f"Run: {hint}") from None
+        hint = f"pip install 'freezetui[{extra}]'" if extra else f"install fsspec's backend for {scheme}://"
+        raise CheckpointError(f"{name} needs a package that is not installed.", f"To fix: {hint}") from None
     except ValueError as error:
         problem = _one_line(error)
         known = ", ".join(f"{scheme}://" for scheme in ("https", "s3", "gs", "hf"))
-        raise CheckpointError(f"{name} cannot be opened: {problem}.", f"Known are {known}.") from None
+        raise CheckpointError(f"{name} cannot be opened: {problem}.", f"Supported: {known}.") from None
     return RemoteSource(fs, path, url, time.monotonic() + TOTAL_SECONDS)
 
 
 class RemoteSource:
-    """A file or a folder behind a URL.
+    """A file or a directory behind a URL.
 
     Args:
         fs: the fsspec filesystem.
-        path: as the filesystem names it.
-        source: the URL, for people.
-        end: when all must be read, on time.monotonic's clock.
+        path: the path within the filesystem.
+        source: the URL.
+        end: deadline for all requests, on time.monotonic's clock.
     """
 
     def __init__(self, fs: Any, path: str, source: str, end: float) -> None:
@@ -75,40 +75,42 @@ class RemoteSource:
         self._info: dict[str, Any] | None = None
 
     def is_directory(self) -> bool:
-        """Whether files lie in it; HTTP knows no folders."""
+        """Whether it is a directory; over HTTP nothing is."""
         return bool(self._status()["type"] == "directory")
 
     def files(self) -> list[str]:
-        """The names of the files right in this folder, sorted."""
+        """Return the sorted names of the files directly in this directory."""
         return sorted(self.sizes())
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file right in this directory, by its name."""
-        return self._patiently(lambda: bounded.sizes(self._fs.ls(self._path, detail=True)))
+        """Return the size in bytes of each file directly in this directory, by its name."""
+        return self._with_retries(lambda: bounded.sizes(self._fs.ls(self._path, detail=True)))
 
     def child(self, name: str) -> RemoteSource:
-        """A file of this folder."""
+        """Return a file of this directory."""
         return RemoteSource(
             self._fs, f"{self._path.rstrip('/')}/{name}", f"{self.location.rstrip('/')}/{name}", self._end
         )
 
     def parent(self) -> RemoteSource:
-        """The folder that this file lies in; a query stays with each of its files."""
+        """Return the directory of this file; each of its files keeps the URL's query."""
         return _Siblings(self._fs, self._path, self.location, self._end)
 
     @contextmanager
     def open(self) -> Iterator[OpenFile]:
-        """The file; every read of it is a request for a range, unless it was fetched before."""
+        """Open the file; every read requests a range, unless it was fetched before."""
         status, name = self._status(), shown_url(self.location)
         size = status.get("size")
         if status["type"] == "directory":
-            raise CheckpointError(f"{name} is a folder.", "Pass the checkpoint file inside it.")
+            raise CheckpointError(f"{name} is a directory.", "Pass the checkpoint file inside it.")
         if size is None or status.get("partial") is False:
             raise _no_ranges(name)
         if size == 0:
             raise CheckpointError(f"{name} is empty.", "The upload failed; pass another file.")
         with self._ranges(size) as fetch:
-            file = Ranges(lambda start, stop: self._patiently(lambda: fetch(start, stop), stop - start), size)
+            file = Ranges(
+                lambda start, stop: self._with_retries(lambda: fetch(start, stop), stop - start), size
+            )
             try:
                 head = file.read(min(_HEAD, size))
                 file.seek(0)
@@ -120,51 +122,51 @@ class RemoteSource:
 
     @contextmanager
     def _ranges(self, size: int) -> Iterator[Callable[[int, int], bytes]]:
-        """What fetches the bytes from a start to a stop."""
+        """Yield a function that fetches the bytes from a start to a stop."""
         if self.location.lower().startswith("http"):
             yield lambda start, stop: fetch_range(
                 self._fs, self._path, start, stop, max(self._end - time.monotonic(), 0.1)
             )
             return
-        with self._patiently(lambda: self._fs.open(self._path, "rb", cache_type="none")) as remote:
+        with self._with_retries(lambda: self._fs.open(self._path, "rb", cache_type="none")) as remote:
             yield lambda start, stop: bounded.exactly(remote, start, stop)
 
     def _status(self) -> dict[str, Any]:
         if self._info is None:
-            self._info = bounded.status(self._patiently(lambda: self._fs.info(self._path)))
+            self._info = bounded.status(self._with_retries(lambda: self._fs.info(self._path)))
         return self._info
 
-    def _patiently(self, ask: Callable[[], T], asked: int = 0) -> T:
-        return _patiently(
+    def _with_retries(self, ask: Callable[[], T], asked: int = 0) -> T:
+        return _with_retries(
             self.location, lambda: bounded.answer(ask, self._end - time.monotonic(), asked), self._end
         )
 
 
 class _Siblings(RemoteSource):
-    """The folder of a file: what lies in it is named by its URL with the last segment exchanged."""
+    """The directory of a file: its files have the same URL with another last segment."""
 
     def child(self, name: str) -> RemoteSource:
-        """A file of this folder."""
+        """Return a file of this directory."""
         return RemoteSource(self._fs, _sibling(self._path, name), _sibling(self.location, name), self._end)
 
     def files(self) -> list[str]:
-        """Nothing that could be listed."""
+        """Return []: over HTTP, a directory has no listing."""
         return []
 
     def sizes(self) -> dict[str, int]:
-        """Nothing that could be listed."""
+        """Return {}: over HTTP, a directory has no listing."""
         return {}
 
 
 class Ranges:
-    """A file of which ranges are fetched when they are read, and kept.
+    """A file whose ranges are fetched when they are read, and cached.
 
     Args:
-        fetch: the bytes from a start to a stop.
+        fetch: returns the bytes from a start to a stop.
         size: of the file, in bytes.
 
     Attributes:
-        fetched: bytes so far.
+        fetched: bytes fetched so far.
     """
 
     def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
@@ -173,12 +175,12 @@ class Ranges:
         self.fetched = 0
 
     def seek(self, offset: int, /) -> object:
-        """Go to a byte."""
+        """Move to a byte."""
         self._at = offset
         return offset
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, fewer at the end."""
+        """Return the next bytes, fewer at the end."""
         start, stop = self._at, min(self._at + size, self._size)
         data = b""
         while start < stop:
@@ -189,7 +191,7 @@ class Ranges:
         return data
 
     def _from(self, start: int, stop: int) -> bytes:
-        """Bytes from `start` on, at most to `stop`, from one piece that is kept or fetched now."""
+        """Return bytes from `start` on, at most to `stop`, from one cached or newly fetched piece."""
         for low, kept in self._kept:
             if low <= start < low + len(kept):
                 return kept[start - low : stop - low]
@@ -204,27 +206,27 @@ class Ranges:
 
 
 def _settings(scheme: str) -> dict[str, Any]:
-    """Without a limit a dead server would be waited for five minutes."""
+    """Return the filesystem's settings: aiohttp's default timeout is five minutes."""
     if scheme not in ("http", "https"):
         return {}
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
-    # Packed answers are refused, not unpacked: a few kilobytes can hold gigabytes.
+    # Compressed responses are refused, not decompressed: a few kilobytes can expand to gigabytes.
     return {"client_kwargs": {"timeout": timeout, "auto_decompress": False}}
 
 
-def _patiently(source: str, ask: Callable[[], T], end: float) -> T:
-    """What the server answers; asked again where it was not there or broke off, until `end`.
+def _with_retries(source: str, ask: Callable[[], T], end: float) -> T:
+    """Call `ask`, retrying transient errors until `end`.
 
     Raises:
-        CheckpointError: it says no, or nothing.
+        CheckpointError: the server refuses, or does not answer.
     """
     name = shown_url(source)
     for attempt in range(1, _TRIES + 1):
         if time.monotonic() > end:
             raise CheckpointError(
-                f"{name} cannot be read: opening it took longer than {TOTAL_SECONDS:g} s.",
+                f"{name} cannot be read: timed out after {TOTAL_SECONDS:g} s.",
                 "Download the file, then open it.",
             )
         try:
@@ -241,8 +243,8 @@ def _patiently(source: str, ask: Callable[[], T], end: float) -> T:
             raise CheckpointError(
                 f"{name} cannot be read: {_one_line(error)}.", "Check the address."
             ) from None
-        except Exception as error:  # each backend has a family of errors of its own
-            # fsspec says of whatever a web server answers that there is no such file; the cause says more.
+        except Exception as error:  # each backend has its own error types
+            # fsspec reports any failure of a web server as a missing file; the cause is more specific.
             cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
             status = _http_status(cause or error)
             if status in (404, 410) or (cause is None and isinstance(error, FileNotFoundError)):
@@ -259,18 +261,18 @@ def _patiently(source: str, ask: Callable[[], T], end: float) -> T:
 
 
 def _http_status(error: BaseException) -> int:
-    """aiohttp's errors carry it, those of requests and httpx carry the response; 0 for none."""
+    """Return the HTTP status, which aiohttp's errors have, and the response in other errors; 0 for none."""
     status = getattr(error, "status", None) or getattr(getattr(error, "response", None), "status_code", 0)
     return status if isinstance(status, int) else 0
 
 
 def _denied(name: str) -> CheckpointError:
-    return CheckpointError(f"{name} may not be read.", "Log in, or give this machine the right credentials.")
+    return CheckpointError(f"{name}: access denied.", "Log in, or configure credentials for this machine.")
 
 
 def _no_ranges(name: str) -> CheckpointError:
     return CheckpointError(
-        f"{name} lies on a server that sends no ranges, so its header cannot be read alone.",
+        f"{name} is on a server without range-request support, so its header cannot be fetched on its own.",
         "Download the file, then open it.",
     )
 
@@ -281,6 +283,6 @@ def _sibling(url: str, name: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    text = re.sub(r"\s+", " ", f"{error}").strip().rstrip(".")
+    text = re.sub(r"\s+", " ", f"{error}".replace(" ssl:default", "")).strip().rstrip(".")
     text = _SECRETS.sub(r"\1\2", text)
     return printable(text[:200]) or type(error).__name__

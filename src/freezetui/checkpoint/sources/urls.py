@@ -1,4 +1,4 @@
-"""URLs: telling them from paths, showing them without secrets."""
+"""Recognizes URLs, and shows them without secrets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def is_url(source: str) -> bool:
-    """Whether a source is a URL, and no path."""
+    """Whether a source is a URL, not a path."""
     return _URL.match(source) is not None
 
 
 def shown_url(url: str) -> str:
-    """A URL for people: printable, without password and query, which may hold secrets."""
+    """Return a URL for display: printable, without user, password and query, which may contain secrets."""
     from urllib.parse import urlsplit, urlunsplit
 
     try:
@@ -29,12 +29,12 @@ def shown_url(url: str) -> str:
 
 
 def shown_source(source: str) -> str:
-    """A path or a URL for people."""
+    """Return a path or a URL for display."""
     return shown_url(source) if is_url(source) else printable(source)
 
 
 def name_of(source: str | Path) -> str:
-    """The last segment of a path or URL: the file's or the folder's name."""
+    """Return the last segment of a path or URL: the name of the file or directory."""
     if is_url(str(source)):
         from urllib.parse import unquote, urlsplit
 

@@ -1,1 +1,1 @@
-"""From the objects in an archive to the tensors of one state_dict."""
+"""Converts the objects in an archive to the tensors of one state_dict."""

@@ -1,4 +1,4 @@
-"""NumPy arrays in a pickle: their shapes and dtypes."""
+"""Reads shapes and dtypes of NumPy arrays in a pickle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from freezetui.checkpoint.pickles.stubs import ArrayStub, BufferArrayStub
 from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN
 
 ARRAYS: frozenset[type] = frozenset((ArrayStub, BufferArrayStub))
-#: What NumPy calls the dtypes that torch has, too.
+#: NumPy's code of a dtype -> torch's name.
 _DTYPES = {
     "b1": "bool",
     "i1": "int8",
@@ -29,19 +29,19 @@ _DTYPES = {
 
 
 def array_size(array: Any) -> Any:
-    """The shape as the pickle says it, unchecked."""
+    """Return the shape as stored, unchecked."""
     return array.size if type(array) is BufferArrayStub else _state(array)[1]
 
 
 def array_dtype(array: Any) -> str:
-    """The name of torch's dtype: of `numpy.dtype("f4")` "float32"; UNKNOWN where torch has none."""
+    """Return torch's name of the dtype: "float32" for `numpy.dtype("f4")`; UNKNOWN if torch has none."""
     dtype = array.dtype if type(array) is BufferArrayStub else _state(array)[2]
     code = dtype.args[0] if isinstance(dtype, Opaque) and dtype.args else None
-    if isinstance(code, type) and code.__name__ in ITEMSIZE:  # of ml_dtypes, such as bfloat16
+    if isinstance(code, type) and code.__name__ in ITEMSIZE:  # from ml_dtypes, such as bfloat16
         return code.__name__
     return _DTYPES.get(code.lstrip("<>|="), UNKNOWN) if type(code) is str else UNKNOWN
 
 
 def _state(array: Any) -> tuple[Any, ...]:
-    """(version, shape, dtype, order, bytes); Nones where the pickle gives none."""
+    """Return (version, shape, dtype, ...); Nones if the pickle has no state."""
     return array.state if type(array.state) is tuple and len(array.state) > 2 else (None, None, None)

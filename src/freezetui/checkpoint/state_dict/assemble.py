@@ -1,4 +1,4 @@
-"""From what an archive holds to a Checkpoint: the state_dict chosen, prefixes off, the rest named."""
+"""build_checkpoint: an archive's contents -> Checkpoint; chooses the state_dict and strips prefixes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Checkpoint, Kind, Tens
 from freezetui.errors import CheckpointError
 from freezetui.text import listed, printable
 
-#: Names in one warning.
+_SAVE_STATE_DICT = "Save the weights with torch.save(model.state_dict(), FILE)."
+#: Names to list in one warning.
 _MAX_SHOWN = 8
 
 
 def build_checkpoint(archive: Archive, source: str, container: str, key: str | None) -> Checkpoint:
-    """The Checkpoint in an archive; `size` is left to the caller.
+    """Return the Checkpoint in an archive; the caller sets `size`.
 
     Args:
-        container: how the file is packed, for people: "zip" or "legacy pickle".
-        key: the dict that the person wants; None chooses.
+        container: the container format for display: "zip" or "legacy pickle".
+        key: key of the dict to read; None chooses the most likely one.
 
     Raises:
-        CheckpointError: the object holds no state_dict, or none under `key`.
+        CheckpointError: the object contains no state_dict, or none under `key`.
     """
     summary = Summary()
     candidates = find_candidates(archive.value)
@@ -52,7 +53,7 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
     whole = partitioned(archive.value, tensors, unwrapped.prefix)
     if whole:
         tensors = whole
-    incomplete, told = why_incomplete(chosen, source, container, bool(whole), reader.damaged)
+    incomplete, reasons = why_incomplete(chosen, source, container, bool(whole), reader.corrupt)
     return Checkpoint(
         source=source,
         format=_label(chosen, container),
@@ -65,27 +66,27 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
         module_types={unwrapped.path(path): types[path] for path in _model_paths(types, unwrapped)},
         module_paths=_module_paths(chosen, unwrapped),
         foreign=archive.foreign,
-        warnings=(*_warnings(archive, candidates, chosen, tensors), *told),
+        warnings=(*_warnings(archive, candidates, chosen, tensors), *reasons),
         incomplete=incomplete,
     )
 
 
 def _without_tensors(archive: Archive, source: str, container: str, summary: Summary) -> CheckpointError:
     if isinstance(archive.value, dict) and not archive.value:
-        return CheckpointError(f"{source} holds an empty dict: no tensors.", "Save model.state_dict().")
+        return CheckpointError(f"{source} contains an empty dict, no tensors.", _SAVE_STATE_DICT)
     what = summary.what(archive.value)
     if container == "pickle":
         return CheckpointError(
-            f"{source} is a plain Python pickle of {what}, without tensors or NumPy arrays.",
-            "Open the file that holds the weights: what torch.save wrote of model.state_dict().",
+            f"{source} is a plain Python pickle without tensors or NumPy arrays ({what}).",
+            "Pass the file with the weights, as torch.save(model.state_dict(), FILE) writes it.",
         )
-    return CheckpointError(f"{source} holds {what}, but no state_dict.", "Save model.state_dict().")
+    return CheckpointError(f"{source} contains no state_dict ({what}).", _SAVE_STATE_DICT)
 
 
 def _columns(
     chosen: Candidate, types: dict[str, str], code: Declared, source: str
 ) -> tuple[list[str], Iterable[Any], Iterable[Kind]]:
-    """Names, stubs and kinds of the tensors; no tuple for each, since there may be 100,000."""
+    """Return names, stubs and kinds of the tensors as columns: 100,000 tuples would be slow."""
     held = chosen.value
     if not isinstance(held, dict):
         named = list(module_tensors(held, types, code, source))
@@ -100,7 +101,7 @@ def _columns(
 
 
 def _entries(held: dict[Any, Any], kinds: Set[type]) -> Iterable[tuple[str, Any]]:
-    """The tensors of a dict that holds other things too, those of quantized modules unpacked."""
+    """Yield the tensors of a dict with other entries too; those of quantized modules are unpacked."""
     for name, item in held.items():
         if type(name) is not str:
             continue
@@ -119,7 +120,7 @@ def _label(chosen: Candidate, container: str) -> str:
 
 
 def _module_paths(chosen: Candidate, unwrapped: Unwrapped) -> tuple[str, ...]:
-    """Every module that `state_dict._metadata` names."""
+    """Return every module path in `state_dict._metadata`."""
     state = getattr(chosen.value, "state", None) if isinstance(chosen.value, OrderedDictStub) else None
     metadata = state.get("_metadata") if isinstance(state, dict) else None
     if not isinstance(metadata, dict):
@@ -129,7 +130,7 @@ def _module_paths(chosen: Candidate, unwrapped: Unwrapped) -> tuple[str, ...]:
 
 
 def _model_paths(paths: Iterable[str], unwrapped: Unwrapped) -> Iterator[str]:
-    """The paths of the model and of its parts, without those of the wrappers around it."""
+    """Yield the paths of the model and its modules, without those of the wrappers around it."""
     return (path for path in paths if f"{path}.".startswith(unwrapped.prefix))
 
 
@@ -141,32 +142,32 @@ def _warnings(
     if others:
         here = chosen.key or "the top level"
         names = listed(labels(others), _MAX_SHOWN)
-        yield f"several state_dicts: this is {printable(here)}; --key chooses {names}"
+        yield f"multiple state_dicts found; showing {printable(here)}; --key chooses another: {names}"
     dtypes = {*map(attrgetter("dtype"), tensors)}
     if UNKNOWN in dtypes:
         unread = [t.name for t in tensors if t.dtype == UNKNOWN and t.packing and t.packing.what == UNKNOWN]
-        yield from _told("of a kind that is not read here: only their names are known", unread)
+        yield from _counted("of an unsupported type (names only)", unread)
     for dtype in sorted(dtypes.difference(ITEMSIZE, (UNKNOWN,)))[:_MAX_SHOWN]:
         unsized = [tensor.name for tensor in tensors if tensor.dtype == dtype]
-        yield from _told(f"of the dtype {dtype}, which is not known here: their bytes do not count", unsized)
+        yield from _counted(f"of the unknown dtype {dtype}, not counted in the byte totals", unsized)
 
 
-def _told(what: str, names: list[str]) -> Iterable[str]:
+def _counted(what: str, names: list[str]) -> Iterable[str]:
     if names:
         count = numbers.plural(len(names), "tensor")
-        yield f"{count} {printable(what)} ({listed(names, _MAX_SHOWN, 100)})"
+        yield f"{count} {printable(what)}: {listed(names, _MAX_SHOWN, 100)}"
 
 
 class Archive(NamedTuple):
-    """What an archive holds.
+    """The contents of an archive.
 
     Attributes:
         value: the object, made of stubs.
         foreign: the foreign globals that its pickle names.
         called: those of them that it calls.
-        sizes: the bytes of each storage in the file by its key, or in the order of keys 0, 1, 2 and on; None
-            where that is not known.
-        declared: of TorchScript, what its code declares of each class.
+        sizes: the bytes of each storage in the file by its key, or in the order of keys 0, 1, 2 and so on;
+            None if unknown.
+        declared: for TorchScript, what its code declares for each class.
     """
 
     value: Any

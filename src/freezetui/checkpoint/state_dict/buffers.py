@@ -1,4 +1,4 @@
-"""Buffers told from parameters where a plain state_dict does not say."""
+"""Guesses which tensors of a plain state_dict are buffers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STATISTICS = frozenset(("running_mean", "running_var", "num_batches_tracked"))
 _BUFFERS = re.compile(
     r"(original_)?inv_freq|(cos|sin)_cached|freqs_c(is|os)|position_ids|token_type_ids|(\w+_)?mask|masked_bias|"
     r"relative_position_index|rel_pos_index|anchors?|anchor_grid|pixel_(mean|std)|(\w*_)?u|window|"
-    r"filters?_bank|mel_basis"
+    r"filters?_bank|mel_basis|final_logits_bias"
 )
 _PARAMETERS = re.compile(
     r".*(weight|bias)(_(ih|hh)_l\d+(_reverse)?|_orig|_g|_hr_l\d+(_reverse)?)?|gamma|beta|(logit_)?scale|cls_token"
@@ -19,7 +19,7 @@ _PARAMETERS = re.compile(
 
 
 class BufferDetector:
-    """Settles kinds by name and dtype; what it remembers serves 100,000 names that end alike.
+    """Infers kinds from names and dtypes; cached by last segment, which 100,000 names share.
 
     Args:
         names: all names of the state_dict.
@@ -31,7 +31,7 @@ class BufferDetector:
         self._spectral: frozenset[str] | None = None
 
     def kind(self, name: str, dtype: str) -> tuple[Kind, bool]:
-        """The kind of a tensor, and whether it is a guess that could be wrong."""
+        """Return the kind of a tensor, and whether it is a guess that could be wrong."""
         key = (name[name.rfind(".") + 1 :], dtype)
         known = self._known.get(key)
         if known is None:
@@ -41,7 +41,7 @@ class BufferDetector:
         return known
 
     def columns(self, names: Sequence[str], dtypes: Sequence[str]) -> tuple[Iterable[Kind], Iterable[bool]]:
-        """The kinds, and whether each is a guess, as `kind` tells them; equal ends are settled once."""
+        """Return the kinds, and whether each is a guess, as `kind` does; faster for many names."""
         ends = list(zip([name[name.rfind(".") + 1 :] for name in names], dtypes, strict=True))
         settled = {end: _by_name(*end) for end in set(ends)}
         if any(last.endswith("_v") for last, _ in settled):
@@ -52,7 +52,7 @@ class BufferDetector:
         return map(kinds.__getitem__, ends), map(guesses.__getitem__, ends)
 
     def _of_factor(self, name: str, dtype: str) -> tuple[Kind, bool]:
-        """`weight_v` is a buffer of spectral_norm, beside `weight_u`, but a parameter of weight_norm."""
+        """Return the kind of `weight_v`: a buffer in spectral_norm, beside `weight_u`; else a parameter."""
         if self._spectral is None:
             self._spectral = frozenset(other for other in self._names if other.endswith("_u"))
         beside = f"{name[:-1]}u" in self._spectral

@@ -1,4 +1,4 @@
-"""Checkpoints whose tensors can be shown, but not loaded: why, and what to do about it."""
+"""Explains why the weights of some checkpoints cannot be loaded, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from freezetui.text import listed, printable
 
 
 def why_incomplete(
-    chosen: Candidate, source: str, container: str, is_partitioned: bool, damaged: Sequence[str]
+    chosen: Candidate, source: str, container: str, is_partitioned: bool, corrupt: Sequence[str]
 ) -> tuple[str, tuple[str, ...]]:
-    """Why no weights can be loaded of what was chosen, and the warning about it; "" and none where they can.
+    """Return why the weights cannot be loaded, and the warnings about it; "" and () if they can.
 
     Args:
-        container: how the file is packed, as in a Checkpoint's format.
-        damaged: the names of tensors whose bytes are not all in the file.
+        container: the container format, as in a Checkpoint's format.
+        corrupt: the names of tensors whose bytes are not all in the file.
     """
-    if damaged:
-        return damage(damaged, source)
+    if corrupt:
+        return missing_data(corrupt, source)
     if is_partitioned:
         join = "join the ranks with DeepSpeed's zero_to_fp32.py"
         return (
@@ -36,25 +36,25 @@ def why_incomplete(
         path = "".join(f"[{printable(repr(key))}]" for _, key in chosen.above)
         convert = f"torch.save({{k: torch.as_tensor(v) for k, v in {load}{path}.items()}}, 'model.pth')"
         return (
-            f"{source} holds NumPy arrays, not tensors. Where you trust it, convert it in Python: {convert}.",
-            (f"NumPy arrays, which are shown and cannot train; where you trust it, convert: {convert}",),
+            f"{source} contains NumPy arrays, not tensors. If you trust it, convert it in Python: {convert}.",
+            (f"NumPy arrays, which are not trainable; if you trust the file, convert it: {convert}",),
         )
     return "", ()
 
 
-def damage(names: Sequence[str], source: str) -> tuple[str, tuple[str, ...]]:
-    """What is told of tensors whose bytes are not all there: why they cannot be loaded, and the warning."""
+def missing_data(names: Sequence[str], source: str) -> tuple[str, tuple[str, ...]]:
+    """Return why tensors cannot be loaded whose bytes are not all in the file, and the warnings about it."""
     count = numbers.plural(len(names), "tensor")
     lost = f"the data of {count} is missing, or smaller than the header says ({listed(names)})"
     again = "download or save the file again"
-    return f"{source} is damaged: {lost}; {again}.", (f"damaged: {lost}; {again}",)
+    return f"{source} is corrupt: {lost}; {again}.", (f"corrupt: {lost}; {again}",)
 
 
 def beyond(tensors: Sequence[TensorInfo], sizes: Mapping[str, int]) -> list[str]:
-    """The names of the tensors that reach beyond the bytes of their storage, or whose storage is not there.
+    """Return the names of tensors that extend beyond their storage, or whose storage is missing.
 
     Args:
-        sizes: the bytes of each storage by its key.
+        sizes: storage key -> bytes.
     """
     return [
         tensor.name
@@ -65,7 +65,7 @@ def beyond(tensors: Sequence[TensorInfo], sizes: Mapping[str, int]) -> list[str]
 
 
 def _reach(tensor: TensorInfo, place: StorageKey) -> int:
-    """How many bytes of its storage a tensor needs from the start."""
+    """Return how many bytes a tensor needs from the start of its storage."""
     last = tensor.elements - 1
     if place.stride is not None:
         last = sum((size - 1) * step for size, step in zip(tensor.shape, place.stride, strict=True))

@@ -1,4 +1,4 @@
-"""A pickled nn.Module, or a TorchScript one: its tensors in state_dict's order, and its modules' classes."""
+"""Reads a pickled nn.Module or a TorchScript module: tensors in state_dict order, classes of modules."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from freezetui.checkpoint.types import Kind
 from freezetui.errors import CheckpointError
 
 _SCRIPT = "__torch__"
-#: torch's own walk recurses, so that no module it wrote is nested deeper.
+#: torch's own traversal recurses, so no module that it wrote is nested deeper.
 _MAX_DEPTH = 1000
-#: Characters of names, plus an allowance for each: modules that share themselves could go on for ever.
+#: Limit on the characters of all names, plus an allowance for each: a module may contain itself.
 _MAX_NAMES = 2**27
 _ALLOWANCE = 64
 
 
-#: A tensor's name, the tensor as the unpickler rebuilt it, and its kind where that is known.
+#: A tensor's name, its stub, and its kind if known.
 Named = tuple[str, Any, Kind]
 
 
@@ -36,14 +36,14 @@ def is_script(value: Any) -> bool:
 
 
 def module_tensors(root: Opaque, types: dict[str, str], code: Declared, source: str) -> Iterator[Named]:
-    """The persistent tensors of a module, in state_dict's order.
+    """Yield the persistent tensors of a module, in state_dict order.
 
     Args:
-        types: filled with class names by module path.
-        code: of TorchScript, what each class declares.
+        types: receives module path -> class name.
+        code: for TorchScript, what each class declares.
 
     Raises:
-        CheckpointError: the modules are nested without end.
+        CheckpointError: the modules are nested infinitely.
     """
     stack: list[tuple[str, int, Any]] = [("", 0, root)]
     spent = 0
@@ -58,29 +58,29 @@ def module_tensors(root: Opaque, types: dict[str, str], code: Declared, source: 
             yield prefix + name, value, kind
         spent += (len(prefix) + _ALLOWANCE) * (1 + len(children))
         if spent > _MAX_NAMES or depth > _MAX_DEPTH:
-            raise CheckpointError(f"{source} nests its modules without end.", "It may be hostile.")
+            raise CheckpointError(f"{source} has infinitely nested modules.", "It may be malicious.")
         stack.extend((f"{prefix}{name}.", depth + 1, child) for name, child in reversed(children))
 
 
 def _script_parts(module: Opaque, code: Declared) -> tuple[list[Named], list[tuple[str, Any]]]:
-    """TorchScript keeps all attributes in one dict; which are parameters and which buffers its code says."""
+    """Return a TorchScript module's tensors and submodules; its code declares which attributes are which."""
     state = module.state
     children = [(name, value) for name, value in _items(state) if is_script(value)]
     lists = code.get(f"{type(module).__module__}.{type(module).__name__}")
-    if lists is None:  # without code only the names are known; otherwise it is not a module
+    if lists is None:  # if there is code, it is not a module; without code, the kinds are unknown
         return [] if code else _tensors(state, "unknown"), children
     parameters, buffers = ({name: state.get(name) for name in names} for names in lists)
     return _tensors(parameters, "parameter") + _tensors(buffers, "buffer"), children
 
 
 def _parts(module: Opaque) -> tuple[list[Named], list[tuple[str, Any]]]:
-    """The tensors and the submodules that a module holds directly."""
+    """Return a module's own tensors and its submodules."""
     state = module.state
     transient = _names(state.get("_non_persistent_buffers_set"))
     parameters = _tensors(state.get("_parameters"), "parameter")
     buffers = [named for named in _tensors(state.get("_buffers"), "buffer") if named[0] not in transient]
     children = _items(state.get("_modules"))
-    # Quantized ones are not modules in the file, but a tuple, or an attribute of their parent.
+    # Quantized modules are stored as a tuple, or as an attribute of their parent.
     packed = [item for item in state.items() if type(item[0]) is str and is_packed(*item)]
     packed += [(name, child) for name, child in children if _is_tuple(child)]
     buffers += [(name, item, "buffer") for each in packed for name, item in packed_tensors(*each)]
@@ -100,11 +100,11 @@ def _items(value: Any) -> list[tuple[str, Any]]:
 
 
 def _names(value: Any) -> set[str]:
-    """The texts in a set, which older pickle protocols write as a call of `set` with a list."""
+    """Return the strings in a set, which older pickle protocols write as a call of `set` with a list."""
     if isinstance(value, Opaque) and len(value.args) == 1:
         value = value.args[0]
     return {name for name in value if type(name) is str} if isinstance(value, set | list) else set()
 
 
-#: Qualified class name -> names of its own parameters, and of its own buffers.
+#: Qualified class name -> names of its own parameters and of its own buffers.
 Declared = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]

@@ -1,4 +1,4 @@
-"""A model whose state_dict is dicts in dicts, as Megatron writes it."""
+"""Flattens a state_dict of nested dicts, as written by Megatron."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Set
 from typing import Any
 
 _MAX_DEPTH = 16
-#: Tensors and dicts; a dict that many others share would be counted for each.
+#: Limit on tensors and dicts; a shared dict counts each time.
 _MAX_VISITED = 1_000_000
-#: Characters of all names.
+#: Limit on the characters of all names.
 _MAX_NAMES = 2**27
 #: A dict under one of these is another copy of the model, not a part of it.
 _COPIES = frozenset(
@@ -17,11 +17,11 @@ _COPIES = frozenset(
 
 
 def nested_tensors(value: Any, kinds: Set[type]) -> dict[str, Any]:
-    """The tensors of dicts in dicts by dotted name; empty where that is not what `value` is.
+    """Return the tensors of nested dicts by dotted name; {} if `value` is not nested dicts of tensors.
 
     Args:
-        kinds: what counts as a tensor. Where anything else is inside, but None and empty dicts, the dicts are
-            no parts of one model.
+        kinds: what counts as a tensor. If there is anything else besides None and empty dicts, the dicts are
+            not parts of one model.
     """
     if not isinstance(value, dict) or not any(isinstance(item, dict) and item for item in value.values()):
         return {}

@@ -1,4 +1,4 @@
-"""Natural order of names, for formats whose own order means nothing."""
+"""Sorts names in natural order, for formats whose own order is meaningless."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from os.path import commonprefix
 _FIRST = re.compile(r"stem|conv_?stem|conv1|patch_embed\w*|\w*embed(ding)?s?(_\w+)?|shared|wte|wpe|conv_proj")
 _LAST = re.compile(r"(aux_)?classifier\w*|fc|heads?|lm_head|score|logits|roi_heads")
 _DIGITS = re.compile(r"[0-9]{1,18}")
-_BEFORE, _AMONG, _DECODER, _BEHIND = "0123"
-#: A module's own tensors, as torch lists them.
+_FIRST_RANK, _MIDDLE_RANK, _DECODER_RANK, _LAST_RANK = "0123"
+#: A module's own tensors, in torch's order.
 _OWN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _FEW, _MAX_DEPTH = 500, 20
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
-    """The names as a model would list them.
+    """Return the names in the order in which a model would list them.
 
-    `layers.2` stands before `layers.10`; a module's own tensors stand before those of its submodules;
-    embeddings and stems stand before their siblings, heads behind them, a decoder behind its encoder: people
-    freeze "everything before here".
+    `layers.2` is before `layers.10`; a module's own tensors are before those of its submodules; embeddings
+    and stems are before their siblings, heads after them, a decoder after its encoder: users freeze
+    "everything before this line".
     """
     return _Order().ordered(sorted(names), _MAX_DEPTH)
 
 
 class _Order:
-    """Remembers the sort keys of segments, which most names share."""
+    """Sorts names; caches the sort keys of segments, which most names share."""
 
     def __init__(self) -> None:
         self._modules, self._leaves = _Modules(), _Leaves()
 
     def ordered(self, names: list[str], depth: int) -> list[str]:
-        """Names that are sorted by their characters, in natural order.
+        """Return names, given in lexicographic order, in natural order.
 
-        Many names go module by module, since what lies below one stands together already, and blocks that
-        repeat are put in order once.
+        Many names are sorted module by module, since those of one module are already adjacent, and repeated
+        blocks are sorted once.
         """
         if len(names) < _FEW or not depth:
             return sorted(names, key=self._place)
@@ -60,14 +60,14 @@ class _Order:
 
 
 def _children(names: list[str], above: str) -> tuple[list[str], dict[str, slice]]:
-    """The tensors and the modules right below `above`, with the modules' names as a slice of `names`."""
+    """Return the tensors and the modules directly below `above`, each module with its slice of `names`."""
     leaves: list[str] = []
     modules: dict[str, slice] = {}
     at = 0
     while at < len(names):
         segment, dot, _ = names[at][len(above) :].partition(".")
         if dot:
-            # "/" is the character after "."
+            # "/" follows "." in ASCII.
             stop = bisect_left(names, f"{above}{segment}/", at)
             modules[segment] = slice(at, stop)
             at = stop
@@ -78,16 +78,21 @@ def _children(names: list[str], above: str) -> tuple[list[str], dict[str, slice]
 
 
 class _Modules(dict[str, str]):
-    """Sort keys of modules' segments."""
+    """Sort keys of module segments."""
 
     def __missing__(self, segment: str) -> str:
-        rank = _BEFORE if _FIRST.fullmatch(segment) else _BEHIND if _LAST.fullmatch(segment) else _AMONG
-        key = self[segment] = (_DECODER if segment == "decoder" else rank) + _natural(segment)
+        if segment == "decoder":
+            rank = _DECODER_RANK
+        elif _FIRST.fullmatch(segment):
+            rank = _FIRST_RANK
+        else:
+            rank = _LAST_RANK if _LAST.fullmatch(segment) else _MIDDLE_RANK
+        key = self[segment] = rank + _natural(segment)
         return key
 
 
 class _Leaves(dict[str, str]):
-    """Sort keys of the last segments, all before those of modules."""
+    """Sort keys of last segments, all before those of modules."""
 
     def __missing__(self, leaf: str) -> str:
         rank = _OWN.index(leaf) if leaf in _OWN else len(_OWN)
@@ -96,5 +101,5 @@ class _Leaves(dict[str, str]):
 
 
 def _natural(text: str) -> str:
-    """Sorts as the numbers in it do; the text itself behind it tells `01` from `1`."""
+    """Return a key that sorts by the numbers in the text; the text at its end separates `01` from `1`."""
     return _DIGITS.sub(lambda digits: digits[0].rjust(18, "0"), text) + "\0" + text

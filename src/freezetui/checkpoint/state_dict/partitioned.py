@@ -1,4 +1,4 @@
-"""One rank of a model that DeepSpeed ZeRO-3 cut into pieces: empty tensors, with their shapes beside them."""
+"""Reads one rank of a model partitioned by DeepSpeed ZeRO-3: empty tensors, with a list of their shapes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _Shape = tuple[int, ...]
 
 
 def partitioned(root: Any, tensors: Sequence[TensorInfo], prefix: str) -> tuple[TensorInfo, ...] | None:
-    """The tensors with the shapes that the whole model has; None where the file is not of such a rank.
+    """Return the tensors with their shapes in the whole model; None if the file is not such a rank.
 
-    What was frozen in the training is listed apart, and stays so.
+    Parameters that were frozen in training are listed separately, and stay frozen.
 
     Args:
         root: the file's object.
-        prefix: what was taken off the names, which the lists have.
+        prefix: what was removed from the names; the lists have it.
     """
     if not isinstance(root, dict):
         return None
@@ -32,7 +32,7 @@ def partitioned(root: Any, tensors: Sequence[TensorInfo], prefix: str) -> tuple[
     if not shapes:
         return None
     known = {tensor.name: tensor for tensor in tensors}
-    # ZeRO-1 and ZeRO-2 list the shapes of tensors that are there.
+    # ZeRO-1 and ZeRO-2 list the shapes too, but their tensors are not empty.
     if not any(
         prod(shape) and tensor.elements == 0
         for name, (shape, _) in shapes.items()
@@ -68,7 +68,7 @@ def _whole(tensor: TensorInfo, shape: _Shape, is_trained: bool, place: str) -> T
 
 
 def _shapes(value: Any) -> Iterator[tuple[str, _Shape]]:
-    """The shapes by name, in a dict, or in a list with a dict for each group of the optimizer."""
+    """Yield the shapes by name, from a dict or from a list with a dict per optimizer group."""
     for group in value if isinstance(value, list) else (value,):
         for name, shape in group.items() if isinstance(group, Mapping) else ():
             if type(name) is str and _is_shape(shape):

@@ -1,4 +1,4 @@
-"""The tensors inside torch's quantized modules, which keep them packed away from parameters and buffers."""
+"""Reads the packed tensors of torch's quantized modules, which are neither parameters nor buffers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MAX = 1000
 
 
 def is_packed(name: str, value: Any) -> bool:
-    """Whether a state_dict's or a module's entry holds packed tensors: a TorchBind object, or a tuple."""
+    """Whether an entry of a state_dict or a module has packed tensors: a TorchBind object, or a tuple."""
     if isinstance(value, Opaque):
         return type(value).__module__ == "torch" and type(value).__name__ == "ScriptObject"
     return type(value) is tuple and name.endswith(_KEY)
 
 
 def packed_tensors(name: str, value: Any) -> list[tuple[str, Any]]:
-    """Each tensor inside by name: `name.0`, `name.1`, in the order in which they are stored."""
+    """Return each tensor inside by name, `name.0`, `name.1` and so on, in the order of the file."""
     found: list[Any] = []
     stack: list[tuple[int, Any]] = [(0, value)]
     visits = 0

@@ -1,4 +1,4 @@
-"""Which of the nested dicts of a file is the state_dict."""
+"""Finds the state_dict among the nested dicts of a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from freezetui.checkpoint.state_dict.tensor_reader import REBUILT
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
-#: Where the weights lie in the wild, what is wanted most first.
+#: Common keys of the weights, the most likely first.
 _KEYS = (
     "state_dict",
     "model_state_dict",
@@ -30,24 +30,24 @@ _KEYS = (
     "generator",
 )
 _RANKS = {key: rank for rank, key in enumerate(_KEYS)}
-#: Under these lies one model; Megatron nests its parts as dicts.
+#: Keys of one whole model, whose parts Megatron stores as nested dicts.
 _WHOLE = frozenset(("state_dict", "model_state_dict", "model", "module", "net"))
-#: Words of keys that lead to no model: `optimizer_G`, `lrScheduler`, `cuda_rng_state`, but not `resampler`.
+#: Words in keys of anything but a model: `optimizer_G`, `lrScheduler`, `cuda_rng_state`, but not `resampler`.
 _NO_MODEL = re.compile(
     r"optims?\d*|optimi[sz]ers?[a-z0-9]?|(lr)?schedulers?\d*|(grad|amp|loss)?scalers?\d*|samplers?\d*|rngs?|hyperparameters"
 )
-#: What Lightning and DeepSpeed write beside the model.
+#: Keys that Lightning and DeepSpeed write beside the model.
 _NEVER = frozenset(("hyper_parameters", "frozen_param_fragments"))
 _OPTIMIZER = re.compile(r"optims?\d*|optimi[sz]ers?[a-z0-9]?")
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 _COPY = re.compile(r"(^|[^a-z])ema([^a-z]|$)", re.IGNORECASE)
 _MAX_DEPTH = 16
-#: Containers that are looked into: of one list, since a log may be a million dicts, and of all.
+#: Limits on the containers to visit: in one list, since a log may be a million dicts, and in total.
 _MAX_LIST, _MAX_VISITED = 4096, 200_000
-#: A longer key is shown nowhere, and its text would stand in the keys of all that lies below.
+#: A longer key is not followed: its text would be in the keys of everything below it.
 _MAX_KEY = 200
 _CONTAINERS = (dict, list, tuple, Opaque)
-#: A module counts as more tensors than any dict beside it holds; counting them would mean walking it.
+#: A module counts as more tensors than any dict beside it; counting them would mean traversing it.
 _MANY = 2**40
 
 _Above = tuple[tuple[Any, Any], ...]
@@ -57,14 +57,14 @@ class Candidate(NamedTuple):
     """A state_dict or a module.
 
     Attributes:
-        key: leads to it, dotted; "" for the top level.
+        key: its dotted key; "" for the top level.
         value: the dict, or the module's stub.
-        tensors: how many it holds itself.
-        pure: a dict of nothing but tensors under text keys.
-        scalars: all its tensors are scalars, as in a dict of metrics.
-        above: the containers on the way to it, each with the key taken there.
-        part: it is a part of a candidate above it, whose dicts make one model.
-        arrays: it holds NumPy arrays, no tensors.
+        tensors: the number of its own tensors.
+        pure: whether it is a dict of nothing but tensors under string keys.
+        scalars: whether all its tensors are scalars, as in a dict of metrics.
+        above: the containers on the path to it, each with the key taken there.
+        part: whether it is part of a candidate above it, whose dicts are one model.
+        arrays: whether it has NumPy arrays, not tensors.
     """
 
     key: str
@@ -78,9 +78,9 @@ class Candidate(NamedTuple):
 
 
 def find_candidates(root: Any) -> list[Candidate]:
-    """Every dict that holds tensors under text keys, and every module, breadth first; optimizers left out.
+    """Return every dict with tensors under string keys, and every module, breadth first, without optimizers.
 
-    Where there is none, what lies under keys that lead to no model as a rule, and then dicts of NumPy arrays.
+    If there is none, follow keys that usually lead to no model; if that fails, find dicts of NumPy arrays.
     """
     for avoided, kinds in ((_NO_MODEL, REBUILT), (_OPTIMIZER, REBUILT), (_NO_MODEL, ARRAYS)):
         found = _Search(avoided, kinds).candidates(root)
@@ -90,10 +90,10 @@ def find_candidates(root: Any) -> list[Candidate]:
 
 
 class _Search:
-    """One walk over the containers of a file.
+    """One traversal of the containers of a file.
 
     Args:
-        avoided: words of keys that are not followed.
+        avoided: matches words of keys that are not followed.
         kinds: what counts as a tensor.
     """
 
@@ -102,7 +102,7 @@ class _Search:
         self._left = _MAX_VISITED
 
     def candidates(self, root: Any) -> list[Candidate]:
-        """What may be the model, breadth first."""
+        """Return what may be the model, breadth first."""
         found: list[Candidate] = []
         level: list[tuple[str, Any, _Above, bool]] = [("", root, (), False)]
         weighed: dict[int, tuple[int, bool, bool]] = {}
@@ -129,7 +129,7 @@ class _Search:
         return found
 
     def _weigh(self, value: Any) -> tuple[int, bool, bool]:
-        """How many tensors a container holds itself, whether nothing else, and whether all are scalars."""
+        """Return the number of a container's own tensors, whether they are all it has, and all scalars."""
         if is_module(value):
             return (_MANY, False, False) if self._kinds is REBUILT else (0, False, False)
         if not isinstance(value, dict) or "param_groups" in value:
@@ -143,7 +143,7 @@ class _Search:
         return len(tensors), pure, all(type(item) is TensorStub and item.size == () for item in tensors)
 
     def _children(self, value: Any) -> list[tuple[Any, Any]]:
-        """The containers in a container, by key or index, less what is certainly no model."""
+        """Return the containers in a container, by key or index, except what is certainly not a model."""
         items: Iterable[tuple[Any, Any]] = ()
         if isinstance(value, dict):
             items = value.items()
@@ -165,12 +165,12 @@ class _Search:
 
 
 def _is_model(above: _Above) -> bool:
-    """Whether what lies here is called a model, so that its dicts are its parts."""
+    """Whether the last key means a model, so that nested dicts are its parts."""
     return bool(above) and above[-1][1] in _WHOLE
 
 
 def choose(candidates: list[Candidate], key: str | None, source: str) -> Candidate:
-    """The candidate under `key`, or the likeliest one; there must be one at least.
+    """Return the candidate under `key`, or the most likely one; there must be at least one.
 
     Raises:
         CheckpointError: there is none under `key`.
@@ -179,13 +179,13 @@ def choose(candidates: list[Candidate], key: str | None, source: str) -> Candida
         for candidate in candidates:
             if candidate.key == key:
                 return candidate
-        keys = [candidate.key or "'' (the top level)" for candidate in worthwhile(candidates)]
+        keys = [candidate.key or "'' (top level)" for candidate in worthwhile(candidates)]
         shown = ", ".join(map(printable, keys[:20]))
         raise CheckpointError(
             f"{source} has no state_dict under the key {printable(repr(key[:_MAX_KEY]))}.",
             f"Choose one of: {shown}.",
         )
-    # Beside the weights, a checkpoint may hold a tensor or two of its own, such as the best accuracy.
+    # A checkpoint may have a tensor or two of its own beside the weights, such as the best accuracy.
     most_below: dict[int, int] = {}
     for candidate in candidates:
         for container, _ in candidate.above:
@@ -196,18 +196,18 @@ def choose(candidates: list[Candidate], key: str | None, source: str) -> Candida
 
 
 def worthwhile(candidates: list[Candidate]) -> list[Candidate]:
-    """Those that a person may want to choose: without dicts of scalars, unless there is nothing else."""
+    """Return those that a user may want to choose: without dicts of scalars, unless there is nothing else."""
     whole = [candidate for candidate in candidates if not candidate.part]
     return [candidate for candidate in whole if not candidate.scalars] or whole
 
 
 def labels(candidates: list[Candidate]) -> list[str]:
-    """Their keys, for people."""
-    return [candidate.key or "(the top level)" for candidate in worthwhile(candidates)]
+    """Return their keys, for display."""
+    return [candidate.key or "'' (top level)" for candidate in worthwhile(candidates)]
 
 
 def _rank(candidate: Candidate) -> tuple[int, int, int, int]:
-    """What is wanted most is least: the top level, a familiar key, near the top, many tensors."""
+    """Return a sort key, lowest for the most likely: top level, common key, near the top, many tensors."""
     taken = [str(key) for _, key in candidate.above]
     last = taken[-1] if taken else ""
     if any(_COPY.search(key) for key in taken[:-1]):  # an EMA copy is not the model, whatever its key

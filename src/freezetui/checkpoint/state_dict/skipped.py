@@ -1,4 +1,4 @@
-"""What a file holds beside the weights, in a few words each: optimizer, epoch and the like."""
+"""Summaries of the non-weight entries of a checkpoint: optimizer, epoch and the like."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CONTAINERS = (dict, list, tuple, Opaque)
 
 
 class Summary:
-    """Describes values; all that one summary describes shares one budget of visits."""
+    """Describes values; all descriptions of one summary share one budget of visits."""
 
     def __init__(self) -> None:
         self._reader = TensorReader(BufferDetector(()))
@@ -44,13 +44,13 @@ class Summary:
                 for k, v in items
                 if type(k) is not str or (type(v) not in REBUILT and not is_packed(k, v))
             ]
-        passed = [SkippedEntry(key, self.what(value)) for key, value in entries[:_MAX_ENTRIES]]
+        skipped = [SkippedEntry(key, self.what(value)) for key, value in entries[:_MAX_ENTRIES]]
         if len(entries) > _MAX_ENTRIES:
-            passed.append(SkippedEntry("...", f"{len(entries) - _MAX_ENTRIES:,} more"))
-        return tuple(passed)
+            skipped.append(SkippedEntry("...", f"{len(entries) - _MAX_ENTRIES:,} more"))
+        return tuple(skipped)
 
     def what(self, value: Any) -> str:
-        """A value in a few words: its tensors and their bytes where it holds any."""
+        """Return a value in a few words: its tensors and their bytes if it has any."""
         if value is None or isinstance(value, bool | float) or (type(value) is int and abs(value) < 10**30):
             return str(value)
         if isinstance(value, type) and issubclass(value, Opaque):  # a dtype, a class
@@ -62,17 +62,17 @@ class Summary:
         if type(value) not in REBUILT and not isinstance(
             value, dict | list | tuple | set | frozenset | Opaque
         ):
-            return f"a value of type {type(value).__name__}"
+            return f"{type(value).__name__} value"
         tensors, nbytes = self._tally(value)
         if tensors:
             return f"{numbers.plural(tensors, 'tensor')}, {numbers.size(nbytes)}"
         if isinstance(value, Opaque):
-            return printable(f"an object: {type(value).__module__}.{type(value).__name__}"[:200])
+            return printable(f"{type(value).__module__}.{type(value).__name__}"[:200]) + " object"
         kind = "dict" if isinstance(value, dict) else type(value).__name__
-        return f"a {kind} of {len(value):,}"
+        return f"{kind} of {numbers.plural(len(value), 'entry', 'entries')}"
 
     def _tally(self, root: Any) -> tuple[int, int]:
-        """How many tensors a value holds, and their bytes."""
+        """Return the number of tensors in a value, and their bytes."""
         tensors = nbytes = 0
         stack: list[Any] = [(root,)]
         seen: set[int] = set()
@@ -96,7 +96,7 @@ def _parts(container: Any) -> Collection[Any]:
 
 
 def _label(key: Any) -> str:
-    """A dict's key, for people; keys may be anything, and huge."""
+    """Return a dict's key for display; keys may be anything, and huge."""
     if type(key) is str or (type(key) is int and abs(key) < 10**30):
         return printable(str(key)[:200])
     return printable(f"({key.kind if isinstance(key, OddKey) else type(key).__name__})")

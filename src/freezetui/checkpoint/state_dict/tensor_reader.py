@@ -1,4 +1,4 @@
-"""From what the unpickler rebuilt to TensorInfo: dtypes, shapes, storages checked."""
+"""Converts unpickled tensor stubs to TensorInfo; checks dtypes, shapes and storages."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from freezetui.checkpoint.pickles.stubs import (
 )
 from freezetui.checkpoint.state_dict.arrays import ARRAYS, array_dtype, array_size
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
-from freezetui.checkpoint.state_dict.composite import PARTS, Known, PartsReader, TensorMeta, unpacked
+from freezetui.checkpoint.state_dict.composite import COMPOSITE, CompositeReader, Known, TensorMeta, unpacked
 from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Kind, Packing, StorageKey, TensorInfo
 
-REBUILT = PARTS | {
+REBUILT = COMPOSITE | {
     TensorStub,
     TypedTensorStub,
     QuantizedTensorStub,
@@ -41,24 +41,24 @@ _DTYPES = frozenset(STORAGES.values())
 _MAX_ELEMENTS = 2**63 - 1
 _MAX_DIMENSIONS = 1000
 _MAX_WRAPPERS = 8
-_UNREAD = Packing("unknown", 0, "a kind of tensor that is not read here")
-_LAZY = Packing("uninitialized", 0, "it has no shape before the first forward")
+_UNREAD = Packing("unknown", 0, "unsupported tensor type")
+_LAZY = Packing("uninitialized", 0, "no shape before the first forward pass")
 
 _Shape = tuple[int, ...]
-#: The bytes of each storage by its key, or in the order of the keys 0, 1, 2 and on.
+#: The bytes of each storage by its key, or in the order of the keys 0, 1, 2 and so on.
 Sizes = list[int] | dict[str, int]
 
 
 class TensorReader:
-    """Turns rebuilt tensors into TensorInfo.
+    """Converts tensor stubs to TensorInfo.
 
     Args:
-        kinds: settles what is a buffer where the file does not say.
-        sizes: the bytes of each storage in the file; None where that is not known.
+        kinds: guesses which tensors are buffers if the file does not say.
+        sizes: the bytes of each storage in the file; None if unknown.
 
     Attributes:
-        damaged: the names of tensors so far that reach beyond their storage or have none, and of those with
-            a shape, an offset or strides that cannot be.
+        corrupt: the names so far of tensors that extend beyond their storage or have none, and of those
+            with an impossible shape, offset or strides.
     """
 
     def __init__(self, kinds: BufferDetector, sizes: Sizes | None = None) -> None:
@@ -66,17 +66,17 @@ class TensorReader:
         self._sizes: Any = sizes
         self._is_ordered = isinstance(sizes, list)
         self._is_beyond = False
-        self.damaged: list[str] = []
+        self.corrupt: list[str] = []
         self._shapes: dict[_Shape, Known] = {}
         self._inside: dict[int, str] = {}
-        self._parts = PartsReader(self._head_of, self._known, _dtype_name)
+        self._composite = CompositeReader(self._head_of, self._known, _dtype_name)
 
     def info(self, name: str, value: Any, kind: Kind = "unknown", live: bool = False) -> TensorInfo:
-        """The tensor's header; one of unknown dtype where the pickle says nothing sensible about it.
+        """Return the tensor's header; one of unknown dtype if the pickle makes no sense.
 
         Args:
-            live: it belongs to a pickled module, so that its own flag means something. A state_dict's tensors
-                are detached: theirs is always False.
+            live: whether it belongs to a pickled module, so that its own requires_grad is meaningful. A
+                state_dict's tensors are detached: theirs is always False.
         """
         requires_grad: bool | None = None
         if type(value) is not TensorStub:
@@ -84,7 +84,7 @@ class TensorReader:
         head = self._head(value)
         if self._is_beyond:
             self._is_beyond = False
-            self.damaged.append(name)
+            self.corrupt.append(name)
         if head is None:
             return TensorInfo(name, (0,), UNKNOWN, kind, requires_grad, None, False, _UNREAD)
         if requires_grad is not None:
@@ -101,21 +101,21 @@ class TensorReader:
         )
 
     def nbytes(self, value: Any) -> int:
-        """The bytes of a tensor's elements or parts; 0 where the pickle says nothing sensible about it."""
+        """Return the bytes of a tensor's elements or parts; 0 if the pickle makes no sense."""
         head = self._head_of(value)
         return 0 if head is None else head.nbytes
 
     def described(self, array: Any) -> str:
-        """A NumPy array in a few words: "NumPy array, 3x4 float32"."""
+        """Return a NumPy array in a few words: "NumPy array, 3x4 float32"."""
         head = self._head(array)
         return "NumPy array" if head is None else f"NumPy array, {numbers.shape(head.shape)} {head.dtype}"
 
     def _head_of(self, value: Any) -> TensorMeta | None:
-        """`_head`, whatever stands around the tensor."""
+        """Return `_head` of a tensor without its wrappers."""
         return self._head(value if type(value) is TensorStub else _unwrap(value)[0])
 
     def _head(self, value: Any) -> TensorMeta | None:
-        """Shape, dtype, storage, and how it is kept where that is not one block."""
+        """Return shape, dtype, storage and packing."""
         kind = type(value)
         pid: Any
         if kind is TensorStub or kind is QuantizedTensorStub:
@@ -124,8 +124,8 @@ class TensorReader:
         elif kind is TypedTensorStub:
             pid = value.storage
             dtype = _dtype_name(value.dtype) if _storage_dtype(pid) else None
-        elif kind in PARTS:
-            return self._parts.head(value)
+        elif kind in COMPOSITE:
+            return self._composite.head(value)
         elif kind in ARRAYS:
             return self._array(value)
         elif kind is LazyParameterStub or kind is LazyBufferStub:
@@ -160,7 +160,7 @@ class TensorReader:
         return TensorMeta(shape, dtype, StorageKey(pid[2], offset, stride), packing)
 
     def _inner(self, storage: StorageBytesStub) -> tuple[Any, ...]:
-        """The persistent id of a storage that lies inside the pickle; tensors that share it share its key."""
+        """Return a persistent id for a storage inside the pickle; tensors that share it share its key."""
         key = self._inside.setdefault(id(storage), f"inside {len(self._inside)}")
         return "storage", STORAGES.get(storage.kind, ""), key, "cpu", 0
 
@@ -169,25 +169,25 @@ class TensorReader:
         if known is None:
             return None
         nbytes = prod(known[0]) * ITEMSIZE.get(dtype, 0)
-        packing = Packing("NumPy array", nbytes, "not a tensor, which could require grad")
+        packing = Packing("NumPy array", nbytes, "not a tensor, so it cannot require grad")
         return TensorMeta(known[0], dtype, None, packing)
 
     def _known(self, shape: Any) -> Known | None:
-        """What is known of a shape; None for what is not one, or has more elements than torch counts.
+        """Return a checked shape; None if it is not one, or has more elements than torch can count.
 
-        100,000 tensors have few shapes: each is looked at once, and kept once.
+        100,000 tensors have few distinct shapes: each is checked once, and stored once.
         """
         try:
             if len(shape) > _MAX_DIMENSIONS:
                 return None
-            sum(shape)  # tuples in tuples, whose hash could take for ever, cannot be added up
+            sum(shape)  # fails for nested tuples, whose hash could take forever
             return self._shapes[shape]
         except KeyError:
             if not _is_shape(shape):
                 return None
             known = self._shapes[shape] = shape, _contiguous(shape), prod(shape)
             return known
-        except TypeError:  # no numbers, or not hashable
+        except TypeError:  # not numbers, or not hashable
             return None
 
 
@@ -201,7 +201,7 @@ def _contiguous(shape: _Shape) -> _Shape:
 
 
 def _unwrap(value: Any) -> tuple[Any, bool | None]:
-    """Off with Parameter and subclass; the flag is a parameter's own, None where it is none."""
+    """Remove Parameter and subclass wrappers; also return requires_grad, None if it is not a parameter."""
     requires_grad: bool | None = None
     for _ in range(_MAX_WRAPPERS):
         if type(value) is ParameterStub:
@@ -225,26 +225,26 @@ def _unwrap(value: Any) -> tuple[Any, bool | None]:
 
 
 def _is_rebuilt(rebuild: Any) -> bool:
-    """Whether it is one of our classes; anything else may not be hashable, or take for ever to hash."""
+    """Whether it is one of our stubs; anything else may not be hashable, or take forever to hash."""
     return isinstance(rebuild, type) and rebuild in REBUILT
 
 
 def _is_parameter(state: Any) -> bool:
-    """Whether nn.Parameter was called with the subclass: it stays of its class, and keeps a mark."""
+    """Whether nn.Parameter wrapped the subclass: the class stays the same, with a flag in its state."""
     if type(state) is tuple and state:  # (attributes, slots)
         state = state[0]
     return isinstance(state, dict) and state.get("_is_param") is True
 
 
 def _storage_dtype(pid: Any) -> str | None:
-    """The dtype in a storage's persistent id: ("storage", dtype, key, device, elements, ...)."""
+    """Return the dtype in a storage's persistent id: ("storage", dtype, key, device, elements, ...)."""
     if type(pid) is tuple and len(pid) >= 5 and type(pid[1]) is str and type(pid[2]) is str:
         return pid[1] if pid[1] in _DTYPES else None
     return None
 
 
 def _dtype_name(dtype: Any) -> str | None:
-    """A dtype is pickled as a global such as torch.float8_e4m3fn, for which a class stands in."""
+    """Return a dtype's name: pickled as a global such as torch.float8_e4m3fn, it is read as a stub class."""
     if isinstance(dtype, type) and issubclass(dtype, Opaque) and dtype.__module__ == "torch":
         return dtype.__name__
     return None

@@ -1,7 +1,7 @@
-"""What wrappers such as DDP, FSDP, torch.compile and PEFT put into names, and the names without it.
+"""Removes what wrappers such as DDP, FSDP, torch.compile and PEFT add to names.
 
-The only list: the readers and the training side both ask here, so that a file and the model that it was
-saved from come to the same names.
+The readers and the training side both use this list, so that a file and the model that it was saved from get
+the same names.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Sequence
 from operator import methodcaller
 from typing import NamedTuple
 
-#: Modules that hold only the module that they wrap: torch.compile, FSDP, activation checkpointing, Fabric.
+#: Modules that only contain the module they wrap: torch.compile, FSDP, activation checkpointing, Fabric.
 SEGMENTS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
-#: In front of all names: DDP and DataParallel, PEFT, a GAN's generator. Inside they may be the model's own.
+#: Prefixes of all names: DDP and DataParallel, PEFT, a GAN's generator. Inside names the model may use them.
 _PREFIXES = ("module.", "base_model.model.", "netG.", *(f"{segment}." for segment in SEGMENTS))
 
-#: What all segments hold: one search through 100,000 names in place of three.
+#: A substring of all segments: one search through 100,000 names instead of four.
 _COMMON = "_mod"
 _INSIDE = re.compile(rf"(?<![^.])(?:{'|'.join(SEGMENTS)})\.")
 
 
 class Unwrapped(NamedTuple):
-    """Names without what wrappers put into them.
+    """Names without what wrappers add.
 
     Attributes:
-        names: in the order given; no two are equal that were not.
-        prefix: what was taken off the front of every name, e.g. "module._orig_mod."; "" for nothing.
-        inside: the segments that were taken out of some names behind the prefix, e.g. ("_orig_mod",).
+        names: in the order given; different names stay different.
+        prefix: the common prefix removed from all names, e.g. "module._orig_mod."; "" for none.
+        inside: the segments removed from some names after the prefix, e.g. ("_orig_mod",).
     """
 
     names: Sequence[str]
@@ -35,15 +35,15 @@ class Unwrapped(NamedTuple):
     inside: tuple[str, ...] = ()
 
     def path(self, path: str) -> str:
-        """Return the path of a module of the model without what was taken out of the names."""
+        """Return the path of one of the model's modules without what was removed from the names."""
         path = f"{path}.".removeprefix(self.prefix)
         return (_INSIDE.sub("", path) if self.inside else path)[:-1]
 
 
 def unwrap(names: Sequence[str]) -> Unwrapped:
-    """Take off a prefix that all names have, then the wrappers' segments inside, unless names become equal.
+    """Remove a prefix that all names have, then the wrappers' segments inside, unless names become equal.
 
-    Nothing is done name by name where there is nothing to take off.
+    If there is nothing to remove, no name is processed individually.
     """
     prefix = _common_prefix(names)
     short = [name[len(prefix) :] for name in names] if prefix else names

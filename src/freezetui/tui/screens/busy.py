@@ -1,4 +1,4 @@
-"""BusyScreen: what is shown while something takes long, and the way out of it."""
+"""BusyScreen: shown while a task takes long; lets the user cancel it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from textual.widgets import LoadingIndicator, Static
 from freezetui.session.loading import Result, run_in_thread
 from freezetui.tui.screens.dialog import Dialog
 
-#: Seconds before anything is shown: most of what is waited for is done by then.
+#: Seconds before anything is shown: most tasks are done by then.
 _PATIENCE = 0.2
-#: Tensors; with fewer, no work here takes long enough to be noticed.
+#: With fewer tensors, no task takes long enough to be noticed.
 _MIN_TENSORS = 10_000
 
 
@@ -35,39 +35,39 @@ class BusyScreen(Dialog[None]):
     }
     """
 
-    BINDINGS = [Binding("escape", "leave", "Give up", id="dialog.back")]
+    BINDINGS = [Binding("escape", "leave", "Cancel", id="dialog.back")]
 
     def __init__(self, what: str) -> None:
         super().__init__(classes="-early")
         self._what = what
 
     def compose(self) -> ComposeResult:
-        """Compose what is waited for, and that something is going on."""
+        """Compose what is being done, and a moving indicator."""
         with Vertical(classes="dialog") as dialog:
             dialog.border_subtitle = "Esc: cancel"
             yield Static(Text(self._what))
             yield LoadingIndicator()
 
     def on_mount(self) -> None:
-        """Show it after a while."""
+        """Stay invisible for the first moment."""
         self.set_timer(_PATIENCE, lambda: self.remove_class("-early"))
 
     def action_leave(self) -> None:
-        """Give up waiting: escape."""
+        """Stop waiting (Esc)."""
         self.dismiss(None)
 
 
 async def run_with_busy_screen(
     app: App[Any], what: str, work: Callable[[], Result], tensors: int
 ) -> Result | None:
-    """Return what `work` returns; None if the user gave up waiting for it.
+    """Return what `work` returns; None if the user cancelled.
 
-    Only for a Textual worker, and for work that changes nothing: it goes on after the user has given up.
+    Only for a Textual worker, and for work without side effects: it keeps running after the user cancels.
 
     Args:
-        what: is done, for people.
-        work: runs in a thread of its own where the model is large.
-        tensors: of the model.
+        what: what is being done, for display.
+        work: runs in its own thread if the model is large.
+        tensors: how many the model has.
     """
     if tensors < _MIN_TENSORS:
         return work()

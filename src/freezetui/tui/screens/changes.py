@@ -1,4 +1,4 @@
-"""What the choice changes against the config on disk."""
+"""What the plan changes compared with the config on disk."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def changes_text(session: Session) -> Text:
     """Return the changed rules, and the counts before and after."""
     rules = session.changes()
     against = session.config_path.name if session.config else "everything trainable (no saved config)"
-    text = Text(f"Against {printable(against)}\n\n", "dim")
+    text = Text(f"Compared with {printable(against)}\n\n", "dim")
     if session.saved.changed_on_disk:
         text.append(
             "The file has changed on disk since it was loaded; those changes are not listed.\n\n", "bold"
         )
-    if session.named_anew:
+    if session.architecture_changed:
         text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")
     if not rules:
-        return text if session.named_anew else text.append("Nothing has changed.")
+        return text if session.architecture_changed else text.append("Nothing has changed.")
     for rule in rules[:_MAX_RULES]:
         sign = "■ freeze " if rule.action == "freeze" else "○ train  "
         text.append(sign, "bold").append(printable(rule.pattern) + "\n")

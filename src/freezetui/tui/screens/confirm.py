@@ -19,10 +19,10 @@ _SHOWN = {"escape": "esc"}
 
 
 class ConfirmScreen(Dialog[str]):
-    """Asks; the answer is the key of the option chosen, "" for none.
+    """Asks a question; the answer is the key of the chosen option, "" for none.
 
     Args:
-        options: (key, what it does) pairs; the key also works pressed directly.
+        options: (key, what it does) pairs; pressing the key chooses the option directly.
     """
 
     BINDINGS = [
@@ -48,13 +48,13 @@ class ConfirmScreen(Dialog[str]):
             )
 
     def on_key(self, event: events.Key) -> None:
-        """Take an option's own key as the answer."""
+        """Accept an option's own key as the answer."""
         if event.key in dict(self._options):
             event.stop()
             self.dismiss(event.key)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Answer with the option chosen by enter or a click."""
+        """Answer with the option chosen by Enter or a click."""
         self.dismiss(event.option_id or "")
 
     def action_cursor(self, by: int) -> None:

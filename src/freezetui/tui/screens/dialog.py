@@ -1,12 +1,14 @@
-"""Dialog: how every dialog looks, a box in the middle of what it covers."""
+"""Dialog: the base of every dialog, a box centered on the screen."""
 
 from __future__ import annotations
 
 from textual.screen import ModalScreen, ScreenResultType
 
+from freezetui.tui.guarded import Guarded
 
-class Dialog(ModalScreen[ScreenResultType]):
-    """A modal screen with one container of the class `dialog` (and `-wide` or `-wider`): the box."""
+
+class Dialog(Guarded, ModalScreen[ScreenResultType]):
+    """A modal screen with one container, the box, of the CSS class `dialog` (and `-wide` or `-wider`)."""
 
     DEFAULT_CSS = """
     Dialog {

@@ -1,4 +1,4 @@
-"""The help: every key, made from the bindings themselves."""
+"""The help text: every key, generated from the bindings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIGNS = (
     ("■ ○ ◐", "frozen, trainable, mixed"),
     ("·", "not trainable: buffer or integer tensor"),
     ("=", "tied: one tensor under several names"),
-    ("{0..5} ×6", "equal blocks folded into one line"),
+    ("{0..5} ×6", "identical blocks folded into one line"),
     ("✓ ! ✗", "after a check: OK, needs attention, frozen tensor changed"),
 )
 _PATTERNS = (
@@ -40,10 +40,10 @@ _PATTERNS = (
 
 
 def key_rows(bindings: Iterable[BindingType]) -> Iterator[tuple[str, str, str]]:
-    """Yield section, keys and what they do, for every key in `SECTIONS`.
+    """Yield section, keys and description of every binding in `SECTIONS`.
 
     Args:
-        bindings: all that are named there, in any order.
+        bindings: all of those, in any order.
     """
     by_id = {binding.id: binding for binding in bindings if isinstance(binding, Binding)}
     for section, ids in SECTIONS.items():
@@ -53,7 +53,7 @@ def key_rows(bindings: Iterable[BindingType]) -> Iterator[tuple[str, str, str]]:
 
 
 def help_text(bindings: Iterable[BindingType]) -> Table:
-    """Return keys by section, then signs and patterns; what is too long wraps in its own column."""
+    """Return keys by section, then signs and patterns; long text wraps within its column."""
     from rich.table import Table  # the first screen needs none
 
     table = Table.grid(padding=(0, 2, 0, 0))

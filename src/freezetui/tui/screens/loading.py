@@ -1,4 +1,4 @@
-"""LoadingScreen: what is shown while a slow source is read."""
+"""LoadingScreen: shown while a slow source is read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from textual.widgets import Static
 
 from freezetui.session.loading import Opening
 from freezetui.text import printable
+from freezetui.tui.guarded import Guarded
 
-#: Seconds between two looks at the progress.
+#: Seconds between two updates of the progress.
 _PERIOD = 0.1
 
 
-class LoadingScreen(Screen[None]):
-    """Shows how far the reading is, where the header will be.
+class LoadingScreen(Guarded, Screen[None]):
+    """Shows the progress of loading in place of the header.
 
     Args:
-        opening: the session that is being read.
+        opening: the session that is being opened.
     """
 
     DEFAULT_CSS = """
@@ -34,18 +35,18 @@ class LoadingScreen(Screen[None]):
     """
 
     class Done(Message):
-        """The reading has ended, with a session or with an error."""
+        """Loading has ended, with a session or with an error."""
 
     def __init__(self, opening: Opening) -> None:
         super().__init__()
         self._opening = opening
 
     def compose(self) -> ComposeResult:
-        """Compose one line."""
+        """Compose one line of text."""
         yield Static(self._text(), markup=False)
 
     def on_mount(self) -> None:
-        """Show the progress until there is none to come."""
+        """Show the progress until loading ends."""
         self._follow()
 
     @work
@@ -55,7 +56,7 @@ class LoadingScreen(Screen[None]):
             if shown != self._opening.progress:
                 shown = self._opening.progress
                 self.query_one(Static).update(self._text(), layout=False)
-        reading.exception()  # the app asks again; unasked, asyncio would log it
+        reading.exception()  # the app handles it; if never retrieved, asyncio would log it
         self.post_message(self.Done())
 
     def _text(self) -> Text:

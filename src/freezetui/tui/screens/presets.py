@@ -62,7 +62,7 @@ class PresetScreen(Dialog[bytes | None]):
         return preset.mask(self._tree, 0)
 
     def _label(self, preset: Preset) -> Text | None:
-        """Return what it would train; None where this model has nothing of it."""
+        """Return the preset's title and what it would train; None if it matches nothing in this model."""
         totals = FreezePlan(self._tree, self._trains(preset)).totals()
         if preset.name == "last-blocks" and not self._most:
             return None
@@ -97,5 +97,5 @@ class PresetScreen(Dialog[bytes | None]):
         options.action_cursor_down() if by > 0 else options.action_cursor_up()
 
     def action_leave(self) -> None:
-        """Go back: escape."""
+        """Go back (Esc)."""
         self.dismiss(None)

@@ -15,10 +15,10 @@ from freezetui.tui.screens.dialog import Dialog
 
 
 class PromptScreen(Dialog[str | None]):
-    """Asks for one line of text; None when the user goes back.
+    """Asks for one line of text; the answer is None if the user cancels.
 
     Args:
-        refuse: what is wrong with a line, which is then told and asked for again; "" where nothing is.
+        refuse: returns what is wrong with a line, which is then shown and asked for again; "" if nothing is.
     """
 
     BINDINGS = [Binding("escape", "leave", "Back", id="dialog.back")]
@@ -39,8 +39,8 @@ class PromptScreen(Dialog[str | None]):
             yield Input(printable(self._value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answer with the line, unless it is refused: enter."""
-        unchanged = event.value == printable(self._value)  # what cannot be shown is kept all the same
+        """Answer with the line, unless it is refused (Enter)."""
+        unchanged = event.value == printable(self._value)  # keeps characters that were escaped for display
         line = self._value if unchanged else event.value.strip()
         if wrong := self._refuse(line):
             self.query_one("#prompt-body", Static).update(Text(printable(wrong), "bold red"))
@@ -48,5 +48,5 @@ class PromptScreen(Dialog[str | None]):
             self.dismiss(line)
 
     def action_leave(self) -> None:
-        """Go back: escape."""
+        """Go back (Esc)."""
         self.dismiss(None)

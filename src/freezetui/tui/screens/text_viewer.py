@@ -1,4 +1,4 @@
-"""TextViewer: shows a text that may be longer than the screen."""
+"""TextViewer: shows text that may be longer than the screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from freezetui.tui.screens.dialog import Dialog
 
 
 class TextViewer(Dialog[None]):
-    """Shows a text that may be longer than the screen."""
+    """Shows text that may be longer than the screen."""
 
     BINDINGS = [
         Binding("escape,q,enter,d,question_mark", "leave", "Close", id="text.close"),
@@ -34,7 +34,7 @@ class TextViewer(Dialog[None]):
             yield Static(self._body)
 
     def on_mount(self) -> None:
-        """Let the keys scroll."""
+        """Focus the box, so that the keys scroll it."""
         self.query_one(VerticalScroll).focus()
 
     def action_scroll(self, by: int) -> None:

@@ -1,4 +1,4 @@
-"""CheckPanel: the check below the tree, its progress while it runs and its findings after."""
+"""CheckPanel: the check below the tree: its progress while it runs, its findings afterwards."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from textual.reactive import reactive
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
-from freezetui.errors import EngineError
+from freezetui.errors import EngineError, from_os_error
 from freezetui.formatting.report import finding_text, headline, summary
 from freezetui.sanity.report import SanityReport, Verdict
 from freezetui.text import printable
+from freezetui.tui.guarded import Guarded
 
 if TYPE_CHECKING:
     from freezetui.sanity.client import Engine
     from freezetui.sanity.protocol import CheckRequest, Progress
 
 _COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
-#: Lines of the engine's log that are shown where a check failed.
+#: Lines of the engine's log to show if a check fails.
 _LOG_LINES = 12
 
 
-class CheckPanel(Vertical):
-    """Runs one check at a time, in a thread that posts what happens, and shows it.
+class CheckPanel(Guarded, Vertical):
+    """Runs one check at a time, in a thread that posts its progress, and shows it.
 
     Attributes:
-        running: whether a check runs now.
+        running: whether a check is running.
     """
 
     DEFAULT_CSS = """
@@ -66,28 +67,28 @@ class CheckPanel(Vertical):
         Binding("k", "cursor(-1)", show=False, id="findings.up"),
     ]
 
-    #: Whether the plan has changed since what is shown was found.
+    #: Whether the plan has changed since the check that is shown.
     outdated = reactive(False)
 
     class Progressed(Message):
-        """The running check has come further."""
+        """The running check has made progress."""
 
         def __init__(self, progress: Progress) -> None:
             super().__init__()
             self.progress = progress
 
     class Ended(Message):
-        """The check of `mask` has ended with a report."""
+        """The check of `mask` ended with a report."""
 
         def __init__(self, report: SanityReport, mask: bytes) -> None:
             super().__init__()
             self.report, self.mask = report, mask
 
     class Cancelled(Message):
-        """The check has ended because the user cancelled it."""
+        """The check ended because the user cancelled it."""
 
     class Failed(Message):
-        """The check has ended without a report; `log` has the engine's last lines."""
+        """The check ended without a report; `log` has the engine's last lines."""
 
         def __init__(self, message: str, hint: str = "", log: list[str] | None = None) -> None:
             super().__init__()
@@ -104,45 +105,47 @@ class CheckPanel(Vertical):
         super().__init__(id=id)
         self.running = False
         self._engine: Engine | None = None
-        self._cancelled = False
         self._told: Text | None = None
         self._targets: dict[str, str] = {}
 
     async def start(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
         """Check the plan `mask`; the engine is killed after `timeout` seconds."""
-        if not self.children:  # made when it is first used: the tree is painted the sooner
+        if not self.children:  # created on first use, so that the tree is painted sooner
             headline = Static(id="check-headline", markup=False)
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
             await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
         self.display = self.running = True
-        self._cancelled = False
         self._told, self.outdated = None, False
         self.query_one(OptionList).display = False
         self._say("starting the engine")
-        self._run(request, mask, timeout)
+        from freezetui.sanity.client import Engine  # the first screen needs none
+
+        try:
+            self._engine = Engine(request, timeout)  # by this thread, with which it ends
+        except (EngineError, OSError) as error:
+            told = error if isinstance(error, EngineError) else from_os_error(error)
+            self.post_message(self.Failed(told.message, told.hint))
+        else:
+            self._run(self._engine, mask)
 
     def cancel(self) -> None:
         """End a running check, or else hide the panel."""
         if not self.running:
             self.display = False
             return
-        self._cancelled = True  # for an engine that is being started
         if self._engine is not None:
             self._engine.cancel()
 
     def on_unmount(self) -> None:
-        """End a running check with the app, however that ends."""
+        """End a running check when the app ends, for whatever reason."""
         if self.running:
             self.cancel()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _run(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
-        from freezetui.sanity.client import Engine  # the first screen needs none
-
+    def _run(self, engine: Engine, mask: bytes) -> None:
         log: list[str] = []
         try:
-            with Engine(request, timeout) as engine:
-                self._engine = engine
+            with engine:
                 try:
                     report = self._follow(engine)
                 except EngineError:
@@ -150,17 +153,15 @@ class CheckPanel(Vertical):
                     raise
         except EngineError as error:
             self.post_message(self.Failed(error.message, error.hint, log))
-        except Exception as error:  # whatever it was, the panel must not wait forever
+        except Exception as error:  # whatever happened, the panel must not wait forever
             self.post_message(self.Failed(str(error) or type(error).__name__))
         else:
             self.post_message(self.Cancelled() if report is None else self.Ended(report, mask))
 
     def _follow(self, engine: Engine) -> SanityReport | None:
-        """Post the progress until the report is there; None where the check was cancelled."""
+        """Post progress until the check ends; return its report, None if it was cancelled."""
         from freezetui.sanity.protocol import Finished
 
-        if self._cancelled:
-            engine.cancel()
         for event in engine.events():
             if isinstance(event, Finished):
                 return event.report
@@ -208,12 +209,12 @@ class CheckPanel(Vertical):
         self._targets = {}
 
     def _say(self, text: str | Text) -> None:
-        message = Text.assemble(" check: ", text, (" (esc cancels)", "dim") if self.running else "")
+        message = Text.assemble(" check: ", text, (" (Esc to cancel)", "dim") if self.running else "")
         self.query_one("#check-headline", Static).update(message)
         self.query_one(ProgressBar).display = self.running
 
     def watch_outdated(self, outdated: bool) -> None:
-        """Say so in front of what was found, or take it back."""
+        """Mark the last result as outdated, or unmark it."""
         if self.children and self._told is not None:
             before = Text("outdated: ", "bold")
             self._say(before.append(self._told.plain, "dim") if outdated else self._told)

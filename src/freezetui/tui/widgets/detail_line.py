@@ -1,4 +1,4 @@
-"""DetailLine: the line under the cursor, where there is no room for the details pane."""
+"""DetailLine: one line about the line under the cursor, if there is no room for the details pane."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from freezetui.tui.guarded import Guarded
 
-class DetailLine(Widget):
-    """The line under the cursor in one line, where there is no room for the details pane."""
+
+class DetailLine(Guarded, Widget):
+    """Describes the line under the cursor in one line, if there is no room for the details pane."""
 
     DEFAULT_CSS = """
     DetailLine {
@@ -21,7 +23,7 @@ class DetailLine(Widget):
     text = reactive(Text(), layout=False)
 
     def render(self) -> Text:
-        """Draw what was last set; where it is too long, the name is truncated first."""
+        """Draw `text`; if it is too long, truncate the name first."""
         line, width = self.text.copy(), self.size.width
         name = line.plain.find("  ", 1)
         rest = line[name:]

@@ -13,21 +13,22 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
-#: Names of tied tensors in the pane.
+#: Tied names to list in the pane.
 _MAX_TIED = 30
 
 _STATE = {
     "frozen": "frozen: requires_grad = False",
     "trainable": "trainable: requires_grad = True",
     "mixed": "mixed: some frozen, some trainable",
-    "untrainable": "cannot train",
+    "untrainable": "not trainable",
 }
 
 
-class DetailsPane(VerticalScroll, can_focus=False):
-    """Full name, exact counts, ties, why it cannot train, and what the last check saw."""
+class DetailsPane(Guarded, VerticalScroll, can_focus=False):
+    """Full name, exact counts, ties, why it is not trainable, and what the last check found."""
 
     DEFAULT_CSS = """
     DetailsPane {
@@ -38,13 +39,15 @@ class DetailsPane(VerticalScroll, can_focus=False):
     """
 
     def compose(self) -> ComposeResult:
-        """Compose one text."""
+        """Compose one block of text."""
         yield Static(id="details-text", markup=False)
 
     def show(self, session: Session, rows: VisibleRows, node: int) -> None:
         """Describe the line of `node`."""
         tensor = session.tree.tensor(node) if rows.family(node) is None else None
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        if session.checkpoint_changed:
+            lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
         self.query_one("#details-text", Static).update(Text("\n").join(lines))
 
 
@@ -58,7 +61,7 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
             f", {totals.parameters.elements:,} elements, {numbers.size(totals.parameters.bytes)}"
         )
         if totals.untrainable.tensors:
-            counts += f", {totals.untrainable.tensors:,} cannot train"
+            counts += f", {totals.untrainable.tensors:,} not trainable"
         return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {counts}")
     parts = [
         f"{tensor.dtype} {numbers.shape(tensor.shape)}",
@@ -125,9 +128,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
         ]
     if totals.untrainable.tensors:
         lines.append(
-            Text(
-                f"cannot train: {numbers.plural(totals.untrainable.tensors, 'tensor')} (buffers and integers)"
-            )
+            Text(f"not trainable: {numbers.plural(totals.untrainable.tensors, 'tensor')} (buffer or integer)")
         )
     if rows.matches is not None:
         lines.append(Text("filtered view", "italic"))
@@ -135,7 +136,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
 
 
 def _title(session: Session, rows: VisibleRows, node: int) -> str:
-    """The dotted name of a module, or of a family of repeated blocks."""
+    """Return the dotted name of a module, or of a family of repeated blocks."""
     path, family = session.tree.path(node), rows.family(node)
     if family is None:
         return path or session.tree.names[0]

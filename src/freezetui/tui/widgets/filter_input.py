@@ -6,11 +6,13 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import Input
 
+from freezetui.tui.guarded import Guarded
 
-class FilterInput(Input):
+
+class FilterInput(Guarded, Input):
     """The text of the filter.
 
-    Its keys are here, and not in the bar with priority: they must come after the letters typed before them.
+    Its keys are bound here, not with priority in the bar, so that letters typed before them come first.
     """
 
     BINDINGS = [
@@ -20,7 +22,7 @@ class FilterInput(Input):
     ]
 
     class All(Message):
-        """Freeze or train all that `text`, as it stood when the key was pressed, matches."""
+        """Freeze or train all that `text`, the filter when the key was pressed, matches."""
 
         def __init__(self, text: str, trainable: bool) -> None:
             super().__init__()
@@ -31,6 +33,6 @@ class FilterInput(Input):
         self.post_message(self.All(self.value, trainable))
 
     async def action_submit(self) -> None:
-        """Move the focus immediately: the next key is not for the filter, however long counting takes."""
+        """Move the focus immediately, so that the next key does not go to the filter."""
         self.screen.set_focus(None)
         await super().action_submit()

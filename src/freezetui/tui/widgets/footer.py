@@ -1,19 +1,21 @@
-"""KeyFooter: the keys at the bottom, as many as there is room for."""
+"""KeyFooter: the keys at the bottom, as many as fit."""
 
 from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.widgets import Footer
 
-#: What goes where the screen is narrow, the last ones first.
+from freezetui.tui.guarded import Guarded
+
+#: Keys to hide on a narrow screen: the third group first, then the second.
 _SECOND, _THIRD = {"freeze", "train", "presets"}, {"undo"}
 
 
-class KeyFooter(Footer):
-    """Textual's footer, from which the styles leave out what a narrow screen has no room for."""
+class KeyFooter(Guarded, Footer):
+    """Textual's footer; styles hide the keys that do not fit on a narrow screen."""
 
     def compose(self) -> ComposeResult:
-        """Compose the keys, those that can be left out marked."""
+        """Compose the keys, with a class on those that can be hidden."""
         for key in super().compose():
             what = getattr(key, "description", "")
             yield key.set_class(what in _SECOND, "-second").set_class(what in _THIRD, "-third")

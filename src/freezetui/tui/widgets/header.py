@@ -1,4 +1,4 @@
-"""Header: what is open, and whether the choice is saved."""
+"""Header: what is open, and whether the plan is saved."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
 from freezetui.session.session import Session
 from freezetui.text import printable
+from freezetui.tui.guarded import Guarded
 
 
-class Header(Widget):
-    """File, format and size; architecture; config and whether it is saved."""
+class Header(Guarded, Widget):
+    """Shows file, format and size; architecture; config and whether it is saved."""
 
     DEFAULT_CSS = """
     Header {
@@ -28,7 +29,7 @@ class Header(Widget):
         self.session = session
 
     def render(self) -> Text:
-        """Draw it; where it is narrow the config's name goes first, then the format, then the middle."""
+        """Draw it; if it is too narrow, omit the config's name first, then the format, then the middle."""
         middle, width = Text(self.session.architecture.label, "italic"), self.size.width
         choices = [(self._file(True), self._config(True)), (self._file(True), self._config(False))]
         choices.append((self._file(False), self._config(False)))
@@ -39,7 +40,7 @@ class Header(Widget):
         return _three(left, Text(), right, width)
 
     def _file(self, described: bool) -> Text:
-        """Return the file's name, and what it is if there is room."""
+        """Return the file's name, and its format and size if `described`."""
         checkpoint = self.session.checkpoint
         name = printable(name_of(self.session.options.source))
         if self.session.options.more:
@@ -50,7 +51,7 @@ class Header(Widget):
         return Text.assemble((f" {name}", "bold"), (f"  {', '.join(parts)}" if described else "", "dim"))
 
     def _config(self, named: bool) -> Text:
-        """Return whether the choice is saved, and where if there is room."""
+        """Return whether the plan is saved, and where if `named`."""
         name = printable(self.session.config_path.name) if named else ""
         if self.session.unsaved:
             return Text.assemble(("● unsaved ", "bold"), (f"{name} " if name else "", "dim"))
@@ -60,7 +61,7 @@ class Header(Widget):
 
 
 def _three(left: Text, middle: Text, right: Text, width: int) -> Text:
-    """Return left, middle and right in one line; the left is cut where there is no room."""
+    """Return left, middle and right in one line; the left is truncated if there is no room."""
     room = width - cell_len(right.plain) - 2
     left.truncate(max(0, room), overflow="ellipsis")
     gap = room - cell_len(left.plain) - cell_len(middle.plain)

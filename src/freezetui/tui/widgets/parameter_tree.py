@@ -1,4 +1,4 @@
-"""ParameterTree: the parameters as a tree, drawn from flat arrays, visible lines only, and edited."""
+"""ParameterTree: shows the parameters as a tree and edits the plan; draws only the visible lines."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from freezetui.freeze.plan import FreezePlan
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.tree_edits import EditRefused, TreeEdits
 from freezetui.tui.widgets.tree_keys import TREE_KEYS
 from freezetui.tui.widgets.tree_line import STYLES, Columns, TreeLine, line_of
 from freezetui.tui.widgets.visible_rows import Span, VisibleRows
 
 
-class ParameterTree(ScrollView, can_focus=True):
+class ParameterTree(Guarded, ScrollView, can_focus=True):
     """The tree of parameters with a cursor; its keys move, fold and edit the plan.
 
     Args:
-        plan: is shown and edited.
+        plan: the plan to show and edit.
         rows: which lines are visible; folded and filtered here.
 
     Attributes:
         cursor: the line under the cursor, counted from 0.
-        marks: per tensor, how the last check saw it (`tree_line.MARKS`); empty for none.
+        marks: per tensor, the result of the last check (`tree_line.MARKS`); empty for none.
     """
 
     DEFAULT_CSS = """
@@ -59,7 +60,7 @@ class ParameterTree(ScrollView, can_focus=True):
     marks = reactive(b"")
 
     class Moved(Message):
-        """The cursor is on another line, or its line stands for something else."""
+        """The cursor is on another line, or its line now shows something else."""
 
     class Edited(Message):
         """The plan has been edited."""
@@ -78,11 +79,11 @@ class ParameterTree(ScrollView, can_focus=True):
         return self.rows.visible[self.cursor]
 
     def go_to(self, node: int) -> None:
-        """Put the cursor on a node, opening what hides it."""
+        """Move the cursor to a node, expanding what hides it."""
         self._relay(self.rows.reveal(node))
 
     def show_only(self, spans: list[Span] | None, node: int) -> None:
-        """Show just these tensors, as a filter does, with the cursor at `node`; None shows all as it was."""
+        """Show only these tensors, with the cursor at `node`; None shows everything as before the filter."""
         self.rows.show_only(spans)
         hidden = self.rows.visible[self.rows.line_of(node)] != node
         self._relay(self.rows.reveal(node) if spans is None and hidden else self.rows.line_of(node))
@@ -126,21 +127,21 @@ class ParameterTree(ScrollView, can_focus=True):
     def _styles_now(self) -> dict[str, Style]:
         if not self._styles:
             for name in STYLES:
-                partial = name == "cursor"  # is laid over the others
+                partial = name == "cursor"  # drawn over the others
                 self._styles[name] = self.get_component_rich_style(f"tree--{name}", partial=partial)
         return self._styles
 
     def notify_style_update(self) -> None:
-        """Forget the styles: the theme or the focus has changed."""
+        """Discard the cached styles: the theme or the focus has changed."""
         self._styles = {}
         super().notify_style_update()
 
     def validate_cursor(self, cursor: int) -> int:
-        """Keep the cursor on a line."""
+        """Limit the cursor to the visible lines."""
         return max(0, min(cursor, len(self.rows) - 1))
 
     def watch_cursor(self, old: int, new: int) -> None:
-        """Repaint the two lines and keep the cursor in sight."""
+        """Repaint both lines and scroll to the cursor."""
         self.refresh_line(old)
         self.refresh_line(new)
         top, height = self.scroll_offset.y, self.scrollable_content_region.height
@@ -149,15 +150,15 @@ class ParameterTree(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def watch_marks(self) -> None:
-        """Draw other marks."""
+        """Redraw with the new marks."""
         self._redraw()
 
     def on_resize(self) -> None:
-        """Keep the cursor in sight."""
+        """Scroll to the cursor."""
         self.call_after_refresh(self.watch_cursor, self.cursor, self.cursor)
 
     def on_click(self, event: events.Click) -> None:
-        """Move the cursor to the click; on the state it toggles, on the arrow it opens or closes."""
+        """Move the cursor to the click; toggle on the state, expand or collapse on the arrow."""
         if event.y + self.scroll_offset.y >= len(self.rows):
             return
         self.cursor = event.y + self.scroll_offset.y
@@ -182,45 +183,45 @@ class ParameterTree(ScrollView, can_focus=True):
         self.cursor = 0 if direction < 0 else len(self.rows) - 1
 
     def action_inward(self) -> None:
-        """Open the line, or go to its first child."""
+        """Expand the line, or go to its first child."""
         if self.rows.is_open(self.node):
             self.cursor += 1
         else:
             self.action_expand()
 
     def action_outward(self) -> None:
-        """Close the line, or go to its parent."""
+        """Collapse the line, or go to its parent."""
         if self.rows.is_open(self.node) and self.rows.matches is None and self.cursor:
             self.action_collapse()
         else:
             self.cursor = self.rows.line_of(max(0, self.rows.tree.parents[self.node]))
 
     def action_switch(self) -> None:
-        """Open a closed line, close an open one."""
+        """Expand a collapsed line, collapse an expanded one."""
         self._fold(VisibleRows.close if self.rows.is_open(self.node) else VisibleRows.open)
 
     def action_expand(self) -> None:
-        """Open the line; a family of blocks unfolds."""
+        """Expand the line; a family of blocks unfolds."""
         self._fold(VisibleRows.open)
 
     def action_collapse(self) -> None:
-        """Close the line, or fold its family of blocks."""
+        """Collapse the line, or fold its family of blocks."""
         self._fold(VisibleRows.close)
 
     def action_fold(self) -> None:
-        """Fold the equal blocks around the line."""
+        """Fold the repeated blocks around the line."""
         self._fold(VisibleRows.fold)
 
     def action_expand_all(self) -> None:
-        """Open everything, the cursor staying on its node."""
+        """Expand everything; the cursor stays on its node."""
         self._fold(VisibleRows.open_all)
 
     def action_collapse_all(self) -> None:
-        """Close everything but the first levels."""
+        """Collapse everything but the first levels."""
         self._fold(VisibleRows.close_all)
 
     def _fold(self, change: Callable[[VisibleRows, int], int]) -> None:
-        """Open or close lines: `change` gets the line under the cursor and returns where the cursor goes."""
+        """Expand or collapse: `change` takes the cursor's line and returns the cursor's new line."""
         if self.rows.matches is None:
             self._relay(change(self.rows, self.cursor))
         else:
@@ -229,12 +230,12 @@ class ParameterTree(ScrollView, can_focus=True):
     # Editing
 
     def action_edit(self, name: str) -> None:
-        """Do one of the edits that `TreeEdits` has by name, at the line under the cursor."""
+        """Run the edit of `TreeEdits` called `name` on the line under the cursor."""
         self._edit(lambda: self.edits.run(name, self.node))
 
     @work
     async def action_presets(self) -> None:
-        """Pick a preset."""
+        """Choose a preset."""
         from freezetui.tui.screens.presets import PresetScreen  # the first screen needs none
 
         mask = await self.app.push_screen_wait(PresetScreen(self.rows.tree))
@@ -246,18 +247,18 @@ class ParameterTree(ScrollView, can_focus=True):
         self._edit(lambda: self.edits.set_matches(spans, trainable))
 
     def action_next_match(self, direction: int) -> None:
-        """Go to the next or the previous match, around the end."""
+        """Go to the next or the previous match; wraps around."""
         try:
             self.go_to(self.edits.match_after(self.node, direction))
         except EditRefused as refusal:
             self.notify(str(refusal), timeout=3)
 
     def offers(self, action: str) -> bool:
-        """Whether an action could do something now; the palette asks."""
+        """Whether an action has an effect now; used by the palette."""
         return self.edits.offers(action, self.node)
 
     def _edit(self, edit: Callable[[], str]) -> None:
-        """Edit the plan, show it, and tell what happened."""
+        """Edit the plan, redraw, and show the edit's message."""
         try:
             message = edit()
         except EditRefused as refusal:

@@ -1,4 +1,4 @@
-"""TotalsBar: frozen and trainable, what the choice costs in memory, and the last check."""
+"""TotalsBar: frozen and trainable, what the plan costs in memory, and the last check."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.session.session import Session
+from freezetui.tui.guarded import Guarded
 
 
-class TotalsBar(Widget):
-    """Frozen and trainable, what the choice costs in memory, and the last check."""
+class TotalsBar(Guarded, Widget):
+    """Shows frozen and trainable, what the plan costs in memory, and the last check."""
 
     DEFAULT_CSS = """
     TotalsBar {
@@ -25,7 +26,7 @@ class TotalsBar(Widget):
         self.session = session
 
     def render(self) -> Text:
-        """Draw one or two lines; the parts that do not fit are left out, the last ones first."""
+        """Draw one or two lines; parts that do not fit are omitted, the last ones first."""
         width, height = self.size
         lines = [Text() for _ in range(max(1, height))]
         row = 0

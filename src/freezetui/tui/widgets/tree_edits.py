@@ -1,4 +1,4 @@
-"""TreeEdits: what the keys of the tree do to the plan. Knows no widgets."""
+"""TreeEdits: what the keys of the tree do to the plan. Independent of widgets."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from freezetui.tui.widgets.visible_rows import Span, VisibleRows
 
 
 class EditRefused(Exception):
-    """An edit that cannot change anything; its text says why."""
+    """An edit that cannot change anything; its message says why."""
 
 
 class TreeEdits:
-    """The edits of a plan from the line under the cursor, limited to what a filter shows.
+    """Edits a plan from the line under the cursor, limited to what a filter shows.
 
-    Every edit returns what to tell the user, "" where the tree itself shows enough.
+    Every edit returns a message for the user, "" if the tree itself shows enough.
 
     Args:
-        plan: is edited.
+        plan: the plan to edit.
         rows: which lines are visible, and what a filter matches.
     """
 
@@ -29,7 +29,7 @@ class TreeEdits:
         self.plan, self.rows = plan, rows
 
     def run(self, name: str, node: int) -> str:
-        """Do the edit called `name` at the line of `node`.
+        """Run the edit called `name` on the line of `node`.
 
         Raises:
             EditRefused: it cannot change anything.
@@ -37,7 +37,7 @@ class TreeEdits:
         return _BY_NAME[name](self, node)
 
     def offers(self, action: str, node: int) -> bool:
-        """Whether an action of the tree, as its binding names it, could do something at `node`."""
+        """Whether an action of the tree, as written in its binding, has an effect at `node`."""
         name = action.removeprefix("edit('").removesuffix("')")
         if name == "undo":
             return self.plan.can_undo
@@ -53,10 +53,10 @@ class TreeEdits:
         """Freeze, train or (None) toggle some tensors.
 
         Args:
-            what: what was done, if it is to be told together with how much changed.
+            what: what was done, to report with how much changed; "" reports nothing.
 
         Raises:
-            EditRefused: there is nothing among them that can train.
+            EditRefused: none of them is trainable.
         """
         if not spans:
             raise EditRefused("nothing matches")
@@ -85,7 +85,7 @@ class TreeEdits:
         return "" if self.plan.invert(spans) else self.set(spans, None)  # says why nothing can change
 
     def set_blocks(self, node: int) -> str:
-        """Make this name in every repeated block as it is here; where it is so already, the other way.
+        """Apply this line's state to the same name in every repeated block; if it has it already, toggle.
 
         Raises:
             EditRefused: the line is not in a repeated block, or as `set` does.
@@ -104,7 +104,7 @@ class TreeEdits:
         """Freeze everything before a line.
 
         Raises:
-            EditRefused: it is the first one, or as `set` does.
+            EditRefused: it is the first line, or as `set` does.
         """
         first = self.rows.tree.first[node]
         if not first:
@@ -115,7 +115,7 @@ class TreeEdits:
         """Freeze or train all that a filter matches.
 
         Args:
-            spans: what it matches; None for no filter.
+            spans: what it matches; None without a filter.
 
         Raises:
             EditRefused: there is no match, or as `set` does.
@@ -123,7 +123,7 @@ class TreeEdits:
         return self.set(_not_empty(spans), train, "trained" if train else "frozen")
 
     def match_after(self, node: int, direction: int) -> int:
-        """Return the node of the next (1) or the previous (-1) match from the line of `node`, around the end.
+        """Return the node of the next (1) or the previous (-1) match from the line of `node`; wraps around.
 
         Raises:
             EditRefused: there is no match.
@@ -133,11 +133,11 @@ class TreeEdits:
         return tree.position[neighbour(matches, tree.first[node], direction, bool(tree.leaf[node]))]
 
     def replace(self, mask: bytes) -> str:
-        """Choose as a preset does."""
+        """Replace the plan's mask by a preset's."""
         return _changed("preset", self.plan.replace(mask))
 
     def undo(self) -> str:
-        """Take the last edit back.
+        """Undo the last edit.
 
         Raises:
             EditRefused: there is none.
@@ -145,10 +145,10 @@ class TreeEdits:
         return _stepped(self.plan.undo(), "nothing to undo")
 
     def redo(self) -> str:
-        """Redo.
+        """Redo the last edit that was undone.
 
         Raises:
-            EditRefused: there is nothing.
+            EditRefused: there is none.
         """
         return _stepped(self.plan.redo(), "nothing to redo")
 
@@ -157,7 +157,7 @@ class TreeEdits:
 
 
 def _not_empty(spans: Sequence[Span] | None) -> Sequence[Span]:
-    """Return what a filter matches, which is not empty.
+    """Return what a filter matches, if it matches anything.
 
     Raises:
         EditRefused: it matches nothing, or there is no filter.

@@ -1,4 +1,4 @@
-"""The keys of ParameterTree, in the order in which the footer shows them."""
+"""The keys of ParameterTree, in the order of the footer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from freezetui.tui.bindings import bind
 TREE_KEYS: list[BindingType] = [
     bind("tree.up", "up,k", "move(-1)", "Up", "Move one line up"),
     bind("tree.down", "down,j", "move(1)", "Down", "Move one line down"),
-    bind("tree.inward", "right,l", "inward", "Open", "Open, or go to the first child"),
-    bind("tree.outward", "left,h", "outward", "Close", "Close, or go to the parent"),
-    bind("tree.switch", "enter", "switch", "Open/close", "Open or close"),
+    bind("tree.inward", "right,l", "inward", "Expand", "Expand, or go to the first child"),
+    bind("tree.outward", "left,h", "outward", "Collapse", "Collapse, or go to the parent"),
+    bind("tree.switch", "enter", "switch", "Expand/collapse", "Expand or collapse"),
     bind("tree.page-up", "pageup", "page(-1)", "Page up", "One page up"),
     bind("tree.page-down", "pagedown", "page(1)", "Page down", "One page down"),
     bind("tree.top", "home,g", "edge(-1)", "Top", "First line"),
     bind("tree.bottom", "end,G", "edge(1)", "Bottom", "Last line"),
-    bind("tree.expand", "e", "expand", "Expand", "Open this line"),
-    bind("tree.expand-all", "E", "expand_all", "Expand all", "Open everything"),
-    bind("tree.collapse", "c", "collapse", "Collapse", "Close this line"),
+    bind("tree.expand", "e", "expand", "Expand", "Expand this line"),
+    bind("tree.expand-all", "E", "expand_all", "Expand all", "Expand all"),
+    bind("tree.collapse", "c", "collapse", "Collapse", "Collapse this line"),
     bind("tree.collapse-all", "C", "collapse_all", "Collapse all", "Collapse all"),
     bind("tree.fold", "z", "fold", "Fold blocks", "Fold repeated blocks"),
     bind("tree.toggle", "space", "edit('toggle')", "toggle", "Toggle freeze", True),

@@ -24,16 +24,16 @@ WORDS: dict[State, str] = {
     "mixed": "mixed",
     "untrainable": "fixed",
 }
-#: What is drawn in a style of its own: the component classes `tree--NAME` of the tree.
+#: What has its own style: the tree's component classes `tree--NAME`.
 STYLES = ("plain", "module", "dim", "tied", "frozen", "trainable", "mixed", "untrainable", "cursor")
-#: By what the sanity step saw: nothing, as chosen, worth a look, against the choice.
+#: By the result of the check: none, as planned, needs attention, against the plan.
 MARKS = (" ", "✓", "!", "✗")
 _BAR = 8
 _MAX_WIDTH_NAME = 72
 
 
 class Columns(NamedTuple):
-    """How many cells each column gets; 0 leaves it out."""
+    """How many cells each column gets; 0 omits it."""
 
     state: int
     name: int
@@ -45,7 +45,7 @@ class Columns(NamedTuple):
 
     @classmethod
     def fit(cls, width: int) -> Columns:
-        """Columns for a tree this wide: what matters least goes first."""
+        """Return the columns for a tree this wide; the least important are omitted first."""
         state = 11 if width >= 56 else 3
         shape = 18 if width >= 96 else 14 if width >= 76 else 0
         dtype = 10 if width >= 100 else 0
@@ -55,14 +55,14 @@ class Columns(NamedTuple):
         return cls(state, min(max(8, rest), _MAX_WIDTH_NAME), shape, dtype, elements, bar)
 
     def at(self, x: int, depth: int) -> Literal["state", "arrow", "rest"]:
-        """What is drawn at cell `x` of a line at this depth."""
+        """Return what is drawn at cell `x` of a line at this depth."""
         if x < self.state:
             return "state"
         arrow = self.state + _indent(depth, self.name)
         return "arrow" if arrow <= x < arrow + 2 else "rest"
 
     def heading(self) -> str:
-        """The line above the tree that names the columns."""
+        """Return the line with the columns' names."""
         text = _left("state", self.state) if self.state > 3 else " " * self.state
         text += _left("name", self.name)
         text += _right("shape", self.shape) if self.shape else ""
@@ -73,7 +73,7 @@ class Columns(NamedTuple):
 
 
 class TreeLine(NamedTuple):
-    """What one line shows; `columns` and the styles decide how."""
+    """What one line shows; `Columns` and the styles decide how."""
 
     label: str
     depth: int
@@ -84,7 +84,7 @@ class TreeLine(NamedTuple):
     tied: bool
 
     def segments(self, columns: Columns, styles: Styles) -> list[Segment]:
-        """The line's segments, exactly as wide as the columns together."""
+        """Return the line's segments, together exactly as wide as the columns."""
         state = self.totals.state
         dim = styles["dim"] if state == "untrainable" else styles["plain"]
         brief = SIGNS[state] + self.mark
@@ -157,7 +157,7 @@ def line_of(node: int, rows: VisibleRows, plan: FreezePlan, marks: bytes) -> Tre
 
 
 def _indent(depth: int, width: int) -> int:
-    """Cells before the arrow of a line at this depth, where the name's column is this wide."""
+    """Return the cells before the arrow of a line at this depth in a name column this wide."""
     return min(2 * depth, max(0, width // 2))
 
 

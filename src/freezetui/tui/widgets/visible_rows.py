@@ -1,4 +1,4 @@
-"""Which nodes of the tree are lines on the screen: folding, repeated blocks, filtering. No drawing."""
+"""Decides which nodes of the tree are visible lines: folding, repeated blocks, filtering."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIRST_LINES = 40
 
 
 class VisibleRows:
-    """The visible lines, each named by its node; a folded family of repeated blocks by its first block.
+    """The visible lines, one node each; a folded family of repeated blocks is its first block's node.
 
     Attributes:
         visible: nodes in preorder, one per line.
@@ -32,15 +32,15 @@ class VisibleRows:
         self._open_first_levels()
 
     def __len__(self) -> int:
-        """How many lines there are."""
+        """Return the number of lines."""
         return len(self.visible)
 
     def stop(self, node: int) -> int:
-        """One past the nodes that the line of `node` stands for."""
+        """Return one past the last node that the line of `node` represents."""
         return self._folded.get(node, self.tree.end[node]) if self.matches is None else self.tree.end[node]
 
     def family(self, node: int) -> range | None:
-        """For a folded family, the numbers of its blocks; None for any other line."""
+        """Return the numbers of a folded family's blocks; None for any other line."""
         if self.matches is not None or node not in self._folded:
             return None
         parent = self.tree.parents[node]
@@ -48,11 +48,11 @@ class VisibleRows:
         return range(int(self.tree.names[blocks[0]]), int(self.tree.names[blocks[-1]]) + 1)
 
     def spans(self, node: int) -> list[Span]:
-        """The tensors that the line of `node` acts on; with a filter, only those that match."""
+        """Return the tensors that the line of `node` acts on; with a filter, only those that match."""
         return self.shown(*self.tree.span(node, self.stop(node)))
 
     def shown(self, start: int, stop: int) -> list[Span]:
-        """Those tensors of a range that a filter shows; all of them without one."""
+        """Return the tensors of a range that a filter shows; all of them without a filter."""
         if start == stop:
             return []
         if self.matches is None:
@@ -67,19 +67,19 @@ class VisibleRows:
         return clipped
 
     def is_open(self, node: int) -> bool:
-        """Whether what is below this line is shown."""
+        """Whether the line of `node` is expanded."""
         if self.matches is not None:
             return not self.tree.leaf[node]
         return bool(self.opened[node]) and node not in self._folded
 
     def line_of(self, node: int) -> int:
-        """The line that shows `node`, or the nearest line before it."""
+        """Return the line that shows `node`, or the nearest line before it."""
         return max(0, bisect_right(self.visible, node) - 1)
 
     def open(self, line: int) -> int:
-        """Show what is below a line: a family unfolds into its blocks, a module into its children.
+        """Expand a line: a family into its blocks, a module into its children.
 
-        Like all that opens and closes, it returns the line where the cursor goes if it was on `line`.
+        Like everything that expands or collapses, it returns the new line of a cursor that was on `line`.
         """
         node = self.visible[line]
         if self.matches is not None or self.tree.leaf[node]:
@@ -91,7 +91,7 @@ class VisibleRows:
         return line
 
     def close(self, line: int) -> int:
-        """Hide what is below a line, or else fold its family."""
+        """Collapse a line, or else fold its family."""
         node = self.visible[line]
         if self.matches is not None:
             return line
@@ -103,7 +103,7 @@ class VisibleRows:
         return self.fold(line)
 
     def fold(self, line: int) -> int:
-        """Fold the family of repeated blocks around a line."""
+        """Fold the family of repeated blocks that contains a line."""
         if self.matches is not None:
             return line
         node = self.visible[line]
@@ -118,7 +118,7 @@ class VisibleRows:
         return line
 
     def open_all(self, line: int) -> int:
-        """Show every tensor."""
+        """Expand everything."""
         node = self.visible[line]
         if self.matches is None:
             self.opened = bytearray(b"\1") * len(self.tree)
@@ -127,7 +127,7 @@ class VisibleRows:
         return self.line_of(node)
 
     def close_all(self, line: int) -> int:
-        """Show the first levels only."""
+        """Collapse everything but the first levels."""
         node = self.visible[line]
         if self.matches is None:
             self.opened = bytearray(len(self.tree))
@@ -136,7 +136,7 @@ class VisibleRows:
         return self.line_of(node)
 
     def reveal(self, node: int) -> int:
-        """Open and unfold whatever hides `node`; returns its line."""
+        """Expand and unfold whatever hides `node`; return its line."""
         above = []
         parent = self.tree.parents[node]
         while parent >= 0:
@@ -152,7 +152,7 @@ class VisibleRows:
         return self.line_of(node)
 
     def show_only(self, matches: Sequence[Span] | None) -> None:
-        """Show just these tensors and the modules above them; None shows the tree as it was."""
+        """Show only these tensors and the modules above them; None shows the tree as before the filter."""
         self.matches = None if matches is None else list(matches)
         if matches is None:
             self.visible = self._lines(0, len(self.tree))
@@ -167,7 +167,7 @@ class VisibleRows:
         self.visible = array("I", sorted(shown))
 
     def _open(self, node: int) -> None:
-        """Mark a module open; its repeated blocks come folded the first time."""
+        """Mark a module as expanded; the first time, its repeated blocks start folded."""
         if node not in self._families:
             self._folded.update(self._family_ranges(node))
         self.opened[node] = 1
@@ -178,7 +178,7 @@ class VisibleRows:
         return self._families[parent]
 
     def _open_first_levels(self) -> None:
-        """Open level by level as long as the lines stay few enough to take in at once."""
+        """Expand level by level while the lines stay few enough to take in at a glance."""
         self.opened[0] = 1
         self._families.clear()
         level = [0]
@@ -206,6 +206,6 @@ class VisibleRows:
         return lines
 
     def _splice(self, line: int, stop: int) -> None:
-        """Lay the lines of one line's nodes anew; `stop` is one past the last node that may have changed."""
+        """Rebuild the lines below `line`; `stop` is one past the last node that may have changed."""
         after = bisect_left(self.visible, stop, lo=line)
         self.visible[line:after] = self._lines(self.visible[line], stop)

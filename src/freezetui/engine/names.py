@@ -1,0 +1,27 @@
+"""Tells how the names of the checkpoint and of the model differ, and what only one of them has."""
+
+from __future__ import annotations
+
+from freezetui.freeze.name_map import NameMap
+from freezetui.sanity.codes import finding
+from freezetui.sanity.report import Finding
+
+
+def what_differs(names: NameMap | None) -> list[Finding]:
+    """Return notes on what is left out, what is new, and what is tied; none without a model."""
+    if names is None:
+        return []
+    findings = []
+    if ignored := (*names.dropped, *names.unplaced):
+        findings.append(finding("ignored", ignored, count=f"{len(ignored):,}"))
+    if names.missing:
+        findings.append(finding("initialized", names.missing, count=f"{len(names.missing):,}"))
+    ties = [group for group in names.ties if len(names.files_of(group[0])) < len(group)]
+    return findings + [finding("tied", group) for group in ties]
+
+
+def file_names(names: NameMap | None) -> dict[str, tuple[str, ...]]:
+    """Return live name -> the checkpoint's names that it is made of, where they are not the same."""
+    if names is None:
+        return {}
+    return {t.name: t.files for t in names.live if t.files and t.files != (t.name,)}

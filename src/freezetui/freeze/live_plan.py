@@ -1,0 +1,206 @@
+"""What the rules of a config make of a live model: flags by live name, and what does not fit. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, starmap
+from typing import NamedTuple
+
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.errors import ConfigError
+from freezetui.freeze.name_map import LiveTensor, NameMap
+from freezetui.freeze.regexes import Budget
+from freezetui.freeze.rules import Action, Rule, matched, paint
+from freezetui.freeze.tree import ParamTree
+from freezetui.text import listed, quoted
+
+#: Parameters of these origins keep their own flag unless a rule matches nothing but such parameters.
+_KEPT = ("adapter", "outside", "base")
+
+
+class LivePlan(NamedTuple):
+    """What a config makes of a live model.
+
+    Attributes:
+        trains: live parameter -> requires_grad; parameters that keep their own flag are not in it.
+        tree: the tensors of the file, and after them the live parameters that it lacks.
+        mask: per tensor of the tree, 1 to train and 0 to freeze.
+        new: live parameters that the file has nothing for, or nothing of their shape, and that train.
+        unplaced: tensors of the file that are frozen, and that the model has no place for.
+        dropped: the same that the library leaves out when it loads.
+        by_default: live parameters that train only because no rule names them -> the name for a rule.
+        problems: why a strict `apply` refuses; empty if it does not.
+    """
+
+    trains: dict[str, bool]
+    tree: ParamTree
+    mask: bytearray
+    new: tuple[str, ...]
+    unplaced: tuple[str, ...]
+    dropped: tuple[str, ...]
+    by_default: dict[str, str]
+    problems: tuple[ConfigError, ...]
+
+
+def live_plan(
+    rules: Sequence[Rule],
+    default: Action,
+    tensors: Sequence[TensorInfo],
+    names: NameMap,
+    untrainable: Collection[str] = (),
+    budget: Budget | None = None,
+) -> LivePlan:
+    """Return what the rules make of a live model.
+
+    Patterns speak of the file's names, and of the live names, without wrappers, of what the file lacks.
+
+    Args:
+        tensors: the file's.
+        names: maps them to the live model.
+        untrainable: live names of parameters that no gradient can reach, such as integers.
+        budget: what the patterns may take together.
+
+    Raises:
+        PatternError: a pattern matches nothing, or takes too long.
+        ConfigError: of tensors that become one live parameter, some are frozen and some train.
+    """
+    budget = budget or Budget()
+    extras = _extras(names, tensors, untrainable)
+    kept = {name for name, tensor in extras.items() if tensor.origin in _KEPT}
+    tree = ParamTree([*tensors, *(TensorInfo(n, t.shape, "float32", "parameter") for n, t in extras.items())])
+    mask = bytearray([default == "train"]) * len(tree.tensors)
+    named: set[str] = set()
+    by_rule: set[str] = set()
+    orphans: list[Rule] = []
+    for rule in rules:
+        with budget.charged():
+            spans = matched(rule.pattern, tree, budget)
+            found = [tree.tensors[i].name for i in chain.from_iterable(starmap(range, spans))]
+            if kept.issuperset(found):
+                named.update(found)
+            elif not any(name in extras or _has_parameter(names, name) for name in found):
+                orphans.append(rule)
+            by_rule.update(found)
+            paint(mask, tree, spans, rule.action)
+    flags = {t.name: bool(train) for t, train in zip(tree.tensors, mask, strict=True)}
+    stored = {t.name: flags[t.name] for t in tensors if not t.untrainable_reason}
+    _freeze_ties(names, stored, by_rule)
+    trains = {name: flag for name, flag in names.to_live(stored).items() if name not in untrainable}
+    for reshaped in names.reshaped:
+        trains[reshaped.live] = stored.get(reshaped.file, True)
+    for name, tensor in extras.items():
+        if tensor.origin not in _KEPT or name in named:
+            trains[tensor.name] = flags[name] and not tensor.replaced
+    trains |= {t.name: trains[t.tied_to] for t in names.live if t.tied_to in trains}
+    homeless = tuple(file for file in names.unplaced if stored.get(file) is False)
+    return LivePlan(
+        trains=trains,
+        tree=tree,
+        mask=mask,
+        new=tuple(name for name in names.missing if trains.get(name)),
+        unplaced=homeless,
+        dropped=tuple(file for file in names.dropped if stored.get(file) is False),
+        by_default=_by_default(names, trains, by_rule),
+        problems=tuple(_problems(names, stored, trains, orphans, homeless)),
+    )
+
+
+def _freeze_ties(names: NameMap, stored: dict[str, bool], by_rule: set[str]) -> None:
+    """Freeze the copies of a frozen tensor that the model ties to it, if they train by default alone."""
+    for group in names.ties:
+        files = [file for file in names.files_of(group[0]) if file in stored]
+        trained = [file for file in files if stored[file]]
+        if len(trained) < len(files) and by_rule.isdisjoint(trained):
+            stored.update(dict.fromkeys(trained, False))
+
+
+def _by_default(names: NameMap, trains: Mapping[str, bool], by_rule: Collection[str]) -> dict[str, str]:
+    """Return the live parameters that train although no rule matches them -> their name in a rule."""
+    found = {}
+    for tensor in names.live:
+        known = tensor.files or (tensor.clean or tensor.name,)
+        if trains.get(tensor.name) and not any(name in by_rule for name in known):
+            found[tensor.name] = known[0]
+    return found
+
+
+def _extras(
+    names: NameMap, tensors: Iterable[TensorInfo], untrainable: Collection[str]
+) -> dict[str, LiveTensor]:
+    """Return, by their names in the tree, the live parameters that the file has no tensor for."""
+    taken = {tensor.name for tensor in tensors}
+    extras: dict[str, LiveTensor] = {}
+    for tensor in names.live:
+        own = tensor.kind == "parameter" and not tensor.files and not tensor.tied_to
+        name = tensor.clean or tensor.name
+        if own and name not in taken and tensor.name not in untrainable:
+            extras.setdefault(name, tensor)
+    return extras
+
+
+def _has_parameter(names: NameMap, file: str) -> bool:
+    """Whether a tensor of the file has a live parameter, of its own shape or another one."""
+    return any(names.by_name[live].kind == "parameter" for live in names.live_of(file)) or any(
+        reshaped.file == file for reshaped in names.reshaped
+    )
+
+
+def _problems(
+    names: NameMap,
+    stored: Mapping[str, bool],
+    trains: Mapping[str, bool],
+    orphans: Iterable[Rule],
+    homeless: Collection[str],
+) -> Iterator[ConfigError]:
+    """Yield what a strict `apply` refuses."""
+    if stored and not any(_has_parameter(names, file) for file in stored):
+        yield ConfigError(
+            "the model has no place for any tensor of the checkpoint.",
+            "Apply the config to the model that the checkpoint is for.",
+        )
+        return
+    shapes = {r.live: r for r in names.reshaped}
+    for reshaped in shapes.values():
+        if not trains.get(reshaped.live, True):
+            yield ConfigError(
+                f"{reshaped.live} is {list(reshaped.live_shape)} in the model and "
+                f"{list(reshaped.file_shape)} in the checkpoint: frozen, it would keep its random values.",
+                f"Add a rule below: train: {reshaped.file}",
+            )
+    fresh = [name for name in names.missing if name not in shapes and trains.get(name) is False]
+    fresh = [name for name in fresh if not names.by_name[name].replaced]
+    if fresh:
+        yield ConfigError(
+            f"{listed(fresh, most=1, longest=None)} would be frozen, but the checkpoint has nothing for it: "
+            "it would keep its random values.",
+            f"Add a rule below: train: {names.by_name[fresh[0]].clean or fresh[0]}",
+        )
+    for rule in orphans:
+        yield ConfigError(
+            f"the rule {rule.action}: {quoted(rule.pattern)} matches only tensors that the model has no "
+            "place for.",
+            "Remove the rule, or load the checkpoint into a model that has them.",
+        )
+    if lost := _lost_block(names, homeless):
+        yield ConfigError(
+            f"the checkpoint has the block {lost}, which is frozen, and the model does not.",
+            "Apply the config to the model that the checkpoint is for.",
+        )
+
+
+def _lost_block(names: NameMap, homeless: Iterable[str]) -> str:
+    """Return a numbered block that has no place though its siblings have one; "" if there is none.
+
+    A block has modules of its own; a layer cut off the end of a Sequential, as is usual for heads, has not.
+    """
+    placed = {family for file in names.inverse for family, _ in families(file)}
+    return next((block for f in homeless for family, block in families(f) if family in placed), "")
+
+
+def families(name: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield what a name shares with those of sibling blocks, and the path of its own block."""
+    segments = name.split(".")
+    for i, segment in enumerate(segments[:-2]):
+        if segment.isdigit():
+            above, below = ".".join(segments[:i]), ".".join(segments[i + 1 :])
+            yield (above, below), ".".join(segments[: i + 1])
