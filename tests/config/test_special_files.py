@@ -106,7 +106,7 @@ def test_plan_to_stdout_is_the_config_and_nothing_else(checkpoint: Path, tmp_pat
     assert "frozen" in piped.stderr
     assert (tmp_path / "file.yaml").read_text() == piped.stdout
     config = read_config(tmp_path / "file.yaml")
-    assert config.default == "freeze"
+    assert config.rules == (Rule("freeze", "a"),)
     assert config.model.checkpoint == "model.safetensors"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file.yaml", "model.safetensors"]
 
