@@ -86,9 +86,9 @@ SAID = {
     "a negative size": "without range-request support",
     "an infinite size": "without range-request support",
     "a status that is none": "without range-request support",
-    "a listing without end": "without a checkpoint",
+    "a listing without end": "contains no checkpoint",
     "no listing": "cannot be read",
-    "a listing of nonsense": "without a checkpoint",
+    "a listing of nonsense": "contains no checkpoint",
     "an error with escapes": "cannot be read: division by zero",
 }
 

@@ -78,10 +78,10 @@ def shards() -> Iterator[Input]:
     one = _shards(where, {"s1.safetensors": first})
     yield Input("a missing shard", one, Opens(first, (r"^missing: s2\.safetensors, with 1 tensor",)), ".")
     both = {"s1.safetensors": first, "s2.safetensors": {**second, "b": (7,)}}
-    told = ("in several shards, taken from the one that the index names: b$",)
+    told = ("in several shards, read from the one that the index names: b$",)
     yield Input("a name in two shards", _shards(where, both), Opens(whole, told), ".")
     extra = {**where, "nowhere": "s2.safetensors"}
-    told = (r"^the index names 1 tensor that no shard holds: nowhere$",)
+    told = (r"^the index lists 1 tensor that no shard contains: nowhere$",)
     yield Input("a name in no shard", _shards(extra, held), Opens(whole, told), ".")
     numbered = {
         f"model-0000{n}-of-00002.safetensors": model_safetensors(s) for n, s in ((1, first), (2, second))
@@ -173,7 +173,7 @@ def pipelines() -> Iterator[Input]:
         yield Input(
             f"a pipeline's index of {what}",
             {f"in/{k}": v for k, v in {**files, name: text.encode()}.items()},
-            Refused("without a checkpoint|is empty"),
+            Refused("contains no checkpoint|is empty"),
             "in",
         )
     yield Input(

@@ -140,7 +140,7 @@ def corrupt() -> Iterator[Input]:
         yield Input(f"a tensor beyond its storage {number}", {"model.pth": data}, outcome)
     for number, (shape, offset, stride) in enumerate([((-4,), 0, (1,)), ((4,), 0, (-1,)), ((4,), -1, (1,))]):
         data = zipped(pickled({"w": tensor("0", shape, offset, stride, 4)}), {"0": bytes(16)})
-        told = "^1 tensor of a kind that is not read here"
+        told = "^1 tensor of an unsupported type"
         outcome = incomplete({"w": (0,)}, "w", among=(told,))
         yield Input(f"a tensor that cannot be {number}", {"model.pth": data}, outcome)
     shapes = drawn_shapes("truncated")
