@@ -14,7 +14,7 @@ from freezetui import FreezeConfig
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.config import sync
 from freezetui.config.codec import write_config
-from freezetui.config.schema import ModelSection, Stage
+from freezetui.config.schema import ConfigData, ModelSection, Stage
 from freezetui.config.sync import config_from_plan, plan_from_config
 from freezetui.errors import ConfigError
 from freezetui.freeze import rules
@@ -96,6 +96,19 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
     path.write_text(f'{{"freezetui": 1, {text}}}' if name.endswith("json") else HEAD + text)
     with pytest.raises(ConfigError, match=said):
         FreezeConfig.load(path)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 2**63, -(2**63) - 1])
+@pytest.mark.parametrize("name", ["c.yaml", "c.json"])
+def test_numbers_that_would_not_be_read_are_not_written(tmp_path: Path, name: str, value: float) -> None:
+    path = tmp_path / name
+    model = ModelSection(arguments={"a": value})
+    with pytest.raises(ConfigError, match=r"must be a finite number|must fit in 64 bits"):
+        write_config(path, ConfigData(model=model))
+    assert not path.exists()
+    edges = ModelSection(arguments={"a": [2**63 - 1, -(2**63), 1.5, -3]})
+    write_config(path, ConfigData(model=edges))
+    assert FreezeConfig.load(path).model.arguments == edges.arguments
 
 
 def test_special_files_are_refused_before_they_are_read(tmp_path: Path) -> None:

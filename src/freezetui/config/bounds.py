@@ -105,6 +105,18 @@ def why_not_a_number(value: float) -> str:
     return "" if math.isfinite(value) else "must be a finite number"
 
 
+def number(text: str) -> float:
+    """Return a number that json wrote for a config.
+
+    Raises:
+        ConfigError: it would be refused when it is read; see `why_not_a_number`.
+    """
+    value = int(text) if text.lstrip("-").isdigit() else float(text)
+    if why := why_not_a_number(value):
+        raise ConfigError(f"the value {text} {why}.", "Correct it.")
+    return value
+
+
 def _deeper(sign: str) -> int:
     """Return the change in depth at a sign of the flow style."""
     return (sign in "[{") - (sign in "]}")

@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
-from freezetui.config.bounds import check_events, check_text, read_text, why_not_a_number
+from freezetui.config.bounds import check_events, check_text, number, read_text, why_not_a_number
 from freezetui.config.paths import is_special
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
 from freezetui.config.yaml_edit import edit
@@ -269,7 +269,9 @@ def _line_of(node: Any, key: str | int) -> int | None:
 
 def _plain(config: ConfigData) -> dict[str, Any]:
     """Return the config as plain values, with keys in the documented order."""
-    plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **json.loads(json.dumps(msgspec.to_builtins(config)))}
+    text = json.dumps(msgspec.to_builtins(config))
+    fields = json.loads(text, parse_int=number, parse_constant=number)
+    plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **fields}
     plain["model"] = _ordered(plain.get("model", {}), ModelSection)
     plain.setdefault("default", config.default)
     plain["rules"] = [_written(rule) for rule in config.rules]
