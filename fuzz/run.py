@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import resource
 import sys
@@ -46,7 +47,7 @@ def main() -> None:
         "-print_final_stats=1",
         f"-artifact_prefix={keep}/found-",
         str(keep),
-        str(CORPUS / options.target),
+        *filter(os.path.isdir, [str(CORPUS / options.target)]),
     ]
     atheris.Setup(arguments, lambda data: targets.attempt(options.target, data) and None)
     atheris.Fuzz()

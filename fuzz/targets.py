@@ -89,12 +89,34 @@ def header(data: bytes, directory: Path) -> Path:
     return path
 
 
+def _write_safetensors(path: Path) -> None:
+    """Write a file with one tensor, `a`."""
+    text = json.dumps({"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(2))
+
+
 def index(data: bytes, directory: Path) -> Path:
-    """The bytes are the index of a directory with one shard."""
+    """The bytes are the index of a directory with one shard of safetensors and one that torch.save wrote."""
     (directory / "model.safetensors.index.json").write_bytes(data)
-    entry = {"a": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}
-    text = json.dumps(entry).encode()
-    (directory / "shard.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(2))
+    _write_safetensors(directory / "shard.safetensors")
+    pickled(b"\x80\x02}(" + _text("weight") + PIECES[-2] + b"u.", directory).rename(directory / "shard.bin")
+    return directory
+
+
+def pipeline(data: bytes, directory: Path) -> Path:
+    """The bytes are the index of a pipeline of two models."""
+    name = "modules.json" if data.lstrip().startswith(b"[") else "model_index.json"
+    (directory / name).write_bytes(data)
+    for part in ("unet", "0_Dense"):
+        _write_safetensors(directory / part / "model.safetensors")
+    return directory
+
+
+def description(data: bytes, directory: Path) -> Path:
+    """The bytes are the `config.json` beside a model."""
+    (directory / "config.json").write_bytes(data)
+    _write_safetensors(directory / "model.safetensors")
     return directory
 
 
@@ -110,6 +132,8 @@ TARGETS: dict[str, Callable[[bytes, Path], Path]] = {
     "built": built,
     "header": header,
     "index": index,
+    "pipeline": pipeline,
+    "description": description,
     "metadata": metadata,
 }
 
@@ -262,8 +286,17 @@ def seeds() -> dict[str, list[bytes]]:
     found["whole"].append(safe)
     found["header"].append(safe[8 : 8 + int.from_bytes(safe[:8], "little")])
     found["index"].append(
-        b'{"metadata": {}, "weight_map": {"a": "shard.safetensors", "b": "other.safetensors"}}'
+        b'{"metadata": {"total_size": 2}, "weight_map": {"a": "shard.safetensors", "b": "other.safetensors",'
+        b' "weight": "shard.bin"}}'
     )
+    found["pipeline"] = [
+        b'{"_class_name": "P", "unet": ["diffusers", "U"], "vae": [null, null], "x": true}',
+        b'[{"idx": 0, "path": "0_Dense"}, {"path": ""}, {"path": "1_Pooling"}]',
+    ]
+    found["description"] = [
+        b'{"architectures": ["LlamaForCausalLM"], "vocab_size": 32000}',
+        b'{"architecture": "resnet18.a1_in1k", "num_classes": 1000, "_class_name": "UNet2DConditionModel"}',
+    ]
     found["config_yaml"] = [CONFIG.encode()]
     found["config_json"] = [CONFIG_JSON.encode()]
     found["pattern"] = [f"{text}\n{NAMES}".encode() for text in PATTERNS]

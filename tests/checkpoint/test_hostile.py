@@ -242,6 +242,7 @@ HEADERS = {
     "sizes that overflow": header(
         {"a": entry("F32", [2**62, 4, 0], 0, 0), "b": entry("U8", [2**63, 0], 0, 0)}
     ),
+    "sizes that overflow before a 0": header({"a": entry("F32", [2**62, 4, 0], 0, 0)}),
     "wrong size": header({"a": entry("F32", [2], 0, 4)}, bytes(4)),
     "unknown dtype": header({"a": entry("F7\x1b", [1], 0, 4)}, bytes(4)),
     "text behind": header({"a": entry("F32", [1], 0, 4)}, bytes(9)),
@@ -252,6 +253,15 @@ HEADERS = {
     "no dtype": header(b'{"a": {"shape": [1], "data_offsets": [0, 4]}}', bytes(4)),
     "an empty entry": header(b'{"a": {}}'),
     "NaN": header(b'{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}}', bytes(4)),
+    "1e400": header(b'{"a": {"dtype": "F32", "shape": [1e400], "data_offsets": [0, 4]}}', bytes(4)),
+    "5,000 digits": header(
+        b'{"a": {"dtype": "F32", "shape": [' + b"9" * 5_000 + b'], "data_offsets": [0, 4]}}', bytes(4)
+    ),
+    "5,000 digits behind an escape": header(
+        b'{"__metadata__": {"\\u0061": ' + b"9" * 5_000 + b"},"
+        b' "a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}',
+        bytes(4),
+    ),
     "deep": header(b'{"a":' + b"[" * 100_000),
     "deep metadata": header(b'{"__metadata__":' + b"[" * 100_000),
     "a name twice": header(

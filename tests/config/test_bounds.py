@@ -12,11 +12,14 @@ import pytest
 
 from freezetui import FreezeConfig
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.config import sync
 from freezetui.config.codec import write_config
-from freezetui.config.schema import ModelSection
+from freezetui.config.schema import ConfigData, ModelSection, Stage
 from freezetui.config.sync import config_from_plan, plan_from_config
 from freezetui.errors import ConfigError
+from freezetui.freeze import rules
 from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule
 from freezetui.freeze.tree import ParamTree
 
@@ -68,6 +71,44 @@ def test_what_nobody_writes_is_refused_in_a_moment(tmp_path: Path, name: str) ->
     assert time.process_time() - started < 5
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300 + len(str(path))
+
+
+NUMBERS = {
+    "inf.yaml": ("model:\n  input: [3, .inf]\n", "line 3: the value of 1 must be a finite number"),
+    "nan.yaml": ("model:\n  arguments: {a: .NaN}\n", "line 3: the value of 'a' must be a finite number"),
+    "1e400.yaml": ("stages:\n  - {name: a, lr_scale: 1.0e+400}\n", "'lr_scale' must be a finite number"),
+    "long.yaml": (f"model:\n  arguments: {{a: {10**30}}}\n", "the value of 'a' must fit in 64 bits"),
+    "inf.json": ('"stages": [{"name": "a", "lr_scale": Infinity}]', "'lr_scale' must be a finite number"),
+    "nan.json": ('"model": {"input": [NaN]}', "the value of 0 must be a finite number"),
+    "1e400.json": ('"model": {"input": [1e400]}', "the value of 0 must be a finite number"),
+    "long.json": (f'"expect": {{"frozen": {{"tensors": {10**30}}}}}', "'tensors' must fit in 64 bits"),
+    "epochs.json": ('"stages": [{"name": "a", "epochs": 1e3}]', "Expected `int . null`, got `float`"),
+    "float.json": ('"model": {"input": [3.5]}', "Expected `int`"),
+    "negative.json": ('"model": {"input": [-3]}', "Expected `int` >= 1"),
+    "true.json": ('"model": {"input": [true]}', "Expected `int`"),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
+    text, said = NUMBERS[name]
+    path = tmp_path / name
+    path.write_text(f'{{"freezetui": 1, {text}}}' if name.endswith("json") else HEAD + text)
+    with pytest.raises(ConfigError, match=said):
+        FreezeConfig.load(path)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 2**63, -(2**63) - 1])
+@pytest.mark.parametrize("name", ["c.yaml", "c.json"])
+def test_numbers_that_would_not_be_read_are_not_written(tmp_path: Path, name: str, value: float) -> None:
+    path = tmp_path / name
+    model = ModelSection(arguments={"a": value})
+    with pytest.raises(ConfigError, match=r"must be a finite number|must fit in 64 bits"):
+        write_config(path, ConfigData(model=model))
+    assert not path.exists()
+    edges = ModelSection(arguments={"a": [2**63 - 1, -(2**63), 1.5, -3]})
+    write_config(path, ConfigData(model=edges))
+    assert FreezeConfig.load(path).model.arguments == edges.arguments
 
 
 def test_special_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
@@ -123,4 +164,35 @@ def test_many_rules_that_match_nothing_are_told_in_a_moment() -> None:
     read = plan_from_config(config, tree)
     assert time.process_time() - started < 9
     assert len(read.differences) == 10_000
+    assert not read.complete
+
+
+def test_rules_of_all_stages_are_matched_once_on_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    matched: list[str] = []
+    budgets: set[int] = set()
+
+    def spans(pattern: str, tree: ParamTree, budget: Budget) -> list[tuple[int, int]]:
+        matched.append(pattern)
+        budgets.add(id(budget))
+        return whole(pattern, tree, budget)
+
+    whole = rules.matched
+    monkeypatch.setattr(rules, "matched", spans)
+    tree = ParamTree([TensorInfo(f"{name}.w", (1,), "float32", "parameter") for name in "abc"])
+    stages = tuple(Stage(name, rules=(Rule("train", name),)) for name in "abc")
+    config = FreezeConfig(rules=(Rule("freeze", "**"),), stages=stages)
+    budget = Budget()
+    common = plan_from_config(config, tree, budget).mask
+    masks = sync.stage_masks(config, tree, common, budget)
+    assert masks == {"a": b"\1\0\0", "b": b"\0\1\0", "c": b"\0\0\1"}
+    assert matched == ["**", "a", "b", "c"]
+    assert budgets == {id(budget)}
+
+
+def test_rules_that_each_look_at_everything_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "Budget", lambda: Budget(total=0.05))
+    tree = ParamTree([TensorInfo(f"a.layer{i}", (1,), "float32", "parameter") for i in range(3_000)])
+    read = plan_from_config(FreezeConfig(rules=tuple(Rule("freeze", "**.l*") for _ in range(19_000))), tree)
+    assert len(read.differences) == 1
+    assert "to 19,000: timed out: all patterns together may take 0.05 s" in read.differences[0]
     assert not read.complete

@@ -26,7 +26,13 @@ text = st.one_of(st.text(st.characters(codec="utf-8"), max_size=12), st.sampled_
 rules = st.lists(st.builds(Rule, st.sampled_from(["freeze", "train"]), text), max_size=5).map(tuple)
 counts = st.builds(Count, st.integers(0, 10**6), st.integers(0, 10**13))
 values = st.recursive(
-    st.one_of(st.integers(-(10**9), 10**9), st.booleans(), st.none(), st.floats(allow_nan=False), text),
+    st.one_of(
+        st.integers(-(10**9), 10**9),
+        st.booleans(),
+        st.none(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        text,
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=2),
     max_leaves=5,
 )

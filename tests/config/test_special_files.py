@@ -163,6 +163,8 @@ def test_what_is_in_the_way_of_the_config_is_told_when_saving(
     assert done.stderr.count("\n") == 1
     assert "-o FILE" in done.stderr
     session = Session(Options(str(checkpoint)))
+    assert session.saved.problem is None
+    assert session.saved.why_not_write(session.config_path) == ""
     with pytest.raises(ConfigError, match="another name"):
         session.save()
     assert sorted(file.name for file in tmp_path.iterdir()) == before

@@ -293,6 +293,18 @@ def test_all_patterns_of_a_config_share_one_budget():
     assert not resolve([Rule("freeze", "**"), Rule("freeze", r"re:aab")], tree, "train", budget).count(1)
 
 
+def test_all_patterns_of_a_config_share_a_time_whatever_they_are():
+    tree = ParamTree([TensorInfo(f"layers.{i}.weight", (1,), "float32", "parameter") for i in range(10_000)])
+    budget = Budget(total=0.1)
+    mask = bytearray(b"\1" * len(tree.tensors))
+    started = time.process_time()
+    with pytest.raises(PatternError, match=r"all patterns together may take 0\.1 s"):
+        overlay([Rule("freeze", "**.w*")] * 20_000, tree, mask, budget)
+    assert time.process_time() - started < 1
+    with pytest.raises(PatternError, match="all patterns together"):
+        resolve([Rule("freeze", "layers")], tree, budget=budget)
+
+
 def test_many_names_that_each_take_a_moment_overrun_too():
     """Short names are matched without a timeout of their own where the expression is simple."""
     tree = ParamTree([TensorInfo(f"{'a' * 150}{i}", (1,), "float32") for i in range(50_000)])
@@ -337,3 +349,4 @@ def test_what_re_warns_about_is_silent_even_where_warnings_are_errors() -> None:
         warnings.simplefilter("error")
         assert Pattern("re:[[a]+").matches("a[a")
         assert Pattern("re:[a&&b]+").matches("a&b")
+        assert Pattern("re:[a||b]").matches("|")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.freeze.minimize import choose_rules
+from freezetui.freeze.rules import resolve
+from freezetui.freeze.tree import ParamTree
 from freezetui.freeze.tree_builder import preorder
 
 leaves = st.lists(st.sampled_from(["weight", "bias", "w1.weight", "w2.weight", "0.a", "10.a"]), unique=True)
@@ -58,3 +65,22 @@ def test_equal_blocks_are_laid_out_as_any_others(names):
 def test_a_module_that_comes_up_again_is_told():
     assert preorder(["a.x", "b.x", "a.y"], "root") is None
     assert preorder(["a.b.x", "a.c.x", "a.b.y"], "root") is None
+
+
+NAMES = {"deep": "a." * 100_000 + "w", "long": ("a" * 50_000 + ".") * 10 + "w"}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_a_name_of_very_many_segments_takes_no_memory(name):
+    """Each module keeps its path, so that the last segment is what is left of the name."""
+    infos = [TensorInfo(each, (1,), "float32") for each in (name, f"{name}2", "b.c")]
+    tracemalloc.start()
+    try:
+        tree = ParamTree(infos)
+        assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    finally:
+        tracemalloc.stop()
+    assert [tree.path(node) for node in tree.position] == [info.name for info in infos]
+    mask = bytes((1, 0, 1))
+    default, rules = choose_rules(tree, mask)
+    assert resolve(rules, tree, default) == mask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import msgspec
@@ -10,10 +11,14 @@ import torch
 from torch import nn
 
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.config import sync
 from freezetui.config.schema import Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.config.sync import config_from_plan
 from freezetui.errors import ConfigError, PatternError
+from freezetui.freeze import live_plan, rules
+from freezetui.freeze.patterns import Pattern
 from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.saved_names import guesses
@@ -272,3 +277,38 @@ def test_copies_of_what_the_model_ties_fit_as_long_as_no_rule_trains_one(rules) 
     else:
         with pytest.raises(ConfigError, match=r"b\.weight trains, but both become one live parameter"):
             config.apply(model)
+
+
+def test_all_patterns_of_a_config_and_its_stages_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds together, however many stages there are.
+
+    What is applied is matched on the live names that are guessed, on the model, and on what is recorded; the
+    rules of another stage once.
+    """
+    applying = importlib.import_module("freezetui.training.apply")
+    matched: list[str] = []
+    budgets: list[Budget] = []
+
+    class Recorded(Budget):
+        def __init__(self) -> None:
+            super().__init__()
+            budgets.append(self)
+
+    def spans(pattern: Pattern, tree: ParamTree) -> list[tuple[int, int]]:
+        matched.append(pattern.text)
+        return whole(pattern, tree)
+
+    whole = Pattern.spans
+    monkeypatch.setattr(applying, "Budget", Recorded)
+    for module in (rules, sync, live_plan):
+        monkeypatch.setattr(module, "Budget", None)  # what made one of its own would fail
+    monkeypatch.setattr(Pattern, "spans", spans)
+    stages = tuple(Stage(name, rules=(Rule("train", f"re:head.{name}.*"),)) for name in ("w", "b"))
+    model = Net()
+    config = FreezeConfig(
+        rules=(Rule("freeze", "re:.*"),), stages=stages, expect=Expect(Count(6, 33), Count(0, 0))
+    )
+    config.apply(model, "b")
+    assert len(budgets) == 1
+    assert matched == ["re:.*", "re:head.b.*"] * 3 + ["re:head.w.*"]
+    assert [name for name, train in flags(model).items() if train] == ["head.bias"]

@@ -6,6 +6,7 @@ of 400 KB if they are all in one module. ruamel.yaml reads 20 to 100 KB per seco
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -95,6 +96,25 @@ def check_events(path: Path, count: int) -> None:
     """
     if count > _MAX_EVENTS:
         raise _too_large(path, f"more than {_MAX_EVENTS:,} keys and items")
+
+
+def why_not_a_number(value: float) -> str:
+    """Return why a config cannot contain a number: JSON cannot represent it; "" if it can."""
+    if isinstance(value, int):
+        return "" if -(2**63) <= value < 2**63 else "must fit in 64 bits"
+    return "" if math.isfinite(value) else "must be a finite number"
+
+
+def number(text: str) -> float:
+    """Return a number that json wrote for a config.
+
+    Raises:
+        ConfigError: it would be refused when it is read; see `why_not_a_number`.
+    """
+    value = int(text) if text.lstrip("-").isdigit() else float(text)
+    if why := why_not_a_number(value):
+        raise ConfigError(f"the value {text} {why}.", "Correct it.")
+    return value
 
 
 def _deeper(sign: str) -> int:

@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
-from freezetui.config.bounds import check_events, check_text, read_text
+from freezetui.config.bounds import check_events, check_text, number, read_text, why_not_a_number
 from freezetui.config.paths import is_special
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
 from freezetui.config.yaml_edit import edit
@@ -186,6 +186,8 @@ class _Reader:
             return msgspec.convert(plain, cls)
         except msgspec.ValidationError as error:
             raise self._explain(str(error)) from None
+        except UnicodeEncodeError:  # msgspec encodes keys and choices as UTF-8
+            raise ConfigError(f"{self.path} contains a lone surrogate.", "Correct it.") from None
 
     def _rules(self, section: dict[str, Any], where: str) -> None:
         """Replace each `- freeze: pattern` with the fields of a Rule, in place."""
@@ -239,6 +241,8 @@ class _Reader:
                 f"the value of {key!r} must be a string, number, boolean, list or mapping",
                 "Quote it.",
             )
+        if plain in (int, float) and (why := why_not_a_number(value)):
+            raise self._complaint(above, key, f"the value of {key!r} {why}", "Correct it.")
         return plain(value) if plain else None
 
     def error(self, where: str, key: str | int, problem: str, hint: str) -> ConfigError:
@@ -265,7 +269,9 @@ def _line_of(node: Any, key: str | int) -> int | None:
 
 def _plain(config: ConfigData) -> dict[str, Any]:
     """Return the config as plain values, with keys in the documented order."""
-    plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **json.loads(json.dumps(msgspec.to_builtins(config)))}
+    text = json.dumps(msgspec.to_builtins(config))
+    fields = json.loads(text, parse_int=number, parse_constant=number)
+    plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **fields}
     plain["model"] = _ordered(plain.get("model", {}), ModelSection)
     plain.setdefault("default", config.default)
     plain["rules"] = [_written(rule) for rule in config.rules]

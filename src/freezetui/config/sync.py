@@ -13,7 +13,7 @@ from freezetui.errors import PatternError
 from freezetui.freeze.minimize import added_rules, choose_rules
 from freezetui.freeze.plan import FROZEN, FreezePlan
 from freezetui.freeze.regexes import Budget
-from freezetui.freeze.rules import Action, Rule, overlay, resolve
+from freezetui.freeze.rules import Action, Rule, overlay
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable, shortened
 
@@ -36,9 +36,14 @@ class ConfigMatch(NamedTuple):
     fits: bool
 
 
-def plan_from_config(config: ConfigData, tree: ParamTree) -> ConfigMatch:
-    """Return what `config` selects in `tree`; a rule that matches nothing is skipped and is a difference."""
-    mask, unmatched = _skipping(config.rules, config, tree, Budget())
+def plan_from_config(config: ConfigData, tree: ParamTree, budget: Budget | None = None) -> ConfigMatch:
+    """Return what `config` selects in `tree`; a rule that matches nothing is skipped and is a difference.
+
+    Args:
+        budget: shared by the patterns of several calls; None for a budget of its own.
+    """
+    mask = _default_mask(config, tree)
+    unmatched = _skipping(config.rules, tree, mask, budget or Budget())
     fits = not config.model.fingerprint or config.model.fingerprint == fingerprint(tree.tensors)
     wrong = _frozen_differs(config.expect, tree, mask) if config.expect else ""
     lines = [*([wrong] if wrong else []), *unmatched]
@@ -57,37 +62,48 @@ def differs(
 
     Args:
         stage: whose rules are looked at too; None for the config's own alone.
-        budget: what the `re:` patterns may take.
+        budget: what the patterns may take together; None for a budget of its own.
         lenient: whether a rule may match nothing: it may name what only the live model has.
 
     Raises:
         PatternError: a pattern takes too long, or matches nothing.
         ConfigError: there is no such stage.
     """
-    tree = ParamTree(tensors)
+    tree, budget = ParamTree(tensors), budget or Budget()
+    mask = _default_mask(config, tree)
     for part in (None, stage) if stage is not None else (None,):
-        rules, expect = config.rules_for(part), config.expect_for(part)
+        rules, expect = config.rules if part is None else config.stage(part).rules, config.expect_for(part)
         if lenient:
-            mask, _ = _skipping(rules, config, tree, budget or Budget())
+            _skipping(rules, tree, mask, budget)
         else:
-            mask = resolve(rules, tree, config.default, budget)
+            overlay(rules, tree, mask, budget)
         if expect is not None and (line := _frozen_differs(expect, tree, mask)):
             return line
     return ""
 
 
-def _skipping(
-    rules: Sequence[Rule], config: ConfigData, tree: ParamTree, budget: Budget
-) -> tuple[bytearray, list[str]]:
-    """Return the mask of the rules that match, and one line for each that does not."""
-    mask = bytearray([config.default == "train"]) * len(tree.tensors)
+def _default_mask(config: ConfigData, tree: ParamTree) -> bytearray:
+    return bytearray([config.default == "train"]) * len(tree.tensors)
+
+
+def _skipping(rules: Sequence[Rule], tree: ParamTree, mask: bytearray, budget: Budget) -> list[str]:
+    """Apply the rules that match on `mask`, in place; return one line for each that does not.
+
+    The rules that no time is left for are one line together.
+    """
     unmatched: list[str] = []
-    for rule in rules:
+    for number, rule in enumerate(rules, 1):
+        too_late = budget.is_used_up
         try:
             overlay([rule], tree, mask, budget)
         except PatternError as error:
-            unmatched.append(printable(f"{rule.action} {shortened(rule.pattern)}: {error}"))
-    return mask, unmatched
+            what = f"{rule.action} {shortened(rule.pattern)}"
+            if too_late:
+                what = f"rules {number:,} to {len(rules):,}"
+            unmatched.append(printable(f"{what}: {error}"))
+            if too_late:
+                break
+    return unmatched
 
 
 def _frozen_differs(expect: Expect, tree: ParamTree, mask: bytearray) -> str:
@@ -150,14 +166,19 @@ def config_from_plan(
     known |= {
         name: msgspec.structs.replace(known[name], rules=rules) for name, rules in given_to_stages.items()
     }
-    written = [_staged(stage, config, tree, mask, stages.get(name)) for name, stage in known.items()]
+    budget = Budget()
+    written = [_staged(stage, tree, mask, stages.get(name), budget) for name, stage in known.items()]
     return msgspec.structs.replace(config, stages=tuple(written))
 
 
-def _staged(stage: Stage, config: ConfigData, tree: ParamTree, common: bytes, wanted: bytes | None) -> Stage:
-    """Return the stage with rules that select `wanted`, and with what they freeze."""
-    rules = (*config.rules, *stage.rules)
-    mask, unmatched = _skipping(rules, config, tree, Budget())
+def _staged(stage: Stage, tree: ParamTree, common: bytes, wanted: bytes | None, budget: Budget) -> Stage:
+    """Return the stage with rules that select `wanted`, and with what they freeze.
+
+    Args:
+        common: what the config's own rules select.
+    """
+    mask = bytearray(common)
+    unmatched = _skipping(stage.rules, tree, mask, budget)
     if wanted is not None and (unmatched or FreezePlan(tree, mask).mask() != wanted):
         below, fresh = added_rules(tree, wanted, bytes(mask)), added_rules(tree, wanted, common)
         own = fresh if unmatched or len(fresh) < len(below) else (*stage.rules, *below)
@@ -167,12 +188,19 @@ def _staged(stage: Stage, config: ConfigData, tree: ParamTree, common: bytes, wa
     return msgspec.structs.replace(stage, expect=expect)
 
 
-def stage_masks(config: ConfigData, tree: ParamTree) -> dict[str, bytes]:
-    """Return stage -> what it selects: per tensor, 1 to train; rules without a match are skipped."""
-    return {
-        stage.name: bytes(_skipping((*config.rules, *stage.rules), config, tree, Budget())[0])
-        for stage in config.stages
-    }
+def stage_masks(config: ConfigData, tree: ParamTree, common: bytes, budget: Budget) -> dict[str, bytes]:
+    """Return stage -> what it selects: per tensor, 1 to train; rules without a match are skipped.
+
+    Args:
+        common: what the config's own rules select, so that they are matched once.
+        budget: the one that they were matched on.
+    """
+    masks = {}
+    for stage in config.stages:
+        mask = bytearray(common)
+        _skipping(stage.rules, tree, mask, budget)
+        masks[stage.name] = bytes(mask)
+    return masks
 
 
 def _rules(tree: ParamTree, mask: bytes, existing: ConfigData | None) -> tuple[Action, tuple[Rule, ...]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.codec import read_config
-from freezetui.config.schema import ConfigData
+from freezetui.config.schema import Stage
 from freezetui.config.sync import plan_from_config
-from freezetui.errors import ConfigError
+from freezetui.errors import ConfigError, PatternError
 from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
+from freezetui.freeze.regexes import Budget
+from freezetui.freeze.rules import overlay
 from freezetui.freeze.tree import ParamTree
 
 
@@ -41,14 +41,15 @@ def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:
     """
     config = read_config(path)
     tree = ParamTree(before.tensors)
-    match = plan_from_config(config, tree)
+    budget = Budget()  # one for the patterns of all stages
+    match = plan_from_config(config, tree, budget)
     if match.differences:
         raise ConfigError(
             f"{path} does not fit {before.source}: {'; '.join(match.differences[:3])}.",
             "Pass the config that training began with, and as BEFORE the checkpoint that it was saved for.",
         )
-    stages: list[str | None] = [stage] if stage is not None else [each.name for each in config.stages]
-    masks = [_mask(config, name, tree) for name in stages or [None]]
+    stages = [config.stage(stage)] if stage is not None else config.stages
+    masks = [_mask(each, tree, match.mask, budget) for each in stages] or [match.mask]
     trains = bytes(map(max, zip(*masks, strict=True)))
     states = FreezePlan(tree, trains).states
     frozen = {
@@ -58,11 +59,13 @@ def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:
     return Plan(str(path), stage or "", frozen, config.norm_statistics == "freeze")
 
 
-def _mask(config: ConfigData, stage: str | None, tree: ParamTree) -> bytes:
-    """Return, per tensor, 1 if it trains in a stage; with None, under the config's own rules."""
-    rules = config.rules_for(stage)
-    whole = msgspec.structs.replace(config, rules=rules, expect=None, stages=())
-    match = plan_from_config(whole, tree)
-    if not match.complete:
-        raise ConfigError(f"stage {stage}: {'; '.join(match.differences[:3])}.", "Correct the stage's rules.")
-    return match.mask
+def _mask(stage: Stage, tree: ParamTree, common: bytes, budget: Budget) -> bytes:
+    """Return, per tensor, 1 if it trains in a stage.
+
+    Args:
+        common: what the config's own rules select.
+    """
+    try:
+        return bytes(overlay(stage.rules, tree, bytearray(common), budget))
+    except PatternError as error:
+        raise ConfigError(f"stage {stage.name}: {error.message}", error.hint) from None

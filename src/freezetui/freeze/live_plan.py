@@ -58,12 +58,13 @@ def live_plan(
         tensors: the file's.
         names: maps them to the live model.
         untrainable: live names of parameters that no gradient can reach, such as integers.
-        budget: what the `re:` patterns may take.
+        budget: what the patterns may take together.
 
     Raises:
-        PatternError: a pattern matches nothing.
+        PatternError: a pattern matches nothing, or takes too long.
         ConfigError: of tensors that become one live parameter, some are frozen and some train.
     """
+    budget = budget or Budget()
     extras = _extras(names, tensors, untrainable)
     kept = {name for name, tensor in extras.items() if tensor.origin in _KEPT}
     tree = ParamTree([*tensors, *(TensorInfo(n, t.shape, "float32", "parameter") for n, t in extras.items())])
@@ -72,14 +73,15 @@ def live_plan(
     by_rule: set[str] = set()
     orphans: list[Rule] = []
     for rule in rules:
-        spans = matched(rule.pattern, tree, budget)
-        found = [tree.tensors[i].name for i in chain.from_iterable(starmap(range, spans))]
-        if kept.issuperset(found):
-            named.update(found)
-        elif not any(name in extras or _has_parameter(names, name) for name in found):
-            orphans.append(rule)
-        by_rule.update(found)
-        paint(mask, tree, spans, rule.action)
+        with budget.charged():
+            spans = matched(rule.pattern, tree, budget)
+            found = [tree.tensors[i].name for i in chain.from_iterable(starmap(range, spans))]
+            if kept.issuperset(found):
+                named.update(found)
+            elif not any(name in extras or _has_parameter(names, name) for name in found):
+                orphans.append(rule)
+            by_rule.update(found)
+            paint(mask, tree, spans, rule.action)
     flags = {t.name: bool(train) for t, train in zip(tree.tensors, mask, strict=True)}
     stored = {t.name: flags[t.name] for t in tensors if not t.untrainable_reason}
     _freeze_ties(names, stored, by_rule)

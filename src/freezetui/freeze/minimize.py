@@ -114,7 +114,7 @@ def compact(tree: ParamTree, chosen: Iterable[tuple[int, int]]) -> list[Rule]:
     """
     groups: dict[tuple[int, int], list[_Path]] = {}
     for node, action in chosen:
-        path = tuple((segment,) for segment in tree.path(node).split(".")) if node else ()
+        path = tuple((segment,) for segment in tree.segments(node))
         groups.setdefault((len(path), action), []).append(path)
     rules = []
     for (_, action), paths in sorted(groups.items(), key=lambda item: item[0][0]):

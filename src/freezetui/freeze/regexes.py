@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from time import perf_counter, process_time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter, process_time, thread_time
+from typing import Any
 
 from freezetui.errors import PatternError
 from freezetui.freeze.regex_syntax import Translation
@@ -14,6 +16,8 @@ from freezetui.text import printable, quoted, shortened
 
 PREFIX = "re:"
 _MAX_SECONDS = 2.0
+#: Twenty thousand patterns, each of which looks at all of 10,000 names, would take five minutes.
+_MAX_TOTAL_SECONDS = 10.0
 #: Hints are useful only up to a number, and each takes as long as matching many patterns.
 _MAX_SEARCHES = 20
 _MAX_LENGTH = 10_000
@@ -34,13 +38,36 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 class Budget:
     """Limits for all patterns of a config, or for one that is typed, together.
 
-    They are CPU seconds for regular expressions, and searches for the closest names of patterns that match
-    nothing. Not for use in two threads at the same time.
+    They are CPU seconds for regular expressions, CPU seconds for all patterns, and searches for the closest
+    names of patterns that match nothing. Not for use in two threads at the same time.
     """
 
-    def __init__(self, seconds: float = _MAX_SECONDS) -> None:
+    def __init__(self, seconds: float = _MAX_SECONDS, total: float = _MAX_TOTAL_SECONDS) -> None:
         self.seconds = self.left = seconds
+        self.total = self._left_of_total = total
         self._searches = _MAX_SEARCHES
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no time is left for any pattern."""
+        return self._left_of_total <= 0
+
+    @contextmanager
+    def charged(self) -> Iterator[None]:
+        """Charge the time spent inside to that of all patterns.
+
+        Raises:
+            PatternError: nothing of it is left.
+        """
+        if self.is_used_up:
+            raise PatternError(
+                f"timed out: all patterns together may take {self.total:g} s.", "Use fewer and shorter rules."
+            )
+        started = thread_time()
+        try:
+            yield
+        finally:
+            self._left_of_total -= thread_time() - started
 
     def may_search(self) -> bool:
         """Whether to search the closest names for one more pattern that matches nothing."""
@@ -96,17 +123,13 @@ class Regex:
         if len(source) > _MAX_LENGTH:
             raise self._error(f"is longer than {_MAX_LENGTH:,} characters")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # of sets that may mean something else one day; not in `regex`
-                known = re.compile(source)
+            known = _quietly(re.compile, source)
             if known.groups > _MAX_GROUPS:
                 raise self._error(f"has more than {_MAX_GROUPS:,} groups")
             found = Translation(source, bool(known.flags & re.VERBOSE))
             if found.items > _MAX_ITEMS:
                 raise self._error(f"repeats more than {_MAX_ITEMS:,} items")
-            return regex.compile(found.text, regex.VERSION0).fullmatch, found.simple
+            return _quietly(regex.compile, found.text, regex.VERSION0).fullmatch, found.simple
         except RecursionError:
             raise self._error("is nested too deeply") from None
         except (re.error, regex.error, ValueError, OverflowError) as error:
@@ -153,3 +176,10 @@ class Regex:
             budget.left = 0.0
             raise self._overrun() from None
         return found
+
+
+def _quietly(compile_: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what compiling returns, without warnings: they would be printed over the screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return compile_(*arguments)

@@ -64,7 +64,8 @@ def overlay(
     """
     budget = budget or Budget()
     for rule in rules:
-        paint(mask, tree, matched(rule.pattern, tree, budget), rule.action)
+        with budget.charged():
+            paint(mask, tree, matched(rule.pattern, tree, budget), rule.action)
     return mask
 
 

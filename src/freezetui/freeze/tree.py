@@ -98,11 +98,15 @@ class ParamTree:
 
     def path(self, node: int) -> str:
         """Return the dotted name of `node`; "" for the root."""
+        return ".".join(self.segments(node))
+
+    def segments(self, node: int) -> list[str]:
+        """Return the names of the nodes from below the root to `node`."""
         segments = []
         while node > 0:
             segments.append(self.names[node])
             node = self.parents[node]
-        return ".".join(reversed(segments))
+        return segments[::-1]
 
     def tensor(self, node: int) -> TensorInfo | None:
         """Return the tensor at `node`, or None for a module."""

@@ -7,6 +7,10 @@ from array import array
 from collections.abc import Sequence
 from typing import NamedTuple
 
+#: Characters of the paths of all modules above a tensor, each of which is stored in full: a name of 100,000
+#: dots would take gigabytes. Beyond this, the rest of the name is one segment, dots included.
+_MAX_PATHS = 10_000_000
+
 
 class Preorder(NamedTuple):
     """A tree of names as flat arrays; see `ParamTree` for each of them."""
@@ -33,10 +37,12 @@ class _Block(NamedTuple):
 class _Module:
     """A module that is still open: more of its tensors may follow."""
 
-    __slots__ = ("children", "last", "low", "node", "path")
+    __slots__ = ("above", "children", "last", "low", "node", "path")
 
-    def __init__(self, path: str, node: int, low: int) -> None:
+    def __init__(self, path: str, node: int, low: int, above: int = 0) -> None:
         self.path, self.node, self.low = path, node, low
+        #: Characters of its path and of those of the modules above it.
+        self.above = above + len(path)
         self.children: set[str] = set()
         self.last: _Block | None = None
 
@@ -64,11 +70,13 @@ class _Layout:
             while not name.startswith(opened[-1].path):
                 self._close(count)
             above = opened[-1]
-            segment, dot, _ = name[len(above.path) :].partition(".")
-            if not dot:
-                self._add(segment, above, count, leaf=True)
+            start = len(above.path)
+            dot = name.find(".", start)
+            if dot < 0 or above.above + dot > _MAX_PATHS:
+                self._add(name[start:], above, count, leaf=True)
                 count += 1
                 continue
+            segment = name[start:dot]
             if segment in above.children:
                 return False
             above.children.add(segment)
@@ -76,7 +84,7 @@ class _Layout:
             if above.last is not None and self._repeats(above.last, path, count):
                 count = self._copy(above, segment, count)
             else:
-                opened.append(_Module(path, len(self.tree.names), count))
+                opened.append(_Module(path, len(self.tree.names), count, above.above))
                 self._add(segment, above, count, leaf=False)
         while opened:
             self._close(count)

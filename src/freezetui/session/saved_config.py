@@ -11,6 +11,7 @@ from freezetui.config.schema import ConfigData
 from freezetui.config.sync import plan_from_config, stage_masks
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import stored_mask
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.stage_plans import Masks, StagePlans
 from freezetui.text import shortened
@@ -70,10 +71,11 @@ class SavedConfig:
                 raise
             self.problem = error
             return None
-        match = plan_from_config(self.config, tree)
+        budget = Budget()  # one for the patterns of all stages
+        match = plan_from_config(self.config, tree, budget)
         self.differences, self.refused, self.fits = match.differences, match.refused, match.fits
         masks: dict[str | None, bytes] = {None: match.mask}
-        masks.update(stage_masks(self.config, tree))
+        masks.update(stage_masks(self.config, tree, match.mask, budget))
         return masks
 
     @property

@@ -143,8 +143,9 @@ def apply_to(
         raise problems[0]
     for problem in problems:
         warnings.warn(str(problem), stacklevel=3)
-    for later in config.stages:  # a typo there must not stop the training halfway
-        resolve(later.rules, plan.tree, config.default, budget)
+    for other in config.stages:  # a typo in a later one must not stop the training halfway
+        if other.name != stage:
+            resolve(other.rules, plan.tree, config.default, budget)
     _set_flags(model, plan)
     norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
     hold_norms(model, norms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,81 @@ def test_the_sanity_step_says_how_to_join_the_pieces(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tmp_path)
     with pytest.raises(CheckpointError, match=r"split across files.*dcp_to_torch"), open_weights(checkpoint):
         pass
+
+
+class Runs:
+    """Pickled, it asks for a call."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch planted",)
+
+
+def test_what_an_object_beside_the_tensors_would_run_is_told(tmp_path: Path) -> None:
+    """torch's planner loads what is not a tensor without `weights_only`."""
+    model, optimizer = trained()
+    others = {f"rate{number}": number % 7 for number in range(300)}
+    save({"model": model.state_dict(), "optim": optimizer.state_dict(), **others}, tmp_path)
+    assert not open_checkpoint(tmp_path).foreign
+    assert not open_checkpoint(tmp_path).warnings
+    save({"model": model.state_dict(), **others, "planted": Runs()}, tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.foreign == (f"{os.name}.system",)
+    assert f"would import {os.name}.system" in checkpoint.warnings[0]
+    pieces = tmp_path / "__0_0.distcp"
+    pieces.write_bytes(pieces.read_bytes().replace(b"data.pkl", b"date.pkl"))
+    assert open_checkpoint(tmp_path).warnings[-1].startswith("8 objects besides the weights not checked")
+
+
+def missing_data(directory: Path) -> str:
+    """Return the warning about missing data; the check refuses with the same."""
+    checkpoint = open_checkpoint(directory)
+    with pytest.raises(CheckpointError) as error, open_weights(checkpoint):
+        pass
+    warning = next(warning for warning in checkpoint.warnings if warning.startswith("corrupt"))
+    assert warning.partition(": ")[2] in str(error.value)
+    return warning
+
+
+def test_a_file_of_pieces_that_is_missing(tmp_path: Path) -> None:
+    save({"a": torch.ones(300), "b": torch.ones(2, 2)}, tmp_path)
+    (tmp_path / "__0_0.distcp").unlink()
+    assert "the data of 2 tensors is missing, or smaller than the header says (a, b)" in missing_data(
+        tmp_path
+    )
+
+
+def test_a_file_of_pieces_that_is_truncated(tmp_path: Path) -> None:
+    save({"a": torch.ones(300), "b": torch.ones(2, 2)}, tmp_path)
+    pieces = tmp_path / "__0_0.distcp"
+    index = dcp.FileSystemReader(tmp_path).read_metadata().storage_data
+    last = max(index, key=lambda place: index[place].offset).fqn
+    pieces.write_bytes(pieces.read_bytes()[:-1])
+    assert f"the data of 1 tensor is missing, or smaller than the header says ({last})" in missing_data(
+        tmp_path
+    )
+
+
+def test_a_tensor_larger_than_its_pieces_or_without_one(tmp_path: Path) -> None:
+    save({"a": torch.ones(300), "b": torch.ones(2, 2)}, tmp_path)
+    metadata = dcp.FileSystemReader(tmp_path).read_metadata()
+    metadata.state_dict_metadata["a"].size = torch.Size([300_000])
+    metadata.storage_data = {k: v for k, v in metadata.storage_data.items() if k.fqn != "b"}
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
+    assert "the data of 2 tensors is missing, or smaller than the header says (a, b)" in missing_data(
+        tmp_path
+    )
+    metadata.storage_data = {"of": "another writer"}
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
+    assert not open_checkpoint(tmp_path).warnings
+
+
+def test_pieces_that_a_compressor_wrote_are_not_corrupt(tmp_path: Path) -> None:
+    save({"a": torch.ones(300_000)}, tmp_path)
+    metadata = dcp.FileSystemReader(tmp_path).read_metadata()
+    for info in metadata.storage_data.values():
+        info.length, info.transform_descriptors = 100, ["zstd"]
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(metadata))
+    assert not open_checkpoint(tmp_path).warnings
 
 
 def test_other_files_called_metadata(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -153,3 +156,45 @@ def test_a_key_names_one_of_several_models(program: ExportedProgram, tmp_path: P
     with pytest.raises(CheckpointError, match="no model under the key 'x'"):
         open_checkpoint(path, key="x")
     assert open_checkpoint(path, key="model").tensors == open_checkpoint(path).tensors
+
+
+class Runs:
+    """Pickled, it asks for a call."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch planted",)
+
+
+@pytest.mark.parametrize("layout", ["new", "old"])
+@pytest.mark.parametrize("container", ["zip", "legacy", "pickle"])
+def test_what_other_members_would_run_is_told(
+    program: ExportedProgram, tmp_path: Path, layout: str, container: str
+) -> None:
+    """torch unpickles the sample inputs, and constants, without `weights_only`."""
+    path = saved(program, tmp_path / "x.pt2", layout)
+    honest = open_checkpoint(path)
+    assert not honest.foreign
+    assert not honest.warnings
+    stream = io.BytesIO()
+    if container == "pickle":
+        pickle.dump(Runs(), stream, 0)
+    else:
+        torch.save(Runs(), stream, _use_new_zipfile_serialization=container == "zip")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    inputs = next(name for name in members if "sample_inputs/" in name or "example_inputs.pt" in name)
+    others = (
+        [inputs] if layout == "old" else [inputs, inputs.replace("sample_inputs/", "constants/opaque_obj_")]
+    )
+    for planted in others:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in (members | {planted: stream.getvalue()}).items():
+                archive.writestr(name, data)
+        checkpoint = open_checkpoint(path)
+        assert checkpoint.tensors == honest.tensors
+        assert checkpoint.foreign == (f"{os.name}.system",)
+        assert f"would import {os.name}.system" in checkpoint.warnings[0]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (members | {inputs: b"nothing"}).items():
+            archive.writestr(name, data)
+    assert "1 object besides the weights not checked" in open_checkpoint(path).warnings[0]

@@ -18,6 +18,7 @@ from freezetui.checkpoint.pickles.globals import danger, is_dangerous, is_foreig
 from freezetui.checkpoint.pickles.known_globals import parsed
 from freezetui.checkpoint.pickles.opaque import Opaque, opaque_class
 from freezetui.checkpoint.pickles.torch_globals import TORCH_GLOBALS
+from freezetui.checkpoint.pickles.unpickle import read_pickle
 
 BAD = [
     "os.system",
@@ -206,3 +207,15 @@ def test_what_one_file_calls_is_not_called_in_the_next():
     called, named = opaque_class("a", "f"), opaque_class("b", "C")
     called()
     assert (called.called, named.called, opaque_class("a", "f").called) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["torch.fx.graph_module reduce_graph_module", "torch._dynamo.eval_frame OptimizedModule",
+     "torch.storage _load_from_bytes"],
+)  # fmt: skip
+def test_what_one_file_calls_of_torchs_own_is_not_called_in_the_next(name: str) -> None:
+    """The stubs of these functions are shared by all files."""
+    named = b"\x80\x02c" + name.replace(" ", "\n").encode() + b"\n"
+    called = [read_pickle(named + call + b".", "x").called for call in (b"(tR", b"")]
+    assert called == [(name.replace(" ", "."),), ()]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from io import BytesIO
 from typing import Any
 
 import msgspec
 
+from freezetui.checkpoint.formats.inner_pickles import named_in
+from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.pickles.opaque import Opaque
 from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
-from freezetui.checkpoint.sources.base import Source, version_of
+from freezetui.checkpoint.sources.base import Source, Stream, version_of
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
 from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError
@@ -18,6 +21,8 @@ from freezetui.errors import CheckpointError
 METADATA = ".metadata"
 _MODULE = "torch.distributed.checkpoint"
 _MAX_METADATA, _MAX_DEPTH = 2**29, 64
+#: Bytes of all objects that are not tensors, and how many of them are fetched over a network.
+_MAX_OBJECTS, _MAX_FETCHES = 2**26, 32
 
 
 def read_dcp(directory: Source, key: str | None) -> Checkpoint | None:
@@ -35,11 +40,27 @@ def read_dcp(directory: Source, key: str | None) -> Checkpoint | None:
         state = _state(unpickled.value, "Metadata")
         if not isinstance(state, dict):
             return None
-        root = _nested(state.get("state_dict_metadata"), state.get("planner_data"))
-        archive = Archive(root, unpickled.foreign, unpickled.called)
+        entries, stored, files = (
+            state.get("state_dict_metadata"),
+            state.get("storage_data"),
+            directory.sizes(),
+        )
+        root = _nested(entries, state.get("planner_data"))
+        sizes = _sizes(entries, stored, files)
+        objects = named_in(_objects(entries, stored, directory, files), opened.name)
+        archive = Archive(
+            root,
+            together((unpickled.foreign, objects.foreign)),
+            together((unpickled.called, objects.called)),
+            sizes=sizes,
+        )
         checkpoint = build_checkpoint(archive, opened.name, "distributed", key)
-    size = opened.size + sum(_lengths(state.get("storage_data")))
-    return msgspec.structs.replace(checkpoint, size=size, parts=(part,))
+    return msgspec.structs.replace(
+        checkpoint,
+        size=opened.size + sum(_lengths(stored)),
+        parts=(part,),
+        warnings=(*checkpoint.warnings, *objects._replace(foreign=(), called=()).warnings()),
+    )
 
 
 def _nested(entries: Any, paths: Any) -> dict[Any, Any]:
@@ -91,6 +112,80 @@ def _contiguous(size: Any) -> Any:
     return tuple(reversed(strides))
 
 
+def _sizes(entries: Any, stored: Any, files: Mapping[str, int]) -> dict[str, int] | None:
+    """Return how many bytes of each tensor the files contain; None if the metadata does not say where.
+
+    It is 0 for a tensor with a piece that is missing, or that extends beyond its file.
+
+    Args:
+        files: the size in bytes of each file in the directory.
+    """
+    if not isinstance(stored, dict):
+        return None
+    pieces: dict[str, list[int]] = {}
+    for place, value in stored.items():
+        index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
+        if not isinstance(index, dict) or not isinstance(info, dict):
+            return None  # of another writer
+        name = index.get("fqn")
+        if type(name) is str:
+            pieces.setdefault(name, []).append(_piece(info, files))
+    sizes = {name: 0 if 0 in found else sum(found) for name, found in pieces.items()}
+    for name, value in entries.items() if isinstance(entries, dict) else ():
+        state = _state(value, "TensorStorageMetadata")
+        chunks = state.get("chunks") if isinstance(state, dict) else None
+        if isinstance(chunks, list) and type(name) is str and len(chunks) > len(pieces.get(name, ())):
+            sizes[name] = 0
+    return sizes
+
+
+def _piece(info: dict[str, Any], files: Mapping[str, int]) -> int:
+    """Return the bytes of one piece of a tensor, written by torch.save; 0 if some are missing."""
+    path, offset, length = info.get("relative_path"), info.get("offset"), info.get("length")
+    if type(path) is not str or type(offset) is not int or type(length) is not int:
+        return 0
+    if offset < 0 or length < 0 or offset + length > files.get(path, -1):
+        return 0
+    return 2**63 if info.get("transform_descriptors") else length  # compressed: its size is not the tensor's
+
+
+def _objects(
+    entries: Any, stored: Any, directory: Source, files: Mapping[str, int]
+) -> Iterator[tuple[Stream, int]]:
+    """Yield every object that is not a tensor, and its size.
+
+    torch's planner unpickles them without `weights_only`. Equal ones, such as the learning rate of
+    every parameter, are yielded once.
+    """
+    if not isinstance(entries, dict) or not isinstance(stored, dict):
+        return
+    places: dict[str, set[tuple[int, int]]] = {}
+    for place, value in stored.items():
+        index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
+        name = index.get("fqn") if isinstance(index, dict) else None
+        if type(name) is str and _is(entries.get(name), "BytesStorageMetadata") and isinstance(info, dict):
+            length = _piece(info, files)
+            if 0 < length <= _MAX_OBJECTS:
+                places.setdefault(info["relative_path"], set()).add((info["offset"], length))
+            elif length:
+                yield BytesIO(), 0  # counted as not checked
+    seen: set[bytes] = set()
+    left, fetches = _MAX_OBJECTS, _MAX_FETCHES
+    for path, spans in places.items():
+        with directory.child(path).open() as opened:
+            is_remote = not hasattr(opened.file, "fileno")
+            for offset, length in sorted(spans):
+                left, fetches = left - length, fetches - is_remote
+                if left < 0 or fetches < 0:
+                    yield BytesIO(), 0
+                    continue
+                opened.file.seek(offset)
+                data = opened.file.read(length)
+                if data not in seen:
+                    seen.add(data)
+                    yield BytesIO(data), length
+
+
 def _lengths(entries: Any) -> Iterator[int]:
     """Yield the bytes of each piece in the `.distcp` files."""
     for value in entries.values() if isinstance(entries, dict) else ():
@@ -102,6 +197,10 @@ def _lengths(entries: Any) -> Iterator[int]:
 
 def _state(value: Any, name: str) -> Any:
     """Return the attributes of an instance of the module's class `name`; None for anything else."""
+    return value.state if _is(value, name) else None
+
+
+def _is(value: Any, name: str) -> bool:
+    """Whether it is an instance of the module's class `name`."""
     kind = type(value)
-    is_known = isinstance(value, Opaque) and kind.__module__.startswith(_MODULE) and kind.__name__ == name
-    return value.state if is_known else None
+    return isinstance(value, Opaque) and kind.__module__.startswith(_MODULE) and kind.__name__ == name

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import accumulate, repeat
 from math import prod
-from operator import attrgetter
+from operator import attrgetter, mul
 
 import msgspec
 
@@ -84,7 +84,7 @@ def read_header(file: Stream, size: int, source: str) -> tuple[dict[str, Entry],
         raise _truncated(source)
     try:
         entries = _decoded(file.read(length))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # json's, too: of an integer of thousands of digits
         problem = printable(str(error).splitlines()[0][:120])
         raise CheckpointError(
             f"{source} has a corrupt safetensors header ({problem}).", "Download the file again."
@@ -220,6 +220,9 @@ class _Sizes(dict[tuple[str, tuple[int, ...]], int]):
                 "Convert the file to a trainable dtype.",
             )
         if len(shape) > _MAX_DIMENSIONS or not all(0 <= size <= _MAX_SIZE for size in shape):
+            raise _corrupt(self._source)
+        # The library multiplies one by one, in 64 bits: a 0 after an overflow does not undo it.
+        if any(product >= 2**64 for product in accumulate(shape, mul)):
             raise _corrupt(self._source)
         bits = prod(shape) * (_NARROW.get(dtype) or 8 * ITEMSIZE[DTYPES[dtype]])
         if bits % 8:

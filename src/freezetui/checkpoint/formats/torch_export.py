@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from io import BytesIO
 from math import prod
 from typing import NamedTuple
 
 import msgspec
 
 from freezetui import numbers
+from freezetui.checkpoint.formats.inner_pickles import named_in
 from freezetui.checkpoint.formats.torch_zip import read_zip
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
+from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.checkpoint.state_dict.assemble import build_checkpoint
 from freezetui.checkpoint.state_dict.incomplete import beyond, missing_data
@@ -20,7 +25,10 @@ from freezetui.text import listed, printable
 WEIGHTS = "/data/weights/"
 _CONFIG, _CONSTANTS = "_weights_config.json", "_constants_config.json"
 _OLD_STATE = ("serialized_state_dict.pt", "serialized_state_dict.json")
-_MAX_CONFIG, _MAX_SIZE = 2**28, 2**63 - 1
+#: Custom objects, which torch reads without pickle.
+_CUSTOM = "custom_obj_"
+_PICKLED = re.compile(rf"/data/sample_inputs/|/data/constants/(?!tensor_|{_CUSTOM})|^serialized_\w+\.pt$")
+_MAX_CONFIG, _MAX_PACKED, _MAX_SIZE = 2**28, 2**24, 2**63 - 1
 
 #: ScalarType numbers of torch's export schema.
 _DTYPES = {
@@ -77,11 +85,14 @@ class Contents(NamedTuple):
     Attributes:
         weights, constants: the JSON of each model, by the model's name.
         old: the member with the state_dict, if an older version wrote the archive.
+        others: the other members that torch unpickles: sample inputs, and constants that are not plain
+            numbers.
     """
 
     weights: dict[str, Member]
     constants: dict[str, Member]
     old: Member | None
+    others: list[Member]
 
 
 def contents(directory: ZipDirectory) -> Contents:
@@ -89,6 +100,7 @@ def contents(directory: ZipDirectory) -> Contents:
     weights: dict[str, Member] = {}
     constants: dict[str, Member] = {}
     old: Member | None = None
+    others: list[Member] = []
     for member in directory.members():
         last = member.name.rpartition("/")[2]
         if WEIGHTS in member.name and last.endswith(_CONFIG):
@@ -97,7 +109,9 @@ def contents(directory: ZipDirectory) -> Contents:
             constants[last.removesuffix(_CONSTANTS)] = member
         elif member.name in _OLD_STATE:
             old = member
-    return Contents(weights, constants, old)
+        elif _PICKLED.search(member.name):
+            others.append(member)
+    return Contents(weights, constants, old, others)
 
 
 def read_pt2(
@@ -114,7 +128,7 @@ def read_pt2(
     """
     if not found.weights:
         assert found.old is not None
-        return _read_old(file, directory, found.old, source, key)
+        return _read_old(file, directory, found, source, key)
     name = key if key is not None else next(iter(found.weights))
     if name not in found.weights:
         raise CheckpointError(
@@ -129,6 +143,12 @@ def read_pt2(
     sizes = {m.name.rpartition("/")[2]: m.size for m in directory.members() if WEIGHTS in m.name}
     lost = beyond(tensors, sizes)
     why, warnings = missing_data(lost, source) if lost else ("", ())
+    constants = _entries(directory, found.constants.get(name), source)
+    others = {member.name.rpartition("/")[2] for member in found.others}
+    pickled = {e.path_name for e in (*entries.values(), *constants.values()) if e.use_pickle} - others
+    pickled = {path for path in pickled if not path.startswith(_CUSTOM)}
+    weights = (m for m in directory.members() if m.name.rpartition("/")[2] in pickled)
+    named = named_in(_files(file, directory, [*found.others, *weights]), source)
     several = len(found.weights) > 1
     return Checkpoint(
         source=source,
@@ -136,8 +156,9 @@ def read_pt2(
         tensors=tensors,
         key=name if several else "",
         choices=tuple(found.weights) if several else ("",),
-        skipped=_constants(directory, found.constants.get(name), source),
-        warnings=warnings,
+        skipped=_constants(constants),
+        foreign=named.foreign,
+        warnings=(*named.warnings(), *warnings),
         incomplete=why,
     )
 
@@ -180,16 +201,29 @@ def _nbytes(meta: _Meta) -> int:
     return prod(size.as_int for size in meta.sizes) * ITEMSIZE.get(_DTYPES.get(meta.dtype, ""), 0)
 
 
-def _constants(directory: ZipDirectory, member: Member | None, source: str) -> tuple[SkippedEntry, ...]:
+def _entries(directory: ZipDirectory, member: Member | None, source: str) -> dict[str, _Entry]:
+    return {} if member is None else _config(directory, member, source)
+
+
+def _constants(entries: dict[str, _Entry]) -> tuple[SkippedEntry, ...]:
     """Return the tensors that are only in the graph, such as non-persistent buffers, as a skipped entry."""
-    if member is None:
-        return ()
     # Custom objects have no meta.
-    metas = [e.tensor_meta for e in _config(directory, member, source).values() if e.tensor_meta is not None]
+    metas = [entry.tensor_meta for entry in entries.values() if entry.tensor_meta is not None]
     if not metas:
         return ()
     what = f"{numbers.plural(len(metas), 'tensor')}, {numbers.size(sum(map(_nbytes, metas)))}"
     return (SkippedEntry("constants", what),)
+
+
+def _files(file: Stream, directory: ZipDirectory, members: list[Member]) -> Iterator[tuple[Stream, int]]:
+    """Yield each member as a file of its own, and its size."""
+    for member in members:
+        if member.method == STORED:
+            yield _Window(file, directory.offset(member), member.size), member.size
+        elif member.size <= _MAX_PACKED:
+            yield BytesIO(directory.read(member)), member.size
+        else:
+            yield BytesIO(), 0  # counted as not checked
 
 
 class _Window:
@@ -212,8 +246,10 @@ class _Window:
 
 
 def _read_old(
-    file: Stream, directory: ZipDirectory, member: Member, source: str, key: str | None
+    file: Stream, directory: ZipDirectory, found: Contents, source: str, key: str | None
 ) -> Checkpoint:
+    member = found.old
+    assert member is not None
     if member.method != STORED:
         raise CheckpointError(
             f"{source} is a compressed torch.export archive from before torch 2.7.",
@@ -221,7 +257,10 @@ def _read_old(
         )
     window = _Window(file, directory.offset(member), member.size)
     inner = ZipDirectory(window, member.size, source)
-    checkpoint = build_checkpoint(read_zip(inner, source), source, "zip", key)
+    archive = read_zip(inner, source)
+    named = named_in(_files(file, directory, found.others), source)
+    foreign, called = together((archive.foreign, named.foreign)), together((archive.called, named.called))
+    checkpoint = build_checkpoint(archive._replace(foreign=foreign, called=called), source, "zip", key)
     # What the pickle has as nn.Parameter is a parameter; the rest of an exported program's state are buffers.
     tensors = tuple(
         msgspec.structs.replace(tensor, kind="buffer", guessed=False)
@@ -230,7 +269,10 @@ def _read_old(
         for tensor in checkpoint.tensors
     )
     return msgspec.structs.replace(
-        checkpoint, format="torch.export archive (before torch 2.7)", tensors=tensors
+        checkpoint,
+        format="torch.export archive (before torch 2.7)",
+        tensors=tensors,
+        warnings=(*named._replace(foreign=(), called=()).warnings(), *checkpoint.warnings),
     )
 
 

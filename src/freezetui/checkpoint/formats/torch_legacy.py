@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmap import mmap
 
 from freezetui.checkpoint.formats.byte_order import check_byte_order
+from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.pickles.unpickle import Unpickled, read_pickle
 from freezetui.checkpoint.state_dict.assemble import Archive
 from freezetui.errors import DOWNLOAD_AGAIN, CheckpointError
@@ -30,7 +31,9 @@ def read_legacy(data: bytes | mmap, size: int, source: str) -> Archive:
     keys = pickles[-1].value
     stored = {key for key in keys if type(key) is str} if isinstance(keys, list) else set()
     sizes = {key: width * count for key, (width, count) in unpickled.storages.items() if key in stored}
-    return Archive(unpickled.value, unpickled.foreign, unpickled.called, sizes=sizes)
+    # torch unpickles all five pickles.
+    foreign = together(each.foreign for each in pickles)
+    return Archive(unpickled.value, foreign, together(each.called for each in pickles), sizes=sizes)
 
 
 def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:

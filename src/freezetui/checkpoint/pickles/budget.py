@@ -6,16 +6,16 @@ The opcode walk limits what a single opcode may declare; this limits the total.
 from __future__ import annotations
 
 import io
-import os
 import time
 from collections.abc import Sequence
+
+from freezetui.checkpoint.memory import installed, resident
 
 #: Resident bytes that reading may add: a base, and per byte of the pickle. Real checkpoints take 7 to 15 (see
 #: docs/security.md), chains of tuples 84. And never more than this share of the machine's memory.
 _BASE_BYTES, _BYTES_PER_BYTE, _SHARE = 1 << 28, 32, 0.75
 #: CPU seconds: a base, and one more per so many bytes; real checkpoints take one for 19 MB.
 _BASE_SECONDS, _BYTES_PER_SECOND = 10.0, 1e6
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class BudgetedReader(io.RawIOBase):
@@ -30,7 +30,7 @@ class BudgetedReader(io.RawIOBase):
         self._pieces, self._offset = iter(pieces), 0
         self._piece: bytes | memoryview = b""
         length = sum(map(len, pieces))
-        self._most_memory = _resident() + min(_BASE_BYTES + _BYTES_PER_BYTE * length, _SHARE * _installed())
+        self._most_memory = resident() + min(_BASE_BYTES + _BYTES_PER_BYTE * length, _SHARE * installed())
         self._end = time.thread_time() + _BASE_SECONDS + length / _BYTES_PER_SECOND
 
     def readable(self) -> bool:
@@ -39,7 +39,7 @@ class BudgetedReader(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill the buffer with the next bytes, within the limits."""
-        if time.thread_time() > self._end or _resident() > self._most_memory:
+        if time.thread_time() > self._end or resident() > self._most_memory:
             raise MemoryError
         filled = 0
         while filled < len(buffer):
@@ -53,23 +53,3 @@ class BudgetedReader(io.RawIOBase):
             filled += len(taken)
             self._offset += len(taken)
         return filled
-
-
-def _resident() -> int:
-    """Return the resident memory of this process in bytes; 0 if the platform does not report it."""
-    try:
-        file = os.open("/proc/self/statm", os.O_RDONLY)
-    except OSError:
-        return 0
-    try:
-        return int(os.read(file, 100).split()[1]) * _PAGE
-    finally:
-        os.close(file)
-
-
-def _installed() -> float:
-    """Return the machine's memory in bytes; infinite if the platform does not report it."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return float("inf")

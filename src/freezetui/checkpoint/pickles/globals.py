@@ -24,6 +24,8 @@ _HARMLESS = frozenset((*parsed(known_globals.DATA), *parsed(TORCH_GLOBALS)))
 _BAD = frozenset(parsed(known_globals.BAD_NAMES))
 _BAD_MODULES = frozenset(known_globals.BAD_MODULES.split())
 _BAD_INSIDE = frozenset((*known_globals.BAD_ANYWHERE.split(), *known_globals.LEADING.split()))
+#: Limit on the names shown, for the dangerous ones and for the others.
+MAX_FOREIGN = 100
 #: No name on the list has more parts.
 _MAX_PARTS = 6
 
@@ -56,6 +58,13 @@ def marked(foreign: tuple[str, ...]) -> list[str]:
     """Return the globals for display, the dangerous ones first and marked."""
     bad = [f"{name} (DANGEROUS)" for name in foreign if is_dangerous(name)]
     return bad + [name for name in foreign if not is_dangerous(name)]
+
+
+def together(named: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    """Return the globals that several pickles name, each once and the dangerous ones first, up to a limit."""
+    names = dict.fromkeys(name for each in named for name in each)
+    bad = [name for name in names if is_dangerous(name)]
+    return (*bad[:MAX_FOREIGN], *[name for name in names if not is_dangerous(name)][:MAX_FOREIGN])
 
 
 def danger(foreign: tuple[str, ...]) -> str:

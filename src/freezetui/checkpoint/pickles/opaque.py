@@ -33,7 +33,7 @@ class Opaque:
         return self
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        # Not on Opaque itself: every class of every later file would inherit the flag.
+        # Not on Opaque itself: every class of every later file would inherit the flag (see own_class).
         if not self.called and type(self) is not Opaque:
             type(self).called = True
 
@@ -117,6 +117,11 @@ def class_maker() -> Callable[..., type[Opaque]]:
         return opaque_class(where if type(where) is str else "__main__", name)
 
     return make
+
+
+def own_class(shared: type[Opaque]) -> type[Opaque]:
+    """Return a subclass for one file: a call in that file must not flag the class that later files share."""
+    return type(shared.__name__, (shared,), {"__module__": shared.__module__, "__slots__": ()})
 
 
 def opaque_class(module: str, name: str) -> type[Opaque]:

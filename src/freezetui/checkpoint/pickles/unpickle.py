@@ -9,8 +9,8 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from freezetui.checkpoint.pickles.budget import BudgetedReader
 from freezetui.checkpoint.pickles.checked_dict import CheckedDict
-from freezetui.checkpoint.pickles.globals import is_dangerous, is_foreign
-from freezetui.checkpoint.pickles.opaque import CLASS_MAKERS, class_maker, opaque_class
+from freezetui.checkpoint.pickles.globals import MAX_FOREIGN, is_dangerous, is_foreign
+from freezetui.checkpoint.pickles.opaque import CLASS_MAKERS, Opaque, class_maker, opaque_class, own_class
 from freezetui.checkpoint.pickles.opcodes import SAFE_DICT, made_safe, walk
 from freezetui.checkpoint.pickles.stubs import (
     STORAGES,
@@ -24,7 +24,6 @@ from freezetui.text import printable
 
 _MAX_PICKLE = 2**29
 _MAX_GLOBALS = 20_000
-_MAX_FOREIGN = 100
 #: With a buffer, the C unpickler reads ahead; without one, every opcode would be a call of `read`.
 _BUFFER = 1 << 16
 
@@ -107,6 +106,8 @@ class _Unpickler(pickle.Unpickler):
         if module.partition(".")[0] == "torch" and name in STORAGES:
             return STORAGES[name]
         stub = STUBS.get((module, name))
+        if isinstance(stub, type) and issubclass(stub, Opaque):
+            stub = own_class(stub)
         if stub is None and rebuilds_a_tensor(name):
             stub = UnreadStub
         elif stub is None:
@@ -114,7 +115,7 @@ class _Unpickler(pickle.Unpickler):
         if is_foreign(module, name):
             # Each kind is limited separately, so that many harmless names cannot hide a dangerous one.
             found = self._dangerous if is_dangerous(f"{module}.{name}") else self._foreign
-            if len(found) < _MAX_FOREIGN:
+            if len(found) < MAX_FOREIGN:
                 found.append((printable(f"{module}.{name}"[:200]), stub))
         return stub
 

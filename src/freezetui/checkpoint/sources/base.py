@@ -6,6 +6,9 @@ import os
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+#: Listing more files than this would be too slow.
+MAX_FILES = 100_000
+
 
 class Source(Protocol):
     """A file or a directory."""
@@ -19,6 +22,9 @@ class Source(Protocol):
 
     def files(self) -> list[str]:
         """Return the sorted names of the files directly in this directory."""
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each file directly in this directory, by its name; no file is opened."""
 
     def child(self, name: str) -> Source:
         """Return a file of this directory."""

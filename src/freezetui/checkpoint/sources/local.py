@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from freezetui.checkpoint.sources.base import OpenFile
+from freezetui.checkpoint.sources.base import MAX_FILES, OpenFile
 from freezetui.errors import CheckpointError, MissingFileError
 from freezetui.text import printable
-
-#: Listing more files than this would be too slow.
-_MAX_FILES = 100_000
 
 
 class LocalSource:
@@ -33,13 +30,22 @@ class LocalSource:
         """Return the sorted names of the files directly in this directory."""
         try:
             with os.scandir(self.location) as entries:
-                names = sorted(entry.name for _, entry in zip(range(_MAX_FILES), entries, strict=False))
+                names = sorted(entry.name for _, entry in zip(range(MAX_FILES), entries, strict=False))
         except OSError as error:
             raise CheckpointError(
                 f"Cannot list the directory {printable(self.location)}: {error.strerror}.",
                 "Check its permissions.",
             ) from None
         return [name for name in names if not (Path(self.location) / name).is_dir()]
+
+    def sizes(self) -> dict[str, int]:
+        """Return the size in bytes of each file directly in this directory, by its name."""
+        sizes = {}
+        for name in self.files():
+            with suppress(OSError):
+                status = (Path(self.location) / name).stat()
+                sizes[name] = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        return sizes
 
     def child(self, name: str) -> LocalSource:
         """Return a file of this directory."""

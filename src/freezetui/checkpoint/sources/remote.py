@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from freezetui.checkpoint.sources import bounded
 from freezetui.checkpoint.sources.base import OpenFile
 from freezetui.checkpoint.sources.http import fetch_range, quiet_loop
 from freezetui.checkpoint.sources.urls import shown_url
@@ -79,8 +80,11 @@ class RemoteSource:
 
     def files(self) -> list[str]:
         """Return the sorted names of the files directly in this directory."""
-        entries = self._with_retries(lambda: self._fs.ls(self._path, detail=True))
-        return sorted(entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file")
+        return sorted(self.sizes())
+
+    def sizes(self) -> dict[str, int]:
+        """Return the size in bytes of each file directly in this directory, by its name."""
+        return self._with_retries(lambda: bounded.sizes(self._fs.ls(self._path, detail=True)))
 
     def child(self, name: str) -> RemoteSource:
         """Return a file of this directory."""
@@ -104,7 +108,9 @@ class RemoteSource:
         if size == 0:
             raise CheckpointError(f"{name} is empty.", "The upload failed; pass another file.")
         with self._ranges(size) as fetch:
-            file = Ranges(lambda start, stop: self._with_retries(lambda: fetch(start, stop)), size)
+            file = Ranges(
+                lambda start, stop: self._with_retries(lambda: fetch(start, stop), stop - start), size
+            )
             try:
                 head = file.read(min(_HEAD, size))
                 file.seek(0)
@@ -123,15 +129,17 @@ class RemoteSource:
             )
             return
         with self._with_retries(lambda: self._fs.open(self._path, "rb", cache_type="none")) as remote:
-            yield lambda start, stop: _fetch(remote, start, stop)
+            yield lambda start, stop: bounded.exactly(remote, start, stop)
 
     def _status(self) -> dict[str, Any]:
         if self._info is None:
-            self._info = self._with_retries(lambda: self._fs.info(self._path))
+            self._info = bounded.status(self._with_retries(lambda: self._fs.info(self._path)))
         return self._info
 
-    def _with_retries(self, ask: Callable[[], T]) -> T:
-        return _with_retries(self.location, ask, self._end)
+    def _with_retries(self, ask: Callable[[], T], asked: int = 0) -> T:
+        return _with_retries(
+            self.location, lambda: bounded.answer(ask, self._end - time.monotonic(), asked), self._end
+        )
 
 
 class _Siblings(RemoteSource):
@@ -144,6 +152,10 @@ class _Siblings(RemoteSource):
     def files(self) -> list[str]:
         """Return []: over HTTP, a directory has no listing."""
         return []
+
+    def sizes(self) -> dict[str, int]:
+        """Return {}: over HTTP, a directory has no listing."""
+        return {}
 
 
 class Ranges:
@@ -193,11 +205,6 @@ class Ranges:
         return fetched[: stop - start]
 
 
-def _fetch(remote: Any, start: int, stop: int) -> bytes:
-    remote.seek(start)
-    return bytes(remote.read(stop - start))
-
-
 def _settings(scheme: str) -> dict[str, Any]:
     """Return the filesystem's settings: aiohttp's default timeout is five minutes."""
     if scheme not in ("http", "https"):
@@ -226,6 +233,8 @@ def _with_retries(source: str, ask: Callable[[], T], end: float) -> T:
             return ask()
         except PermissionError:
             raise _denied(name) from None
+        except bounded.TooMuchError as error:
+            raise CheckpointError(f"{name} cannot be read: {error}.", "It may be malicious.") from None
         except ImportError as error:
             raise CheckpointError(f"{name} needs a package: {_one_line(error)}.", "Install it.") from None
         except ValueError as error:

@@ -132,7 +132,7 @@ class TensorReader:
             return TensorMeta((0,), UNKNOWN, None, _LAZY)
         else:
             return None
-        if dtype is None and type(pid) is StorageBytesStub:
+        if dtype is None and isinstance(pid, StorageBytesStub):
             pid = self._inner(pid)
             dtype = _dtype_name(value.dtype) if kind is TypedTensorStub else _storage_dtype(pid)
         known, stride, offset = self._known(value.size), value.stride, value.offset
