@@ -13,6 +13,7 @@ import click
 
 from freezetui import __version__
 from freezetui.cli.diff import diff
+from freezetui.cli.export import export
 from freezetui.cli.options import (
     InOrder,
     config_option,
@@ -38,6 +39,7 @@ Examples:
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    verify that frozen weights do not change
   freezetui diff before.pth after.pth          show what a training run changed
+  freezetui export model.freeze.yaml --to python   print plain PyTorch code
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
 Exit codes: 0 success or held, 1 a frozen tensor changed, 2 bad usage or input, 3 inconclusive.
@@ -219,7 +221,7 @@ def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
     sys.exit(report.exit_code)
 
 
-for _command in (diff, stats, validate):
+for _command in (diff, stats, validate, export):
     main.add_command(_command)
 
 
