@@ -80,7 +80,7 @@ def test_special_files_are_refused_before_they_are_read(tmp_path: Path) -> None:
         ended = threading.Event()
 
         def read(path: Path = tmp_path / name, ended: threading.Event = ended) -> None:
-            for work in (lambda: FreezeConfig.load(path), lambda: FreezeConfig().save(path)):
+            for work in (lambda: FreezeConfig.load(path),):
                 with pytest.raises(ConfigError, match="is not a file"):
                     work()
             ended.set()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -329,3 +330,10 @@ def test_regex_is_not_loaded_for_other_patterns():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "True"]
+
+
+def test_what_re_warns_about_is_silent_even_where_warnings_are_errors() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Pattern("re:[[a]+").matches("a[a")
+        assert Pattern("re:[a&&b]+").matches("a&b")

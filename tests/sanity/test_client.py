@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ import torch
 from torch import nn
 
 from freezetui.config.schema import ConfigData
-from freezetui.errors import EngineError
+from freezetui.errors import CheckpointError, EngineError
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
+from freezetui.sanity import client
 from freezetui.sanity.client import Engine, run_check
 from freezetui.sanity.protocol import CheckRequest, Finished, Progress
 from freezetui.text import plain_lines
@@ -63,6 +65,29 @@ BAD = """
         print("last words", flush=True)
         os._exit(3)
 
+    def holds_the_gil():
+        ctypes.PyDLL(None).sleep(600)
+
+    def stops():
+        os.kill(os.getpid(), 19)
+        time.sleep(600)
+
+    def forks_and_holds_the_gil():
+        child = os.fork()
+        if child == 0:
+            os.closerange(0, 100)
+            time.sleep(600)
+        print("child", child, flush=True)
+        ctypes.PyDLL(None).sleep(600)
+
+    def moves_away():
+        from torch import nn
+        os.chdir("/")
+        return nn.Linear(4, 3)
+
+    def waits():
+        os.wait()
+
     def hoards():
         return [bytearray(2**62)]
 
@@ -98,7 +123,8 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_prints_of_the_models_code_reach_the_log_and_not_the_channel(files: Path) -> None:
@@ -155,8 +181,8 @@ def test_every_end_is_one_clear_line(files: Path, factory: str) -> None:
 
 
 def test_the_log_of_what_a_person_can_act_on_holds_no_traceback_of_ours(files: Path) -> None:
-    with Engine(request(files, "bad.py:nothing")) as engine:
-        with pytest.raises(EngineError, match=r"has no nothing\. It has exits, segfaults"):
+    with Engine(request(files, "bad.py:segfault")) as engine:
+        with pytest.raises(EngineError, match=r"has no segfault\. Did you mean segfaults"):
             list(engine.events())
         assert engine.log_tail() == []
     with Engine(request(files, "bad.py:raises")) as engine:
@@ -190,29 +216,115 @@ def test_cancel_from_another_thread_ends_the_whole_group_at_once(files: Path) ->
     assert not alive(engine._process.pid)
 
 
-def test_the_engine_ends_when_its_face_dies(files: Path) -> None:
-    face = f"""
-        import os, time
-        from freezetui.model_spec import ModelSpec
-        from freezetui.sanity.client import Engine
-        from freezetui.sanity.protocol import CheckRequest
-        engine = Engine(CheckRequest(checkpoint={str(files / "linear.pth")!r},
-                                     model=ModelSpec({str(files / "bad.py") + ":sleeps"!r})))
-        for event in engine.events():
-            if event.phase == "build":
-                print(engine._process.pid, flush=True)
-    """
-    face_process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(face)], stdout=subprocess.PIPE)
-    assert face_process.stdout is not None
-    engine_pid = int(face_process.stdout.readline())
-    assert alive(engine_pid)
-    face_process.send_signal(signal.SIGKILL)
-    face_process.wait()
-    face_process.stdout.close()
+UI = """
+    import os, sys, time
+    from freezetui.model_spec import ModelSpec
+    from freezetui.sanity.client import Engine
+    from freezetui.sanity.protocol import CheckRequest
+    engine = Engine(CheckRequest(checkpoint=sys.argv[1], model=ModelSpec(sys.argv[2])))
+    for event in engine.events():
+        if event.phase == "build":
+            while sys.argv[3] not in "".join(engine.log_tail()):
+                time.sleep(0.05)
+            print(engine._process.pid, engine.log_tail(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("factory", ["sleeps", "holds_the_gil", "stops", "forks_and_holds_the_gil"])
+def test_the_engine_and_what_it_started_end_with_the_ui(files: Path, factory: str, number: int) -> None:
+    wanted = "child" if factory.startswith("forks") else ""
+    arguments = [str(files / "linear.pth"), f"{files / 'bad.py'}:{factory}", wanted]
+    ui = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(UI), *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert ui.stdout is not None
+    told = ui.stdout.readline()
+    pids = [int(number) for number in re.findall(r"\d+", told)]
+    assert len(pids) == 1 + bool(wanted)
+    time.sleep(0.3)  # until the factory does what it is called after
+    assert all(map(alive, pids))
+    ui.send_signal(number)
+    ui.wait()
+    ui.stdout.close()
     deadline = time.monotonic() + 10
-    while alive(engine_pid) and time.monotonic() < deadline:
+    while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not alive(engine_pid)
+    assert not any(map(alive, pids))
+
+
+def test_a_stopped_engine_can_be_cancelled(files: Path) -> None:
+    with Engine(request(files, "bad.py:stops")) as engine:
+        assert next(engine.events())
+        pid = engine._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        engine.cancel()
+    assert not alive(pid)
+
+
+def test_an_engine_whose_ui_has_ended_before_it_began_ends(tmp_path: Path) -> None:
+    boot = [sys.executable, "-c", client._BOOT, client._PACKAGES, str(os.getppid())]
+    done = subprocess.run(boot, input=b"", capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stdout == b""
+
+
+def test_code_that_changes_the_directory_breaks_no_relative_path(files: Path, monkeypatch) -> None:
+    monkeypatch.chdir(files)
+    asked = msgspec.structs.replace(request(files, "bad.py:moves_away", (4,)), checkpoint="linear.pth")
+    assert run_check(asked).verdict == "held"
+
+
+@pytest.mark.parametrize("now", ["other names", "cut off", "gone"])
+def test_a_checkpoint_that_was_replaced_is_told(files: Path, tmp_path: Path, now: str) -> None:
+    from freezetui.session.session import Options, Session
+
+    path = tmp_path / "linear.pth"
+    torch.save(nn.Linear(4, 3).state_dict(), path)
+    session = Session(Options(str(path), device="cpu"))
+    session.plan.replace(b"\0\1")
+    assert session.why_not_as_opened() == ""
+    if now == "other names":
+        torch.save({"other": torch.ones(2)}, path)
+    elif now == "cut off":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        path.unlink()
+    assert session.checkpoint_changed
+    assert "has changed since it was opened" in session.why_not_as_opened()
+    with pytest.raises(EngineError, match=r"linear\.pth has changed since it was opened"):
+        run_check(session.request())
+
+
+def test_new_values_under_the_same_names_are_checked(tmp_path: Path) -> None:
+    from freezetui.session.session import Options, Session
+
+    path = tmp_path / "linear.pth"
+    torch.save(nn.Linear(4, 3).state_dict(), path)
+    session = Session(Options(str(path), device="cpu"))
+    session.plan.replace(b"\0\1")
+    torch.save(nn.Linear(4, 3).state_dict(), path)
+    assert session.checkpoint_changed
+    assert session.why_not_as_opened() == ""
+    assert run_check(session.request()).verdict == "inconclusive"
+
+
+def test_weights_of_another_file_than_the_header_are_refused(tmp_path: Path) -> None:
+    from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.checkpoint.storage import open_weights
+
+    path, other = tmp_path / "linear.pth", tmp_path / "other.pth"
+    torch.save(nn.Linear(4, 3).state_dict(), path)
+    torch.save(nn.Linear(4, 3).state_dict(), other)
+    checkpoint = open_checkpoint(str(path))
+    other.replace(path)  # as long as the first, byte for byte in its header
+    with pytest.raises(CheckpointError, match="has changed since it was opened"), open_weights(checkpoint):
+        pass
+
+
+def test_the_models_code_meets_no_child_that_it_has_not_started(files: Path) -> None:
+    with pytest.raises(EngineError, match="ChildProcessError"):
+        run_check(request(files, "bad.py:waits"))
 
 
 @pytest.mark.parametrize(

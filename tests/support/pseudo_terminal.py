@@ -11,15 +11,21 @@ import pyte
 
 
 class Terminal:
-    """A child process and the screen that it draws; `written` is every byte that it wrote."""
+    """A child process and the screen that it draws; `written` is every byte that it wrote.
 
-    def __init__(self, *arguments: str, columns: int = 100, lines: int = 30, **environment: str) -> None:
+    Args:
+        before: Python that runs before the program.
+    """
+
+    def __init__(
+        self, *arguments: str, columns: int = 100, lines: int = 30, before: str = "", **environment: str
+    ) -> None:
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.written = b""
         self.child = pexpect.spawn(
             sys.executable,
-            ["-m", "freezetui", *arguments],
+            ["-c", f"{before}\nfrom freezetui.cli.main import run; run()", *arguments],
             dimensions=(lines, columns),
             env={**os.environ, "TERM": "xterm-256color", **environment},
             timeout=60,
@@ -43,6 +49,9 @@ class Terminal:
                 raise AssertionError(f"ended before {wanted!r}\n{self.text}") from None
 
     def exit_code(self) -> int:
+        """Read to the end; return the exit code."""
         self.child.expect(pexpect.EOF)
+        self.written += self.child.before
+        self.stream.feed(self.child.before)
         self.child.close()
         return self.child.exitstatus

@@ -73,6 +73,12 @@ class Driver:
 Open = Callable[..., AbstractAsyncContextManager[Driver]]
 
 
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unexpected errors are logged in a directory of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def sample(tmp_path: Path) -> Callable[[str], Path]:
     """A sample copied into a folder of the test's own, so that configs can be saved beside it."""
@@ -85,7 +91,10 @@ def opened(sample: Callable[[str], Path]) -> Open:
 
     @asynccontextmanager
     async def run(
-        source: str | Path = "vgg_digits.pth", size: tuple[int, int] = (120, 40), **options: Any
+        source: str | Path = "vgg_digits.pth",
+        size: tuple[int, int] = (120, 40),
+        errors_allowed: bool = False,
+        **options: Any,
     ) -> AsyncIterator[Driver]:
         path = source if isinstance(source, Path) else sample(source)
         app = FreezeTuiApp(Options(source=str(path), **options))
@@ -94,5 +103,7 @@ def opened(sample: Callable[[str], Path]) -> Open:
             await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20)
             await pilot.pause()
             yield driver
+        if app.errors and not errors_allowed:  # the app itself tells of them in a dialog, and goes on
+            raise app.errors[0]
 
     return run

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from freezetui.model_spec import ModelSpec
+from freezetui.sanity.client import Engine
 from freezetui.tui.widgets.check_panel import CheckPanel
 
 FACTORY = """
@@ -129,6 +132,24 @@ async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, f
 
 
 @pytest.mark.torch
+async def test_the_engine_is_started_by_the_thread_that_it_must_end_with(opened, monkeypatch):
+    started = []
+
+    class Recorded(Engine):
+        def __init__(self, *arguments):
+            started.append(threading.current_thread())
+            super().__init__(*arguments)
+
+    monkeypatch.setattr("freezetui.sanity.client.Engine", Recorded)
+    async with opened(device="cpu") as driver:
+        driver.go("features")
+        await driver.press("f", "r")
+        await driver.until(lambda: started)
+        await driver.press("escape")
+        await driver.until(lambda: not driver.main._panel.running)
+    assert started == [threading.main_thread()]
+
+
 async def test_escape_cancels_a_check(opened, small):
     spec = f"{small.with_name('factory.py')}:hang"
     async with opened(small, model=ModelSpec(spec), device="cpu") as driver:

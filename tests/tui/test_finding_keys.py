@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 from textual import events
+from textual.widgets import Input
 
 from freezetui.tui.search import find, neighbour
+from freezetui.tui.widgets.filter_bar import FilterBar
 
 
 async def test_filter_by_words_counts_live_and_acts_on_all_matches(opened):
@@ -183,3 +188,70 @@ async def test_the_palette_does_not_act_behind_a_dialog(opened):
         assert len(driver.app.screen_stack) == 2
         await driver.press("escape", "ctrl+p")
         await driver.until(lambda: len(driver.app.screen_stack) == 2)
+
+
+#: Takes more than the two seconds that regular expressions may.
+ENDLESS = "re:(a|aa)+[bc]"
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """A checkpoint with a name on which ENDLESS does not end."""
+    path = tmp_path / "endless.safetensors"
+    names = ["a" * 60, *(f"layer.{i}.weight" for i in range(50))]
+    entries = {
+        name: {"dtype": "F32", "shape": [1], "data_offsets": [4 * i, 4 * i + 4]}
+        for i, name in enumerate(names)
+    }
+    header = json.dumps(entries).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4 * len(names)))
+    return path
+
+
+async def test_an_endless_pattern_blocks_no_key_and_is_told(opened, endless):
+    async with opened(endless) as driver:
+        await driver.press("slash")
+        driver.main.query_one(Input).value = ENDLESS
+        await asyncio.sleep(0.5)
+        assert "matching" in driver.screen_text()
+        rounds = 0
+        while driver.main.query_one(FilterBar)._waiting:
+            await asyncio.sleep(0.01)
+            rounds += 1
+        assert rounds > 20  # the UI has gone on while the thread matched
+        await driver.until(lambda: "longer than 2 s" in driver.screen_text(), 20)
+        await driver.press("escape")
+        await driver.until(lambda: not driver.main._filter.display)
+
+
+async def test_a_stale_result_is_dropped(opened, endless):
+    async with opened(endless) as driver:
+        await driver.press("slash")
+        await driver.type(ENDLESS)
+        driver.main.query_one(Input).value = "layer"
+        await driver.until(lambda: "50 matches (words)" in driver.screen_text(), 2)
+        await driver.until(lambda: not driver.main.query_one(FilterBar)._waiting, 20)
+        assert "50 matches (words)" in driver.screen_text()
+        assert "longer than" not in driver.screen_text()
+
+
+async def test_keys_that_change_wait_for_what_the_text_matches(opened, endless):
+    async with opened(endless) as driver:
+        await driver.press("slash")
+        await driver.type(r"re:layer\.\d\.weight")
+        await driver.press("ctrl+f")
+        await driver.until(lambda: driver.session.totals.frozen.tensors == 10, 20)
+        driver.main.query_one(Input).value = r"re:layer\.[0-4]\.weight"
+        await driver.press("ctrl+t", "enter")
+        await driver.until(lambda: driver.session.totals.frozen.tensors == 5, 20)
+        await driver.until(lambda: driver.session.tree.path(driver.tree.node) == "layer.0.weight", 20)
+
+
+async def test_a_pattern_that_re_warns_about_is_silent(opened, recwarn):
+    async with opened() as driver:
+        await driver.press("slash")
+        driver.main.query_one(Input).value = "re:[[a]--[b]&&.*"
+        await driver.until(
+            lambda: "no matches" in driver.screen_text() or "0 matches" in driver.screen_text(), 20
+        )
+    assert [str(warning.message) for warning in recwarn if "set" in str(warning.message)] == []

@@ -14,6 +14,7 @@ from freezetui.checkpoint.formats.safetensors import read_header
 from freezetui.checkpoint.formats.torch_legacy import legacy_storages
 from freezetui.checkpoint.formats.torch_zip import zip_storages
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
+from freezetui.checkpoint.sources.base import version_of
 from freezetui.checkpoint.sources.local import open_file
 from freezetui.checkpoint.sources.urls import is_url, shown_source
 from freezetui.checkpoint.state_dict.composite import MAX_PLACES
@@ -150,7 +151,7 @@ def _mapped(part: Part) -> Mapped:
             "Join them: python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY model.pth",
         )
     with open_file(part.source) as (file, size, head, name):
-        if size != part.size:
+        if size != part.size or version_of(file) != part.version:
             raise CheckpointError(f"{name} has changed since it was opened.", "Open it again.")
         assert isinstance(file, BufferedReader)
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)

@@ -196,10 +196,12 @@ class Part(msgspec.Struct, frozen=True):
     Attributes:
         source: its path or URL.
         size: in bytes.
+        version: changes with every write to a file of this machine; "" if not known.
     """
 
     source: str
     size: int
+    version: str = ""
 
 
 class Checkpoint(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezetui.cli.options import config_option, json_option, key_option
+from freezetui.cli.output import print_json, print_lines, say
 from freezetui.cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -65,16 +67,14 @@ def diff(
         before, after = _open(paths[0], key, progress), _open_after(paths[1], key, key_after, progress)
         report = compare(before, after, config, stage, progress)
     if as_json:
-        from freezetui.formatting.json import json_text
-
-        click.echo(json_text(report.document()))
+        print_json(report.document())
     else:
         from freezetui.formatting.diff import diff_lines
 
-        click.echo("\n".join(diff_lines(report, sort, stat)))
+        print_lines(diff_lines(report, sort, stat))
     unread = [tensor for tensor in report.tensors if tensor.status == "unread"]
     if unread:
-        click.echo(_not_compared(len(unread), unread[0].reason), err=True)
+        say(_not_compared(len(unread), unread[0].reason))
     sys.exit(report.exit_code)
 
 
@@ -93,13 +93,11 @@ def _series(
         checkpoints += [_open_after(path, key, key_after, progress) for path in paths[1:]]
         series = diff_series(checkpoints, config, stage, progress)
     if as_json:
-        from freezetui.formatting.json import json_text
-
-        click.echo(json_text(series.document()))
+        print_json(series.document())
     else:
         from freezetui.formatting.series import series_lines
 
-        click.echo("\n".join(series_lines(series)))
+        print_lines(series_lines(series))
     sys.exit(series.exit_code)
 
 
@@ -135,15 +133,13 @@ def _in_number_order(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 def _mention_config(before: str, config: Path | None) -> None:
     from freezetui.config.paths import default_path
-    from freezetui.text import printable
 
     found = default_path(before)
-    if config is None and found.is_file():
-        click.echo(printable(f"Found {found}: pass --config {found} to verify its freeze."), err=True)
+    if config is None and os.path.isfile(found):  # noqa: PTH113 (its name may be too long)
+        say(f"Found {found}: pass --config {found} to verify its freeze.")
 
 
 def _not_compared(count: int, reason: str) -> str:
     from freezetui.numbers import plural
-    from freezetui.text import printable
 
-    return printable(f"{plural(count, 'tensor')} could not be compared: {reason}")
+    return f"{plural(count, 'tensor')} could not be compared: {reason}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezetui.cli.options import key_option
+from freezetui.cli.output import print_text
 from freezetui.cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def export(config: Path, to: str, stage: str | None, checkpoint: str | None, key
         only = stages[0] if stages else None
         masks = {"": selected(data, session.tree, only)}
     hold_norms = data.norm_statistics == "freeze"
-    click.echo(python_code(session.checkpoint, session.tree, masks, config.name, hold_norms), nl=False)
+    print_text(python_code(session.checkpoint, session.tree, masks, config.name, hold_norms))
 
 
 def _checkpoint(config: ConfigData, path: Path) -> str:

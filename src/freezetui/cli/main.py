@@ -6,31 +6,35 @@ import errno
 import gc
 import os
 import sys
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from freezetui import __version__
+from freezetui.cli.check import check
 from freezetui.cli.diff import diff
 from freezetui.cli.export import export
 from freezetui.cli.options import (
-    InOrder,
     config_option,
     json_option,
     key_option,
     model_options,
     paths_argument,
+    stage_option,
 )
-from freezetui.cli.progress import progress_line
+from freezetui.cli.output import print_json, print_lines, say
+from freezetui.cli.plan import plan
+from freezetui.cli.sessions import open_session, session_options
+from freezetui.cli.streams import open_standard_streams
 from freezetui.cli.values import stats, validate
 from freezetui.errors import FreezeTuiError, from_os_error
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from freezetui.sanity.protocol import Progress
-    from freezetui.session.session import Options, Session
+    from freezetui.session.session import Options
 
 _EXAMPLES = """\b
 Examples:
@@ -42,7 +46,8 @@ Examples:
   freezetui export model.freeze.yaml --to python   print plain PyTorch code
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
-Exit codes: 0 success or held, 1 a frozen tensor changed, 2 bad usage or input, 3 inconclusive.
+Exit codes: 0 success or held, 1 a frozen tensor changed, 2 bad usage or input, 3 inconclusive,
+70 unexpected error.
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
 """
 
@@ -52,6 +57,8 @@ _HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 _FULL = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 #: The exit code of a program that was ended by Ctrl+C.
 _INTERRUPTED = 130
+#: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
+_CRASHED = 70
 
 
 class _Commands(click.Group):
@@ -111,174 +118,61 @@ def main() -> None:
 def open_command(paths: tuple[str, ...], **options: Any) -> None:
     """Open a checkpoint in the terminal; without a terminal, print what `show` prints."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        _show(_options(paths, **options), depth=None, as_json=False)
+        _show(session_options(paths, **options), depth=None, as_json=False)
         return
     from freezetui.session.loading import open_in_thread
 
-    opening = open_in_thread(_options(paths, **options))
+    opening = open_in_thread(session_options(paths, **options))
     from freezetui.tui.app import FreezeTuiApp  # takes 0.1 s; most files are read meanwhile
+    from freezetui.tui.run import run_app
 
     if opening.done():
         opening.result()
-    app = FreezeTuiApp(_options(paths, **options), opening)
-    code = app.run()
+    app = FreezeTuiApp(session_options(paths, **options), opening)
+    code = run_app(app)
     if app.failure is not None:
         raise app.failure
-    sys.exit(code or 0)
+    if app.crash is not None:
+        _end(_crashed(app.crash, app.log_path), code)
+    sys.exit(code)
 
 
 @main.command(short_help="Print the parameter tree with counts and freeze state.")
 @paths_argument
 @key_option
 @config_option
+@stage_option
 @json_option
 @click.option("--depth", type=click.IntRange(0), metavar="N", help="Limit the tree to N levels.")
 def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: Any) -> None:
     """Print the parameter tree with counts and freeze state."""
-    _show(_options(paths, **options), depth, as_json)
+    _show(session_options(paths, **options), depth, as_json)
 
 
-@main.command(cls=InOrder, short_help="Write a freeze config without the TUI.")
-@paths_argument
-@key_option
-@click.option("--freeze", multiple=True, metavar="PATTERN", help="Freeze what PATTERN matches.")
-@click.option("--train", multiple=True, metavar="PATTERN", help="Train what PATTERN matches.")
-@click.option(
-    "--preset",
-    metavar="NAME",
-    help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing.",
-)
-@click.option(
-    "--default",
-    type=click.Choice(["train", "freeze"]),
-    help="What happens to a parameter that no rule matches (default: train).",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where to write the config (default: NAME.freeze.yaml).",
-)
-@click.pass_context
-def plan(
-    ctx: click.Context,
-    /,
-    paths: tuple[str, ...],
-    key: str | None,
-    preset: str | None,
-    default: Literal["train", "freeze"] | None,
-    output: Path | None,
-    **_: Any,
-) -> None:
-    """Write a freeze config without the TUI; --freeze and --train are applied in the order given."""
-    from freezetui.formatting.tree import totals_lines
-    from freezetui.freeze.presets import find_preset
-    from freezetui.freeze.rules import Rule
-    from freezetui.text import printable
-
-    rules = tuple(Rule(action, pattern) for action, pattern in ctx.meta["in_order"])
-    if preset is None and default is None and not rules:
-        raise click.UsageError("Nothing to do: pass --freeze, --train, --preset or --default.", ctx)
-    chosen = find_preset(preset) if preset is not None else None
-    session = _session(_options(paths, key=key, config=output if output and output.exists() else None))
-    session.choose(chosen, rules, default or "train")
-    click.echo(printable(f"Saved {session.save(output)}"), err=True)
-    click.echo("\n".join(totals_lines(session.plan)))
-
-
-@main.command(short_help="Run a short training check and verify that frozen weights do not change.")
-@paths_argument
-@key_option
-@config_option
-@model_options
-@json_option
-def check(paths: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Run a few real training steps, then compare every tensor bit for bit."""
-    from freezetui.sanity.client import run_check
-
-    session = _session(_options(paths, **options))
-    if not session.architecture.trusted and not _may_import(session):
-        named = session.architecture.model.architecture
-        raise FreezeTuiError(
-            f"{session.config_path} wants to import and run {named}.",
-            f"If you trust it, pass --architecture {named}.",
-        )
-    if session.saved.refused:
-        raise FreezeTuiError(
-            f"{session.config_path} does not fit: {'; '.join(session.saved.refused[:3])}.",
-            "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
-        )
-    report = run_check(session.request(), _progress, session.options.timeout)
-    if as_json:
-        from freezetui.formatting.json import json_text
-
-        click.echo(json_text(report))
-    else:
-        from freezetui.formatting.report import report_lines
-
-        click.echo("\n".join(report_lines(report)))
-    sys.exit(report.exit_code)
-
-
-for _command in (diff, stats, validate, export):
+for _command in (plan, check, diff, stats, validate, export):
     main.add_command(_command)
-
-
-def _options(
-    paths: tuple[str, ...],
-    architecture: str = "",
-    arguments: dict[str, Any] | None = None,
-    input: tuple[int, ...] = (),
-    **options: Any,
-) -> Options:
-    from freezetui.model_spec import ModelSpec
-    from freezetui.session.session import Options
-
-    model = ModelSpec(architecture, arguments or {}, input)
-    return Options(source=paths[0], more=paths[1:], model=model, **options)
-
-
-def _session(options: Options) -> Session:
-    from freezetui.session.session import Session
-
-    with progress_line() as progress:
-        session = Session(options, progress)
-    if session.saved.problem is not None:
-        raise session.saved.problem
-    return session
 
 
 def _show(options: Options, depth: int | None, as_json: bool) -> None:
     from freezetui.formatting.tree import show_json, show_lines
 
-    session = _session(options)
+    session = open_session(options)
     for line in session.differences:
-        click.echo(f"{session.config_path.name}: {line}", err=True)
+        say(f"{session.config_path.name}: {line}")
     if as_json:
-        from freezetui.formatting.json import json_text
-
         document = show_json(session.checkpoint, session.plan, session.architecture.model.architecture)
-        click.echo(json_text(document))
+        print_json(document)
     else:
-        click.echo("\n".join(show_lines(session.checkpoint, session.plan, session.architecture.label, depth)))
-
-
-def _may_import(session: Session) -> bool:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    named = session.architecture.model.architecture
-    return click.confirm(f"{session.config_path.name} wants to import and run {named}. Continue?", err=True)
-
-
-def _progress(event: Progress) -> None:
-    click.echo(event.text, err=True)
+        print_lines(show_lines(session.checkpoint, session.plan, session.architecture.label, depth))
 
 
 def run() -> None:
     """Run the command line; errors that the user can act on become one line on stderr and exit code 2."""
     # Imported and loaded objects live until exit; collecting garbage would take a fifth of the start-up.
     gc.disable()
+    open_standard_streams()
+    if not sys.warnoptions:  # unless the user has asked for them: libraries warn about what is not his
+        warnings.simplefilter("ignore")
     try:
         sys.exit(main(prog_name="freezetui", standalone_mode=False))
     except _HELP as error:
@@ -299,10 +193,19 @@ def run() -> None:
         if isinstance(error, BrokenPipeError):
             sys.exit(0)  # the reader has closed the pipe
         _end(f"Cannot write output: {error.strerror}.", 2)
+    except Exception as error:
+        from freezetui.state import log_error
+
+        _end(_crashed(error, log_error(error, " ".join(sys.argv[1:3]))), _CRASHED)
+
+
+def _crashed(error: BaseException, log: Path | None) -> str:
+    from freezetui.user_code import one_line
+
+    details = f" Details: {log}" if log else ""
+    return f"Unexpected error: {one_line(error)}.{details}"
 
 
 def _end(message: str, code: int) -> NoReturn:
-    from freezetui.text import printable
-
-    click.echo(f"freezetui: {printable(message)}", err=True)
+    say(f"freezetui: {message}")
     sys.exit(code)

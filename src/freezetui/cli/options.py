@@ -18,6 +18,7 @@ config_option = click.option(
     metavar="FILE",
     help="Freeze config (default: NAME.freeze.yaml).",
 )
+stage_option = click.option("--stage", metavar="NAME", help="Stage of the config.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

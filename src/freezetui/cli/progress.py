@@ -9,6 +9,8 @@ from time import monotonic
 
 import click
 
+from freezetui.text import printable
+
 #: Seconds between two updates.
 _PAUSE = 0.1
 
@@ -24,7 +26,7 @@ def progress_line() -> Iterator[Callable[[str], None]]:
     def show(text: str) -> None:
         nonlocal shown
         if monotonic() - shown > _PAUSE:
-            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+            click.echo(f"\r\x1b[K{printable(text)}", err=True, nl=False)
             shown = monotonic()
 
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezetui.cli.options import json_option, key_option
+from freezetui.cli.output import print_json, print_lines
 from freezetui.cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -43,11 +44,9 @@ def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: b
         checkpoint = open_checkpoint(path, key=key, progress=progress)
         found = sorted_stats(_stats(checkpoint, _chosen(checkpoint, pattern), progress), sort)
     if as_json:
-        from freezetui.formatting.json import json_text
-
-        click.echo(json_text({"source": checkpoint.source, "format": checkpoint.format, "tensors": found}))
+        print_json({"source": checkpoint.source, "format": checkpoint.format, "tensors": found})
     else:
-        click.echo("\n".join(stats_lines(found)))
+        print_lines(stats_lines(found))
 
 
 @click.command(short_help="Check that all data is complete and every number finite.")
@@ -65,13 +64,11 @@ def validate(path: str, key: str | None, as_json: bool) -> None:
     with progress_line() as progress:
         report = look(open_checkpoint(path, key=key, progress=progress), progress)
     if as_json:
-        from freezetui.formatting.json import json_text
-
-        click.echo(json_text(report))
+        print_json(report)
     else:
         from freezetui.formatting.values import validation_lines
 
-        click.echo("\n".join(validation_lines(report)))
+        print_lines(validation_lines(report))
     sys.exit(report.exit_code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
 from freezetui.config.bounds import check_events, check_text, read_text
+from freezetui.config.paths import is_special
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
 from freezetui.config.yaml_edit import edit
 from freezetui.config.yaml_text import same, yaml_text
@@ -56,18 +58,26 @@ def read_config_as(cls: type[_C], path: Path) -> _C:
 def write_config(path: Path, config: ConfigData) -> None:
     """Write `config` atomically: a temporary file in the same directory, fsync, replace.
 
+    A pipe or a device is written to directly.
+
     Raises:
         ConfigError: the file cannot be written, or the existing file is not a config.
     """
-    before = read_text(path) if path.exists() else ""
-    text = _changed(path, before, config) if before.strip() else _new_text(path, _plain(config))
+    is_file = os.path.exists(path) and not is_special(path)  # noqa: PTH110 (a name may be too long)
+    before = read_text(path) if is_file else ""
+    text = _changed(path, before, config) if before.strip() else config_text(path, config)
     if text == before:
         return
     check_text(path, text)
     try:
         write_text(path, text)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}.", "Choose another location.") from None
+        raise ConfigError(f"{shortened(str(path))}: {error.strerror}.", "Choose another location.") from None
+
+
+def config_text(path: Path, config: ConfigData) -> str:
+    """Return `config` as the text of a new file at `path`, whose suffix says whether it is JSON."""
+    return _new_text(path, _plain(config))
 
 
 def _new_text(path: Path, plain: dict[str, Any]) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from itertools import count
 from pathlib import Path
 
-from freezetui.checkpoint.sources.urls import is_url, name_of
+from freezetui.checkpoint.sources.urls import is_url, name_of, shown_url
+from freezetui.errors import ConfigError
+from freezetui.text import shortened
 
 SUFFIX = ".freeze.yaml"
 
@@ -15,6 +20,8 @@ _ENDINGS = frozenset([".pth", ".pt", ".pt2", ".bin", ".ckpt", ".safetensors", ".
 _SHARD = re.compile(r"[-_.]\d+-of-\d+$")
 #: A config for more models than this is named after the first one only.
 _MAX_NAMED = 3
+_DESCRIPTORS = {"stdin": 0, "stdout": 1, "stderr": 2}
+_OWN_DESCRIPTOR = re.compile(r"/dev/(std(?:in|out|err))|/(?:dev|proc/self)/fd/(\d{1,9})")
 
 
 def default_path(checkpoint: str | Path, *more: str | Path) -> Path:
@@ -38,24 +45,80 @@ def _beside(checkpoint: str | Path) -> Path:
         path = Path(name)
         is_directory = path.suffix not in _ENDINGS
     else:
-        is_directory = path.is_dir()
+        is_directory = os.path.isdir(path)  # noqa: PTH112 (does not raise where the name is too long)
     if path.name in ("", ".."):
         path = path.resolve()
     # A dot in a directory's name need not start a suffix: Llama-3.1-8B.
     return path.with_name((name if is_directory else Path(name).stem or name) + SUFFIX)
 
 
+def typed_path(text: str) -> Path:
+    """Return the path that the user typed, `~` expanded.
+
+    Raises:
+        ConfigError: there is no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        user = text.partition("/")[0]
+        raise ConfigError(f"{user}: no such user.", "Type the whole path.") from None
+
+
 def why_no_config(text: str) -> str:
     """Return why a config cannot be saved at the path that the user typed; "" if it can be tried."""
-    path = Path(text).expanduser()
-    if path.is_dir():
+    try:
+        path = typed_path(text)
+    except ConfigError as error:
+        return str(error)
+    if os.path.isdir(path):  # noqa: PTH112 (does not raise where the name is too long)
         return f"{text or 'The name'} is {'a directory' if text else 'empty'}."
     if path.suffix not in (".yaml", ".yml", ".json"):
         return "The name must end in .yaml or .json."
-    return "" if path.parent.is_dir() else f"No such directory: {path.parent}."
+    if not os.path.isdir(path.parent):  # noqa: PTH112
+        return f"No such directory: {shortened(str(path.parent))}."
+    why = why_not_a_file(path)
+    return f"The name {why}." if why and not is_special(path) else ""
+
+
+def why_not_a_file(path: Path) -> str:
+    """Return why `path` cannot be a regular file: "is a directory", and so on; "" if it is one or can be."""
+    try:
+        mode = path.stat().st_mode
+    except ValueError:
+        return "contains a NUL character"
+    except OSError as error:
+        return "is too long" if error.errno == errno.ENAMETOOLONG else ""
+    if stat.S_ISDIR(mode):
+        return "is a directory"
+    return "" if stat.S_ISREG(mode) else "is not a regular file"
+
+
+def is_special(path: Path) -> bool:
+    """Whether this is a pipe, a device or a socket, or names an open file of this process."""
+    if own_descriptor(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def own_descriptor(path: Path) -> int | None:
+    """Return 1 for /dev/stdout, and so on; None if it does not name an open file of this process."""
+    found = _OWN_DESCRIPTOR.fullmatch(str(path))
+    return None if found is None else _DESCRIPTORS.get(found[1], int(found[2] or 0))
 
 
 def set_aside_path(path: Path) -> Path:
     """Return the path to rename an unreadable file to: `NAME.bak`, or the first free of `NAME.bak2`, ..."""
     names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
-    return next(name for name in names if not name.exists())
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def relative_source(source: str, directory: Path) -> str:
+    """Return the checkpoint's path relative to `directory`, or its URL without credentials."""
+    if is_url(source):
+        return shown_url(source)
+    return Path(os.path.relpath(os.path.realpath(source), directory)).as_posix()

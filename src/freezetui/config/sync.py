@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ from freezetui.freeze.plan import FROZEN, FreezePlan
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule, overlay, resolve
 from freezetui.freeze.tree import ParamTree
-from freezetui.text import shortened
+from freezetui.text import printable, shortened
 
 
 class ConfigMatch(NamedTuple):
@@ -86,7 +86,7 @@ def _skipping(
         try:
             overlay([rule], tree, mask, budget)
         except PatternError as error:
-            unmatched.append(f"{rule.action} {shortened(rule.pattern)}: {error}")
+            unmatched.append(printable(f"{rule.action} {shortened(rule.pattern)}: {error}"))
     return mask, unmatched
 
 
@@ -118,16 +118,21 @@ def config_from_plan(
     model: ModelSection,
     existing: ConfigData | None = None,
     given: tuple[Action, tuple[Rule, ...]] | None = None,
+    stages: Mapping[str, bytes] = {},
+    given_to_stages: Mapping[str, tuple[Rule, ...]] = {},
 ) -> ConfigData:
-    """Return the config that selects the same as `plan`.
+    """Return the config that selects the same as `plan`, and as `stages` in each stage.
 
     Rules of `existing` stay unchanged if they still match, and new ones are added below them if that is
-    not longer than rewriting all rules.
+    not longer than rewriting all rules. Those of a stage stay if they select what they should.
 
     Args:
+        plan: of the common rules.
         model: the model of the plan; its fingerprint is filled in here.
         existing: the config saved before, for its rules, stages and norm statistics.
         given: the default and the rules that made the plan, to be written as they are; None finds rules.
+        stages: stage -> the mask to write; a stage that is not in it keeps its rules, a new one is added.
+        given_to_stages: stage -> the rules that made its mask, to be written as they are.
     """
     tree, mask = plan.tree, plan.mask()
     default, rules = given or _rules(tree, mask, existing)
@@ -139,15 +144,35 @@ def config_from_plan(
         rules=rules,
         expect=Expect(frozen_count(tree, mask), trainable),
     )
-    return msgspec.structs.replace(config, stages=tuple(_expecting(s, config, tree) for s in config.stages))
+    known = {stage.name: stage for stage in config.stages} | {
+        name: Stage(name) for name in stages if all(stage.name != name for stage in config.stages)
+    }
+    known |= {
+        name: msgspec.structs.replace(known[name], rules=rules) for name, rules in given_to_stages.items()
+    }
+    written = [_staged(stage, config, tree, mask, stages.get(name)) for name, stage in known.items()]
+    return msgspec.structs.replace(config, stages=tuple(written))
 
 
-def _expecting(stage: Stage, config: ConfigData, tree: ParamTree) -> Stage:
-    """Return the stage with what its rules freeze; unchanged if it has none, or one that does not match."""
-    mask, unmatched = _skipping(config.rules_for(stage.name), config, tree, Budget())
-    if not stage.rules or unmatched:
-        return msgspec.structs.replace(stage, expect=None)
-    return msgspec.structs.replace(stage, expect=Expect(frozen_count(tree, mask)))
+def _staged(stage: Stage, config: ConfigData, tree: ParamTree, common: bytes, wanted: bytes | None) -> Stage:
+    """Return the stage with rules that select `wanted`, and with what they freeze."""
+    rules = (*config.rules, *stage.rules)
+    mask, unmatched = _skipping(rules, config, tree, Budget())
+    if wanted is not None and (unmatched or FreezePlan(tree, mask).mask() != wanted):
+        below, fresh = added_rules(tree, wanted, bytes(mask)), added_rules(tree, wanted, common)
+        own = fresh if unmatched or len(fresh) < len(below) else (*stage.rules, *below)
+        stage = msgspec.structs.replace(stage, rules=own)
+        mask, unmatched = bytearray(wanted), []
+    expect = Expect(frozen_count(tree, mask)) if stage.rules and not unmatched else None
+    return msgspec.structs.replace(stage, expect=expect)
+
+
+def stage_masks(config: ConfigData, tree: ParamTree) -> dict[str, bytes]:
+    """Return stage -> what it selects: per tensor, 1 to train; rules without a match are skipped."""
+    return {
+        stage.name: bytes(_skipping((*config.rules, *stage.rules), config, tree, Budget())[0])
+        for stage in config.stages
+    }
 
 
 def _rules(tree: ParamTree, mask: bytes, existing: ConfigData | None) -> tuple[Action, tuple[Rule, ...]]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from time import perf_counter
 
+import msgspec
+
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.config.schema import ConfigData
+from freezetui.checkpoint.sources.urls import is_url
+from freezetui.checkpoint.types import Checkpoint
+from freezetui.config.schema import ConfigData, fingerprint
 from freezetui.engine.device import choose_device, is_out_of_memory
 from freezetui.engine.flags import flags_set_back, frozen_by_constructor, stray_flags
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
@@ -15,7 +20,7 @@ from freezetui.engine.names import file_names, what_differs
 from freezetui.engine.run import RunResult, following, run, train_everything
 from freezetui.engine.why_moved import why_drifted, why_moved
 from freezetui.engine.why_unchanged import explain_unchanged, unchanged_tensors
-from freezetui.errors import ModelError
+from freezetui.errors import CheckpointError, ModelError
 from freezetui.sanity.codes import finding
 from freezetui.sanity.protocol import CheckRequest, Progress
 from freezetui.sanity.report import (
@@ -29,6 +34,7 @@ from freezetui.sanity.report import (
     Verdict,
 )
 
+_CHANGED = "{} has changed since it was opened."
 Report = Callable[[Progress], None]
 
 _LOADING = {
@@ -46,11 +52,36 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
     """
     started = perf_counter()
     device = choose_device(request.device)
-    checkpoint = open_checkpoint([request.checkpoint, *request.more], key=request.key)
+    checkpoint = _opened(request)
     under_test = load_model_under_test(
         request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
     )
-    return check_model(under_test, request.config, request.steps, request.control, progress, started)
+    report = check_model(
+        under_test, request.config, request.steps, request.control, progress, started, request.stage
+    )
+    return msgspec.structs.replace(report, stage=request.stage)
+
+
+def _opened(request: CheckRequest) -> Checkpoint:
+    """Return the request's checkpoint, as its UI has opened it; found again wherever model code changes to.
+
+    Raises:
+        CheckpointError: it cannot be read, or has other names or shapes now.
+    """
+    expected = request.config.model.fingerprint
+    given = [request.checkpoint, *request.more]
+    try:
+        checkpoint = open_checkpoint(
+            [each if is_url(each) else os.path.abspath(each) for each in given],  # noqa: PTH100 (keeps links)
+            key=request.key,
+        )
+    except CheckpointError as error:
+        if not expected:
+            raise
+        raise CheckpointError(f"{_CHANGED.format(', '.join(given))} {error.message}", error.hint) from None
+    if expected and fingerprint(checkpoint.tensors) != expected:
+        raise CheckpointError(_CHANGED.format(", ".join(given)), "Open it again to see its names and shapes.")
+    return msgspec.structs.replace(checkpoint, source=", ".join(given))
 
 
 def check_model(
@@ -60,6 +91,7 @@ def check_model(
     control: bool = True,
     progress: Report = lambda event: None,
     started: float | None = None,
+    stage: str | None = None,
 ) -> SanityReport:
     """Train a loaded model for a few steps under `config` and report what changed; modifies the model.
 
@@ -76,7 +108,7 @@ def check_model(
     def step_of(phase: str, text: str) -> Callable[[int], None]:
         return lambda i: progress(Progress(phase, i, steps, f"{text} {i + 1} of {steps}"))
 
-    result = run(under_test, following(config), steps, step_of("step", "step"))
+    result = run(under_test, following(config, stage), steps, step_of("step", "step"))
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
     findings += what_differs(under_test.names)
     full: RunResult | None = None

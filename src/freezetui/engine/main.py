@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 
+from freezetui.engine.lifeline import die_with_parent, end_group_with
 from freezetui.errors import FreezeTuiError
 from freezetui.sanity.protocol import Event, Failed, Finished, Progress, decode_request, encode
 from freezetui.user_code import log_traceback, one_line, where_raised
@@ -19,9 +18,8 @@ class _Channel:
         self._file = os.fdopen(os.dup(1), "wb", buffering=0)
         os.dup2(2, 1)
         self.request = decode_request(sys.stdin.buffer.readline())
-        lifeline, empty = os.dup(0), os.open(os.devnull, os.O_RDONLY)
-        os.dup2(empty, 0)
-        threading.Thread(target=_end_with_ui, args=(lifeline,), daemon=True).start()
+        end_group_with(0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
     def send(self, event: Event) -> None:
         self._file.write(encode(event))
@@ -29,6 +27,7 @@ class _Channel:
 
 def main() -> None:
     """Answer one request, then exit without waiting for anything that the model's code has started."""
+    die_with_parent(int(sys.argv[2]))
     channel = _Channel()
     try:
         channel.send(Progress("import", 0, 0, "importing torch"))
@@ -53,12 +52,3 @@ def _failed(error: BaseException) -> Failed:
             advice = "Try --device cpu, a smaller --input, or another machine."
             return Failed(f"Out of memory: {one_line(error)}.", advice)
     return Failed(f"The check failed: {one_line(error)}.", where_raised(error))
-
-
-def _end_with_ui(lifeline: int) -> None:
-    """Wait until the UI has closed its end of stdin, for any reason, then kill this process group."""
-    while os.read(lifeline, 4096):
-        pass
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(1)

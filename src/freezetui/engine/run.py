@@ -71,15 +71,15 @@ class RunResult:
 Prepare = Callable[[ModelUnderTest], object]
 
 
-def following(config: ConfigData) -> Prepare:
-    """Return what applies `config` as a training script does: strictly, by the same code."""
+def following(config: ConfigData, stage: str | None = None) -> Prepare:
+    """Return what applies a stage of `config` as a training script does: strictly, by the same code."""
 
     def prepare(under_test: ModelUnderTest) -> Applied:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the constructor froze is a finding
             if under_test.tensors is None:
-                return apply(config, under_test.model)
-            return apply_checked(config, under_test.model, under_test.tensors)
+                return apply(config, under_test.model, stage)
+            return apply_checked(config, under_test.model, under_test.tensors, stage)
 
     return prepare
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from time import perf_counter, process_time
 
@@ -90,7 +91,11 @@ class Regex:
         if len(source) > _MAX_LENGTH:
             raise self._error(f"is longer than {_MAX_LENGTH:,} characters")
         try:
-            known = re.compile(source)
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # of sets that may mean something else one day; not in `regex`
+                known = re.compile(source)
             if known.groups > _MAX_GROUPS:
                 raise self._error(f"has more than {_MAX_GROUPS:,} groups")
             found = Translation(source, bool(known.flags & re.VERBOSE))

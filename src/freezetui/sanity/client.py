@@ -34,7 +34,8 @@ class Engine:
     """One engine process, running one check.
 
     It runs in its own process group, which ends with `close`, with `cancel`, after `timeout`, and when
-    this process ends for any reason, since the engine watches its stdin.
+    this process ends for any reason; see `engine.lifeline`. On Linux it also ends with the thread that makes
+    this object, which must therefore live as long: the main thread does.
 
     Args:
         request: what to check.
@@ -54,7 +55,7 @@ class Engine:
         # Open as long as the engine: close() closes it.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, _PACKAGES],
+            [sys.executable, "-c", _BOOT, _PACKAGES, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -62,10 +63,7 @@ class Engine:
             start_new_session=True,
         )
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+        self._request = line
 
     def __enter__(self) -> Engine:
         return self
@@ -83,7 +81,11 @@ class Engine:
         Raises:
             EngineError: the check failed, the engine crashed or exceeded the timeout.
         """
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        with contextlib.suppress(OSError):  # it has ended already; why is told below
+            self._process.stdin.write(self._request)
+            self._process.stdin.flush()
         for line in self._process.stdout:
             try:
                 event = decode_event(line)

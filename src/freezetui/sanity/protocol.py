@@ -19,7 +19,9 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
         model: what builds the model, its paths relative to the working directory; without an architecture
             only the tensors are checked, with no model and no forward pass.
         recognition: the architecture recognized from the checkpoint's names and shapes; None if unknown.
-        config: the plan to check, as saving writes it; its `model` section is not used.
+        config: the plan to check, as saving writes it; of its `model` section only the root is used, and the
+            fingerprint, which tells that the checkpoint has changed.
+        stage: the stage to check; None for the common rules alone.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         steps: optimizer steps; batch: examples in each; seed: of the synthetic batch and of dropout.
         control: whether to run with everything trainable too, to see what would have changed.
@@ -31,6 +33,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelSpec = ModelSpec()
     recognition: Recognition | None = None
     config: ConfigData = ConfigData()
+    stage: str | None = None
     device: str = "auto"
     steps: int = 3
     batch: int = 2

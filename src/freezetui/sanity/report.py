@@ -102,6 +102,7 @@ class SanityReport(msgspec.Struct, frozen=True):
         losses: one per step; gradients: name -> largest absolute gradient, for trainable tensors; None
             if it is not finite, since JSON has no such numbers.
         seconds: duration of the whole check, without the import of torch.
+        stage: the stage of the config that was checked; None for the common rules alone.
         files: live name -> the checkpoint's names that it is made of, where they are not the same; all other
             fields have live names.
     """
@@ -121,6 +122,7 @@ class SanityReport(msgspec.Struct, frozen=True):
     cost: Cost | None = None
     input: tuple[int, ...] = ()
     files: dict[str, tuple[str, ...]] = {}
+    stage: str | None = None
 
     def in_file_names(self) -> SanityReport:
         """Return the report with the checkpoint's names in place of the live ones."""

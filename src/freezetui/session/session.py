@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.sources.urls import is_url, shown_url
-from freezetui.config.paths import SUFFIX, default_path
-from freezetui.config.schema import ConfigData, ModelSection
+from freezetui.checkpoint.sources.base import version_of_status
+from freezetui.config.paths import SUFFIX, default_path, is_special, relative_source
+from freezetui.config.schema import ConfigData, ModelSection, fingerprint
 from freezetui.config.sync import config_from_plan
+from freezetui.errors import FreezeTuiError
 from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.plan import FreezePlan, FreezeTotals, stored_mask
 from freezetui.freeze.rules import Action, Rule, overlay
@@ -29,10 +30,15 @@ from freezetui.recognition.architecture import (
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 from freezetui.session.saved_config import SavedConfig
+from freezetui.text import printable
 
 if TYPE_CHECKING:
     from freezetui.freeze.presets import Preset
     from freezetui.sanity.protocol import CheckRequest
+
+
+#: Files of a checkpoint that are looked at for changes.
+_MAX_LOOKED_AT = 8
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -45,6 +51,7 @@ class Options(msgspec.Struct, frozen=True):
         config: the config to load and to save to; None means `NAME.freeze.yaml` next to the checkpoint.
         model: what builds the model; without an architecture the config or recognition decides.
         device, steps, timeout: for the check; the timeout in seconds.
+        stage: the stage of the config that is meant; None for the common rules alone.
     """
 
     source: str
@@ -55,6 +62,7 @@ class Options(msgspec.Struct, frozen=True):
     device: str = "auto"
     steps: int = 3
     timeout: float | None = None
+    stage: str | None = None
 
 
 class Session:
@@ -65,7 +73,8 @@ class Session:
 
     Attributes:
         options: the options of the command line.
-        checkpoint, tree, plan: what is open.
+        checkpoint, tree: what is open.
+        stages: the plans of the common rules and of every stage.
         saved: the config on disk.
         architecture: what the check builds.
         architecture_changed: whether the user has set another one since the config was saved.
@@ -87,12 +96,19 @@ class Session:
         tensors = in_module_order(self.checkpoint, self._recognition)
         self.tree = ParamTree(tensors, root=beside.name.removesuffix(SUFFIX))
         self.saved = SavedConfig(path, required=options.config is not None)
-        self.plan = self.saved.read(self.tree)
+        self.stages = self.saved.read(self.tree)
+        if options.stage is not None:
+            self.stages.show(options.stage)
         self.architecture_changed = False
         self.report: SanityReport | None = None
         self._checked = b""
-        self._given: tuple[bytes, Action, tuple[Rule, ...]] | None = None
+        self._given: dict[str | None, tuple[bytes, Action, tuple[Rule, ...]]] = {}
         self.architecture = self._settle_architecture()
+
+    @property
+    def plan(self) -> FreezePlan:
+        """The plan that is shown and edited: of the common rules, or of one stage."""
+        return self.stages.plan
 
     @property
     def config(self) -> ConfigData | None:
@@ -117,7 +133,9 @@ class Session:
         if self.config is not None and self.saved.fits:
             found = from_config(self.config.model, self.config_path.parent, found)
         elif self.config is not None and self.config.model.architecture and not found.model.architecture:
-            self.saved.differences += (f"that model was built by {self.config.model.architecture}",)
+            self.saved.differences += (
+                printable(f"that model was built by {self.config.model.architecture}"),
+            )
         model = ModelSpec(
             found.model.architecture,
             {**found.model.arguments, **requested.arguments},
@@ -125,25 +143,52 @@ class Session:
         )
         return msgspec.structs.replace(found, model=model)
 
+    @property
+    def checkpoint_changed(self) -> bool:
+        """Whether a file of the checkpoint has been written to or replaced since it was opened."""
+        for part in self.checkpoint.parts[:_MAX_LOOKED_AT]:
+            try:
+                if part.version and version_of_status(os.stat(part.source)) != part.version:  # noqa: PTH116
+                    return True
+            except OSError:
+                return True
+        return False
+
+    def why_not_as_opened(self) -> str:
+        """Return how names or shapes of the checkpoint on disk differ from what is open; "" if not."""
+        if not self.checkpoint_changed:
+            return ""
+        changed = f"{self.options.source} has changed since it was opened"
+        try:
+            now = open_checkpoint([self.options.source, *self.options.more], key=self.options.key)
+        except FreezeTuiError as error:
+            return f"{changed}: {error.message}"
+        if fingerprint(now.tensors) == fingerprint(self.tree.tensors):
+            return ""
+        return f"{changed}: it has other names or shapes now. Open it again to plan for them."
+
     def choose(
         self, preset: tuple[Preset, int] | None, rules: tuple[Rule, ...], default: Action = "train"
     ) -> None:
-        """Replace the plan: a preset, or the default and what the file stores as frozen, then the rules.
+        """Replace the plan: a preset, or where a plan starts, then the rules.
 
-        Saving writes the rules as they are given, in their order, below those of the preset.
+        The common rules start with the default, and with what the file stores as frozen; a stage with what
+        the common rules select. Saving writes the rules as given, in their order, below those of the preset.
 
         Raises:
             PatternError: a rule or the preset matches nothing in the model.
         """
         from freezetui.freeze.presets import chosen
 
+        stage = self.stages.shown
         base = bytes([default == "train"]) * len(self.tree.tensors)
-        start = (
-            chosen(*preset, self.tree) if preset else stored_mask(self.tree) if default == "train" else base
-        )
-        given = (*added_rules(self.tree, bytes(start), base), *rules)
+        if stage is not None:
+            base = self.stages.masks()[None]
+        start = base if stage is not None or default == "freeze" else stored_mask(self.tree)
+        if preset:
+            start = bytes(chosen(*preset, self.tree))
         self.plan.replace(overlay(rules, self.tree, bytearray(start)))
-        self._given = self.plan.mask(), default, given
+        self._given[stage] = self.plan.mask(), default, (*added_rules(self.tree, start, base), *rules)
 
     def name_architecture(self, model: ModelSpec) -> None:
         """Set the architecture chosen by the user; with an empty one only the tensors are checked.
@@ -168,12 +213,17 @@ class Session:
     @property
     def saved_totals(self) -> FreezeTotals:
         """The totals of the saved plan; as the checkpoint stores if none is saved."""
-        return FreezePlan(self.tree, self.saved.mask).totals()
+        return FreezePlan(self.tree, self._saved_mask).totals()
+
+    @property
+    def _saved_mask(self) -> bytes:
+        """The mask of the shown stage as on disk; a new stage begins with that of the common rules."""
+        return self.saved.masks.get(self.stages.shown, self.saved.masks[None])
 
     @property
     def unsaved(self) -> bool:
         """Whether the plan differs from the saved config; without one, from what the checkpoint stores."""
-        return self.architecture_changed or self.plan.mask() != self.saved.mask
+        return self.architecture_changed or self.stages.masks() != self.saved.masks
 
     @property
     def report_is_stale(self) -> bool:
@@ -182,20 +232,30 @@ class Session:
 
     def changes(self) -> tuple[Rule, ...]:
         """Return the rules that lead from the saved plan (else what the checkpoint stores) to this plan."""
-        return added_rules(self.tree, self.plan.mask(), self.saved.mask)
+        return added_rules(self.tree, self.plan.mask(), self._saved_mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write."""
-        directory = Path(os.path.realpath(path or self.config_path)).parent
+        target = path or self.config_path
+        # What is not a file has no directory that its paths could be relative to.
+        directory = Path() if is_special(target) else Path(os.path.realpath(target)).parent
         built_by = self.architecture.model
         model = ModelSection(
-            checkpoint=_relative_source(self.options.source, directory),
+            checkpoint=relative_source(self.options.source, directory),
             architecture=moved_path(built_by.architecture, Path(), directory),
             arguments=built_by.arguments if built_by.architecture else {},
             input=built_by.input,
         )
-        given = self._given[1:] if self._given and self._given[0] == self.plan.mask() else None
-        return config_from_plan(self.plan, model, self.config, given)
+        masks = self.stages.masks()
+        given = {
+            stage: (default, rules)
+            for stage, (mask, default, rules) in self._given.items()
+            if mask == masks[stage]
+        }
+        edited = {s: m for s, m in masks.items() if s is not None and m != self.saved.masks.get(s)}
+        own = {stage: rules for stage, (_, rules) in given.items() if stage is not None}
+        common = FreezePlan(self.tree, masks[None])
+        return config_from_plan(common, model, self.config, given.get(None), edited, own)
 
     def save(self, path: Path | None = None, config: ConfigData | None = None) -> Path:
         """Write the config atomically, and return its path; see `SavedConfig.save`.
@@ -207,8 +267,8 @@ class Session:
             ConfigError: the file cannot be written.
         """
         target = path or self.config_path
-        self.saved.save(target, config or self.written(target), self.plan.mask())
-        self.architecture_changed = False
+        self.saved.save(target, config or self.written(target), self.stages.masks())
+        self.architecture_changed = self.architecture_changed and self.saved.path != target
         return target
 
     def request(self, config: ConfigData | None = None) -> CheckRequest:
@@ -222,6 +282,7 @@ class Session:
             model=self.architecture.model,
             recognition=self._recognition,
             config=config or self.written(),
+            stage=self.stages.shown,
             device=self.options.device,
             steps=self.options.steps,
         )
@@ -232,10 +293,3 @@ class Session:
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)
-
-
-def _relative_source(source: str, directory: Path) -> str:
-    """Return the checkpoint's path relative to `directory`, or its URL without credentials."""
-    if is_url(source):
-        return shown_url(source)
-    return Path(os.path.relpath(os.path.realpath(source), directory)).as_posix()

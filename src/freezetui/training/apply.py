@@ -109,14 +109,16 @@ def apply(
     return apply_to(config, model, source, stage, strict, budget)
 
 
-def apply_checked(config: ConfigData, model: nn.Module, tensors: Sequence[TensorInfo]) -> Applied:
+def apply_checked(
+    config: ConfigData, model: nn.Module, tensors: Sequence[TensorInfo], stage: str | None = None
+) -> Applied:
     """Apply strictly with the tensors of an open checkpoint, as `apply` does with one that it finds.
 
     Raises:
         ConfigError, PatternError: as `apply`.
     """
     names = map_names(model, file_tensors(tensors), config.model.root)
-    return apply_to(config, model, Saved(names, tuple(tensors)))
+    return apply_to(config, model, Saved(names, tuple(tensors)), stage)
 
 
 def apply_to(

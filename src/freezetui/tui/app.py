@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.filter import LineFilter
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
 
@@ -19,12 +22,20 @@ from freezetui.session.loading import Opening, open_in_thread
 from freezetui.session.session import Options
 from freezetui.text import printable_lines
 from freezetui.tui.bindings import SECTIONS, bind
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
+from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
+_PRINTABLE = PrintableFilter()
+#: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
+EXIT_CRASHED = 70
+#: With more errors than this before the dialog is answered, the screen cannot be drawn at all.
+_MAX_ERRORS_AT_ONCE = 3
 
-class FreezeTuiApp(App[int]):
+
+class FreezeTuiApp(Guarded, App[int]):
     """Opens a checkpoint in the terminal.
 
     Args:
@@ -34,6 +45,9 @@ class FreezeTuiApp(App[int]):
     Attributes:
         main_screen: None until the session is open.
         failure: why the checkpoint could not be opened; the app then ends with 2.
+        errors: the unexpected errors so far, the newest last.
+        crash: the error that ended the app; None if it ended otherwise.
+        log_path: where the details of the last error were written; None if they could not be.
     """
 
     CSS_PATH = "app.tcss"
@@ -48,6 +62,10 @@ class FreezeTuiApp(App[int]):
         self._opening = opening or open_in_thread(options)
         self.main_screen: MainScreen | None = None
         self.failure: FreezeTuiError | None = None
+        self.errors: list[BaseException] = []
+        self.crash: BaseException | None = None
+        self.log_path: Path | None = None
+        self._telling, self._errors_seen = False, 0
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the main screen if the file has been read, as most have; else the loading screen."""
@@ -106,6 +124,72 @@ class FreezeTuiApp(App[int]):
         from freezetui.tui.screens.text_viewer import TextViewer
 
         self.push_screen(TextViewer("Keys", help_text(all_bindings())))
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what each drawn line goes through, unprintable characters last."""
+        return [*super().get_line_filters(), _PRINTABLE]
+
+    # Unexpected errors
+
+    async def run_action(self, action: Any, *arguments: Any, **options: Any) -> bool:
+        """Run an action; an error in it is told under the action's name."""
+        try:
+            return await super().run_action(action, *arguments, **options)
+        except Exception as error:
+            self.tell_failure(error, action if isinstance(action, str) else str(action[1]))
+            return True
+
+    def tell_failure(self, error: BaseException, what: str) -> None:
+        """Log an unexpected error and show a dialog; end the app where it cannot go on.
+
+        Args:
+            what: was being done: the name of an action or of its worker, or a few words.
+        """
+        from freezetui.state import log_error
+        from freezetui.tui.failures import described, reason
+
+        doing = described(what, all_bindings())
+        self.errors.append(error)
+        self.log_path = log_error(error, doing)
+        if self.main_screen is None or len(self.errors) - self._errors_seen > _MAX_ERRORS_AT_ONCE:
+            self._crash(error)
+        elif not self._telling:
+            self._telling = True
+            self.call_later(self._show_failure, f"Could not complete: {doing}. {reason(error)}")
+
+    async def _show_failure(self, problem: str) -> None:
+        from freezetui.tui.screens.failure import FailureScreen
+
+        self.push_screen(FailureScreen(problem, self.log_path), self._failure_told)
+
+    def _failure_told(self, answer: str | None) -> None:
+        self._telling, self._errors_seen = False, len(self.errors)
+        main = self.main_screen
+        if answer == "q":
+            self.exit(0)
+        elif answer in ("s", "S") and main is not None:
+            main.action_save() if answer == "s" else main.action_save_as()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Tell what Textual would end the app with: an error in a worker, a timer or while drawing."""
+        from freezetui.tui.failures import current_work, original
+
+        self.tell_failure(original(error), current_work("updating the screen"))
+
+    def panic(self, *renderables: Any) -> None:
+        """End the app: its terminal can no longer be read."""
+        self._crash(OSError(errno.EIO, "the terminal cannot be read"))
+
+    def _crash(self, error: BaseException) -> None:
+        """End the app with an exit code that is not 0, and without a traceback on the terminal."""
+        if self.crash is None:
+            self.crash = error
+            super()._handle_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        self._return_code = EXIT_CRASHED
+
+    def _fatal_error(self) -> None:
+        """End the app, without the traceback that Textual would print: it is in the log."""
+        self._close_messages_no_wait()
 
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; help and quitting always do."""

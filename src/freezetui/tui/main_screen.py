@@ -10,11 +10,13 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Input
 
+from freezetui.config.paths import typed_path
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.bindings import bind
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.checking import ask_architecture, may_check
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.widgets.check_panel import CheckPanel
@@ -30,7 +32,7 @@ from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 
-class MainScreen(Screen[None]):
+class MainScreen(Guarded, Screen[None]):
     """Choose what trains, check it, save it.
 
     Args:
@@ -225,7 +227,7 @@ class MainScreen(Screen[None]):
         path = await ask_path(self.app, self._last_path or str(self.session.config_path))
         if path is not None:
             self._last_path = path
-            await self._save(Path(path).expanduser())
+            await self._save(typed_path(path))
 
     async def _save(self, path: Path | None = None) -> None:
         if await save_config(self.app, self.session, path):

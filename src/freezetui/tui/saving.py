@@ -42,6 +42,9 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     totals = session.totals
     frozen = f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, "
     frozen += f"{totals.trainable.tensors:,} to train"
+    if session.config_path != target:
+        app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
+        return True
     app.notify(f"{target}\n{frozen}", title="Saved", timeout=4)
     return True
 
@@ -63,6 +66,11 @@ async def may_quit(app: App[Any], session: Session) -> bool:
 
 
 async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
+    changed = session.why_not_as_opened()
+    if changed:
+        options = [("y", "save the plan for its old names and shapes"), ("n", "go back")]
+        if await app.push_screen_wait(ConfirmScreen("The checkpoint has changed", changed, options)) != "y":
+            return False
     why = session.saved.why_not_write(target)
     if not why:
         return True

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from freezetui.errors import PatternError
 from freezetui.freeze.patterns import Pattern, runs
+from freezetui.freeze.regexes import PREFIX
 from freezetui.freeze.tree import ParamTree
 
 _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
@@ -34,6 +35,11 @@ class Found(NamedTuple):
     def is_counted(self) -> bool:
         """Whether the text is a valid filter, so that `tensors` is the number of its matches."""
         return self.spans is not None and self.how in ("words", "pattern")
+
+
+def may_take_long(text: str) -> bool:
+    """Whether `find` may take longer than a key should: with a regular expression, up to two seconds."""
+    return text.strip().startswith(PREFIX)
 
 
 def find(text: str, tree: ParamTree) -> Found:

@@ -10,7 +10,7 @@ import msgspec
 from freezetui.checkpoint.pickles.opaque import Opaque
 from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
-from freezetui.checkpoint.sources.base import Source
+from freezetui.checkpoint.sources.base import Source, version_of
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
 from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError
@@ -30,6 +30,7 @@ def read_dcp(directory: Source, key: str | None) -> Checkpoint | None:
     with source.open() as opened:
         if opened.size > _MAX_METADATA:
             raise CheckpointError(f"{opened.name} is too large for a metadata file.", "It may be malicious.")
+        part = Part(source.location, opened.size, version_of(opened.file))
         unpickled = read_pickle(opened.file.read(opened.size), opened.name)
         state = _state(unpickled.value, "Metadata")
         if not isinstance(state, dict):
@@ -38,7 +39,7 @@ def read_dcp(directory: Source, key: str | None) -> Checkpoint | None:
         archive = Archive(root, unpickled.foreign, unpickled.called)
         checkpoint = build_checkpoint(archive, opened.name, "distributed", key)
     size = opened.size + sum(_lengths(state.get("storage_data")))
-    return msgspec.structs.replace(checkpoint, size=size, parts=(Part(source.location, opened.size),))
+    return msgspec.structs.replace(checkpoint, size=size, parts=(part,))
 
 
 def _nested(entries: Any, paths: Any) -> dict[Any, Any]:

@@ -9,7 +9,7 @@ import msgspec
 
 from freezetui.checkpoint.formats.detect import container, is_index
 from freezetui.checkpoint.formats.reader import read_file
-from freezetui.checkpoint.sources.base import Source
+from freezetui.checkpoint.sources.base import Source, version_of
 from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError, NoCheckpointError
@@ -51,7 +51,7 @@ def read_source(source: Source, key: str | None, progress: Callable[[str], None]
             checkpoint = read_index(opened, source.parent(), key, progress)
         else:
             checkpoint = read_file(opened, key)
-            part = Part(source.location, opened.size)
+            part = Part(source.location, opened.size, version_of(opened.file))
             checkpoint = msgspec.structs.replace(checkpoint, size=part.size, parts=(part,))
     if _SAVED_WITH_CONFIG.fullmatch(re.split(r"[/\\]", source.location.partition("?")[0])[-1]):
         from freezetui.checkpoint.layouts.hf_config import with_architecture

@@ -12,7 +12,7 @@ from freezetui import numbers
 from freezetui.checkpoint.formats.detect import container
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.formats.safetensors import Entry, read_header, tensors_of
-from freezetui.checkpoint.sources.base import OpenFile, Source
+from freezetui.checkpoint.sources.base import OpenFile, Source, version_of
 from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.state_dict.ordering import natural_order
 from freezetui.checkpoint.types import Checkpoint, Part, StorageKey, TensorInfo
@@ -177,7 +177,7 @@ def _read_all(
 
 def _read(source: Source, key: str | None) -> _Shard:
     with source.open() as opened:
-        part = Part(source.location, opened.size)
+        part = Part(source.location, opened.size, version_of(opened.file))
         if container(opened.head) == "safetensors" and key is None:
             return _Shard(part, read_header(opened.file, opened.size, opened.name)[0], None)
         return _Shard(part, {}, read_file(opened, key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -43,6 +44,17 @@ class OpenFile(NamedTuple):
     size: int
     head: bytes
     name: str
+
+
+def version_of(file: Stream) -> str:
+    """Return what changes with every write to an open file, or as another takes its place; "" for a URL."""
+    number = getattr(file, "fileno", None)
+    return version_of_status(os.fstat(number())) if number is not None else ""
+
+
+def version_of_status(status: os.stat_result) -> str:
+    """Return the version of a file of this status; see `version_of`."""
+    return f"{status.st_dev}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
 
 
 class Stream(Protocol):

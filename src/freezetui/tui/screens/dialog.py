@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from textual.screen import ModalScreen, ScreenResultType
 
+from freezetui.tui.guarded import Guarded
 
-class Dialog(ModalScreen[ScreenResultType]):
+
+class Dialog(Guarded, ModalScreen[ScreenResultType]):
     """A modal screen with one container, the box, of the CSS class `dialog` (and `-wide` or `-wider`)."""
 
     DEFAULT_CSS = """

@@ -13,12 +13,13 @@ from textual.widgets import Static
 
 from freezetui.session.loading import Opening
 from freezetui.text import printable
+from freezetui.tui.guarded import Guarded
 
 #: Seconds between two updates of the progress.
 _PERIOD = 0.1
 
 
-class LoadingScreen(Screen[None]):
+class LoadingScreen(Guarded, Screen[None]):
     """Shows the progress of loading in place of the header.
 
     Args:

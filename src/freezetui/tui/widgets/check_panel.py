@@ -13,10 +13,11 @@ from textual.reactive import reactive
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
-from freezetui.errors import EngineError
+from freezetui.errors import EngineError, from_os_error
 from freezetui.formatting.report import finding_text, headline, summary
 from freezetui.sanity.report import SanityReport, Verdict
 from freezetui.text import printable
+from freezetui.tui.guarded import Guarded
 
 if TYPE_CHECKING:
     from freezetui.sanity.client import Engine
@@ -27,7 +28,7 @@ _COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "incon
 _LOG_LINES = 12
 
 
-class CheckPanel(Vertical):
+class CheckPanel(Guarded, Vertical):
     """Runs one check at a time, in a thread that posts its progress, and shows it.
 
     Attributes:
@@ -104,7 +105,6 @@ class CheckPanel(Vertical):
         super().__init__(id=id)
         self.running = False
         self._engine: Engine | None = None
-        self._cancelled = False
         self._told: Text | None = None
         self._targets: dict[str, str] = {}
 
@@ -115,18 +115,24 @@ class CheckPanel(Vertical):
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
             await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
         self.display = self.running = True
-        self._cancelled = False
         self._told, self.outdated = None, False
         self.query_one(OptionList).display = False
         self._say("starting the engine")
-        self._run(request, mask, timeout)
+        from freezetui.sanity.client import Engine  # the first screen needs none
+
+        try:
+            self._engine = Engine(request, timeout)  # by this thread, with which it ends
+        except (EngineError, OSError) as error:
+            told = error if isinstance(error, EngineError) else from_os_error(error)
+            self.post_message(self.Failed(told.message, told.hint))
+        else:
+            self._run(self._engine, mask)
 
     def cancel(self) -> None:
         """End a running check, or else hide the panel."""
         if not self.running:
             self.display = False
             return
-        self._cancelled = True  # for an engine that is being started
         if self._engine is not None:
             self._engine.cancel()
 
@@ -136,13 +142,10 @@ class CheckPanel(Vertical):
             self.cancel()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _run(self, request: CheckRequest, mask: bytes, timeout: float | None) -> None:
-        from freezetui.sanity.client import Engine  # the first screen needs none
-
+    def _run(self, engine: Engine, mask: bytes) -> None:
         log: list[str] = []
         try:
-            with Engine(request, timeout) as engine:
-                self._engine = engine
+            with engine:
                 try:
                     report = self._follow(engine)
                 except EngineError:
@@ -159,8 +162,6 @@ class CheckPanel(Vertical):
         """Post progress until the check ends; return its report, None if it was cancelled."""
         from freezetui.sanity.protocol import Finished
 
-        if self._cancelled:
-            engine.cancel()
         for event in engine.events():
             if isinstance(event, Finished):
                 return event.report

@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.text import Text
 from textual.widget import Widget
 
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.tree_line import Columns
 
 
-class ColumnHeader(Widget):
+class ColumnHeader(Guarded, Widget):
     """The names of the tree's columns."""
 
     DEFAULT_CSS = """

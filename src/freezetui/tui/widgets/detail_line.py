@@ -7,8 +7,10 @@ from rich.text import Text
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from freezetui.tui.guarded import Guarded
 
-class DetailLine(Widget):
+
+class DetailLine(Guarded, Widget):
     """Describes the line under the cursor in one line, if there is no room for the details pane."""
 
     DEFAULT_CSS = """

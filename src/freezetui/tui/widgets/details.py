@@ -13,6 +13,7 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 #: Tied names to list in the pane.
@@ -26,7 +27,7 @@ _STATE = {
 }
 
 
-class DetailsPane(VerticalScroll, can_focus=False):
+class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     """Full name, exact counts, ties, why it is not trainable, and what the last check found."""
 
     DEFAULT_CSS = """
@@ -45,6 +46,8 @@ class DetailsPane(VerticalScroll, can_focus=False):
         """Describe the line of `node`."""
         tensor = session.tree.tensor(node) if rows.family(node) is None else None
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        if session.checkpoint_changed:
+            lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
         self.query_one("#details-text", Static).update(Text("\n").join(lines))
 
 

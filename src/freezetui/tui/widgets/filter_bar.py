@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import NamedTuple
+
+from textual import work
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
@@ -9,11 +16,25 @@ from textual.widgets import Input, Static
 
 from freezetui import numbers
 from freezetui.freeze.tree import ParamTree
-from freezetui.tui.search import Found, find
+from freezetui.session.loading import run_in_thread
+from freezetui.text import printable
+from freezetui.tui.guarded import Guarded
+from freezetui.tui.search import Found, find, may_take_long
 from freezetui.tui.widgets.filter_input import FilterInput
 
+#: Seconds before it is said that matching takes long.
+_PATIENCE = 0.2
 
-class FilterBar(Horizontal):
+
+class _Asked(NamedTuple):
+    """What is done with what a text matches, once that is known."""
+
+    text: str
+    then: Callable[[Found], object]
+    only_shown: bool
+
+
+class FilterBar(Guarded, Horizontal):
     """The line to type a filter into.
 
     Args:
@@ -72,6 +93,8 @@ class FilterBar(Horizontal):
     def __init__(self, tree: ParamTree, id: str | None = None) -> None:
         super().__init__(id=id)
         self._searched = tree
+        self._text = ""
+        self._waiting: list[_Asked] = []
 
     async def start(self) -> None:
         """Show the bar and focus it."""
@@ -90,7 +113,7 @@ class FilterBar(Horizontal):
         if not self.children:
             return
         with self.prevent(Input.Changed):
-            self.query_one(Input).value = ""
+            self.query_one(Input).value = self._text = ""
         self.display = False
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -99,19 +122,32 @@ class FilterBar(Horizontal):
         self._look(event.value)
 
     def _look(self, text: str) -> None:
-        found = find(text, self._searched)
-        said = numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
-        self.query_one("#filter-count", Static).update(f"{said if found.is_counted else found.how} ")
-        self.post_message(self.Changed(found))
+        """Find what the text matches, unless another text replaces it before its turn comes."""
+        self._text = text
+        self._in_turn(text, lambda found: self._tell(text, found), only_shown=True)
+
+    def _tell(self, text: str, found: Found) -> None:
+        if text == self._text and self.display:
+            said = numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
+            self._say(said if found.is_counted else found.how)
+            self.post_message(self.Changed(found))
+
+    def _say(self, what: str) -> None:
+        self.query_one("#filter-count", Static).update(f"{printable(what)} ")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go to the tree, keeping the filter (Enter)."""
         event.stop()
-        self.post_message(self.Done(keep=bool(event.value.strip())))
+        self._finish()
 
     def action_done(self) -> None:
         """Go to the tree, keeping the filter (down)."""
-        self.post_message(self.Done(keep=bool(self.query_one(Input).value.strip())))
+        self._finish()
+
+    def _finish(self) -> None:
+        """Keep the filter once its matches are known."""
+        text = self.query_one(Input).value
+        self._in_turn(text, lambda found: self.post_message(self.Done(keep=bool(text.strip()))))
 
     def action_leave(self) -> None:
         """Clear the filter (Esc)."""
@@ -120,4 +156,41 @@ class FilterBar(Horizontal):
     def on_filter_input_all(self, event: FilterInput.All) -> None:
         """Freeze or train what the text matches."""
         event.stop()
-        self.post_message(self.Apply(find(event.text, self._searched), event.trainable))
+        self._in_turn(event.text, lambda found: self.post_message(self.Apply(found, event.trainable)))
+
+    def _in_turn(self, text: str, then: Callable[[Found], object], only_shown: bool = False) -> None:
+        """Call `then` with what `text` matches: immediately if that is quick, else from a thread.
+
+        What is to be changed comes in the order in which it was asked for.
+
+        Args:
+            only_shown: whether it is of no use once another text has been typed.
+        """
+        if not may_take_long(text) and (only_shown or not self._waiting):
+            then(find(text, self._searched))
+            return
+        self._waiting.append(_Asked(text, then, only_shown))
+        self.set_timer(_PATIENCE, self._say_that_it_takes_long)
+        if len(self._waiting) == 1:
+            self._match()
+
+    @work
+    async def _match(self) -> None:
+        """Find what is waited for, one after the other; the UI goes on meanwhile."""
+        known, found = "", Found(None, "")
+        try:
+            while self._waiting:
+                text, then, only_shown = self._waiting[0]
+                if not only_shown or text == self._text:
+                    if text != known:
+                        promise: Future[Found] = Future()
+                        run_in_thread(promise, partial(find, text, self._searched))
+                        known, found = text, await asyncio.wrap_future(promise)
+                    then(found)
+                self._waiting.pop(0)
+        finally:
+            self._waiting.clear()
+
+    def _say_that_it_takes_long(self) -> None:
+        if self._waiting:
+            self._say("matching…")

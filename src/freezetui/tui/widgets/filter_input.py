@@ -6,8 +6,10 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import Input
 
+from freezetui.tui.guarded import Guarded
 
-class FilterInput(Input):
+
+class FilterInput(Guarded, Input):
     """The text of the filter.
 
     Its keys are bound here, not with priority in the bar, so that letters typed before them come first.

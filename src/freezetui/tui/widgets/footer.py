@@ -5,11 +5,13 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widgets import Footer
 
+from freezetui.tui.guarded import Guarded
+
 #: Keys to hide on a narrow screen: the third group first, then the second.
 _SECOND, _THIRD = {"freeze", "train", "presets"}, {"undo"}
 
 
-class KeyFooter(Footer):
+class KeyFooter(Guarded, Footer):
     """Textual's footer; styles hide the keys that do not fit on a narrow screen."""
 
     def compose(self) -> ComposeResult:

@@ -10,9 +10,10 @@ from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
 from freezetui.session.session import Session
 from freezetui.text import printable
+from freezetui.tui.guarded import Guarded
 
 
-class Header(Widget):
+class Header(Guarded, Widget):
     """Shows file, format and size; architecture; config and whether it is saved."""
 
     DEFAULT_CSS = """

@@ -14,13 +14,14 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from freezetui.freeze.plan import FreezePlan
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.tree_edits import EditRefused, TreeEdits
 from freezetui.tui.widgets.tree_keys import TREE_KEYS
 from freezetui.tui.widgets.tree_line import STYLES, Columns, TreeLine, line_of
 from freezetui.tui.widgets.visible_rows import Span, VisibleRows
 
 
-class ParameterTree(ScrollView, can_focus=True):
+class ParameterTree(Guarded, ScrollView, can_focus=True):
     """The tree of parameters with a cursor; its keys move, fold and edit the plan.
 
     Args:

@@ -8,9 +8,10 @@ from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.session.session import Session
+from freezetui.tui.guarded import Guarded
 
 
-class TotalsBar(Widget):
+class TotalsBar(Guarded, Widget):
     """Shows frozen and trainable, what the plan costs in memory, and the last check."""
 
     DEFAULT_CSS = """

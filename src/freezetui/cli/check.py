@@ -1,0 +1,87 @@
+"""`freezetui check`: the check without the TUI, of one stage or of each."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freezetui.cli.options import config_option, json_option, key_option, model_options, paths_argument
+from freezetui.cli.output import print_json, print_lines, say
+from freezetui.cli.sessions import open_session, session_options
+from freezetui.errors import FreezeTuiError
+from freezetui.text import printable
+
+if TYPE_CHECKING:
+    from freezetui.sanity.protocol import Progress
+    from freezetui.sanity.report import SanityReport
+    from freezetui.session.session import Session
+
+_ALL = "all"
+#: Exit codes, the worst first.
+_WORST = (1, 3, 0)
+
+
+@click.command(short_help="Run a short training check and verify that frozen weights do not change.")
+@paths_argument
+@key_option
+@config_option
+@click.option("--stage", metavar="NAME|all", help="Check this stage of the config, or each in turn.")
+@model_options
+@json_option
+def check(paths: tuple[str, ...], as_json: bool, stage: str | None, **options: Any) -> None:
+    """Run a few real training steps, then compare every tensor bit for bit."""
+    session = open_session(session_options(paths, **options))
+    if not session.architecture.trusted and not _may_import(session):
+        named = session.architecture.model.architecture
+        raise FreezeTuiError(
+            f"{session.config_path} wants to import and run {named}.",
+            f"If you trust it, pass --architecture {named}.",
+        )
+    if session.saved.refused:
+        raise FreezeTuiError(
+            f"{session.config_path} does not fit: {'; '.join(session.saved.refused[:3])}.",
+            "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
+        )
+    each = stage == _ALL and _ALL not in session.stages.names
+    reports = [_checked(session, name) for name in ((session.stages.names or (None,)) if each else (stage,))]
+    if as_json:
+        print_json(reports if each else reports[0])
+    else:
+        for report in reports:
+            _print(report)
+    codes = {report.exit_code for report in reports}
+    sys.exit(next(code for code in _WORST if code in codes))
+
+
+def _checked(session: Session, stage: str | None) -> SanityReport:
+    """Check one stage, and show the progress.
+
+    Raises:
+        FreezeTuiError: there is no such stage, or the check is not possible.
+    """
+    from freezetui.sanity.client import run_check
+
+    session.stages.show(stage)
+    return run_check(session.request(), _progress, session.options.timeout)
+
+
+def _print(report: SanityReport) -> None:
+    from freezetui.formatting.report import report_lines
+
+    if report.stage is not None:
+        print_lines([f"stage {report.stage}"])
+    print_lines(report_lines(report))
+
+
+def _may_import(session: Session) -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    named = session.architecture.model.architecture
+    question = printable(f"{session.config_path.name} wants to import and run {named}. Continue?")
+    return click.confirm(question, err=True)
+
+
+def _progress(event: Progress) -> None:
+    say(event.text)

@@ -1,0 +1,77 @@
+"""The user's state directory, and the log of unexpected errors in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import traceback
+from datetime import datetime
+from pathlib import Path
+
+from freezetui.text import printable, printable_lines
+
+_LOG_NAME = "errors.log"
+_MAX_LOG_BYTES = 256 * 2**10
+_MAX_ENTRY_CHARACTERS = 16 * 2**10
+#: The user and the password of a URL.
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
+
+
+def state_directory() -> Path | None:
+    """Return the directory for what freezetui keeps between runs, for this user only; make it if needed.
+
+    Returns:
+        `$XDG_STATE_HOME/freezetui`, else `~/.local/state/freezetui`; None if it cannot be used.
+    """
+    named = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        base = Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "state"
+        directory = base / "freezetui"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_mode & 0o077:
+            directory.chmod(0o700)
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return directory
+
+
+def log_error(error: BaseException, what: str) -> Path | None:
+    """Append an unexpected error with its traceback to the log, which keeps only the newest entries.
+
+    Args:
+        what: what was being done.
+
+    Returns:
+        The log file; None if it cannot be written, which is not an error.
+    """
+    directory = state_directory()
+    if directory is None:
+        return None
+    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text = printable_lines(_CREDENTIALS.sub("", lines)).rstrip("\n")
+    if len(text) > _MAX_ENTRY_CHARACTERS:
+        half = _MAX_ENTRY_CHARACTERS // 2
+        text = f"{text[:half]}\n...\n{text[-half:]}"
+    when = datetime.now().astimezone().isoformat(timespec="seconds")
+    path = directory / _LOG_NAME
+    try:
+        _append(path, f"{when} {printable(what)}\n{text}\n\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        return None
+    return path
+
+
+def _append(path: Path, entry: bytes) -> None:
+    """Append to a regular file of mode 0600; drop the older half of what is too much."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    with os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            os.fchmod(file.fileno(), 0o600)
+        size = file.seek(0, os.SEEK_END)
+        if size + len(entry) > _MAX_LOG_BYTES:
+            file.seek(max(0, size - _MAX_LOG_BYTES // 2))
+            kept = file.read(_MAX_LOG_BYTES // 2)
+            file.truncate(0)
+            file.write(kept.partition(b"\n\n")[2])
+        file.write(entry)

@@ -1,0 +1,182 @@
+"""How the program ends: on a signal, after an error of its own, without its standard streams."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from support.pseudo_terminal import Terminal
+
+SAMPLE = Path(__file__).resolve().parents[2] / "sample_ckpts" / "conv_digits_training.pt"
+PROGRAM = f"{sys.executable} -m freezetui"
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint in a directory of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Path(shutil.copy(SAMPLE, tmp_path / "model.pth"))
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
+    )
+
+
+def is_cooked(descriptor: int) -> bool:
+    return bool(termios.tcgetattr(descriptor)[3] & termios.ICANON)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_gives_the_terminal_back(path: Path, number: signal.Signals) -> None:
+    terminal = Terminal(str(path))
+    terminal.wait_for("running_mean")
+    assert not is_cooked(terminal.child.child_fd)
+    terminal.child.kill(number)
+    terminal.child.expect("\x1b\\[\\?1049l")
+    terminal.child.expect("\x1b\\[\\?25h")
+    assert is_cooked(terminal.child.child_fd)
+    assert terminal.exit_code() == 128 + number
+    assert b"Traceback" not in terminal.written
+
+
+def test_a_terminal_that_goes_away_ends_the_program(path: Path) -> None:
+    terminal = Terminal(str(path))
+    terminal.wait_for("running_mean")
+    process = terminal.child.pid
+    terminal.child.ptyproc.fileobj.close()  # the line is cut: SIGHUP
+    deadline = time.monotonic() + 20
+    pid, status = 0, 0
+    while not pid and time.monotonic() < deadline:
+        pid, status = os.waitpid(process, os.WNOHANG)
+        time.sleep(0.05)
+    assert pid == process
+    assert os.waitstatus_to_exitcode(status) == 129
+
+
+def test_a_crash_of_the_tui_is_one_line_and_not_exit_code_0(path: Path) -> None:
+    before = """
+from freezetui.tui.widgets.header import Header
+from freezetui.tui.app import FreezeTuiApp
+def boom(*_): raise ValueError("boom")
+def mounted(app): Header.render = boom; app.set_interval(0.05, app.refresh)
+FreezeTuiApp.on_mount = mounted
+"""
+    terminal = Terminal(str(path), before=before)
+    assert terminal.exit_code() == 70
+    after = terminal.written.rpartition(b"\x1b[?1004l")[2].decode()
+    assert "freezetui: Unexpected error: ValueError: boom. Details: " in after
+    assert after.count("\n") == 1
+    assert b"Traceback" not in terminal.written
+
+
+def test_a_crash_of_a_command_is_one_line_and_not_exit_code_0(path: Path) -> None:
+    code = (
+        "import freezetui.formatting.tree as t; t.show_lines = 1; from freezetui.cli.main import run; run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "show", path], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 70
+    assert done.stderr.startswith("freezetui: Unexpected error: TypeError: ")
+    assert done.stderr.count("\n") == 1
+    log = Path(done.stderr.partition("Details: ")[2].strip())
+    assert "Traceback" in log.read_text()
+
+
+COMMANDS = [
+    "show PATH",
+    "show PATH --json",
+    "PATH",
+    "plan PATH --preset head",
+    "stats PATH",
+    "validate PATH",
+    "diff PATH PATH",
+    "check PATH --config none.yaml",
+    "show none.pth",
+    "--help",
+    "--version",
+    "",
+    "--nonsense",
+]
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 2>&-", "1>&-", "0<&- 1>&- 2>&-"])
+def test_closed_streams(path: Path, closed: str) -> None:
+    for command in COMMANDS:
+        words = command.replace("PATH", str(path))
+        usual, done = shell(f"{PROGRAM} {words}"), shell(f"{PROGRAM} {words} {closed}")
+        assert "Traceback" not in done.stderr, command
+        assert "Unexpected" not in done.stderr, command
+        if "1>&-" not in closed:
+            assert done.stdout == usual.stdout, command
+            assert done.returncode == usual.returncode, command
+        elif usual.stdout:
+            assert done.returncode == 2, command
+            if "2>&-" not in closed:
+                assert "Cannot write output" in done.stderr, command
+        assert path.read_bytes() == SAMPLE.read_bytes()
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/null"])
+def test_the_tui_without_stderr(path: Path, redirected: str) -> None:
+    terminal = Terminal(str(path))
+    terminal.child.close(force=True)
+    import pexpect
+
+    child = pexpect.spawn(
+        "sh",
+        ["-c", f"{PROGRAM} {path} {redirected}"],
+        env={**os.environ, "TERM": "xterm-256color"},
+        timeout=30,
+    )
+    child.expect("running_mean")
+    child.send("q")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-"])
+def test_the_tui_without_a_terminal_shows_the_tree_or_says_why_not(path: Path, closed: str) -> None:
+    done = shell(f"{PROGRAM} {path} {closed}")
+    assert ("running_mean" in done.stdout) == (closed == "0<&-")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_that_cannot_show_every_character(path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "freezetui", "show", path], capture_output=True, env=environment, timeout=30
+    )
+    assert done.returncode == 0
+    assert b"running_mean" in done.stdout
+    assert done.stderr == b""
+
+
+def test_warnings_of_libraries_are_not_shown(path: Path) -> None:
+    code = """
+import warnings
+import freezetui.formatting.tree as tree
+original = tree.show_lines
+def warned(*arguments):
+    for kind in (FutureWarning, DeprecationWarning, UserWarning, RuntimeWarning):
+        warnings.warn("noise", kind)
+    return original(*arguments)
+tree.show_lines = warned
+from freezetui.cli.main import run; run()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "show", path], capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    asked = [sys.executable, "-W", "always", "-c", code, "show", path]
+    assert b"noise" in subprocess.run(asked, capture_output=True, timeout=60).stderr
