@@ -49,6 +49,8 @@ class MainScreen(Guarded, Screen[None]):
         bind("config.save", "s", "save", "save", "Save the freeze config", True),
         bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
         bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
+        bind("code.copy", "y", "copy_code", "code", "Copy the plan as plain PyTorch code, and show it", True),
+        bind("pattern.copy", "Y", "copy_pattern", "pattern", "Copy the pattern of this line"),
         bind(
             "check.architecture",
             "o",
@@ -65,7 +67,7 @@ class MainScreen(Guarded, Screen[None]):
         self._header = Header(session, id="header")
         self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
         self._panel = CheckPanel(id="check")
-        self._filter = FilterBar(session.tree, id="filter")
+        self._filter = FilterBar(session, id="filter")
         self._totals = TotalsBar(session, id="totals")
         self._filtered_at = 0
         self._last_path = ""
@@ -131,6 +133,7 @@ class MainScreen(Guarded, Screen[None]):
         """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
         self._panel.outdated = self.session.report_is_stale
+        self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
         self._show_line()
@@ -243,6 +246,19 @@ class MainScreen(Guarded, Screen[None]):
         text = await run_with_busy_screen(self.app, what, lambda: changes_text(self.session), tensors)
         if text is not None:
             self.app.push_screen(TextViewer("Changes", text))
+
+    @work
+    async def action_copy_code(self) -> None:
+        """Copy the plan as plain PyTorch code, and show it."""
+        from freezetui.tui.copying import copy_code  # the first screen needs none
+
+        await copy_code(self.app, self.session)
+
+    def action_copy_pattern(self) -> None:
+        """Copy the pattern of the line under the cursor."""
+        from freezetui.tui.copying import copy_pattern
+
+        copy_pattern(self.app, self.tree_view.rows, self.tree_view.node)
 
     async def leave(self) -> bool:
         """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""
