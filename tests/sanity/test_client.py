@@ -65,6 +65,22 @@ BAD = """
         print("last words", flush=True)
         os._exit(3)
 
+    def hoards():
+        return [bytearray(2**62)]
+
+    def raises():
+        raise KeyError("\\033[31mred\\033[0m\\nline")
+
+    def quits():
+        sys.exit("enough")
+"""
+
+STUBBORN = """
+    import ctypes, os, time
+
+    def sleeps():
+        time.sleep(600)
+
     def holds_the_gil():
         ctypes.PyDLL(None).sleep(600)
 
@@ -87,15 +103,6 @@ BAD = """
 
     def waits():
         os.wait()
-
-    def hoards():
-        return [bytearray(2**62)]
-
-    def raises():
-        raise KeyError("\\033[31mred\\033[0m\\nline")
-
-    def quits():
-        sys.exit("enough")
 """
 
 
@@ -105,6 +112,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(nn.Linear(4, 3).state_dict(), folder / "linear.pth")
     (folder / "sound.py").write_text(textwrap.dedent(SOUND))
     (folder / "bad.py").write_text(textwrap.dedent(BAD))
+    (folder / "stubborn.py").write_text(textwrap.dedent(STUBBORN))
     return folder
 
 
@@ -234,7 +242,7 @@ UI = """
 @pytest.mark.parametrize("factory", ["sleeps", "holds_the_gil", "stops", "forks_and_holds_the_gil"])
 def test_the_engine_and_what_it_started_end_with_the_ui(files: Path, factory: str, number: int) -> None:
     wanted = "child" if factory.startswith("forks") else ""
-    arguments = [str(files / "linear.pth"), f"{files / 'bad.py'}:{factory}", wanted]
+    arguments = [str(files / "linear.pth"), f"{files / 'stubborn.py'}:{factory}", wanted]
     ui = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(UI), *arguments], stdout=subprocess.PIPE, text=True
     )
@@ -254,7 +262,7 @@ def test_the_engine_and_what_it_started_end_with_the_ui(files: Path, factory: st
 
 
 def test_a_stopped_engine_can_be_cancelled(files: Path) -> None:
-    with Engine(request(files, "bad.py:stops")) as engine:
+    with Engine(request(files, "stubborn.py:stops")) as engine:
         assert next(engine.events())
         pid = engine._process.pid
         os.kill(pid, signal.SIGSTOP)
@@ -271,7 +279,7 @@ def test_an_engine_whose_ui_has_ended_before_it_began_ends(tmp_path: Path) -> No
 
 def test_code_that_changes_the_directory_breaks_no_relative_path(files: Path, monkeypatch) -> None:
     monkeypatch.chdir(files)
-    asked = msgspec.structs.replace(request(files, "bad.py:moves_away", (4,)), checkpoint="linear.pth")
+    asked = msgspec.structs.replace(request(files, "stubborn.py:moves_away", (4,)), checkpoint="linear.pth")
     assert run_check(asked).verdict == "held"
 
 
@@ -324,7 +332,7 @@ def test_weights_of_another_file_than_the_header_are_refused(tmp_path: Path) -> 
 
 def test_the_models_code_meets_no_child_that_it_has_not_started(files: Path) -> None:
     with pytest.raises(EngineError, match="ChildProcessError"):
-        run_check(request(files, "bad.py:waits"))
+        run_check(request(files, "stubborn.py:waits"))
 
 
 @pytest.mark.parametrize(

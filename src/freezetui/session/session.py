@@ -101,7 +101,7 @@ class Session:
             self.stages.show(options.stage)
         self.architecture_changed = False
         self.report: SanityReport | None = None
-        self._checked = b""
+        self._checked: tuple[str | None, bytes] = None, b""
         self._given: dict[str | None, tuple[bytes, Action, tuple[Rule, ...]]] = {}
         self.architecture = self._settle_architecture()
 
@@ -227,8 +227,8 @@ class Session:
 
     @property
     def report_is_stale(self) -> bool:
-        """Whether the plan has changed since the last check."""
-        return self.report is not None and self.plan.mask() != self._checked
+        """Whether the last check was of another plan, or of another stage."""
+        return self.report is not None and (self.stages.shown, self.plan.mask()) != self._checked
 
     def changes(self) -> tuple[Rule, ...]:
         """Return the rules that lead from the saved plan (else what the checkpoint stores) to this plan."""
@@ -289,7 +289,7 @@ class Session:
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`, with the checkpoint's names."""
-        self.report, self._checked = report.in_file_names(), mask
+        self.report, self._checked = report.in_file_names(), (report.stage, mask)
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)

@@ -59,6 +59,12 @@ class StagePlans:
             self.shown = names[place % len(names)]
         return self.shown
 
+    def why_not_a_name(self, name: str) -> str:
+        """Return why a new stage cannot have this name; "" if it can."""
+        if not name:
+            return "A stage needs a name."
+        return f"There is a stage {name} already." if name in self._plans else ""
+
     def add(self, stage: str) -> None:
         """Add a stage below the others, with the plan of the common rules; show it."""
         self._plans.setdefault(stage, FreezePlan(self._tree, self._plans[None].mask()))

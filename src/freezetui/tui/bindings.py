@@ -42,6 +42,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "tree.train-matches",
         "main.leave",
     ),
+    "Stages": ("stage.previous", "stage.next", "stage.add"),
     "Check and save": (
         "check.run",
         "config.save",

@@ -19,6 +19,7 @@ from freezetui.tui.checking import ask_architecture, may_check
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config
 from freezetui.tui.screens.busy import run_with_busy_screen
+from freezetui.tui.screens.prompt import PromptScreen
 from freezetui.tui.widgets.check_panel import CheckPanel
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.detail_line import DetailLine
@@ -45,6 +46,9 @@ class MainScreen(Guarded, Screen[None]):
     BINDINGS = [
         bind("filter.start", "slash", "filter", "filter", "Filter by words or pattern", True, "/"),
         bind("main.leave", "escape", "leave", "back", "Clear the filter or close the check panel"),
+        bind("stage.previous", "left_square_bracket", "stage(-1)", "stage", "Previous stage", sign="["),
+        bind("stage.next", "right_square_bracket", "stage(1)", "stage", "Next stage", sign="]"),
+        bind("stage.add", "plus", "add_stage", "new stage", "Add a stage to the config", sign="+"),
         bind("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
         bind("config.save", "s", "save", "save", "Save the freeze config", True),
         bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
@@ -63,6 +67,7 @@ class MainScreen(Guarded, Screen[None]):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
+        session.stages.next(0)
         self.tree_view = ParameterTree(session.plan, VisibleRows(session.tree), id="tree")
         self._header = Header(session, id="header")
         self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
@@ -179,6 +184,23 @@ class MainScreen(Guarded, Screen[None]):
         if not self._filter.display:
             self._filtered_at = self.tree_view.node
         await self._filter.start()
+
+    def action_stage(self, step: int) -> None:
+        """Show another stage of the config."""
+        if self.session.stages.next(step) is None:
+            self.notify("The config has no stages: + adds one", timeout=3)
+        else:
+            self.tree_view.show_plan(self.session.plan)
+
+    @work
+    async def action_add_stage(self) -> None:
+        """Add a stage, with the plan of the common rules to begin with."""
+        stages = self.session.stages
+        body = "Its rules come below the common ones. [ and ] switch between stages."
+        name = await self.app.push_screen_wait(PromptScreen("New stage", body, refuse=stages.why_not_a_name))
+        if name is not None:
+            stages.add(name)
+            self.tree_view.show_plan(self.session.plan)
 
     def action_leave(self) -> None:
         """Cancel a running check, else clear the filter, else close the check panel."""

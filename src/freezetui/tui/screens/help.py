@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 _SHOWN = {
     "slash": "/",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "plus": "+",
     "question_mark": "?",
     "up": "↑",
     "down": "↓",

@@ -14,7 +14,7 @@ from freezetui.tui.guarded import Guarded
 
 
 class Header(Guarded, Widget):
-    """Shows file, format and size; architecture; config and whether it is saved."""
+    """Shows file, format and size; the stages, else the architecture; config and whether it is saved."""
 
     DEFAULT_CSS = """
     Header {
@@ -30,7 +30,7 @@ class Header(Guarded, Widget):
 
     def render(self) -> Text:
         """Draw it; if it is too narrow, omit the config's name first, then the format, then the middle."""
-        middle, width = Text(self.session.architecture.label, "italic"), self.size.width
+        middle, width = self._middle(), self.size.width
         choices = [(self._file(True), self._config(True)), (self._file(True), self._config(False))]
         choices.append((self._file(False), self._config(False)))
         for left, right in choices:
@@ -38,6 +38,18 @@ class Header(Guarded, Widget):
                 return _three(left, middle, right, width)
         left, right = choices[1]
         return _three(left, Text(), right, width)
+
+    def _middle(self) -> Text:
+        """Return the stages, the shown one marked; without stages, the architecture."""
+        stages = self.session.stages
+        if not stages.names:
+            return Text(self.session.architecture.label, "italic")
+        parts = [(f" {printable(n)} ", "reverse bold" if n == stages.shown else "dim") for n in stages.names]
+        tabs = Text.assemble(*parts)
+        if cell_len(tabs.plain) * 3 <= self.size.width:
+            return tabs
+        place = f" {stages.names.index(stages.shown or '') + 1}/{len(stages.names)} "
+        return Text.assemble((f" {printable(stages.shown or '')} ", "reverse bold"), (place, "dim"))
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""

@@ -78,6 +78,12 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
         """The node under the cursor."""
         return self.rows.visible[self.cursor]
 
+    def show_plan(self, plan: FreezePlan) -> None:
+        """Show and edit another plan of the same model."""
+        self.plan = self.edits.plan = plan
+        self._redraw()
+        self.post_message(self.Edited())
+
     def go_to(self, node: int) -> None:
         """Move the cursor to a node, expanding what hides it."""
         self._relay(self.rows.reveal(node))
