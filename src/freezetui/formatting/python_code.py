@@ -16,6 +16,8 @@ from freezetui.text import printable, quoted
 #: Buffers that a forward pass in train mode rewrites: running statistics, and spectral norm's vectors.
 _STATISTICS = ("running_mean", "_u", "weight_u")
 _MAX_WIDTH = 100
+#: Fewer names read better one by one.
+_MIN_JOINED = 3
 #: What may stand in an f-string as it is.
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
@@ -29,7 +31,10 @@ def is_frozen(name{arg}):
 '''
 _FREEZE = '''\
 def freeze(model{arg}):
-    """Freeze what is_frozen says, and train everything else. Call it before building {optimizer}."""
+    """Freeze what is_frozen says, and train everything else.
+
+    Call it before wrapping the model in DDP, and before building {optimizer}.
+    """
     named = model.named_parameters(remove_duplicate=False)  # tied parameters under all of their names
     frozen = {{id(parameter) for name, parameter in named if is_frozen(name{arg})}}
     parameters = [p for p in model.parameters() if p.is_floating_point() or p.is_complex()]
@@ -211,14 +216,16 @@ def _joined(prefixes: Sequence[str], which: int) -> list[str]:
     tails: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for (head, tail), found in numbers.items():
         tails.setdefault((head, tuple(found)), []).append(tail)
-    place = {(head, tail): (head, found) for (head, found), all_ in tails.items() for tail in all_}
-    items: dict[str, None] = {}
+    group_of = {(group[0], tail): group for group, all_ in tails.items() for tail in all_}
+    items: dict[object, str] = {}  # by what they stand for, in the order of the first of it
     for prefix in prefixes:
         parts = _around_number(prefix, which)
-        group = place[parts[0], parts[2]] if parts is not None else ("", ())
-        joined = group[1] if len(group[1]) > 1 and len(group[1]) * len(tails[group]) > 2 else ()
-        items[_generator(group[0], joined, tails[group]) if joined else _string(prefix)] = None
-    return list(items)
+        group = group_of[parts[0], parts[2]] if parts is not None else ("", ())
+        if len(group[1]) < 2 or len(group[1]) * len(tails[group]) < _MIN_JOINED:
+            items[prefix] = _string(prefix)
+        elif group not in items:
+            items[group] = _generator(*group, tails[group])
+    return list(items.values())
 
 
 def _around_number(prefix: str, which: int) -> tuple[str, int, str] | None:
