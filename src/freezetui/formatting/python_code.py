@@ -35,16 +35,16 @@ def freeze(model{arg}):
 
     Call it before wrapping the model in DDP, and before building {optimizer}.
     """
-    named = model.named_parameters(remove_duplicate=False)  # tied parameters under all of their names
-    frozen = {{id(parameter) for name, parameter in named if is_frozen(name{arg})}}
-    parameters = [p for p in model.parameters() if p.is_floating_point() or p.is_complex()]
-    for parameter in parameters:
-        parameter.requires_grad_(id(parameter) not in frozen)
-        if id(parameter) in frozen:
+    frozen = 0
+    for name, parameter in model.named_parameters():  # a tied one once, under its first name
+        if not (parameter.is_floating_point() or parameter.is_complex()):
+            continue  # integers cannot train
+        parameter.requires_grad_(not is_frozen(name{arg}))
+        if not parameter.requires_grad:
             parameter.grad = None  # an optimizer would still use it
-    sizes = [p.numel() for p in parameters if not p.requires_grad]
-    found = len(sizes), sum(sizes)
-    assert found == EXPECTED{key}, f"frozen (tensors, elements): expected {{EXPECTED{key}}}, found {{found}}"
+            frozen += parameter.numel()
+    expected = EXPECTED{key}
+    assert frozen == expected, f"froze {{frozen:,}} elements, not the {{expected:,}} of the checkpoint"
 '''
 _TRAIN = '''\
 def train(model{arg}):
@@ -57,10 +57,10 @@ def train(model{arg}):
 
 
 class _Stage(NamedTuple):
-    """What one stage freezes: prefixes of names that end with a dot, and how many tensors and elements."""
+    """What one stage freezes: prefixes of names that end with a dot, and how many elements."""
 
     prefixes: tuple[str, ...]
-    expected: tuple[int, int]
+    elements: int
 
 
 def python_code(
@@ -72,7 +72,7 @@ def python_code(
 ) -> str:
     """Return Python code that freezes in a live model what `masks` freeze, and trains everything else.
 
-    Names are those of the checkpoint. The code checks that it has frozen as many tensors and elements.
+    Names are those of the checkpoint. The code checks that it has frozen as many elements.
 
     Args:
         tree: of the checkpoint's tensors.
@@ -102,8 +102,8 @@ def python_code(
         f"WRAPPERS = {_tuple(wrappers)}",
         "# What is frozen: a parameter or module whose name, followed by a dot, starts with one of these.",
         *_table("FROZEN", {name: _items(stage.prefixes) for name, stage in stages.items()}),
-        "# How many tensors and elements are frozen; tied ones count once.",
-        *_table("EXPECTED", {name: stage.expected for name, stage in stages.items()}),
+        "# How many elements are frozen; a tied tensor counts once.",
+        *_table("EXPECTED", {name: stage.elements for name, stage in stages.items()}),
     ]
     functions = [_IS_FROZEN, _FREEZE]
     statistics = _statistics(tree, stages.values()) if hold_norms else ()
@@ -142,7 +142,7 @@ def _stage(plan: FreezePlan) -> _Stage:
                 "No PyTorch model can have both: freeze both or train both.",
             )
     frozen = plan.totals().frozen
-    return _Stage(tuple(dict.fromkeys(prefixes)) if frozen.tensors else (), (frozen.tensors, frozen.elements))
+    return _Stage(tuple(dict.fromkeys(prefixes)) if frozen.tensors else (), frozen.elements)
 
 
 def _prefixes(checkpoint: Checkpoint, names: Sequence[str]) -> Iterator[str]:
