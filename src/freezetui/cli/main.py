@@ -15,6 +15,7 @@ import click
 from freezetui import __version__
 from freezetui.cli.check import check
 from freezetui.cli.diff import diff
+from freezetui.cli.export import export
 from freezetui.cli.options import (
     config_option,
     json_option,
@@ -42,6 +43,7 @@ Examples:
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    verify that frozen weights do not change
   freezetui diff before.pth after.pth          show what a training run changed
+  freezetui export model.freeze.yaml --to python   print plain PyTorch code
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
 Exit codes: 0 success or held, 1 a frozen tensor changed, 2 bad usage or input, 3 inconclusive,
@@ -147,7 +149,7 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
     _show(session_options(paths, **options), depth, as_json)
 
 
-for _command in (plan, check, diff, stats, validate):
+for _command in (plan, check, diff, stats, validate, export):
     main.add_command(_command)
 
 

@@ -48,6 +48,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "config.save",
         "config.save-as",
         "config.changes",
+        "code.copy",
+        "pattern.copy",
         "check.architecture",
         "app.help",
         "app.quit",

@@ -12,13 +12,13 @@ from textual.widgets import Input
 
 from freezetui.config.paths import typed_path
 from freezetui.session.session import Session
-from freezetui.tui.bindings import bind
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.checking import ask_architecture, may_check
 from freezetui.tui.describing import Described, Describing, layers_of
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.problems import tell_problems
 from freezetui.tui.saving import FINDING_RULES, ask_path, may_quit, save_config, show_changes
+from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.stages import ask_stage
 from freezetui.tui.widgets.check_panel import CheckPanel
@@ -47,18 +47,7 @@ class MainScreen(Guarded, Screen[None]):
     AUTO_FOCUS = "ParameterTree"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
-    BINDINGS = [
-        bind("filter.start", "slash", "filter", "filter", "Filter by words or pattern", True, "/"),
-        bind("main.leave", "escape", "leave", "back", "Clear the filter or close the check panel"),
-        bind("stage.previous", "left_square_bracket", "stage(-1)", "stage", "Previous stage", sign="["),
-        bind("stage.next", "right_square_bracket", "stage(1)", "stage", "Next stage", sign="]"),
-        bind("stage.add", "plus", "add_stage", "new stage", "Add a stage to the config", sign="+"),
-        bind("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
-        bind("config.save", "s", "save", "save", "Save the freeze config", True),
-        bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
-        bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
-        bind("check.architecture", "o", "architecture", "model", "Set the model architecture for the check"),
-    ]
+    BINDINGS = SCREEN_KEYS
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -68,7 +57,7 @@ class MainScreen(Guarded, Screen[None]):
         self._header = Header(session, id="header")
         self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
         self._panel = CheckPanel(id="check")
-        self._filter = FilterBar(session.tree, id="filter")
+        self._filter = FilterBar(session, id="filter")
         self._totals = TotalsBar(session, id="totals")
         self._describing = Describing(self, session)
         self._filtered_at = 0
@@ -130,6 +119,7 @@ class MainScreen(Guarded, Screen[None]):
         """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
         self._panel.outdated = self.session.report_is_stale
+        self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
         self._show_line()
@@ -287,6 +277,19 @@ class MainScreen(Guarded, Screen[None]):
     async def action_changes(self) -> None:
         """Show the changes since the last save."""
         await show_changes(self.app, self.session)
+
+    @work
+    async def action_copy_code(self) -> None:
+        """Copy the plan as plain PyTorch code, and show it."""
+        from freezetui.tui.copying import copy_code  # the first screen needs none
+
+        await copy_code(self.app, self.session)
+
+    def action_copy_pattern(self) -> None:
+        """Copy the pattern of the line under the cursor."""
+        from freezetui.tui.copying import copy_pattern
+
+        copy_pattern(self.app, self.tree_view.rows, self.tree_view.node)
 
     async def leave(self) -> bool:
         """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""

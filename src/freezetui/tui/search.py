@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
+from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.patterns import Pattern, runs
+from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.regexes import PREFIX
+from freezetui.freeze.rules import Rule
 from freezetui.freeze.tree import ParamTree
 
 _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
@@ -43,18 +46,34 @@ def may_take_long(text: str) -> bool:
 
 
 def find(text: str, tree: ParamTree) -> Found:
-    """Return the tensors whose name has every word; text with `*`, `{` or `re:` is a pattern."""
-    if not text.strip():
+    """Return what the text matches as a pattern, as in a rule; else the tensors whose name has every word.
+
+    Text with `*`, `{`, a backslash or `re:` is never words.
+    """
+    text = text.strip()
+    if not text:
         return Found(None, "type words, or a pattern such as **.bias")
-    if _PATTERN_SIGNS.search(text):
-        try:
-            return Found(Pattern(text.strip()).spans(tree), "pattern")
-        except PatternError as error:
-            reason = error.message.removeprefix(f"pattern {text.strip()!r}").lstrip(" :")
+    signs = _PATTERN_SIGNS.search(text)
+    try:
+        spans = Pattern(text).spans(tree)
+    except PatternError as error:
+        if signs:
+            reason = error.message.removeprefix(f"pattern {text!r}").lstrip(" :")
             return Found([], reason[:1].upper() + reason[1:])
+        spans = []
+    if spans or signs:
+        return Found(spans, "pattern")
     words = text.lower().split()
     names = ((i, tensor.name.lower()) for i, tensor in enumerate(tree.tensors))
     return Found(runs(i for i, name in names if all(word in name for word in words)), "words")
+
+
+def rules_to_freeze(found: Found, plan: FreezePlan) -> tuple[Rule, ...]:
+    """Return the rules that freezing what is found adds to a plan; () if all of it is frozen."""
+    before = plan.mask()
+    after = FreezePlan(plan.tree, before)
+    after.set(found.spans or (), False)
+    return added_rules(plan.tree, after.mask(), before)
 
 
 def neighbour(matches: Sequence[tuple[int, int]], at: int, direction: int, on_match: bool) -> int:

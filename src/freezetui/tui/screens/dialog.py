@@ -8,7 +8,7 @@ from freezetui.tui.guarded import Guarded
 
 
 class Dialog(Guarded, ModalScreen[ScreenResultType]):
-    """A modal screen with one container, the box, of the CSS class `dialog` (and `-wide` or `-wider`)."""
+    """A modal screen with one container, the box, of the CSS class `dialog` (and `-wide`, ...)."""
 
     DEFAULT_CSS = """
     Dialog {
@@ -27,6 +27,7 @@ class Dialog(Guarded, ModalScreen[ScreenResultType]):
         background: $surface;
         &.-wide { width: 78; }
         &.-wider { width: 92; }
+        &.-widest { width: 114; }
         & > .dialog-title {
             text-style: bold;
             color: $text-accent;

@@ -12,23 +12,27 @@ from freezetui.tui.screens.dialog import Dialog
 
 
 class TextViewer(Dialog[None]):
-    """Shows text that may be longer than the screen."""
+    """Shows text that may be longer than the screen.
+
+    Args:
+        width: the CSS class of the box: "-wider" or "-widest".
+    """
 
     BINDINGS = [
-        Binding("escape,q,enter,d,question_mark", "leave", "Close", id="text.close"),
+        Binding("escape,q,enter,d,y,question_mark", "leave", "Close", id="text.close"),
         Binding("j", "scroll(1)", show=False, id="text.down"),
         Binding("k", "scroll(-1)", show=False, id="text.up"),
         Binding("g", "edge(-1)", show=False, id="text.top"),
         Binding("G", "edge(1)", show=False, id="text.bottom"),
     ]
 
-    def __init__(self, title: str, body: RenderableType) -> None:
+    def __init__(self, title: str, body: RenderableType, width: str = "-wider") -> None:
         super().__init__()
-        self._title, self._body = title, body
+        self._title, self._body, self._width = title, body, width
 
     def compose(self) -> ComposeResult:
         """Compose title and text in a scrolling box."""
-        with VerticalScroll(classes="dialog -wider") as dialog:
+        with VerticalScroll(classes=f"dialog {self._width}") as dialog:
             dialog.border_title = self._title
             dialog.border_subtitle = "↑ ↓: scroll, Esc: close"
             yield Static(self._body)

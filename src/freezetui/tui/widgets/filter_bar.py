@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
@@ -15,15 +15,21 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from freezetui import numbers
+from freezetui.freeze.rules import Rule
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.loading import run_in_thread
+from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
-from freezetui.tui.search import Found, find, may_take_long
+from freezetui.tui.search import Found, find, may_take_long, rules_to_freeze
 from freezetui.tui.widgets.filter_input import FilterInput
 
 #: Seconds before it is said that matching takes long.
 _PATIENCE = 0.2
+#: With more tensors, finding the rule that freezing would add takes longer than a key should.
+_MAX_INSTANT = 1_000
+#: Characters of that rule.
+_MAX_RULE = 40
 
 
 class _Asked(NamedTuple):
@@ -38,7 +44,7 @@ class FilterBar(Guarded, Horizontal):
     """The line to type a filter into.
 
     Args:
-        tree: what to search.
+        session: whose tensors to search, and whose plan the keys change.
     """
 
     DEFAULT_CSS = """
@@ -90,9 +96,10 @@ class FilterBar(Guarded, Horizontal):
             super().__init__()
             self.found, self.trainable = found, trainable
 
-    def __init__(self, tree: ParamTree, id: str | None = None) -> None:
+    def __init__(self, session: Session, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._searched = tree
+        self._session, self._searched = session, session.tree
+        self._shown: Found | None = None
         self._text = ""
         self._waiting: list[_Asked] = []
 
@@ -132,9 +139,29 @@ class FilterBar(Guarded, Horizontal):
 
     def _tell(self, text: str, found: Found) -> None:
         if text == self._text and self.display:
-            said = numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
-            self._say(said if found.is_counted else found.how)
+            self._shown = found
+            self._say(_matches(found) if found.is_counted else found.how)
+            self.tell_rule()
             self.post_message(self.Changed(found))
+
+    def tell_rule(self) -> None:
+        """Say which rule freezing the matches would add to the plan as it is now."""
+        self.workers.cancel_group(self, "rule")
+        if self.display and self._shown is not None and self._shown.tensors:
+            self._tell_rule(self._shown)
+
+    @work(group="rule", exclusive=True)
+    async def _tell_rule(self, found: Found) -> None:
+        look = partial(rules_to_freeze, found, self._session.plan)
+        if len(self._searched.tensors) <= _MAX_INSTANT:
+            rules = look()
+        else:
+            await asyncio.sleep(_PATIENCE)  # not after every letter
+            promise: Future[tuple[Rule, ...]] = Future()
+            run_in_thread(promise, look)
+            rules = await asyncio.wrap_future(promise)
+        if found is self._shown and self.display:
+            self._say(f"{_matches(found)}, {_freezing(rules)}")
 
     def _say(self, what: str) -> None:
         self.query_one("#filter-count", Static).update(f"{printable(what)} ")
@@ -198,3 +225,16 @@ class FilterBar(Guarded, Horizontal):
     def _say_that_it_takes_long(self) -> None:
         if self._waiting:
             self._say("matching…")
+
+
+def _matches(found: Found) -> str:
+    return numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
+
+
+def _freezing(rules: Sequence[Rule]) -> str:
+    """Return what ctrl+f would add to the config."""
+    if not rules:
+        return "all frozen"
+    pattern = rules[0].pattern
+    pattern = pattern if len(pattern) <= _MAX_RULE else f"{pattern[:_MAX_RULE]}…"
+    return f"ctrl+f: freeze {pattern}" + (f" and {len(rules) - 1:,} more" if rules[1:] else "")

@@ -7,8 +7,8 @@ from textual.widgets import Footer
 
 from freezetui.tui.guarded import Guarded
 
-#: Keys to hide on a narrow screen: the third group first, then the second.
-_SECOND, _THIRD = {"freeze", "train", "presets"}, {"undo"}
+#: Keys to hide on a narrow screen: the last group first.
+_SECOND, _THIRD, _FOURTH = {"freeze", "train", "presets"}, {"undo"}, {"code"}
 
 
 class KeyFooter(Guarded, Footer):
@@ -18,4 +18,5 @@ class KeyFooter(Guarded, Footer):
         """Compose the keys, with a class on those that can be hidden."""
         for key in super().compose():
             what = getattr(key, "description", "")
+            key.set_class(what in _FOURTH, "-fourth")
             yield key.set_class(what in _SECOND, "-second").set_class(what in _THIRD, "-third")

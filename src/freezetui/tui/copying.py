@@ -1,0 +1,70 @@
+"""Copies from the TUI to the clipboard: the plan as plain PyTorch code, and the pattern of a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+from textual.app import App
+
+from freezetui.errors import FreezeTuiError
+from freezetui.formatting.python_code import python_code
+from freezetui.freeze.patterns import literal
+from freezetui.session.session import Session
+from freezetui.text import printable
+from freezetui.tui.screens.busy import run_with_busy_screen
+from freezetui.tui.screens.text_viewer import TextViewer
+from freezetui.tui.widgets.visible_rows import VisibleRows
+
+_TITLE = "Plain PyTorch, copied to the clipboard if the terminal allows it"
+#: Lines that are shown; all are copied.
+_MAX_SHOWN = 1_000
+
+
+async def copy_code(app: App[Any], session: Session) -> None:
+    """Copy the shown plan as plain PyTorch code, and show it. Only for a Textual worker."""
+    tensors = len(session.tree.tensors)
+    try:
+        code = await run_with_busy_screen(app, "Writing the code…", lambda: _code(session), tensors)
+    except FreezeTuiError as error:
+        app.notify(str(error), title="Not copied", severity="error", timeout=10)
+        return
+    if code is None:
+        return
+    app.copy_to_clipboard(code)
+    lines = code.splitlines()
+    shown = Text("\n".join(lines[:_MAX_SHOWN]))
+    if len(lines) > _MAX_SHOWN:
+        shown.append(f"\n\n{len(lines) - _MAX_SHOWN:,} more lines are copied", "dim")
+    app.push_screen(TextViewer(_TITLE, shown, "-widest"))
+
+
+def _code(session: Session) -> str:
+    name, stage = session.config_path.name, session.stages.shown
+    hold_norms = session.config is None or session.config.norm_statistics == "freeze"
+    return python_code(
+        session.checkpoint,
+        session.tree,
+        {"": session.plan.mask()},
+        name if stage is None else f"{name}, stage {stage}",
+        hold_norms,
+    )
+
+
+def copy_pattern(app: App[Any], rows: VisibleRows, node: int) -> None:
+    """Copy the pattern that matches what is on the line of `node`."""
+    pattern = line_pattern(rows, node)
+    app.copy_to_clipboard(pattern)
+    app.notify(f"copied: {printable(pattern)}", timeout=3)
+
+
+def line_pattern(rows: VisibleRows, node: int) -> str:
+    """Return the pattern of a line; for a folded family of blocks, of all of them."""
+    if node == 0:
+        return "**"
+    family = rows.family(node)
+    if family is None:
+        return literal(rows.tree.path(node))
+    parent = rows.tree.parents[node]
+    numbers = f"{{{family[0]}..{family[-1]}}}"
+    return f"{literal(rows.tree.path(parent))}.{numbers}" if parent else numbers

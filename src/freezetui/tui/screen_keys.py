@@ -1,0 +1,22 @@
+"""The keys of MainScreen, in the order of the footer."""
+
+from __future__ import annotations
+
+from textual.binding import BindingType
+
+from freezetui.tui.bindings import bind
+
+SCREEN_KEYS: list[BindingType] = [
+    bind("filter.start", "slash", "filter", "filter", "Filter by words or pattern", True, "/"),
+    bind("main.leave", "escape", "leave", "back", "Clear the filter or close the check panel"),
+    bind("stage.previous", "left_square_bracket", "stage(-1)", "stage", "Previous stage", sign="["),
+    bind("stage.next", "right_square_bracket", "stage(1)", "stage", "Next stage", sign="]"),
+    bind("stage.add", "plus", "add_stage", "new stage", "Add a stage to the config", sign="+"),
+    bind("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
+    bind("config.save", "s", "save", "save", "Save the freeze config", True),
+    bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
+    bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
+    bind("code.copy", "y", "copy_code", "code", "Copy the plan as plain PyTorch code, and show it", True),
+    bind("pattern.copy", "Y", "copy_pattern", "pattern", "Copy the pattern of this line"),
+    bind("check.architecture", "o", "architecture", "model", "Set the model architecture for the check"),
+]

@@ -1,0 +1,75 @@
+"""`freezetui export` as a real process: code on stdout, one line for each error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
+CONFIG = "freezetui: 1\nmodel: {checkpoint: vgg_digits.pth}\nrules:\n  - freeze: features\n"
+STAGES = "stages:\n  - name: head\n  - {name: all, rules: [{train: '**'}]}\n"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    shutil.copy(SAMPLES / "vgg_digits.pth", tmp_path)
+    path = tmp_path / "vgg.freeze.yaml"
+    path.write_text(CONFIG + STAGES)
+    return path
+
+
+def export(config: Path, *options: str, to: str = "python") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "freezetui", "export", str(config), "--to", to, *options],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "COLUMNS": "200"},
+        timeout=120,
+    )
+
+
+def test_the_code_is_all_that_stdout_has(config):
+    result = export(config)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert '    "head": ("features.",),\n    "all": (),\n' in result.stdout
+    assert result.stdout.endswith('of the checkpoint"\n')
+    one = export(config, "--stage", "head").stdout
+    assert '\nFROZEN = ("features.",)\n' in one
+    assert "stage" not in one
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        (CONFIG, ["--to", "keras"], "'keras' is not 'python'. See freezetui export --help."),
+        (CONFIG, ["--stage", "x"], "the config has no stage 'x'. It has no stages."),
+        (CONFIG.replace("vgg_digits", "gone"), [], "names 'gone.pth', which does not exist"),
+        (CONFIG.replace("{checkpoint: vgg_digits.pth}", "{}"), [], "Pass --checkpoint PATH."),
+        (CONFIG.replace("features", "feature"), [], "'feature' matches no parameter. Closest: features."),
+        (
+            CONFIG + "expect:\n  frozen: {tensors: 3, elements: 5}\n",
+            [],
+            "the config does not fit the checkpoint: frozen: expected 3 tensors (5 elements), found 26",
+        ),
+    ],
+)
+def test_errors_are_one_line(config, text, options, said):
+    config.write_text(text)
+    result = export(config, *options)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert said in result.stderr
+
+
+def test_another_checkpoint_can_be_passed(config):
+    moved = config.parent / "moved.pth"
+    (config.parent / "vgg_digits.pth").rename(moved)
+    result = export(config, "--checkpoint", str(moved))
+    assert result.returncode == 0, result.stderr
+    assert f"of the checkpoint {moved}." in result.stdout

@@ -1,0 +1,63 @@
+"""The keys that copy: the plan as plain PyTorch code, the pattern of a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from freezetui.cli.export import export
+from freezetui.tui.copying import line_pattern
+from freezetui.tui.screens.text_viewer import TextViewer
+
+
+async def test_y_copies_the_code_of_the_plan_and_shows_it(opened):
+    async with opened() as driver:
+        driver.go("features.24")
+        await driver.press("w", "y")
+        await driver.until(lambda: isinstance(driver.app.screen, TextViewer))
+        namespace: dict[str, Any] = {}
+        exec(driver.app.clipboard, namespace)
+        assert namespace["EXPECTED"] == driver.session.totals.frozen.elements
+        for tensor, train in zip(driver.session.tree.tensors, driver.session.plan.mask(), strict=True):
+            assert namespace["is_frozen"](tensor.name) != train
+        assert "copied to the clipboard" in driver.screen_text()
+        assert 'FROZEN = (*(f"features.{i}." for i in' in driver.screen_text()
+        await driver.press("y")
+        assert driver.app.screen is driver.main
+
+
+async def test_y_copies_what_export_prints_for_the_stage_that_is_shown(opened, sample):
+    path = sample("vgg_digits.pth")
+    config = path.with_name("staged.freeze.yaml")
+    config.write_text(
+        "freezetui: 1\nmodel: {checkpoint: vgg_digits.pth}\nrules:\n  - freeze: features\n"
+        "stages:\n  - {name: last, rules: [{train: 'features.28'}]}\n"
+    )
+    printed = CliRunner().invoke(export, [str(config), "--to", "python", "--stage", "last"])
+    async with opened(path, config=config, stage="last") as driver:
+        await driver.press("y")
+        await driver.until(lambda: isinstance(driver.app.screen, TextViewer))
+        copied = driver.app.clipboard.splitlines()
+    assert copied[0] == "# Plain PyTorch for staged.freeze.yaml, stage last, written by freezetui."
+    assert copied[2:] == printed.stdout.splitlines()[2:]
+    assert 'f"features.{i}." for i in (0, 2,' in printed.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"), [("features", "features"), ("features.28.bias", "features.28.bias"), ("", "**")]
+)
+async def test_shift_y_copies_the_pattern_of_the_line(opened, path, pattern):
+    async with opened() as driver:
+        driver.go(path)
+        await driver.press("Y")
+        assert driver.app.clipboard == pattern
+        assert f"copied: {pattern}" in driver.notices()
+
+
+async def test_the_pattern_of_a_folded_family_is_that_of_all_its_blocks(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        rows = driver.tree.rows
+        node = next(n for n in rows.visible if rows.family(n))
+        assert line_pattern(rows, node) == "layers.{0..5}"
