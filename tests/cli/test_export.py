@@ -73,3 +73,32 @@ def test_another_checkpoint_can_be_passed(config):
     result = export(config, "--checkpoint", str(moved))
     assert result.returncode == 0, result.stderr
     assert f"of the checkpoint {moved}." in result.stdout
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [("BertForMaskedLM", "bert"), ("ViTForImageClassification", "vit"), ("MixtralForCausalLM", "model")],
+)
+def test_names_are_the_live_ones_where_a_library_renames(tmp_path, name, pattern):
+    import transformers
+
+    from freezetui.training.config import FreezeConfig
+    from support import tiny_transformers as tiny
+
+    tensors = tiny.saved(tiny.build(name), tmp_path / "m")
+    if name in tiny.HUB:
+        tiny.put(tmp_path / "m", tiny.hub_shaped(name, tensors))
+    path = tmp_path / "m.freeze.yaml"
+    path.write_text(f"freezetui: 1\nmodel: {{checkpoint: m}}\nrules:\n  - freeze: {pattern}\n")
+    result = export(path)
+    assert result.returncode == 0, result.stderr
+    assert f"Names are those of a {name} loaded from" in result.stdout
+    namespace = {}
+    exec(result.stdout, namespace)
+    model, other = (getattr(transformers, name).from_pretrained(tmp_path / "m") for _ in range(2))
+    namespace["freeze"](model)
+    FreezeConfig.load(path).apply(other, checkpoint=tmp_path / "m")
+    flags = [{n: p.requires_grad for n, p in m.named_parameters()} for m in (model, other)]
+    assert flags[0] == flags[1] and len(set(flags[0].values())) == 2

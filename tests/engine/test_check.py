@@ -477,10 +477,13 @@ def test_flags_that_are_no_flags_are_named() -> None:
     model.head.weight.require_grad = False
     model.head.requires_grad = False
     model.body.weight.requires_grad_(False)
-    found = codes(check(model))
+    model.head.bias.requires_grad_(False)
+    report = check(model)
+    found = codes(report)
     assert found["F1"] == ("head.weight",)
     assert found["F2"] == ("head",)
-    assert found["N2"] == ("body.weight",)
+    assert found["N2"] == ("head.bias",)  # not the body, which the config freezes too
+    assert "add a rule: freeze: head.bias" in next(f.fix for f in report.findings if f.code == "N2")
 
 
 def test_a_loss_that_is_no_number_proves_nothing() -> None:

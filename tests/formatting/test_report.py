@@ -10,7 +10,7 @@ from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, Traina
 
 
 def report(verdict: Verdict, *keys: str, moved: tuple[str, ...] = ()) -> SanityReport:
-    values = {"reason": "r", "suggestion": "s", "count": "1", "attribute": "a", "phase": "forward"}
+    values = {"reason": "r", "suggestion": "s", "count": "1", "first": "a", "attribute": "a", "phase": "forward"}
     return SanityReport(
         verdict=verdict,
         architecture="",

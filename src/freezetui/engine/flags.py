@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from difflib import get_close_matches
 from types import FunctionType
 
@@ -13,14 +14,19 @@ from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
 
 
-def frozen_by_constructor(model: nn.Module) -> list[Finding]:
-    """Return a note on the parameters that the model's constructor froze; call it before `apply`."""
-    names = tuple(
+def frozen_by_constructor(model: nn.Module) -> list[str]:
+    """Return the parameters that the model's constructor froze; call it before `apply`."""
+    return [
         name
         for name, parameter in model.named_parameters()
         if not parameter.requires_grad and (parameter.is_floating_point() or parameter.is_complex())
-    )
-    return [finding("constructor", names, count=f"{len(names):,}")] if names else []
+    ]
+
+
+def thawed(frozen: Iterable[str], result: RunResult) -> list[Finding]:
+    """Return a warning on what the constructor froze and the config trains."""
+    names = [name for name in frozen if result.planned.get(name)]
+    return [finding("constructor", names, first=names[0])] if names else []
 
 
 def stray_flags(model: nn.Module) -> list[Finding]:

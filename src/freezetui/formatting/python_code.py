@@ -69,16 +69,18 @@ def python_code(
     masks: Mapping[str, bytes],
     config: str = "",
     hold_norms: bool = True,
+    model: str = "",
 ) -> str:
     """Return Python code that freezes in a live model what `masks` freeze, and trains everything else.
 
-    Names are those of the checkpoint. The code checks that it has frozen as many elements.
+    Names are those of the tree. The code checks that it has frozen as many elements.
 
     Args:
-        tree: of the checkpoint's tensors.
+        tree: of the checkpoint's tensors, or of the live model's.
         masks: stage -> per tensor, 1 to train and 0 to freeze; "" alone for a plan without stages.
         config: the name of the config's file, for the comment.
         hold_norms: whether frozen norms stay in eval.
+        model: the class whose names the tree has; "" if they are the checkpoint's.
 
     Raises:
         ConfigError: a tensor and a module have the same name, and only one of them is frozen.
@@ -96,7 +98,8 @@ def python_code(
     subject = f" for {printable(config)}" if config else ""
     lines = [
         f"# Plain PyTorch{subject}, written by freezetui.",
-        f"# Names are those of the checkpoint {printable(checkpoint.source)}.",
+        f"# Names are those of {f'a {model} loaded from' if model else 'the checkpoint'} "
+        f"{printable(checkpoint.source)}.",
         "",
         "# Segments of names that torch.compile, FSDP and the like add.",
         f"WRAPPERS = {_tuple(wrappers)}",

@@ -230,9 +230,9 @@ TABLE = (
     Code(
         "constructor",
         "N2",
-        "note",
-        "the model's constructor freezes {count} of its parameters; the config overrides that",
-        "no action needed if the config matches your intent",
+        "warning",
+        "the model's constructor freezes it, and the config trains it",
+        "to keep it frozen, add a rule: freeze: {first}",
     ),
     Code(
         "no_control",

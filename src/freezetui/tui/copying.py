@@ -9,6 +9,7 @@ from textual.app import App
 
 from freezetui.errors import FreezeTuiError
 from freezetui.formatting.python_code import python_code
+from freezetui.freeze.live_tree import has_other_names, live_mask, live_tree
 from freezetui.freeze.patterns import literal
 from freezetui.session.session import Session
 from freezetui.text import printable
@@ -40,15 +41,22 @@ async def copy_code(app: App[Any], session: Session) -> None:
 
 
 def _code(session: Session) -> str:
+    """Return the code, with the live names if they are known and others.
+
+    Raises:
+        ConfigError: the plan cannot be written as code, or splits what becomes one live parameter.
+    """
     name, stage = session.config_path.name, session.stages.shown
     hold_norms = session.config is None or session.config.norm_statistics == "freeze"
-    return python_code(
-        session.checkpoint,
-        session.tree,
-        {"": session.plan.mask()},
-        name if stage is None else f"{name}, stage {stage}",
-        hold_norms,
-    )
+    tree, mask, live = session.tree, session.plan.mask(), session.description
+    model = ""
+    if live is not None and has_other_names(live.names):
+        pairs = zip(tree.tensors, mask, strict=True)
+        trains = live.names.to_live({t.name: bool(train) for t, train in pairs if not t.untrainable_reason})
+        tree, model = live_tree(live.names), live.model
+        mask = live_mask(live.names, tree, trains)
+    what = name if stage is None else f"{name}, stage {stage}"
+    return python_code(session.checkpoint, tree, {"": mask}, what, hold_norms, model)
 
 
 def copy_pattern(app: App[Any], rows: VisibleRows, node: int) -> None:
