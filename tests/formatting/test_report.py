@@ -10,7 +10,7 @@ from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, Traina
 
 
 def report(verdict: Verdict, *keys: str, moved: tuple[str, ...] = ()) -> SanityReport:
-    values = {"reason": "r", "suggestion": "s", "count": "1", "first": "a", "attribute": "a", "phase": "forward"}
+    values = dict.fromkeys(("reason", "suggestion", "count", "first", "attribute", "phase"), "a")
     return SanityReport(
         verdict=verdict,
         architecture="",
