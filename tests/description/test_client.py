@@ -81,6 +81,14 @@ def test_it_is_modest(describer: Describer) -> None:
     assert line.split()[3] == "unlimited"  # lifted after a build: the next library has to be imported
 
 
+@pytest.fixture(scope="module")
+def hurried() -> Iterator[Describer]:
+    """One that gives a build four seconds."""
+    one = Describer(build_seconds=4)
+    yield one
+    one.close()
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -96,21 +104,19 @@ def test_it_is_modest(describer: Describer) -> None:
         ({"architectures": ["os:system"]}, "no model|is not a"),
     ],
 )
-def test_a_hostile_config_is_one_line(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+def test_a_hostile_config_is_one_line(
+    hurried: Describer, tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
     folder = bert(tmp_path, **changes)
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\n")
-    describer = Describer(build_seconds=4)
-    try:
-        asked = built_by(request(folder), "transformers:BertForMaskedLM")
-        if "architectures" in changes:
-            asked = built_by(asked, "transformers:os")
-        with pytest.raises(EngineError, match=says) as caught:
-            describer.describe(asked).result(timeout=200)
-        assert "\n" not in str(caught.value)
-        assert not (tmp_path / "ran").exists()
-        assert described(describer, VGG).model == "VGG"  # it is there again
-    finally:
-        describer.close()
+    asked = built_by(request(folder), "transformers:BertForMaskedLM")
+    if "architectures" in changes:
+        asked = built_by(asked, "transformers:os")
+    with pytest.raises(EngineError, match=says) as caught:
+        hurried.describe(asked).result(timeout=200)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    assert described(hurried, VGG).model == "VGG"  # it is there again
 
 
 def test_a_huge_width_takes_no_memory(describer: Describer, tmp_path: Path) -> None:

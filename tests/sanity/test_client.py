@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 
+from freezetui import bootstrap
 from freezetui.config.schema import ConfigData
 from freezetui.errors import CheckpointError, EngineError
 from freezetui.freeze.rules import Rule
@@ -271,7 +272,7 @@ def test_a_stopped_engine_can_be_cancelled(files: Path) -> None:
 
 
 def test_an_engine_whose_ui_has_ended_before_it_began_ends(tmp_path: Path) -> None:
-    boot = [sys.executable, "-c", client._BOOT, client._PACKAGES, str(os.getppid())]
+    boot = bootstrap.command("freezetui.engine.main", needs=client._NEEDS, arguments=[str(os.getppid())])
     done = subprocess.run(boot, input=b"", capture_output=True, timeout=60)
     assert done.returncode == 1
     assert done.stdout == b""
