@@ -290,3 +290,22 @@ def test_lightning_and_fabric_keep_the_model_under_an_attribute() -> None:
     assert map_names(net(), headers({**saved, "loss.weight": torch.zeros(1)})).placed == 9
     fabric = map_names(_FabricModule(net()), headers(plain_file()))
     assert fabric.live_of("0.weight") == ("_forward_module.0.weight", "_original_module.0.weight")
+
+
+class FSDPModule(nn.Module):
+    """As torch's `fully_shard` mixes it in; its hooks would wait for the other ranks."""
+
+
+class Sharded(FSDPModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(2, 2)
+        self.register_load_state_dict_pre_hook(self.gather)
+
+    def gather(self, *_: object) -> None:
+        raise AssertionError("waits for the other ranks")
+
+
+def test_the_hooks_of_a_sharded_model_are_not_run() -> None:
+    names = map_names(Sharded(), {"body.weight": ((2, 2), "float32"), "body.bias": ((2,), "float32")})
+    assert names.live_of("body.weight") == ("body.weight",)

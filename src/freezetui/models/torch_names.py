@@ -10,14 +10,20 @@ import torch
 from torch import nn
 
 from freezetui.models.ghosts import Ghost, recorded_copies
-from freezetui.models.live_names import Live
+from freezetui.models.live_names import Live, ancestry
 
 _PARAMETRIZATION = re.compile(r"(^|\.)parametrizations\.(\w+)\.original(\d*)$")
+_SHARDED = ("FullyShardedDataParallel", "FSDPModule")
 _REPARAMETRIZED = re.compile(r"(^|\.)((?:weight|bias|in_proj_weight)(?:_[hi]h_l\d+)?)_(g|v|orig|bar)$")
 
 
 def loads_itself(model: nn.Module) -> bool:
-    """Whether a module in it overrides or hooks the loading, so that names alone do not decide."""
+    """Whether a module in it overrides or hooks the loading, so that names alone do not decide.
+
+    The hooks of FSDP gather weights from all ranks, so a model with one is never asked to load.
+    """
+    if any(not ancestry(module).isdisjoint(_SHARDED) for module in model.modules()):
+        return False
     return any(
         type(module)._load_from_state_dict is not nn.Module._load_from_state_dict
         or module._load_state_dict_pre_hooks
