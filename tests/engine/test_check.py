@@ -650,3 +650,13 @@ def test_a_check_of_bare_safetensors_leaves_the_file_as_it_is(tmp_path: Path) ->
     assert (report.trainable.moved, report.frozen.held) == (1, 1)
     assert path.read_bytes() == before
     assert path.stat().st_mtime_ns == written
+
+
+def test_dropout_in_a_frozen_module_is_a_note_until_it_is_kept_in_eval() -> None:
+    def report(**options: str) -> SanityReport:
+        under_test = ModelUnderTest(Net(body_with(nn.Dropout())), floats, torch.device("cpu"))
+        return check_model(under_test, ConfigData(rules=(Rule("freeze", "body"),), **options))
+
+    noted = report()
+    assert noted.verdict == "held" and codes(noted)["N11"] == ("body.1",)
+    assert "N11" not in codes(report(frozen_modules="eval"))

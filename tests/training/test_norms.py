@@ -117,3 +117,20 @@ def test_a_norm_beside_trainable_weights_runs() -> None:
 
 def test_a_model_without_parameters_has_no_frozen_norms() -> None:
     assert FreezeConfig().apply(nn.BatchNorm1d(2, affine=False)).norms == ()
+
+
+def test_frozen_modules_stay_in_eval_with_their_dropout() -> None:
+    model = nn.ModuleDict(
+        {"body": nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.LayerNorm(2)), "head": nn.Linear(2, 2)}
+    )
+    model["head"].drop = nn.Dropout()
+    freeze = FreezeConfig(rules=(Rule("freeze", "body"),), frozen_modules="eval")
+    freeze.apply(model)
+    model.train()
+    assert not any(module.training for module in model["body"].modules())
+    assert all(module.training for module in model["head"].modules())
+    FreezeConfig(rules=freeze.rules).apply(model)
+    model.train()
+    assert all(module.training for module in model.modules())
+    FreezeConfig(default="freeze", frozen_modules="eval").apply(model)
+    assert not any(module.training for module in model.train().modules())

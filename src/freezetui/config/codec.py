@@ -38,7 +38,7 @@ _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     (r"\$(\.stages\[\d*(\.\.\.)?\])?\.expect\.(frozen|trainable)", Count),
     (r"\$\.stages\[\d*(\.\.\.)?\]", Stage),
 )
-_CHOICES = {"default": "train, freeze", "norm_statistics": "freeze, update"}
+_CHOICES = {"default": "train, freeze", "norm_statistics": "freeze, update", "frozen_modules": "train, eval"}
 
 
 def read_config(path: Path) -> ConfigData:

@@ -89,6 +89,7 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         default: the action for a parameter that no rule matches.
         rules: from top to bottom; the last rule that matches wins.
         norm_statistics: "freeze" keeps frozen norms in eval, "update" lets their statistics change.
+        frozen_modules: "eval" keeps modules whose parameters are all frozen in eval, dropout included.
         expect: what the rules must select; None checks nothing.
     """
 
@@ -96,6 +97,7 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     default: Action = "train"
     rules: tuple[Rule, ...] = ()
     norm_statistics: Literal["freeze", "update"] = "freeze"
+    frozen_modules: Literal["train", "eval"] = "train"
     expect: Expect | None = None
     stages: tuple[Stage, ...] = ()
 

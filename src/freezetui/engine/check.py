@@ -14,7 +14,13 @@ from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.schema import ConfigData, fingerprint
 from freezetui.engine.device import choose_device, is_out_of_memory
-from freezetui.engine.flags import flags_set_back, frozen_by_constructor, stray_flags, thawed
+from freezetui.engine.flags import (
+    flags_set_back,
+    frozen_by_constructor,
+    random_in_frozen,
+    stray_flags,
+    thawed,
+)
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
 from freezetui.engine.names import file_names, what_differs
 from freezetui.engine.run import RunResult, following, run, train_everything
@@ -112,6 +118,7 @@ def check_model(
     result = run(under_test, following(config, stage), steps, step_of("step", "step"))
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
     findings += thawed(constructed, result) + what_differs(under_test.names)
+    findings += random_in_frozen(under_test.model, result)
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
         full, control_findings = _control(under_test, steps, step_of("control", "control run: step"))

@@ -12,6 +12,10 @@ from torch import nn
 from freezetui.engine.run import RunResult
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
+from freezetui.training.norms import is_frozen
+
+#: Parts of the names of classes that drop something at random in train mode.
+_RANDOM = ("Dropout", "DropPath", "StochasticDepth")
 
 
 def frozen_by_constructor(model: nn.Module) -> list[str]:
@@ -49,6 +53,20 @@ def _is_its_own(module: nn.Module, attribute: str) -> bool:
         return True
     functions = (f for cls in type(module).__mro__ if cls is not nn.Module for f in vars(cls).values())
     return any(attribute in f.__code__.co_names for f in functions if isinstance(f, FunctionType))
+
+
+def random_in_frozen(model: nn.Module, result: RunResult) -> list[Finding]:
+    """Return a note on dropout in frozen modules, which stays random in train mode."""
+    names = [
+        path
+        for path, module in model.named_modules()
+        if any(word in type(module).__name__ for word in _RANDOM)
+        and any(getattr(module, rate, None) for rate in ("p", "drop_prob"))
+        and path not in result.held
+        and path in result.ran
+        and is_frozen(model, path)
+    ]
+    return [finding("dropout", names)] if names else []
 
 
 def flags_set_back(result: RunResult) -> list[Finding]:

@@ -24,7 +24,7 @@ from freezetui.models.live_names import ancestry, live_tensors, same_tensor
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.models.saved_names import Saved
 from freezetui.text import listed
-from freezetui.training.norms import frozen_norms, hold_norms
+from freezetui.training.norms import frozen_modules, frozen_norms, hold_norms
 from freezetui.training.source import find_source
 
 #: Models that a config was applied to: what is frozen in them now was frozen by us.
@@ -148,7 +148,8 @@ def apply_to(
             resolve(other.rules, plan.tree, config.default, budget)
     _set_flags(model, plan)
     norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
-    hold_norms(model, norms)
+    whole = frozen_modules(model) if config.frozen_modules == "eval" else {}
+    hold_norms(model, norms | whole)
     return _report(model, source.names, plan, list(norms), tuple(map(str, problems)))
 
 

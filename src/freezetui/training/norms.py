@@ -1,4 +1,4 @@
-"""Keeps frozen norm layers in eval mode across model.train()."""
+"""Keeps frozen norm layers, or all frozen modules, in eval mode across model.train()."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
         if any(name in _STATISTICS for name, _ in module.named_buffers(recurse=False))
         and is_frozen(model, path)
     }
+
+
+def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return module path -> module, for all whose parameters, or those of the nearest parent, are frozen."""
+    return {path: module for path, module in model.named_modules() if is_frozen(model, path)}
 
 
 def is_frozen(model: nn.Module, path: str) -> bool:
