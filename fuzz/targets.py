@@ -169,6 +169,8 @@ def _open_config(path: Path) -> None:
 
 #: So many repetitions and alternatives, and so long names, do not keep a backtracking matcher busy.
 _MAX_SAFE_SIGNS, _MAX_SAFE_NAME, _MAX_SAFE_TEXT = 5, 40, 200
+#: Where repetitions may be nested, or repeat alternatives, the time doubles with every character.
+_MAX_NESTED_NAME = 12
 #: Less than a config may take, so that the fuzzer gets on.
 _MAX_REGEX_SECONDS = 0.1
 
@@ -180,9 +182,9 @@ def _open_pattern(path: Path) -> None:
     tree = ParamTree([TensorInfo(name, (1,), "float32", "parameter") for name in names])
     spans = Pattern(text, Budget(_MAX_REGEX_SECONDS)).spans(tree)
     got = {tree.tensors[i].name for start, stop in spans for i in range(start, stop)}
-    safe = (
-        sum(map(text.count, "*+?{|(")) <= _MAX_SAFE_SIGNS
-        and max(map(len, names), default=0) <= _MAX_SAFE_NAME
+    nested = "|" in text or sum(map(text.count, "*+?{")) > 1
+    safe = sum(map(text.count, "*+?{|(")) <= _MAX_SAFE_SIGNS and max(map(len, names), default=0) <= (
+        _MAX_NESTED_NAME if nested else _MAX_SAFE_NAME
     )
     safe = safe and len(text) <= _MAX_SAFE_TEXT
     if safe and text.isascii() and "".join(names).isascii() and not ("\\." in text and "**" in text):
