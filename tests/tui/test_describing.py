@@ -179,7 +179,7 @@ async def test_why_there_is_no_description_is_told_and_nothing_else_changes(open
     async with opened(tmp_path, size=(140, 40)) as driver:
         await driver.press("p")
         await driver.until(lambda: isinstance(driver.app.screen, PresetScreen), 120)
-        assert "Presets, by names" in driver.screen_text()
+        await driver.until(lambda: "Presets, by names" in driver.screen_text(), 20)
         await driver.press("escape")
         assert driver.session.description is None and "NoSuchModel" in driver.session.undescribed
         await driver.press("g")
