@@ -284,6 +284,7 @@ TABLE = (
         "{count} of the model's parameters are not in the checkpoint, and have new values",
         "no action needed if they are a new head",
     ),
+    Code("tied", "N10", "note", "one parameter under several names: it trains or is frozen as one", ""),
     Code(
         "dropout",
         "N11",
@@ -291,5 +292,4 @@ TABLE = (
         "dropout in a frozen module stays random in train mode",
         "set frozen_modules: eval to keep frozen modules in eval, dropout included",
     ),
-    Code("tied", "N10", "note", "one parameter under several names: it trains or is frozen as one", ""),
 )
