@@ -23,7 +23,8 @@ WITH_TORCH = importlib.util.find_spec("torch") is not None
 #: An import at the top of a test file that brings torch.
 _IMPORTS_TORCH = re.compile(
     r"^(?:from|import) (?:torch|torchvision|transformers|safetensors\.torch"
-    r"|support\.checkpoint_samples|targets|freezetui\.(?:engine|models|training)"
+    r"|support\.(?:checkpoint_samples|describing|families|name_values|tiny_transformers)"
+    r"|support import (?:.*, )?tiny_transformers|targets|freezetui\.(?:describer|engine|models|training)"
     r"|freezetui import .*Freeze(?:Config|Guard))\b",
     re.MULTILINE,
 )

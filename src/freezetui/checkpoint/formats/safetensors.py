@@ -84,7 +84,7 @@ def read_header(file: Stream, size: int, source: str) -> tuple[dict[str, Entry],
         raise _truncated(source)
     try:
         entries = _decoded(file.read(length))
-    except (ValueError, RecursionError) as error:  # json's, too: of an integer of thousands of digits
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:  # json's: 5,000 digits
         problem = printable(str(error).splitlines()[0][:120])
         raise CheckpointError(
             f"{source} has a corrupt safetensors header ({problem}).", "Download the file again."
