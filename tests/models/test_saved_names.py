@@ -10,7 +10,7 @@ from torch import nn
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.config.schema import fingerprint
-from freezetui.models.saved_names import saved_names
+from freezetui.models.saved_names import Saved, guesses
 from support import tiny_transformers as tiny
 from support.name_values import compare, marked
 
@@ -20,6 +20,10 @@ UNPROVED = {"BertForMaskedLM", "GPT2LMHeadModel", "RobertaForMaskedLM", "T5ForCo
 
 def proved_by(wanted: str):
     return lambda tensors: fingerprint(tensors) == wanted
+
+
+def saved_names(model: nn.Module, proves) -> Saved | None:
+    return next(guesses(model, proves), None)
 
 
 @pytest.mark.parametrize("name", tiny.FAMILIES)

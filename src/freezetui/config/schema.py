@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -118,10 +118,7 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         for stage in self.stages:
             if stage.name == name:
                 return stage
-        names = ", ".join(stage.name for stage in self.stages)
-        raise ConfigError(
-            f"the config has no stage {name!r}.", f"Stages: {names}." if names else "It has no stages."
-        )
+        raise no_such_stage(name, [stage.name for stage in self.stages])
 
     def expect_for(self, stage: str | None = None) -> Expect | None:
         """Return what the rules of `rules_for` must select; None if it is not recorded.
@@ -132,6 +129,12 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         if stage is None or not self.stage(stage).rules:
             return self.expect
         return self.stage(stage).expect
+
+
+def no_such_stage(name: str | None, stages: Sequence[str]) -> ConfigError:
+    """Return the error on a stage that a config with these stages does not have."""
+    hint = f"Stages: {', '.join(stages)}." if stages else "It has no stages."
+    return ConfigError(f"the config has no stage {name!r}.", hint)
 
 
 def fingerprint(tensors: Iterable[TensorInfo]) -> str:

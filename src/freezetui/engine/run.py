@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import perf_counter
 
 import torch
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from freezetui.config.schema import ConfigData
 from freezetui.engine.device import synchronize
@@ -121,13 +120,35 @@ def run(
     before, reading = _digests(under_test)
     model.train()
     loop = Loop(under_test)
-    ran, hooks = _recorded_calls(model)
+    with _recorded_calls(model) as ran:
+        losses, seconds, memory = _train(under_test, loop, steps, progress)
+    after, rereading = _digests(under_test)
+    parameters = model.named_parameters(remove_duplicate=False)
+    return RunResult(
+        moved=frozenset(name for name in before if before[name] != after.get(name)),
+        planned=planned,
+        final_flags=_flags(model),
+        frozen_buffers=frozen_buffers,
+        gradients={name: loop.gradients[id(p)] for name, p in parameters if id(p) in loop.gradients},
+        ran=frozenset(ran),
+        losses=losses,
+        held=held,
+        step_seconds=min(seconds),
+        memory_bytes=memory,
+        overhead_seconds=reading + rereading,
+    )
+
+
+def _train(
+    under_test: ModelUnderTest, loop: Loop, steps: int, progress: Callable[[int], None]
+) -> tuple[tuple[float, ...], list[float], int]:
+    """Take the steps; return their losses, how many seconds each took, and the bytes that they need."""
     losses, seconds, memory = [], [], 0
     if under_test.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(under_test.device)
     for step in range(steps):
         progress(step)
-        counting = saved_for_backward(model) if step == 0 else nullcontext(lambda: 0)
+        counting = saved_for_backward(under_test.model) if step == 0 else nullcontext(lambda: 0)
         started = perf_counter()
         with counting as saved:
             loss = loop.forward(step)
@@ -139,36 +160,22 @@ def run(
         if loss is not None:
             losses.append(loss.item())
         del loss
-    for hook in hooks:
-        hook.remove()
     memory += training_state(loop.optimizer)
     if under_test.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(under_test.device)
-    after, rereading = _digests(under_test)
-    parameters = model.named_parameters(remove_duplicate=False)
-    return RunResult(
-        moved=frozenset(name for name in before if before[name] != after.get(name)),
-        planned=planned,
-        final_flags=_flags(model),
-        frozen_buffers=frozen_buffers,
-        gradients={name: loop.gradients[id(p)] for name, p in parameters if id(p) in loop.gradients},
-        ran=frozenset(ran),
-        losses=tuple(losses),
-        held=held,
-        step_seconds=min(seconds),
-        memory_bytes=memory,
-        overhead_seconds=reading + rereading,
-    )
+    return tuple(losses), seconds, memory
 
 
-def _recorded_calls(model: nn.Module) -> tuple[set[str], list[RemovableHandle]]:
-    """Return a set that collects the paths of modules as their forward is called, and the hooks to remove."""
+@contextmanager
+def _recorded_calls(model: nn.Module) -> Iterator[set[str]]:
+    """Collect the paths of the modules whose forward is called; leave no hook behind."""
     ran: set[str] = set()
-    hooks = []
-    for path, module in model.named_modules(remove_duplicate=False):
-        with suppress(RuntimeError):  # not supported on scripted modules
-            hooks.append(module.register_forward_pre_hook(lambda *_, path=path: ran.add(path)))
-    return ran, hooks
+    with ExitStack() as hooks:
+        for path, module in model.named_modules(remove_duplicate=False):
+            with suppress(RuntimeError):  # not supported on scripted modules
+                hook = module.register_forward_pre_hook(lambda *_, path=path: ran.add(path))
+                hooks.callback(hook.remove)
+        yield ran
 
 
 def _flags(model: nn.Module) -> dict[str, bool]:

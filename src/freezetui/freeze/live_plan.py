@@ -24,7 +24,6 @@ class LivePlan(NamedTuple):
     Attributes:
         trains: live parameter -> requires_grad; parameters that keep their own flag are not in it.
         tree: the tensors of the file, and after them the live parameters that it lacks.
-        mask: per tensor of the tree, 1 to train and 0 to freeze.
         new: live parameters that the file has nothing for, or nothing of their shape, and that train.
         unplaced: tensors of the file that are frozen, and that the model has no place for.
         dropped: the same that the library leaves out when it loads.
@@ -34,7 +33,6 @@ class LivePlan(NamedTuple):
 
     trains: dict[str, bool]
     tree: ParamTree
-    mask: bytearray
     new: tuple[str, ...]
     unplaced: tuple[str, ...]
     dropped: tuple[str, ...]
@@ -64,24 +62,10 @@ def live_plan(
         PatternError: a pattern matches nothing, or takes too long.
         ConfigError: of tensors that become one live parameter, some are frozen and some train.
     """
-    budget = budget or Budget()
     extras = _extras(names, tensors, untrainable)
-    kept = {name for name, tensor in extras.items() if tensor.origin in _KEPT}
     tree = ParamTree([*tensors, *(TensorInfo(n, t.shape, "float32", "parameter") for n, t in extras.items())])
     mask = bytearray([default == "train"]) * len(tree.tensors)
-    named: set[str] = set()
-    by_rule: set[str] = set()
-    orphans: list[Rule] = []
-    for rule in rules:
-        with budget.charged():
-            spans = matched(rule.pattern, tree, budget)
-            found = [tree.tensors[i].name for i in chain.from_iterable(starmap(range, spans))]
-            if kept.issuperset(found):
-                named.update(found)
-            elif not any(name in extras or _has_parameter(names, name) for name in found):
-                orphans.append(rule)
-            by_rule.update(found)
-            paint(mask, tree, spans, rule.action)
+    named, by_rule, orphans = _follow(rules, tree, mask, names, extras, budget or Budget())
     flags = {t.name: bool(train) for t, train in zip(tree.tensors, mask, strict=True)}
     stored = {t.name: flags[t.name] for t in tensors if not t.untrainable_reason}
     _freeze_ties(names, stored, by_rule)
@@ -96,13 +80,46 @@ def live_plan(
     return LivePlan(
         trains=trains,
         tree=tree,
-        mask=mask,
         new=tuple(name for name in names.missing if trains.get(name)),
         unplaced=homeless,
         dropped=tuple(file for file in names.dropped if stored.get(file) is False),
         by_default=_by_default(names, trains, by_rule),
         problems=tuple(_problems(names, stored, trains, orphans, homeless)),
     )
+
+
+def _follow(
+    rules: Iterable[Rule],
+    tree: ParamTree,
+    mask: bytearray,
+    names: NameMap,
+    extras: Mapping[str, LiveTensor],
+    budget: Budget,
+) -> tuple[set[str], set[str], list[Rule]]:
+    """Apply the rules on `mask`, in place.
+
+    Returns:
+        what is matched by rules that match nothing but parameters which keep their own flag; what any rule
+        matches; the rules that are left without a live parameter.
+
+    Raises:
+        PatternError: a pattern matches nothing, or takes too long.
+    """
+    kept = {name for name, tensor in extras.items() if tensor.origin in _KEPT}
+    named: set[str] = set()
+    by_rule: set[str] = set()
+    orphans: list[Rule] = []
+    for rule in rules:
+        with budget.charged():
+            spans = matched(rule.pattern, tree, budget)
+            found = [tree.tensors[i].name for i in chain.from_iterable(starmap(range, spans))]
+            if kept.issuperset(found):
+                named.update(found)
+            elif not any(name in extras or _has_parameter(names, name) for name in found):
+                orphans.append(rule)
+            by_rule.update(found)
+            paint(mask, tree, spans, rule.action)
+    return named, by_rule, orphans
 
 
 def _freeze_ties(names: NameMap, stored: dict[str, bool], by_rule: set[str]) -> None:
@@ -181,23 +198,23 @@ def _problems(
             "place for.",
             "Remove the rule, or load the checkpoint into a model that has them.",
         )
-    if lost := _lost_block(names, homeless):
+    if lost := lost_block(names.inverse, homeless):
         yield ConfigError(
             f"the checkpoint has the block {lost}, which is frozen, and the model does not.",
             "Apply the config to the model that the checkpoint is for.",
         )
 
 
-def _lost_block(names: NameMap, homeless: Iterable[str]) -> str:
+def lost_block(placed: Iterable[str], homeless: Collection[str]) -> str:
     """Return a numbered block that has no place though its siblings have one; "" if there is none.
 
     A block has modules of its own; a layer cut off the end of a Sequential, as is usual for heads, has not.
     """
-    placed = {family for file in names.inverse for family, _ in families(file)}
-    return next((block for f in homeless for family, block in families(f) if family in placed), "")
+    known = {family for name in placed for family, _ in _families(name)} if homeless else set()
+    return next((block for name in homeless for family, block in _families(name) if family in known), "")
 
 
-def families(name: str) -> Iterator[tuple[tuple[str, str], str]]:
+def _families(name: str) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield what a name shares with those of sibling blocks, and the path of its own block."""
     segments = name.split(".")
     for i, segment in enumerate(segments[:-2]):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import ModelError
-from freezetui.freeze.live_plan import families
+from freezetui.freeze.live_plan import lost_block
 from freezetui.freeze.name_map import LiveTensor, NameMap
 from freezetui.models import timm_names, transformers_loading
 from freezetui.models.live_names import live_tensors, submodule
@@ -107,17 +107,7 @@ def _misfit(model: nn.Module, names: NameMap, checkpoint: Checkpoint) -> str:
     if names.placed and found is not None and transformers_loading.is_pretrained_model(found[0]):
         foreign = bool(shapes)
     else:
-        own = [t for t in names.live if t.kind == "parameter" and t.origin not in ("outside", "adapter")]
-        known = {*names.inverse, *(r.file for r in names.reshaped)}
-        stored = [t.name for t in checkpoint.tensors if not t.untrainable_reason]
-        foreign = (
-            2 * sum(bool(t.files) for t in own) < len(own)
-            or 2 * sum(name in known for name in stored) < len(stored)
-            or not names.placed
-            or any(path in _modules(t.name for t in names.live if t.files) for path in _modules(missing))
-            or _has_other_blocks([t.name for t in names.live if t.files], missing)
-            or _has_other_blocks(list(names.inverse), names.unplaced)
-        )
+        foreign = _is_foreign(names, checkpoint, missing)
     groups = (("missing", missing), ("unexpected", names.unplaced), ("with a different shape", shapes))
     said = "; ".join(
         f"{len(found):,} {what}: {listed(found, most=3, longest=None)}" for what, found in groups if found
@@ -134,9 +124,19 @@ def _modules(names: Iterable[str]) -> set[str]:
     return {name.rpartition(".")[0] for name in names}
 
 
-def _has_other_blocks(placed: Iterable[str], unplaced: Collection[str]) -> bool:
-    """Whether one side has more numbered blocks in a row of them than the other."""
-    if not unplaced:
-        return False
-    known = {family for name in placed for family, _ in families(name)}
-    return any(family in known for name in unplaced for family, _ in families(name))
+def _is_foreign(names: NameMap, checkpoint: Checkpoint, missing: Collection[str]) -> bool:
+    """Whether too little fits for the checkpoint to be the model's.
+
+    Half of either side has no counterpart, a module is filled in part, or one side has more blocks in a row.
+    """
+    own = [t for t in names.live if t.kind == "parameter" and t.origin not in ("outside", "adapter")]
+    known = {*names.inverse, *(r.file for r in names.reshaped)}
+    stored = [t.name for t in checkpoint.tensors if not t.untrainable_reason]
+    filled = [t.name for t in names.live if t.files]
+    return (
+        not filled
+        or 2 * sum(bool(t.files) for t in own) < len(own)
+        or 2 * sum(name in known for name in stored) < len(stored)
+        or not _modules(filled).isdisjoint(_modules(missing))
+        or bool(lost_block(filled, missing) or lost_block(names.inverse, names.unplaced))
+    )

@@ -30,8 +30,10 @@ class Saved(NamedTuple):
     tensors: tuple[TensorInfo, ...]
 
 
-def saved_names(model: nn.Module, proves: Callable[[Sequence[TensorInfo]], bool]) -> Saved | None:
-    """Return the first guess that `proves` accepts; None if it accepts none.
+def guesses(
+    model: nn.Module, accepted: Callable[[Sequence[TensorInfo]], bool] = lambda tensors: True
+) -> Iterator[Saved]:
+    """Yield the accepted guesses, the likeliest first; the first of all is the live names as they are.
 
     Tried are the live names as they are, those of PEFT's adapters, then the names that `save_pretrained`
     writes, and those without the prefix of the base model (GPT-2's file); each with all names of every tie,
@@ -39,15 +41,7 @@ def saved_names(model: nn.Module, proves: Callable[[Sequence[TensorInfo]], bool]
 
     Args:
         model: live, with any wrappers.
-        proves: whether these are the tensors of the file, e.g. by a fingerprint over names and shapes.
-    """
-    return next((guess for guess in guesses(model, proves)), None)
-
-
-def guesses(
-    model: nn.Module, accepted: Callable[[Sequence[TensorInfo]], bool] = lambda tensors: True
-) -> Iterator[Saved]:
-    """Yield the accepted guesses, the likeliest first; the first of all is the live names as they are.
+        accepted: whether these are the tensors of the file, e.g. by a fingerprint over names and shapes.
 
     Raises:
         ConfigError: a lazy parameter has no shape yet.

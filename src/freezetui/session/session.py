@@ -18,11 +18,7 @@ from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask, stored_m
 from freezetui.freeze.rules import Action, Rule, overlay
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
-from freezetui.recognition.architecture import (
-    from_checkpoint,
-    from_user,
-    moved_path,
-)
+from freezetui.recognition.architecture import from_checkpoint, from_user, moved_path
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 from freezetui.session.as_opened import has_changed, why_not_as_opened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from freezetui.errors import ConfigError
+from freezetui.config.schema import no_such_stage
 from freezetui.freeze.plan import FreezePlan, moved_mask
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
@@ -47,10 +47,7 @@ class StagePlans:
             ConfigError: there is no such stage.
         """
         if stage not in self._plans:
-            names = ", ".join(self.names)
-            raise ConfigError(
-                f"the config has no stage {stage!r}.", f"Stages: {names}." if names else "It has no stages."
-            )
+            raise no_such_stage(stage, self.names)
         self.shown = stage
 
     def next(self, step: int) -> str | None:
@@ -76,11 +73,11 @@ class StagePlans:
         """Put the plans into the order of another tree of the same tensors, with their undo histories."""
         given, before = self.given(), self._tree
         moved = {stage: plan.moved_to(tree) for stage, plan in self._plans.items()}
+        # New ties may have changed a plan: its rules would then say something else.
         self._given = {
             stage: (moved[stage].version, *made)
             for stage, made in given.items()
-            if moved[stage].mask()
-            == moved_mask(self._plans[stage].mask(), before, tree)  # not so with new ties
+            if moved[stage].mask() == moved_mask(self._plans[stage].mask(), before, tree)
         }
         self._tree, self._plans = tree, moved
 

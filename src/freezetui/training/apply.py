@@ -6,7 +6,7 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from torch import nn
@@ -66,13 +66,6 @@ class Applied(msgspec.Struct, frozen=True):
             f"trainable {trainable.tensors:,} tensors, {trainable.elements:,} elements; "
             f"{len(self.norms):,} norm layers stay in eval"
         ) + "".join(f"; {what}: {listed(names, most=3, longest=None)}" for what, names in lists if names)
-
-
-class _Decision(NamedTuple):
-    """What a config makes of a model, before anything is changed."""
-
-    source: Saved
-    plan: LivePlan
 
 
 def apply(

@@ -48,48 +48,60 @@ def find_source(
     root = root or config.model.root
     if checkpoint is not None:
         return _header(_opened(str(checkpoint)), model, root)
-    why: list[FreezeTuiError] = []
-
-    def accepted(tensors: Sequence[TensorInfo], lenient: bool = False) -> bool:
-        try:
-            difference = differs(config, stage, tensors, budget, lenient)
-        except PatternError as error:
-            why.append(error)
-            return False
-        if difference:
-            why.append(ConfigError(f"the config does not fit this model: {difference}.", _PASS_IT))
-        return not difference
-
-    def proved(tensors: Sequence[TensorInfo]) -> bool:
-        """Whether these are accepted, and what is frozen is evidence; nothing frozen is in every model."""
-        wanted = config.model.fingerprint if _freezes_nothing(config, stage) else ""
-        return (not wanted or wanted == fingerprint(tensors)) and accepted(tensors)
-
-    found = None if root else next(guesses(model, proved), None)
+    evidence = _Evidence(config, stage, budget)
+    found = None if root else next(guesses(model, evidence.proves), None)
     if found is not None:
         return found
     for path in _known_files(config, model):
         tensors = _read_quickly(path)
-        if tensors and accepted(tensors, lenient=True):  # a rule may name what only the model has
+        if tensors and evidence.accepts(tensors, lenient=True):  # a rule may name what only the model has
             return _header(tensors, model, root)
-    if not strict:
+    may_be_live = not evidence.against and not root and not any(map(is_adapter, model.modules()))
+    if may_be_live or not strict:
         return next(guesses(model))
-    if not why and not root and not any(map(is_adapter, model.modules())):
-        return next(guesses(model))
-    if root:
-        raise ConfigError(f"the checkpoint that belongs to {root} is not known.", _PASS_IT)
-    if not why:
-        raise ConfigError("the config records nothing that is frozen, and the model has adapters.", _PASS_IT)
-    recorded = config.expect_for(stage) or config.expect
-    if recorded is None or isinstance(why[0], ConfigError):
-        raise why[0]
-    raise PatternError(why[0].message, f"{why[0].hint} {_OTHER_NAMES}")
+    raise evidence.refusal(root)
 
 
-def _freezes_nothing(config: ConfigData, stage: str | None) -> bool:
-    """Whether the config records that nothing is frozen."""
-    recorded = [expect for part in (None, stage) if (expect := config.expect_for(part)) is not None]
-    return bool(recorded) and not any(expect.frozen.tensors for expect in recorded)
+class _Evidence:
+    """Whether tensors are those of the checkpoint that a config was saved for.
+
+    Attributes:
+        against: what was wrong with those that were looked at.
+    """
+
+    def __init__(self, config: ConfigData, stage: str | None, budget: Budget) -> None:
+        self._config, self._stage, self._budget = config, stage, budget
+        self._recorded = [e for part in (None, stage) if (e := config.expect_for(part)) is not None]
+        self.against: list[FreezeTuiError] = []
+
+    def accepts(self, tensors: Sequence[TensorInfo], lenient: bool = False) -> bool:
+        """Whether the rules freeze in them what the config records; see `differs`."""
+        try:
+            difference = differs(self._config, self._stage, tensors, self._budget, lenient)
+        except PatternError as error:
+            self.against.append(error)
+            return False
+        if difference:
+            self.against.append(ConfigError(f"the config does not fit this model: {difference}.", _PASS_IT))
+        return not difference
+
+    def proves(self, tensors: Sequence[TensorInfo]) -> bool:
+        """Whether they are accepted, and what is frozen is evidence; nothing frozen is in every model."""
+        freezes_nothing = self._recorded and not any(expect.frozen.tensors for expect in self._recorded)
+        wanted = self._config.model.fingerprint if freezes_nothing else ""
+        return (not wanted or wanted == fingerprint(tensors)) and self.accepts(tensors)
+
+    def refusal(self, root: str) -> FreezeTuiError:
+        """Return the error if no checkpoint was found."""
+        if root:
+            return ConfigError(f"the checkpoint that belongs to {root} is not known.", _PASS_IT)
+        if not self.against:
+            why = "the config records nothing that is frozen, and the model has adapters."
+            return ConfigError(why, _PASS_IT)
+        first = self.against[0]
+        if isinstance(first, ConfigError) or not self._recorded:
+            return first
+        return PatternError(first.message, f"{first.hint} {_OTHER_NAMES}")
 
 
 def _header(tensors: Sequence[TensorInfo], model: nn.Module, root: str) -> Saved:
