@@ -69,7 +69,7 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands:
             if len(args) > 1 and (meant := self._meant(args[0])):
-                message = f"There is no file and no command {args[0]!r}. Did you mean {meant!r}?"
+                message = f"No file or command is called {args[0]!r}. Did you mean {meant!r}?"
                 raise click.UsageError(message, ctx)
             args = ["open", *args]
         return super().resolve_command(ctx, args)
