@@ -18,13 +18,15 @@ from freezetui.engine.flags import (
     flags_set_back,
     frozen_by_constructor,
     random_in_frozen,
+    replaced_or_gone,
     stray_flags,
     thawed,
 )
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
 from freezetui.engine.names import file_names, what_differs
-from freezetui.engine.run import RunResult, following, run, train_everything
-from freezetui.engine.why_moved import why_drifted, why_moved
+from freezetui.engine.run import RunResult, following, looked_further, run, train_everything
+from freezetui.engine.why_drifted import why_drifted
+from freezetui.engine.why_moved import why_moved
 from freezetui.engine.why_unchanged import explain_unchanged, unchanged_tensors
 from freezetui.errors import CheckpointError, ModelError
 from freezetui.sanity.codes import finding
@@ -116,8 +118,11 @@ def check_model(
         return lambda i: progress(Progress(phase, i, steps, f"{text} {i + 1} of {steps}"))
 
     result = run(under_test, following(config, stage), steps, step_of("step", "step"))
+    result = looked_further(under_test, result)
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
-    findings += thawed(constructed, result) + what_differs(under_test.names)
+    findings += thawed(constructed, result) + replaced_or_gone(result) + what_differs(under_test.names)
+    if result.further.failed:
+        findings.append(finding("not_looked_further", mode=" and ".join(result.further.failed)))
     findings += random_in_frozen(under_test.model, result)
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
@@ -125,11 +130,10 @@ def check_model(
         findings += control_findings
     progress(Progress("compare", steps, steps, "comparing"))
     unchanged = unchanged_tensors(result)
-    findings += explain_unchanged(under_test.model, result, full, unchanged)
-    unproven, cut_off = _without_evidence(result, full)
+    findings += explain_unchanged(under_test, result, full, unchanged)
+    unproven, by_flag = _without_evidence(result, full)
     findings += _unproven_findings(under_test, result, unproven)
-    if cut_off:
-        findings.append(finding("cut_off", cut_off))
+    findings += [finding(key, names) for key, names in by_flag.items() if names]
     return _report(under_test, result, full, findings, unchanged, unproven, steps, perf_counter() - started)
 
 
@@ -152,17 +156,23 @@ def _control(
 
 def _without_evidence(
     result: RunResult, control: RunResult | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the frozen parameters that do not change when trainable either: with a gradient, and without.
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """Return the frozen parameters that do not change when trainable either, and why where it is known.
 
-    Without one, behind no_grad or detach, only the flag can be proved: it is False after the steps, and the
-    optimizer, which has the parameter, left it alone.
+    Without a gradient, behind no_grad or detach, or where the model's own code freezes it, too, only the flag
+    can be proved: it is False after the steps, and the optimizer, which has the parameter, left it alone.
     """
     if control is None:
-        return (), ()
-    same = [n for n in result.frozen if n not in control.moved and n not in result.moved]
-    cut_off = tuple(n for n in same if n not in control.gradients and result.final_flags.get(n) is False)
-    return tuple(n for n in same if n not in cut_off), cut_off
+        return (), {}
+    same = [
+        n for n in result.frozen if n not in control.moved | result.moved | result.unfrozen | result.empty
+    ]
+    flagged = [n for n in same if n not in control.gradients and result.final_flags.get(n) is False]
+    own = tuple(n for n in flagged if control.final_flags.get(n) is False)
+    return tuple(n for n in same if n not in flagged), {
+        "frozen_anyway": own,
+        "cut_off": tuple(n for n in flagged if n not in own),
+    }
 
 
 def _unproven_findings(
@@ -190,13 +200,18 @@ def _unproven_findings(
 
 def _verdict(under_test: ModelUnderTest, result: RunResult, findings: list[Finding], proven: bool) -> Verdict:
     """Return "held" only with a forward pass, proof for a frozen tensor, and one that a gradient changed."""
-    frozen_moved = not result.moved.isdisjoint(result.frozen)
+    frozen_moved = bool(_moved(result))
     if frozen_moved or any(f.severity == "error" and f.code == "M2" for f in findings):
         return "moved"
     clean = not any(finding.severity == "error" for finding in findings)
     if under_test.batch is not None and proven and result.trained and result.finite and clean:
         return "held"
     return "inconclusive"
+
+
+def _moved(result: RunResult) -> tuple[str, ...]:
+    """Return the frozen parameters whose bits changed, without those whose names are gone."""
+    return tuple(name for name in result.frozen if name in result.moved and name not in result.vanished)
 
 
 def _report(
@@ -210,8 +225,7 @@ def _report(
     seconds: float,
 ) -> SanityReport:
     frozen, trainable, buffers = result.frozen, result.trainable, result.frozen_buffers
-    moved = tuple(name for name in frozen if name in result.moved)
-    drifted = tuple(name for name in buffers if name in result.moved)
+    moved, drifted = _moved(result), tuple(result.drifted)
     order = {"error": 0, "warning": 1, "note": 2}
     return SanityReport(
         verdict=_verdict(under_test, result, findings, len(unproven) < len(frozen)),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from freezetui.engine.device import is_out_of_memory
+from freezetui.engine.evidence import changes_bits
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.errors import ModelError
 from freezetui.models.outputs import tensors_of
@@ -27,6 +28,7 @@ class Loop:
 
     Attributes:
         gradients: parameter's id -> largest absolute gradient before scaling; absent if none arrived.
+        evidence: the ids of parameters that a step changes without momentum and weight decay.
     """
 
     def __init__(self, under_test: ModelUnderTest) -> None:
@@ -34,6 +36,7 @@ class Loop:
         # No optimizer supports one-byte dtypes.
         self.parameters = [p for p in under_test.model.parameters() if p.dtype.itemsize > 1]
         self.gradients: dict[int, float] = {}
+        self.evidence: set[int] = set()
         # An optimizer needs at least one parameter; a file may contain only integers.
         self.optimizer = torch.optim.SGD(
             self.parameters or [torch.zeros(0)],
@@ -94,6 +97,9 @@ class Loop:
         scale = (_norms(updated).norm() / _norms(gradients).norm()).item()
         if 0 < scale < float("inf"):
             torch._foreach_mul_(gradients, scale)
+        for parameter, gradient in zip(updated, gradients, strict=True):
+            if id(parameter) not in self.evidence and changes_bits(parameter, gradient, LEARNING_RATE):
+                self.evidence.add(id(parameter))
         self.optimizer.step()
 
 

@@ -1,13 +1,14 @@
-"""Makes findings from the table of causes. Does not import torch."""
+"""Makes findings from the tables of causes. Does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from freezetui.sanity.causes import TABLE
+from freezetui.sanity.causes_of_change import CHANGES
 from freezetui.sanity.report import Finding
 
-CODES = {entry.key: entry for entry in TABLE}
+CODES = {entry.key: entry for entry in (*CHANGES, *TABLE)}
 
 
 def finding(key: str, tensors: Iterable[str] = (), **values: str) -> Finding:
