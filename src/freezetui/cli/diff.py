@@ -139,17 +139,9 @@ def _open_after(
     path: str, key: str | None, key_after: str | None, progress: Callable[[str], None]
 ) -> Checkpoint:
     """Open AFTER with its own key, or with BEFORE's if its format has keys."""
-    from freezetui.errors import CheckpointError
+    from freezetui.diff.sides import open_side
 
-    if key_after is not None or key is None:
-        return _open(path, key_after, progress)
-    try:
-        return _open(path, key, progress)
-    except CheckpointError:
-        checkpoint = _open(path, None, progress)
-        if checkpoint.choices:
-            raise
-        return checkpoint
+    return _open(path, key_after, progress) if key_after is not None else open_side(path, key, progress)
 
 
 def _in_number_order(paths: tuple[str, ...]) -> tuple[str, ...]:
