@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from freezetui.freeze.presets import Choice
     from freezetui.freeze.structure import Structure
     from freezetui.sanity.protocol import CheckRequest
+    from freezetui.session.comparison import Comparison
 
 
 class Session:
@@ -52,6 +53,7 @@ class Session:
         description: of the live model; None before the describer has told it.
         undescribed: why the describer could not tell it; "" before it was asked.
         report: of the last check; None before the first.
+        comparison: with an earlier checkpoint; None without one, or before it is known.
 
     Raises:
         CheckpointError: the source is not a checkpoint.
@@ -74,6 +76,7 @@ class Session:
             self.stages.show(options.stage)
         self.architecture_changed = False
         self.report: SanityReport | None = None
+        self.comparison: Comparison | None = None
         self._checked: tuple[str | None, bytes] = None, b""
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
