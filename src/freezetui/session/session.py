@@ -22,6 +22,7 @@ from freezetui.recognition.architecture import from_checkpoint, from_user, moved
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 from freezetui.session.as_opened import has_changed, why_not_as_opened
+from freezetui.session.checks import Checks
 from freezetui.session.describing import ModelDescriber
 from freezetui.session.options import Options
 from freezetui.session.saved_config import SavedConfig
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from freezetui.freeze.presets import Choice
     from freezetui.freeze.structure import Structure
     from freezetui.sanity.protocol import CheckRequest
+    from freezetui.session.outcome import Outcomes
 
 
 class Session:
@@ -51,7 +53,7 @@ class Session:
         architecture_changed: whether the user has set another one since the config was saved.
         description: of the live model; None before the describer has told it.
         undescribed: why the describer could not tell it; "" before it was asked.
-        report: of the last check; None before the first.
+        checks: the last check of every stage.
 
     Raises:
         CheckpointError: the source is not a checkpoint.
@@ -73,8 +75,7 @@ class Session:
         if options.stage is not None:
             self.stages.show(options.stage)
         self.architecture_changed = False
-        self.report: SanityReport | None = None
-        self._checked: tuple[str | None, bytes] = None, b""
+        self.checks = Checks()
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
         self.undescribed = ""
@@ -138,7 +139,8 @@ class Session:
         """
         architecture = from_user(model, self._detected)
         if architecture != self.architecture:
-            self.report = self.description = None
+            self.description = None
+            self.checks.clear()
             self.undescribed = ""
             self.architecture_changed = bool(model.architecture)
         self.architecture = architecture
@@ -169,8 +171,18 @@ class Session:
 
     @property
     def report_is_stale(self) -> bool:
-        """Whether the last check was of another plan, or of another stage."""
-        return self.report is not None and (self.stages.shown, self.plan.mask()) != self._checked
+        """Whether the last check of the shown stage was of another plan."""
+        return self.checks.is_stale(self.stages.shown, self.plan.mask())
+
+    @property
+    def report(self) -> SanityReport | None:
+        """The report of the last check of the shown stage; None before the first."""
+        return self.checks.report(self.stages.shown)
+
+    @property
+    def outcomes(self) -> Outcomes | None:
+        """What the last check of the shown stage says about each tensor; None before the first."""
+        return self.checks.outcomes(self.stages.shown, self.tree)
 
     def changes(self) -> tuple[Rule, ...]:
         """Return the rules that lead from the saved plan (else what the checkpoint stores) to this plan."""
@@ -271,7 +283,7 @@ class Session:
 
         self.stages.move_to(tree)
         self.saved.masks = {stage: moved(mask) for stage, mask in self.saved.masks.items()}
-        self._checked = self._checked[0], moved(self._checked[1])
+        self.checks.move(moved)
         return True
 
     def close(self) -> None:
@@ -280,7 +292,7 @@ class Session:
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`, with the checkpoint's names."""
-        self.report, self._checked = report.in_file_names(), (report.stage, mask)
+        self.checks.store(report, mask)
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)
