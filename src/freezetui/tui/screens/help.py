@@ -18,6 +18,8 @@ _SHOWN = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "plus": "+",
+    "equals_sign": "=",
+    "exclamation_mark": "!",
     "question_mark": "?",
     "up": "↑",
     "down": "↓",
