@@ -78,6 +78,13 @@ class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveAct
             self._panel.cancel()
             self.tree_view.focus()
 
+    def action_notices(self) -> None:
+        """Show in full what the header is brief about."""
+        from freezetui.tui.problems import notices_text
+        from freezetui.tui.screens.text_viewer import TextViewer
+
+        self.app.push_screen(TextViewer("State", notices_text(self.session)))
+
     async def leave(self) -> bool:
         """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""
         if not await may_quit(self.app, self.session):
