@@ -23,8 +23,12 @@ from freezetui.engine.flags import (
     thawed,
 )
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
+from freezetui.engine.modes import described_modes, in_modes
 from freezetui.engine.names import file_names, what_differs
+from freezetui.engine.own_result import OwnRun
+from freezetui.engine.own_training import own_run, weights_taken_back
 from freezetui.engine.run import RunResult, following, looked_further, run, train_everything
+from freezetui.engine.verdict import unproven_findings, verdict, without_evidence
 from freezetui.engine.why_drifted import why_drifted
 from freezetui.engine.why_moved import why_moved
 from freezetui.engine.why_unchanged import explain_unchanged, unchanged_tensors
@@ -39,8 +43,8 @@ from freezetui.sanity.report import (
     SanityReport,
     TrainablePart,
     Unchanged,
-    Verdict,
 )
+from freezetui.sanity.training import Training
 
 _CHANGED = "{} has changed since it was opened."
 Report = Callable[[Progress], None]
@@ -65,7 +69,14 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
         request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
     )
     report = check_model(
-        under_test, request.config, request.steps, request.control, progress, started, request.stage
+        under_test,
+        request.config,
+        request.steps,
+        request.control,
+        progress,
+        started,
+        request.stage,
+        request.training,
     )
     return msgspec.structs.replace(report, stage=request.stage)
 
@@ -100,6 +111,7 @@ def check_model(
     progress: Report = lambda event: None,
     started: float | None = None,
     stage: str | None = None,
+    training: Training = Training(),
 ) -> SanityReport:
     """Train a loaded model for a few steps under `config` and report what changed; modifies the model.
 
@@ -111,12 +123,18 @@ def check_model(
         ModelError: the model's own code raised.
     """
     started = perf_counter() if started is None else started
+    under_test = in_modes(under_test, training)
     constructed = frozen_by_constructor(under_test.model)
     findings = stray_flags(under_test.model)
 
     def step_of(phase: str, text: str) -> Callable[[int], None]:
         return lambda i: progress(Progress(phase, i, steps, f"{text} {i + 1} of {steps}"))
 
+    own: OwnRun | None = None
+    if training.own:  # first, and taken back: both runs are on the checkpoint's own weights
+        steps_of = step_of("own", "as your script: step")
+        with weights_taken_back(under_test.model):
+            own = own_run(under_test, following(config, stage), training, steps, steps_of)
     result = run(under_test, following(config, stage), steps, step_of("step", "step"))
     result = looked_further(under_test, result)
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
@@ -124,6 +142,7 @@ def check_model(
     if result.further.failed:
         findings.append(finding("not_looked_further", mode=" and ".join(result.further.failed)))
     findings += random_in_frozen(under_test.model, result)
+    findings += own.findings(known=result.moved) if own is not None else []
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
         full, control_findings = _control(under_test, steps, step_of("control", "control run: step"))
@@ -131,10 +150,12 @@ def check_model(
     progress(Progress("compare", steps, steps, "comparing"))
     unchanged = unchanged_tensors(result)
     findings += explain_unchanged(under_test, result, full, unchanged)
-    unproven, by_flag = _without_evidence(result, full)
-    findings += _unproven_findings(under_test, result, unproven)
+    unproven, by_flag = without_evidence(result, full)
+    findings += unproven_findings(under_test, result, unproven)
     findings += [finding(key, names) for key, names in by_flag.items() if names]
-    return _report(under_test, result, full, findings, unchanged, unproven, steps, perf_counter() - started)
+    seconds = perf_counter() - started
+    report = _report(under_test, result, full, findings, unchanged, unproven, steps, seconds, own)
+    return msgspec.structs.replace(report, modes=described_modes(training))
 
 
 def _control(
@@ -154,66 +175,6 @@ def _control(
     return None, [finding("no_control", reason=reason)]
 
 
-def _without_evidence(
-    result: RunResult, control: RunResult | None
-) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Return the frozen parameters that do not change when trainable either, and why where it is known.
-
-    Without a gradient, behind no_grad or detach, or where the model's own code freezes it, too, only the flag
-    can be proved: it is False after the steps, and the optimizer, which has the parameter, left it alone.
-    """
-    if control is None:
-        return (), {}
-    same = [
-        n for n in result.frozen if n not in control.moved | result.moved | result.unfrozen | result.empty
-    ]
-    flagged = [n for n in same if n not in control.gradients and result.final_flags.get(n) is False]
-    own = tuple(n for n in flagged if control.final_flags.get(n) is False)
-    return tuple(n for n in same if n not in flagged), {
-        "frozen_anyway": own,
-        "cut_off": tuple(n for n in flagged if n not in own),
-    }
-
-
-def _unproven_findings(
-    under_test: ModelUnderTest, result: RunResult, unproven: tuple[str, ...]
-) -> list[Finding]:
-    """Return what this check could not prove, and how it could."""
-    findings = []
-    if under_test.batch is None:
-        key = "no_input" if under_test.spec.architecture else "no_model"
-        findings.append(finding(key, reason=under_test.reason, suggestion=under_test.suggestion))
-    if not result.planned:
-        findings.append(finding("untrainable"))
-    elif not result.trainable:
-        findings.append(finding("all_frozen"))
-    elif not result.frozen:
-        findings.append(finding("none_frozen"))
-    if result.trainable and not result.trained:
-        findings.append(finding("none_changed"))
-    if not result.finite:
-        findings.append(finding("not_finite"))
-    if unproven:
-        findings.append(finding("unproven", unproven))
-    return findings
-
-
-def _verdict(under_test: ModelUnderTest, result: RunResult, findings: list[Finding], proven: bool) -> Verdict:
-    """Return "held" only with a forward pass, proof for a frozen tensor, and one that a gradient changed."""
-    frozen_moved = bool(_moved(result))
-    if frozen_moved or any(f.severity == "error" and f.code == "M2" for f in findings):
-        return "moved"
-    clean = not any(finding.severity == "error" for finding in findings)
-    if under_test.batch is not None and proven and result.trained and result.finite and clean:
-        return "held"
-    return "inconclusive"
-
-
-def _moved(result: RunResult) -> tuple[str, ...]:
-    """Return the frozen parameters whose bits changed, without those whose names are gone."""
-    return tuple(name for name in result.frozen if name in result.moved and name not in result.vanished)
-
-
 def _report(
     under_test: ModelUnderTest,
     result: RunResult,
@@ -223,12 +184,15 @@ def _report(
     unproven: tuple[str, ...],
     steps: int,
     seconds: float,
+    own: OwnRun | None = None,
 ) -> SanityReport:
     frozen, trainable, buffers = result.frozen, result.trainable, result.frozen_buffers
-    moved, drifted = _moved(result), tuple(result.drifted)
+    everywhere = {*result.changed_frozen, *(own.moved if own is not None else ())}
+    moved = tuple(name for name in frozen if name in everywhere)
+    drifted = tuple(result.drifted)
     order = {"error": 0, "warning": 1, "note": 2}
     return SanityReport(
-        verdict=_verdict(under_test, result, findings, len(unproven) < len(frozen)),
+        verdict=verdict(under_test, result, findings, len(unproven) < len(frozen), own),
         architecture=under_test.spec.architecture,
         device=str(under_test.device),
         steps=steps,
@@ -241,6 +205,7 @@ def _report(
         findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
         gradients={name: _finite(result.gradients[name]) for name in trainable if name in result.gradients},
         cost=_cost(result, control),
+        own=own.part if own is not None else None,
         input=under_test.spec.input,
         files=file_names(under_test.names),
     )

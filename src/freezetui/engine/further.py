@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
@@ -88,11 +88,11 @@ def _forwards(under_test: ModelUnderTest, first: int, most: int, seconds: float)
 
 @torch.no_grad()
 def forward(under_test: ModelUnderTest, step: int) -> None:
-    """Run one forward pass without gradients."""
+    """Run one forward pass without gradients, and not compiled: that would compile it anew for each mode."""
     assert under_test.batch is not None
     torch.manual_seed(under_test.seed + step)
     args, kwargs = under_test.batch(step)
-    under_test.model(*args, **kwargs)
+    replace(under_test, forward=None)(*args, **kwargs)
 
 
 def digests(model: nn.Module, names: Iterable[str]) -> dict[str, bytes]:

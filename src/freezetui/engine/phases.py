@@ -33,13 +33,11 @@ class Phases:
         phase: name -> the first phase that changed it; absent if none did.
         gradient: name -> what .grad held when the optimizer stepped, before its hooks.
         averaged: those that moved towards another tensor of their shape, or that are as good as equal to it.
-        own_optimizer: whether the optimizer is one of torch's.
     """
 
     phase: Mapping[str, str]
     gradient: Mapping[str, Literal["none", "zero", "some"]]
     averaged: frozenset[str] = field(default=frozenset())
-    own_optimizer: bool = True
 
 
 def one_more_step(under_test: ModelUnderTest, names: Iterable[str]) -> Phases:
@@ -67,8 +65,7 @@ def one_more_step(under_test: ModelUnderTest, names: Iterable[str]) -> Phases:
         record(OPTIMIZER)
     except ModelError:  # it has raised only now: what was found before is kept
         pass
-    own = type(loop.optimizer).__module__.startswith("torch.optim")
-    return Phases(found, gradients, _averaged(under_test, copies), own)
+    return Phases(found, gradients, _averaged(under_test, copies))
 
 
 def _gradient(tensor: Tensor) -> Literal["none", "zero", "some"]:

@@ -101,6 +101,11 @@ class RunResult:
         return frozenset(n for n in self.trainable if self.final_flags.get(n) is False)
 
     @property
+    def changed_frozen(self) -> list[str]:
+        """The frozen parameters whose bits changed, without those whose names are gone."""
+        return [name for name in self.frozen if name in self.moved and name not in self.vanished]
+
+    @property
     def frozen_buffers(self) -> list[str]:
         """The buffers that something frozen surrounds."""
         return [name for name, around in self.around.items() if around != "trainable"]

@@ -56,7 +56,7 @@ def _cause(model: nn.Module, name: str, phase: str, phases: Phases, tensors: Map
     if phase == OPTIMIZER:
         gradient = phases.gradient.get(name, "none")
         if gradient == "none":
-            return "optimizer_hook" if phases.own_optimizer else "zeros_for_none"
+            return "optimizer_hook"
         return "decayed" if gradient == "zero" else "left_gradient"
     return "averaged" if name in phases.averaged else "writes_weight"
 

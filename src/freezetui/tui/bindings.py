@@ -42,7 +42,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "tree.train-matches",
         "main.leave",
     ),
-    "Stages": ("stage.previous", "stage.next", "stage.add"),
+    "Stages": ("stage.previous", "stage.next", "stage.add", "stage.edit"),
     "Check and save": (
         "check.run",
         "config.save",
@@ -51,6 +51,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "code.copy",
         "pattern.copy",
         "check.architecture",
+        "state.show",
         "app.help",
         "app.quit",
     ),

@@ -12,6 +12,17 @@ SCREEN_KEYS: list[BindingType] = [
     bind("stage.previous", "left_square_bracket", "stage(-1)", "stage", "Previous stage", sign="["),
     bind("stage.next", "right_square_bracket", "stage(1)", "stage", "Next stage", sign="]"),
     bind("stage.add", "plus", "add_stage", "new stage", "Add a stage to the config", sign="+"),
+    bind(
+        "stage.edit", "equals_sign", "stages", "stages", "Name, order, delete and schedule stages", sign="="
+    ),
+    bind(
+        "state.show",
+        "exclamation_mark",
+        "notices",
+        "state",
+        "Show what is wrong or unknown, in full",
+        sign="!",
+    ),
     bind("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
     bind("config.save", "s", "save", "save", "Save the freeze config", True),
     bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),

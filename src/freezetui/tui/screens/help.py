@@ -18,6 +18,8 @@ _SHOWN = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "plus": "+",
+    "equals_sign": "=",
+    "exclamation_mark": "!",
     "question_mark": "?",
     "up": "↑",
     "down": "↓",
@@ -30,7 +32,8 @@ _SIGNS = (
     ("·", "not trainable: buffer or integer tensor"),
     ("=", "tied: one tensor under several names"),
     ("{0..5} ×6", "identical blocks folded into one line"),
-    ("✓ ! ✗", "after a check: OK, needs attention, frozen tensor changed"),
+    ("✓ ⚑ ?", "after a check: proven, held by its flag alone, not proven"),
+    ("! ✗", "after a check: needs attention, frozen tensor changed"),
 )
 _PATTERNS = (
     ("features", "everything below it"),

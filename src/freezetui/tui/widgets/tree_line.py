@@ -26,8 +26,8 @@ WORDS: dict[State, str] = {
 }
 #: What has its own style: the tree's component classes `tree--NAME`.
 STYLES = ("plain", "module", "dim", "tied", "frozen", "trainable", "mixed", "untrainable", "cursor")
-#: By the result of the check: none, as planned, needs attention, against the plan.
-MARKS = (" ", "✓", "!", "✗")
+#: By the outcome of the check (`session.outcome.Outcome`).
+MARKS = (" ", "✓", "⚑", "?", "!", "✗")
 _BAR = 8
 _MAX_WIDTH_NAME = 72
 

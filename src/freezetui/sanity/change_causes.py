@@ -7,10 +7,9 @@ from freezetui.sanity.causes import Code
 _EVAL = "set norm_statistics: freeze, which keeps frozen norms in eval; apply() does"
 _ON_PARAMETERS = "set it on the parameters of the model that trains"
 _NOT_IN_MODEL = "remove requires_grad from the model's train() and forward()"
-_TRAINABLE_ONLY = "give the optimizer trainable parameters only; parameter_groups() does"
 _AROUND = "freeze what trains around it, or call eval() on it, to hold it; no action needed if it may change"
 
-CHANGES = (
+TABLE = (
     Code(
         "batch_norm", "M1", "note", "a frozen BatchNorm updates its running statistics in train mode", _EVAL
     ),
@@ -153,27 +152,6 @@ CHANGES = (
         "error",
         "frozen but changed: something leaves a gradient in .grad, and the optimizer uses it",
         "set p.grad = None after freezing (apply() does); give the optimizer trainable parameters only",
-    ),
-    Code(
-        "late_freeze",
-        "M11",
-        None,
-        "frozen after training began: the optimizer's momentum and weight decay still change it",
-        "rebuild the optimizer after freezing",
-    ),
-    Code(
-        "decayed",
-        "M12",
-        "error",
-        "frozen but changed: its .grad is zeros, not None, and the optimizer applies weight decay to it",
-        _TRAINABLE_ONLY,
-    ),
-    Code(
-        "zeros_for_none",
-        "M14",
-        "error",
-        "frozen but changed: the optimizer takes a missing gradient for zeros, and decays the weight",
-        _TRAINABLE_ONLY,
     ),
     Code(
         "averaged",
