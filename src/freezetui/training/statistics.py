@@ -192,7 +192,9 @@ class _Scan:
         called = {f.attr for f in functions if isinstance(f, ast.Attribute) and self._is_self(f.value)}
         children = {(name, "forward") for name in called}
         for function in functions:
-            owner = function.value if isinstance(function, ast.Attribute) else None
+            if not isinstance(function, ast.Attribute):
+                continue
+            owner = function.value
             if isinstance(owner, ast.Attribute) and self._is_self(owner.value):
                 children.add((owner.attr, function.attr))
         self.written |= found
