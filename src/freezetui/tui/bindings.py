@@ -21,8 +21,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "tree.collapse",
         "tree.collapse-all",
         "tree.fold",
+        "tree.measure",
+        "tree.sort",
     ),
     "Choose": (
+        "tree.range",
+        "tree.end-range",
         "tree.toggle",
         "tree.freeze",
         "tree.train",

@@ -6,7 +6,7 @@ from freezetui.sanity.report import SanityReport
 from freezetui.session.session import Session
 
 #: As planned, needs attention, against the plan: positions in `tree_line.MARKS`.
-FINE, LOOK, WRONG = 1, 2, 3
+FINE, LOOK, WRONG = 1, 4, 5
 
 
 def marks_of(session: Session) -> bytes:

@@ -14,6 +14,7 @@ from freezetui.config.paths import typed_path
 from freezetui.session.session import Session
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.checking import ask_architecture, may_check
+from freezetui.tui.columns import Measures
 from freezetui.tui.describing import Described, Describing, layers_of
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.problems import tell_problems
@@ -29,6 +30,7 @@ from freezetui.tui.widgets.filter_bar import FilterBar
 from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.footer import KeyFooter
 from freezetui.tui.widgets.header import Header
+from freezetui.tui.widgets.model_map import ModelMap
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
@@ -54,6 +56,7 @@ class MainScreen(Guarded, Screen[None]):
         self.session = session
         session.stages.next(0)
         self.tree_view = ParameterTree(session.plan, VisibleRows(session.tree), id="tree")
+        self._map, self._measures = ModelMap(self.tree_view, id="map"), Measures(session)
         self._header = Header(session, id="header")
         self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
         self._panel = CheckPanel(id="check")
@@ -68,12 +71,13 @@ class MainScreen(Guarded, Screen[None]):
         yield self._header
         with Horizontal(id="body"):
             with Vertical(id="main"):
-                yield ColumnHeader(id="heads")
+                yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
             yield self._details
         yield self._detail_line
         yield self._panel
         yield self._filter
+        yield self._map
         yield self._totals
         yield KeyFooter(compact=True, show_command_palette=False)
 
@@ -113,11 +117,13 @@ class MainScreen(Guarded, Screen[None]):
         if self._details.display:
             self._details.show(self.session, tree.rows, tree.node)
         self._detail_line.text = one_line(self.session, tree.rows, tree.node)
+        self._map.refresh()
 
     @on(ParameterTree.Edited)
     def refresh_session(self) -> None:
         """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
+        self.tree_view.show_measures(self._measures.now())
         self._panel.outdated = self.session.report_is_stale
         self._filter.tell_rule()
         self._header.refresh()
@@ -136,7 +142,7 @@ class MainScreen(Guarded, Screen[None]):
             return
         self._describing.arrived = None
         if self.session.take_in(*arrived):
-            rows = self.tree_view.rows.moved_to(self.session.tree)
+            rows = self.tree_view.rows.moved_to(self.session.tree, self.session.plan.states)
             self.tree_view.take_in(self.session.plan, rows)
             self._filter.search_in(self.session.tree)
         self.tree_view.show_layers(layers_of(arrived.description, self.session.tree))
@@ -158,6 +164,12 @@ class MainScreen(Guarded, Screen[None]):
         mask = await self.app.push_screen_wait(PresetScreen(self.session.tree, self.session.structure))
         if mask is not None:
             self.tree_view.choose(mask)
+
+    @on(ModelMap.Picked)
+    def _go_to_place(self, event: ModelMap.Picked) -> None:
+        """Move the cursor to the line that shows this node, as it is folded now."""
+        self.tree_view.cursor = self.tree_view.rows.line_of(event.node)
+        self.tree_view.focus()
 
     @on(FilterBar.Changed)
     def _filtered(self, event: FilterBar.Changed) -> None:
