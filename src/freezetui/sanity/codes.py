@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from freezetui.sanity.causes import TABLE
+from freezetui.sanity import causes, training_causes
+from freezetui.sanity.causes import Code
 from freezetui.sanity.report import Finding
 
-CODES = {entry.key: entry for entry in TABLE}
+
+def _place(entry: Code) -> tuple[int, int]:
+    return "MFSN".index(entry.code[0]), int(entry.code[1:])
+
+
+CODES = {entry.key: entry for entry in sorted((*causes.TABLE, *training_causes.TABLE), key=_place)}
 
 
 def finding(key: str, tensors: Iterable[str] = (), **values: str) -> Finding:

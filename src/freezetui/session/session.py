@@ -228,6 +228,7 @@ class Session:
             stage=self.stages.shown,
             device=self.options.device,
             steps=self.options.steps,
+            training=self.options.training,
         )
 
     @property

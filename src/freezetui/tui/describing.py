@@ -13,10 +13,11 @@ from freezetui.session.loading import run_in_thread
 from freezetui.session.session import Session
 
 if TYPE_CHECKING:
+    from textual.screen import Screen
+
     from freezetui.description.types import Description
     from freezetui.freeze.tree import ParamTree
     from freezetui.model_spec import ModelSpec
-    from freezetui.tui.main_screen import MainScreen
 
 #: Seconds after the first screen: until then the terminal has more to do.
 DELAY = 1.0
@@ -41,7 +42,7 @@ class Describing:
         arrived: a description that is to be taken in, as soon as nothing is in the way, with its tree.
     """
 
-    def __init__(self, screen: MainScreen, session: Session) -> None:
+    def __init__(self, screen: Screen[None], session: Session) -> None:
         self._screen, self._session = screen, session
         self._asked: tuple[ModelSpec, Future[Arrival]] | None = None
         self.arrived: Arrival | None = None

@@ -27,7 +27,10 @@ class ColumnHeader(Guarded, Widget):
 
     def on_mount(self) -> None:
         """Draw anew when the tree shows something else."""
-        self.watch(self._tree, "heading", lambda: self.refresh(), init=False)
+        self.watch(self._tree, "heading", self._changed, init=False)
+
+    def _changed(self) -> None:
+        self.refresh()
 
     def render(self) -> Text:
         """Draw the names, aligned with the lines below."""

@@ -11,9 +11,9 @@ from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
 from freezetui.numbers import shape
 from freezetui.tui.columns import SHARE, Measure
-from freezetui.tui.widgets.block_groups import braces
+from freezetui.tui.widgets.block_groups import Span, braces
 from freezetui.tui.widgets.tree_line import Columns, Styles, TreeLine, Value
-from freezetui.tui.widgets.visible_rows import Span, VisibleRows
+from freezetui.tui.widgets.visible_rows import VisibleRows
 
 #: A module with more tensors of its own is not one layer.
 _MAX_LAYER_TENSORS = 16

@@ -1,0 +1,1 @@
+"""What the keys of the main screen do, by topic: `MainScreen` is made of these classes."""

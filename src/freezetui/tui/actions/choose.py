@@ -1,0 +1,51 @@
+"""ChooseActions: presets, and the description of the live model that they go by."""
+
+from __future__ import annotations
+
+from textual import on, work
+
+from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.describing import Described, layers_of
+from freezetui.tui.widgets.parameter_tree import ParameterTree
+
+#: Seconds until a description is offered again that something was in the way of.
+_PAUSE = 0.3
+
+
+class ChooseActions(SessionScreen):
+    """Takes in the description of the live model, and picks presets by it."""
+
+    @on(Described)
+    def take_in_description(self) -> None:
+        """Show the order, the ties and the classes of the live model, once nothing is in the way of it."""
+        arrived = self._describing.arrived
+        if arrived is None:
+            self._show_line()  # it may say why there is none
+            return
+        if not self.is_current or self._panel.running or self._filter.display:
+            self.set_timer(_PAUSE, self.take_in_description)
+            return
+        self._describing.arrived = None
+        if self.session.take_in(*arrived):
+            rows = self.tree_view.rows.moved_to(self.session.tree, self.session.plan.states)
+            self.tree_view.take_in(self.session.plan, rows)
+            self._filter.search_in(self.session.tree)
+        self.tree_view.show_layers(layers_of(arrived.description, self.session.tree))
+        self.refresh_session()
+
+    @on(ParameterTree.PresetsAsked)
+    @work
+    async def _presets(self) -> None:
+        """Pick a preset; the model is described first, if a library builds it."""
+        from freezetui.tui.screens.presets import PresetScreen  # the first screen needs none
+
+        if self.session.structure is None and self.session.describable:
+            problem = await self._describing.wait()
+            if problem:
+                self.notify(f"The presets go by names. {problem}", severity="warning")
+            elif self._describing.arrived is None and self.session.structure is None:
+                return  # the user gave up waiting
+            self.take_in_description()
+        mask = await self.app.push_screen_wait(PresetScreen(self.session.tree, self.session.structure))
+        if mask is not None:
+            self.tree_view.choose(mask)
