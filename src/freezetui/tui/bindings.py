@@ -54,6 +54,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "config.changes",
         "code.copy",
         "pattern.copy",
+        "cost.show",
         "check.architecture",
         "app.help",
         "app.quit",

@@ -10,6 +10,7 @@ from textual.widgets import Input
 from freezetui.tui.actions.check import CheckActions
 from freezetui.tui.actions.choose import ChooseActions
 from freezetui.tui.actions.copy import CopyActions
+from freezetui.tui.actions.cost import CostActions
 from freezetui.tui.actions.find import FindActions
 from freezetui.tui.actions.save import SaveActions
 from freezetui.tui.actions.stage import StageActions
@@ -21,7 +22,9 @@ from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.footer import KeyFooter
 
 
-class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveActions, CopyActions):
+class MainScreen(
+    ChooseActions, FindActions, StageActions, CheckActions, CostActions, SaveActions, CopyActions
+):
     """Choose what trains, check it, save it."""
 
     AUTO_FOCUS = "ParameterTree"

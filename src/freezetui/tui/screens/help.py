@@ -18,6 +18,7 @@ _SHOWN = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "plus": "+",
+    "dollar_sign": "$",
     "question_mark": "?",
     "up": "↑",
     "down": "↓",
@@ -29,7 +30,9 @@ _SIGNS = (
     ("■ ○ ◐", "frozen, trainable, mixed"),
     ("·", "not trainable: buffer or integer tensor"),
     ("=", "tied: one tensor under several names"),
-    ("{0..5} ×6", "identical blocks folded into one line"),
+    ("{0..5} ×6", "blocks with the same plan in one line"),
+    ("norm ×6", "inside it: this name in all six"),
+    ("▓ ░ ▒ █", "map: frozen, trainable, both; proven"),
     ("✓ ! ✗", "after a check: OK, needs attention, frozen tensor changed"),
 )
 _PATTERNS = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 from textual.widget import Widget
 
+from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.tree_line import Columns
@@ -34,4 +35,5 @@ class ColumnHeader(Guarded, Widget):
 
     def render(self) -> Text:
         """Draw the names, aligned with the lines below."""
-        return Text(Columns.fit(self.content_size.width).heading(*self._tree.heading), no_wrap=True)
+        heading = Columns.fit(self.content_size.width).heading(*self._tree.heading)
+        return Text(heading, legible(self.rich_style), no_wrap=True)

@@ -49,8 +49,8 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
         times = rows.times(node)
         if times > 1:
-            told = f"{_title(session, rows, node)}: in {times:,} blocks, edited together (z: single blocks)"
-            lines[1:1] = [Text(printable(told), "bold")]
+            lines[0] = Text(printable(_title(session, rows, node)), "bold")
+            lines[1:1] = [Text(f"in {times:,} blocks, edited together; z: single blocks")]
         if session.checkpoint_changed:
             lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
         self.query_one("#details-text", Static).update(Text("\n").join(lines))

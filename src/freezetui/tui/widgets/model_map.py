@@ -8,7 +8,6 @@ from itertools import groupby
 from typing import NamedTuple
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
@@ -70,20 +69,18 @@ class ModelMap(Guarded, Widget):
 
     def render_line(self, y: int) -> Strip:
         """Draw the cells; those of the line under the cursor have its background."""
-        styles, width = self._tree.styles_now, self.size.width
+        width = self.size.width
+        plain, marked = self._tree.styles_over(), self._tree.styles_over("cursor")
         cells = list(map_cells(self._tree.painter, width))
         if not cells:
-            return Strip.blank(width, styles["plain"])
+            return Strip.blank(width, plain["plain"])
         start, stop = self._cursor(width)
         whole = self._tree.node == 0
         segments = []
         for place, cell in enumerate(cells):
-            style: Style = styles[cell.style]
-            if start <= place < stop and not whole:
-                style += styles["cursor"]
-            if place == start:
-                cell, style = Cell(_CURSOR, "plain"), styles["plain"] + styles["cursor"]
-            segments.append((cell.text, style))
+            styles = marked if start <= place < stop and not whole else plain
+            segments.append((cell.text, styles[cell.style]))
+        segments[start] = _CURSOR, marked["plain"]
         joined = (
             ("".join(text for text, _ in run), style) for style, run in groupby(segments, lambda s: s[1])
         )

@@ -34,7 +34,7 @@ MARKS = (" ", "✓", "⚑", "?", "!", "✗")
 #: By the mark, its style.
 MARK_STYLES = ("plain", "proven", "proven", "unproven", "unproven", "wrong")
 _BAR = 8
-_NUMBER = 8
+_NUMBER = 9
 _MIN_NAME = 30
 _MAX_NAME = 72
 #: Cells that the deepest line keeps for its name.

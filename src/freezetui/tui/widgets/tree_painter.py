@@ -41,13 +41,12 @@ class TreePainter:
         """Draw every line anew: something that they show has changed."""
         self._lines.clear()
 
-    def strip(self, number: int, width: int, styles: Styles, over: str = "") -> Strip:
+    def strip(self, number: int, width: int, styles: Styles) -> Strip:
         """Return a line as drawn.
 
         Args:
             number: of the line, counted from 0; there may be no such line.
             width: in cells.
-            over: the style to draw over it, if any.
         """
         base = styles["plain"]
         if number >= len(self.rows):
@@ -55,9 +54,6 @@ class TreePainter:
         if self.rows.matches == []:
             return Strip([Segment("   nothing matches", styles["dim"])]).adjust_cell_length(width, base)
         segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
-        if over:
-            segments = [Segment(s.text, (s.style or base) + styles[over]) for s in segments]
-            base += styles[over]
         return Strip(segments).adjust_cell_length(width, base)
 
     def line(self, node: int) -> TreeLine:

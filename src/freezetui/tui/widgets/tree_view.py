@@ -14,6 +14,7 @@ from textual.strip import Strip
 from freezetui import numbers
 from freezetui.freeze.plan import FreezePlan
 from freezetui.tui.columns import SHARE, Measure
+from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.block_groups import Span
 from freezetui.tui.widgets.line_range import LineRange
@@ -76,7 +77,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         self.selection = LineRange()
         self.virtual_size = Size(0, len(rows))
         self._measures: Sequence[Measure] = (SHARE,)
-        self._styles: dict[str, Style] = {}
+        self._styles: dict[str, dict[str, Style]] = {}
 
     @property
     def plan(self) -> FreezePlan:
@@ -192,16 +193,21 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         number = y + self.scroll_offset.y
         selected = number in self.selection.lines(self.rows, self.cursor)
         over = "cursor" if number == self.cursor else "selected" if selected else ""
-        return self.painter.strip(number, self.scrollable_content_region.width, self.styles_now, over)
+        width = self.scrollable_content_region.width
+        return self.painter.strip(number, width, self.styles_over(over))
 
-    @property
-    def styles_now(self) -> dict[str, Style]:
-        """The styles of `tree_line.STYLES`."""
-        if not self._styles:
-            for name in STYLES:
-                partial = name in ("cursor", "selected")  # drawn over the others
-                self._styles[name] = self.get_component_rich_style(f"tree--{name}", partial=partial)
-        return self._styles
+    def styles_over(self, over: str = "") -> dict[str, Style]:
+        """Return the styles of `tree_line.STYLES` as they are drawn, readable in every theme.
+
+        Args:
+            over: what a line is drawn over: "cursor", "selected" or nothing.
+        """
+        if over not in self._styles:
+            above = self.get_component_rich_style(f"tree--{over}", partial=True) if over else Style()
+            self._styles[over] = {
+                name: legible(self.get_component_rich_style(f"tree--{name}") + above) for name in STYLES
+            }
+        return self._styles[over]
 
     def notify_style_update(self) -> None:
         """Discard the cached styles: the theme or the focus has changed."""
