@@ -10,6 +10,7 @@ from textual.widgets import Input
 from freezetui.tui.actions.check import CheckActions
 from freezetui.tui.actions.choose import ChooseActions
 from freezetui.tui.actions.copy import CopyActions
+from freezetui.tui.actions.cost import CostActions
 from freezetui.tui.actions.find import FindActions
 from freezetui.tui.actions.save import SaveActions
 from freezetui.tui.actions.stage import StageActions
@@ -21,7 +22,9 @@ from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.footer import KeyFooter
 
 
-class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveActions, CopyActions):
+class MainScreen(
+    ChooseActions, FindActions, StageActions, CheckActions, CostActions, SaveActions, CopyActions
+):
     """Choose what trains, check it, save it."""
 
     AUTO_FOCUS = "ParameterTree"
@@ -34,12 +37,13 @@ class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveAct
         yield self._header
         with Horizontal(id="body"):
             with Vertical(id="main"):
-                yield ColumnHeader(id="heads")
+                yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
             yield self._details
         yield self._detail_line
         yield self._panel
         yield self._filter
+        yield self._map
         yield self._totals
         yield KeyFooter(compact=True, show_command_palette=False)
 

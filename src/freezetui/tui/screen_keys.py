@@ -29,5 +29,8 @@ SCREEN_KEYS: list[BindingType] = [
     bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
     bind("code.copy", "y", "copy_code", "code", "Copy the plan as plain PyTorch code, and show it", True),
     bind("pattern.copy", "Y", "copy_pattern", "pattern", "Copy the pattern of this line"),
+    bind(
+        "cost.show", "dollar_sign", "cost", "cost", "Memory of this plan and of training everything", sign="$"
+    ),
     bind("check.architecture", "o", "architecture", "model", "Set the model architecture for the check"),
 ]

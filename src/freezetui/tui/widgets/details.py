@@ -47,6 +47,10 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
         """Describe the line of `node`."""
         tensor = session.tree.tensor(node) if rows.family(node) is None else None
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        times = rows.times(node)
+        if times > 1:
+            lines[0] = Text(printable(_title(session, rows, node)), "bold")
+            lines[1:1] = [Text(f"in {times:,} blocks, edited together; z: single blocks")]
         if session.checkpoint_changed:
             lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
         self.query_one("#details-text", Static).update(Text("\n").join(lines))
@@ -71,9 +75,11 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
     ]
     index = session.tree.first[node]
     others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
+    times = rows.times(node)
+    parts[:0] = [f"in {times:,} blocks"] if times > 1 else []
     parts += [tensor.untrainable_reason] if tensor.untrainable_reason else []
     parts += [f"tied to {printable(', '.join(others))}"] if others else []
-    return Text.assemble((f" {printable(tensor.name)}", "bold"), f"  {', '.join(parts)}")
+    return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {', '.join(parts)}")
 
 
 def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
@@ -141,10 +147,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
 
 def _title(session: Session, rows: VisibleRows, node: int) -> str:
     """Return the dotted name of a module, or of a family of repeated blocks."""
-    path, family = session.tree.path(node), rows.family(node)
-    if family is None:
-        return path or session.tree.names[0]
-    return f"{path.rpartition('.')[0]}.{{{family.start}..{family.stop - 1}}}".lstrip(".")
+    return rows.title(node) or session.tree.names[0]
 
 
 def _about_file(session: Session) -> list[Text]:
