@@ -18,5 +18,10 @@ SCREEN_KEYS: list[BindingType] = [
     bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
     bind("code.copy", "y", "copy_code", "code", "Copy the plan as plain PyTorch code, and show it", True),
     bind("pattern.copy", "Y", "copy_pattern", "pattern", "Copy the pattern of this line"),
+    bind(
+        "values.show", "v", "values", "values", "Show the values of this tensor: range, mean, histogram, NaN"
+    ),
+    bind("changed.next", "x", "next_changed(1)", "changed", "Next frozen tensor that changed (--against)"),
+    bind("changed.previous", "X", "next_changed(-1)", "changed", "Previous frozen tensor that changed"),
     bind("check.architecture", "o", "architecture", "model", "Set the model architecture for the check"),
 ]

@@ -67,8 +67,8 @@ class Values:
         """The name of the tensor that is being read; "" if none is."""
         return self._running[0] if self._running else ""
 
-    def start(self, tensor: TensorInfo, done: Callable[[], None]) -> None:
-        """Read a tensor in place of the one that is being read; `done` is called in the thread of the work."""
+    def start(self, tensor: TensorInfo, done: Callable[[], object]) -> None:
+        """Read a tensor in place of the one being read; `done` is called in the thread of the work."""
         self.cancel()
         self._known.pop(tensor.name, None)
         work = Work()
