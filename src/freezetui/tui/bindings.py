@@ -47,6 +47,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "main.leave",
     ),
     "Stages": ("stage.previous", "stage.next", "stage.add", "stage.edit"),
+    "Look": ("values.show", "changed.next", "changed.previous"),
     "Check and save": (
         "check.run",
         "config.save",

@@ -98,12 +98,8 @@ class Measures:
     def now(self) -> list[Measure]:
         """Return what the column can show now; the share comes first."""
         found = [self._made("gradient", self._session.report, self._gradients)]
-        found.append(self._made("change", self._comparison, self._changes))
+        found.append(self._made("change", self._session.comparison, self._changes))
         return [SHARE, _BYTES, *(measure for measure in found if measure is not None)]
-
-    @property
-    def _comparison(self) -> object:
-        return getattr(self._session, "comparison", None)
 
     def _made(self, name: Name, source: object, make: Callable[[], Measure | None]) -> Measure | None:
         known = self._known.get(name)
@@ -121,7 +117,9 @@ class Measures:
         return _measure("gradient", ("gradient", "max |gradient|"), values)
 
     def _changes(self) -> Measure | None:
-        comparison = self._session.comparison  # type: ignore[attr-defined]
+        comparison = self._session.comparison
+        if comparison is None:
+            return None
         wrong = sorted(comparison.changed_frozen)
         return _measure("change", ("change", "relative change"), comparison.relative_change, wrong)
 
