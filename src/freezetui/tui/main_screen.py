@@ -11,6 +11,7 @@ from freezetui.tui.actions.check import CheckActions
 from freezetui.tui.actions.choose import ChooseActions
 from freezetui.tui.actions.copy import CopyActions
 from freezetui.tui.actions.find import FindActions
+from freezetui.tui.actions.recover import RecoverActions
 from freezetui.tui.actions.save import SaveActions
 from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
@@ -21,7 +22,9 @@ from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.footer import KeyFooter
 
 
-class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveActions, CopyActions):
+class MainScreen(
+    ChooseActions, FindActions, StageActions, CheckActions, SaveActions, CopyActions, RecoverActions
+):
     """Choose what trains, check it, save it."""
 
     AUTO_FOCUS = "ParameterTree"
@@ -47,9 +50,11 @@ class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveAct
         """Show problems and warnings of the config and the checkpoint."""
         tell_problems(self, self.session)
         self._describing.start()
+        self.start_recovery()
 
     def on_unmount(self) -> None:
         """End what runs for the session."""
+        self.end_recovery()
         self.session.close()
 
     def on_key(self, event: events.Key) -> None:
@@ -90,4 +95,5 @@ class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveAct
         if not await may_quit(self.app, self.session):
             return False
         self._panel.cancel()
+        self._settled = True
         return True

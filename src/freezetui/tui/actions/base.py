@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual import on
+from textual.message import Message
 from textual.screen import Screen
 
 from freezetui.session.session import Session
@@ -25,6 +26,9 @@ class SessionScreen(Guarded, Screen[None]):
     Args:
         session: the open session.
     """
+
+    class Changed(Message):
+        """The plan, a stage, or what is saved has changed."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -55,3 +59,4 @@ class SessionScreen(Guarded, Screen[None]):
         self._header.refresh()
         self._totals.refresh()
         self._show_line()
+        self.post_message(self.Changed())
