@@ -1,13 +1,23 @@
-"""Makes findings from the table of causes. Does not import torch."""
+"""Makes findings from the tables of causes. Does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from freezetui.sanity.causes import TABLE
+from freezetui.sanity import causes, run_causes, training_causes
+from freezetui.sanity.causes import Code
 from freezetui.sanity.report import Finding
 
-CODES = {entry.key: entry for entry in TABLE}
+
+def _place(entry: Code) -> tuple[int, int]:
+    return "MFSN".index(entry.code[0]), int(entry.code[1:])
+
+
+#: Key -> code, those of a check before those of a run, in the order of the codes.
+CODES = {
+    entry.key: entry
+    for entry in sorted((*causes.TABLE, *training_causes.TABLE, *run_causes.TABLE), key=_place)
+}
 
 
 def finding(key: str, tensors: Iterable[str] = (), **values: str) -> Finding:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from freezetui.freeze.presets import Choice
     from freezetui.freeze.structure import Structure
     from freezetui.sanity.protocol import CheckRequest
+    from freezetui.session.comparison import Comparison
     from freezetui.session.outcome import Outcomes
 
 
@@ -52,6 +53,7 @@ class Session:
         architecture_changed: whether the user has set another one since the config was saved.
         description: of the live model; None before the describer has told it.
         undescribed: why the describer could not tell it; "" before it was asked.
+        comparison: with an earlier checkpoint; None without one, or before it is known.
         checks: the last check of every stage.
 
     Raises:
@@ -74,6 +76,7 @@ class Session:
         if options.stage is not None:
             self.stages.show(options.stage)
         self.architecture_changed = False
+        self.comparison: Comparison | None = None
         self.norm_statistics: Literal["freeze", "update"] = (self.config or ConfigData()).norm_statistics
         self.checks = Checks()
         self.architecture = settled(options.model, self._detected, self.saved)
@@ -232,6 +235,7 @@ class Session:
             stage=self.stages.shown if stage is None else stage,
             device=self.options.device,
             steps=self.options.steps,
+            training=self.options.training,
         )
 
     @property
