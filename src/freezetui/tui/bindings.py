@@ -45,6 +45,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Stages": ("stage.previous", "stage.next", "stage.add", "stage.edit"),
     "Check and save": (
         "check.run",
+        "check.proof",
         "config.save",
         "config.save-as",
         "config.changes",

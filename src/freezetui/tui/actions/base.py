@@ -54,7 +54,6 @@ class SessionScreen(Guarded, Screen[None]):
     def refresh_session(self) -> None:
         """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
-        self._panel.outdated = self.session.report_is_stale
         self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
