@@ -50,6 +50,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Look": ("values.show", "changed.next", "changed.previous"),
     "Check and save": (
         "check.run",
+        "check.proof",
         "config.save",
         "config.save-as",
         "config.changes",

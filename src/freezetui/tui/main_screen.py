@@ -13,6 +13,7 @@ from freezetui.tui.actions.copy import CopyActions
 from freezetui.tui.actions.cost import CostActions
 from freezetui.tui.actions.find import FindActions
 from freezetui.tui.actions.look import LookActions
+from freezetui.tui.actions.recover import RecoverActions
 from freezetui.tui.actions.save import SaveActions
 from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
@@ -24,7 +25,15 @@ from freezetui.tui.widgets.footer import KeyFooter
 
 
 class MainScreen(
-    ChooseActions, FindActions, LookActions, StageActions, CheckActions, CostActions, SaveActions, CopyActions
+    ChooseActions,
+    FindActions,
+    LookActions,
+    StageActions,
+    CheckActions,
+    CostActions,
+    SaveActions,
+    CopyActions,
+    RecoverActions,
 ):
     """Choose what trains, check it, save it."""
 
@@ -54,10 +63,12 @@ class MainScreen(
         tell_problems(self, self.session)
         self._describing.start()
         self.compare()
+        self.start_recovery()
 
     def on_unmount(self) -> None:
         """End what runs for the session."""
         self.end_looking()
+        self.end_recovery()
         self.session.close()
 
     def on_key(self, event: events.Key) -> None:
@@ -103,4 +114,5 @@ class MainScreen(
         if not await may_quit(self.app, self.session):
             return False
         self._panel.cancel()
+        self._settled = True
         return True

@@ -70,16 +70,16 @@ async def may_quit(app: App[Any], session: Session) -> bool:
     """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker."""
     if not session.unsaved:
         return True
-    options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]
+    options = [("escape", "go back"), ("s", "save and quit"), ("x", "quit without saving")]
     body = f"Your changes have not been saved to {session.config_path.name}."
     answer = await app.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
-    return answer == "q" or (answer == "s" and await save_config(app, session))
+    return answer == "x" or (answer == "s" and await save_config(app, session))
 
 
 async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
     changed = session.why_not_as_opened()
     if changed:
-        options = [("y", "save the plan for its old names and shapes"), ("n", "go back")]
+        options = [("n", "go back"), ("y", "save the plan for its old names and shapes")]
         if await app.push_screen_wait(ConfirmScreen("The checkpoint has changed", changed, options)) != "y":
             return False
     why = session.saved.why_not_write(target)
@@ -87,5 +87,5 @@ async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
         return True
     broken = session.saved.unreadable(target)
     title = f"{target.name} is not readable as a config" if broken else f"Overwrite {target.name}?"
-    options = [("y", "replace it" if broken else "overwrite it"), ("n", "go back")]
+    options = [("n", "go back"), ("y", "replace it" if broken else "overwrite it")]
     return await app.push_screen_wait(ConfirmScreen(title, why, options)) == "y"

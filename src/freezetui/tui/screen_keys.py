@@ -24,6 +24,7 @@ SCREEN_KEYS: list[BindingType] = [
         sign="!",
     ),
     bind("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
+    bind("check.proof", "R", "proof", "proof", "Open or close the proof: the last check and its findings"),
     bind("config.save", "s", "save", "save", "Save the freeze config", True),
     bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
     bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
