@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
+from freezetui.engine.evidence import changes_bits
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
 from freezetui.errors import ModelError
@@ -28,6 +29,7 @@ class Loop:
 
     Attributes:
         gradients: parameter's id -> largest absolute gradient before scaling; absent if none arrived.
+        evidence: the ids of parameters that a step changes without momentum and weight decay.
     """
 
     def __init__(self, under_test: ModelUnderTest) -> None:
@@ -36,6 +38,7 @@ class Loop:
         if under_test.forward is not None:
             torch._dynamo.reset()  # what was compiled keeps the hooks of an earlier run
         self.gradients: dict[int, float] = {}
+        self.evidence: set[int] = set()
         # An optimizer needs at least one parameter; a file may contain only integers.
         self.optimizer = torch.optim.SGD(
             self.parameters or [torch.zeros(0)],
@@ -77,6 +80,9 @@ class Loop:
         scale = (_norms(updated).norm() / _norms(gradients).norm()).item()
         if 0 < scale < float("inf"):
             torch._foreach_mul_(gradients, scale)
+        for parameter, gradient in zip(updated, gradients, strict=True):
+            if id(parameter) not in self.evidence and changes_bits(parameter, gradient, LEARNING_RATE):
+                self.evidence.add(id(parameter))
         self.optimizer.step()
 
 
