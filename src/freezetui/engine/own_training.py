@@ -153,6 +153,7 @@ def own_run(
         trainable=tuple(name for name, train in start.flags.items() if train),
         gradients=gradients,
         moved=moved,
+        step=training.step,
         lost=_lost(start.samples, training, {name: start.names[name] for name in gradients}),
     )
     run.causes.update(_causes(loop, {n: start.names[n] for n in frozen if n in moved}))
