@@ -49,6 +49,7 @@ def build_model(
     device: torch.device = CPU,
     progress: Callable[[str], None] = lambda phase: None,
     root: str = "",
+    own_input: bool = False,
 ) -> Built:
     """Build the spec's model, find an input for it, and load the checkpoint into it on `device`.
 
@@ -60,6 +61,7 @@ def build_model(
         recognition: the architecture recognized from the checkpoint's names and shapes; None if unknown.
         progress: called with "build", "input" and "load" as each begins.
         root: the module of the model that the checkpoint belongs to; "" finds it.
+        own_input: whether the caller has inputs of its own: none is searched for then.
 
     Raises:
         ModelError: the model cannot be built, or the checkpoint is for a different one.
@@ -83,8 +85,8 @@ def build_model(
     own, stored = _dtype(model), _stored_dtype(checkpoint)
     if stored not in (None, own):
         model.to(stored)
-    example, tried = find_input(model, factory, arguments, spec.input)
-    if example is None and stored not in (None, own):
+    example, tried = (None, ()) if own_input else find_input(model, factory, arguments, spec.input)
+    if example is None and not own_input and stored not in (None, own):
         example, tried = find_input(model.to(own), factory, arguments, spec.input)
     progress("load")
     # Each weight is copied from the file's pages straight to the device, without a full copy in between.
