@@ -42,6 +42,7 @@ from freezetui.model_spec import ModelSpec  # noqa: E402
 from freezetui.recognition.catalog import recognize  # noqa: E402
 from freezetui.sanity.protocol import CheckRequest  # noqa: E402
 from support import own_models, tiny_transformers  # noqa: E402
+from support.more_transformers import MORE  # noqa: E402
 from support.shrunk_configs import shrunk  # noqa: E402
 
 _MAX_SECONDS = 240
@@ -140,7 +141,7 @@ class NotSaved(Exception):
 def save_transformers(name: str, directory: Path) -> tuple[Path, ModelSpec]:
     """Save a tiny model by its library."""
     model_class = getattr(transformers, name)
-    make = tiny_transformers.FAMILIES.get(name) or tiny_transformers.MORE.get(name)
+    make = tiny_transformers.FAMILIES.get(name) or MORE.get(name)
     config = make(transformers) if make else shrunk(model_class.config_class)
     model_class(config).save_pretrained(directory)
     return directory, ModelSpec(f"transformers:{name}")

@@ -158,7 +158,3 @@ def hub_shaped(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     elif name == "LlamaForCausalLM":
         shaped |= {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": torch.randn(8) for i in range(2)}
     return shaped
-
-
-#: Further classes for `scripts/check_architectures.py`.
-MORE: dict[str, Callable[[Any], Any]] = {}

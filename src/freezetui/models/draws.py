@@ -19,7 +19,7 @@ class Draw:
     Attributes:
         what: for display, e.g. "images".
         shape: without the batch dimension.
-        kind: "uniform" is in [0, 1), "integers" in [low, high), "range" counts from 0 along the last dimension.
+        kind: "uniform" is in [0, 1), "integers" in [low, high), "range" counts along the last dimension.
         batch: where the batch dimension is inserted; None if there is none.
         dtype: of integers, ones and zeros; None is int64 for integers, else the model's.
         high, low: bounds of integers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -28,6 +29,8 @@ Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: Seconds that a search may take, how many candidates are tried as they are, and how many are mended.
 _MAX_SECONDS, _MAX_PLAIN, _MAX_MENDED = 90.0, 12, 4
+#: Elements of a given input up to which a forward that will fail is run for its message.
+_MAX_COMPUTED = 1_000_000
 
 
 class Example(NamedTuple):
@@ -78,20 +81,26 @@ def find_input(
 
 
 def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int, ...]) -> Example:
-    """Return the first candidate of this shape that is accepted without values; nothing is computed."""
-    failures: list[tuple[Example, Failure]] = []
+    """Return the candidate of this shape that is accepted without values, for which nothing is computed.
+
+    Where none is, the one that got furthest runs for real, unless it is large: then the check will tell.
+    """
+    failures: list[tuple[Example | Candidate, Failure]] = []
     for candidate in candidates:
         failed = trial.without_values(candidate.make)
         if failed is None or failed.limits:
             return _example(candidate)
-        failures.append((_example(candidate), failed))
+        failures.append((candidate, failed))
     if not failures:
         raise ModelError(f"No input of shape {by(shape)} can be made for {type(trial.model).__name__}.")
-    example, failed = max(failures, key=lambda pair: pair[1].entered)
+    furthest, _ = max(failures, key=lambda pair: pair[1].entered)
+    real = trial.with_values(furthest.make) if math.prod(shape) <= _MAX_COMPUTED else None
+    if real is None:
+        return _example(furthest)
     raise ModelError(
-        f"The model's own forward raised {one_line(failed.error)} with the given input, {example.text}.",
-        where_raised(failed.error),
-    ) from failed.error
+        f"The model's own forward raised {one_line(real.error)} (the given input: {_example(furthest).text}).",
+        where_raised(real.error),
+    ) from real.error
 
 
 def _searched(

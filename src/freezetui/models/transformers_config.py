@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ class Facts:
                 if isinstance(value, int) and name.endswith(("token_id", "token_index")):
                     special |= {value} if 0 <= value < self.vocabulary else set()
         places = sorted(special)
-        low, high = max(zip(places[:-1], places[1:], strict=True), key=lambda pair: pair[1] - pair[0])
+        low, high = max(pairwise(places), key=lambda pair: pair[1] - pair[0])
         return low + 1, high
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Inputs for models of transformers: from the forward's signature and the config's sizes, no processor needed."""
+"""Inputs for models of transformers, from the forward's signature and the config's sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels for models of transformers, by the task in the class's name: the model then computes its own loss."""
+"""Labels for models of transformers, by the task in the class's name, so that they compute a loss."""
 
 from __future__ import annotations
 

@@ -50,12 +50,16 @@ class Trial:
         self._fits_meta = True
 
     def failure(self, make: Callable[..., Any]) -> Failure | None:
-        """Return why a forward with these inputs fails, None if it does not; without values first if heavy."""
+        """Return why a forward fails, None if it does not; a heavy one runs without values first."""
         if self.heavy and self._fits_meta:
             failed = self.without_values(make)
             if failed is not None and not failed.limits:
                 return failed
             self._fits_meta = failed is None
+        return self.with_values(make)
+
+    def with_values(self, make: Callable[..., Any]) -> Failure | None:
+        """Run for real."""
         return self._run(make, self.device)
 
     def without_values(self, make: Callable[..., Any]) -> Failure | None:
