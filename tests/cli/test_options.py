@@ -1,4 +1,4 @@
-"""Options whose order between each other counts."""
+"""Options whose order between each other counts, and those that become one struct."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from freezetui.cli.options import InOrder
+from freezetui.cli.training_options import training_options
+from freezetui.sanity.training import Training
 
 
 @click.command(cls=InOrder)
@@ -49,3 +52,27 @@ def test_what_click_refuses_is_refused(arguments):
 def test_a_command_line_that_is_being_completed_is_read_as_far_as_it_goes():
     ctx = command.make_context("command", ["--freeze", "x", "--train"], resilient_parsing=True)
     assert ctx.meta["in_order"] == [("freeze", "x")]
+
+
+def test_the_options_of_training_become_one_struct():
+    seen = []
+
+    @click.command()
+    @training_options
+    def command(training: Training) -> None:
+        seen.append(training)
+
+    def parsed(line: str) -> Training:
+        result = CliRunner().invoke(command, line.split())
+        assert result.exit_code == 0, result.output
+        return seen.pop()
+
+    assert parsed("") == Training() and not Training().own
+    given = parsed("--optimizer sgd --lr 1e-5 --weight-decay 0 --optimizer-arg momentum=0.9")
+    assert given == Training(
+        optimizer="sgd", lr=1e-5, weight_decay=0.0, optimizer_arguments={"momentum": 0.9}
+    )
+    assert parsed("--warm").warm == "none" and parsed("--warm-style zeros").warm == "zeros"
+    assert all(parsed(line).own for line in ("--lr 0", "--weight-decay 0", "--warm", "--optimizer adam"))
+    for wrong in ("--lr nan", "--lr inf", "--lr -1", "--warm-style late", "--optimizer-arg momentum"):
+        assert CliRunner().invoke(command, wrong.split()).exit_code == 2, wrong

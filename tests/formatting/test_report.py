@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import Formatter
+
 import pytest
 
 from freezetui.formatting.report import finding_text, headline
@@ -10,7 +12,8 @@ from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, Traina
 
 
 def report(verdict: Verdict, *keys: str, moved: tuple[str, ...] = ()) -> SanityReport:
-    values = dict.fromkeys(("reason", "suggestion", "count", "first", "attribute", "phase"), "a")
+    templates = " ".join(CODES[key].message + CODES[key].fix for key in keys)
+    values = dict.fromkeys((name for _, name, _, _ in Formatter().parse(templates) if name), "a")
     return SanityReport(
         verdict=verdict,
         architecture="",

@@ -48,10 +48,10 @@ def holes(path: Path, nbytes: int) -> Path:
 
 async def test_values_of_a_tensor(opened):
     async with opened("vgg_digits.pth") as driver:
-        await driver.press("v")
+        await driver.press("V")
         assert "move to one" in driver.notices()
         driver.go("features.0.weight")
-        await driver.press("v")
+        await driver.press("V")
         await driver.until(lambda: "norms of rows" in driver.screen_text())
         weight = torch.load(driver.session.options.source)["features.0.weight"]
         assert f"min {float(weight.min()):.4g}  max {float(weight.max()):.4g}" in driver.screen_text()
@@ -62,14 +62,14 @@ async def test_values_of_a_tensor(opened):
         driver.go("features.0.weight")
         await driver.pilot.pause()
         assert "norms of rows" in driver.screen_text()
-        await driver.press("v")
+        await driver.press("V")
         assert "norms of rows" not in driver.screen_text()
 
 
 async def test_where_there_is_no_pane_one_line_tells(opened, run):
     async with opened(run.absolute(), size=(100, 24)) as driver:
         driver.go("blocks.0.b")
-        await driver.press("v")
+        await driver.press("V")
         await driver.until(lambda: "NaN 1  Inf 0" in driver.screen_text())
         await driver.press("down")
         assert "NaN 1" not in driver.screen_text()
@@ -79,11 +79,11 @@ async def test_moving_away_discards_what_is_being_read(opened, tmp_path):
     async with opened(holes(tmp_path / "x.safetensors", 2**34)) as driver:
         driver.go("a")
         before = threading.active_count()
-        await driver.press("v")
+        await driver.press("V")
         await driver.until(lambda: re.search(r"reading values \d+%", driver.screen_text()))
         await driver.press("down")
         assert driver.main._values.running == ""
-        await driver.press("v")  # the next one is read while the first is ending
+        await driver.press("V")  # the next one is read while the first is ending
         await driver.until(lambda: "zeros 4 (100%)" in driver.screen_text())
         await driver.until(lambda: threading.active_count() <= before)
         driver.go("a")
@@ -100,10 +100,10 @@ async def test_what_cannot_be_read_is_one_line(opened, tmp_path):
                 part.writestr(name, whole.read(name))
     async with opened(path) as driver:
         driver.go("w")
-        await driver.press("v")
+        await driver.press("V")
         await driver.until(lambda: "save the file again." in driver.screen_text(), 20)
         driver.go("q")
-        await driver.press("v")
+        await driver.press("V")
         await driver.until(lambda: "cannot be read as numbers" in driver.screen_text())
 
 

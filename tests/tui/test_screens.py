@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from freezetui.sanity.report import BufferPart, Cost, FrozenPart, SanityReport, TrainablePart
+
 SCREENS = Path(__file__).with_name("screens")
 
 
@@ -42,8 +44,38 @@ async def test_against_with_values(opened, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with opened(Path("after.pth"), size=(120, 30), against="vgg_digits.pth") as driver:
         await driver.until(lambda: driver.session.comparison is not None)
-        await driver.press("x", "v")
+        await driver.press("x", "V")
         await driver.until(lambda: "norms of rows" in driver.screen_text())
         driver.app.clear_notifications()
         await driver.pilot.pause()
         check(driver.screen_text(), "against_120x30")
+
+
+async def test_the_cost_is_told_on_a_key_and_with_what_was_measured(opened):
+    async with opened("vgg_digits.pth", size=(100, 30)) as driver:
+        driver.go("features")
+        await driver.press("f")
+        assert "memory with AdamW 4.2 MiB of 6.0 MiB" in driver.screen_text()
+        await driver.press("dollar_sign")
+        text = driver.screen_text()
+        assert "this plan" in text and "all trained" in text and "Press r to measure" in text
+        assert "Activations are not counted" in text
+        await driver.press("escape")
+        cost = Cost(0.25, 1.5, 3 * 2**20, 7 * 2**20)
+        report = SanityReport(
+            verdict="held",
+            architecture="x",
+            device="cpu",
+            steps=1,
+            forward=True,
+            losses=(),
+            seconds=1.0,
+            frozen=FrozenPart(26, 26),
+            cost=cost,
+            trainable=TrainablePart(6, 6),
+            buffers=BufferPart(0, 0),
+        )
+        driver.session.checked(report, driver.session.plan.mask())
+        await driver.press("dollar_sign")
+        text = driver.screen_text()
+        assert "Measured by the last check" in text and "0.25 s" in text and "7.0 MiB" in text

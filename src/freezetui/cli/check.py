@@ -10,6 +10,7 @@ import click
 from freezetui.cli.options import config_option, json_option, key_option, model_options, paths_argument
 from freezetui.cli.output import print_json, print_lines, say
 from freezetui.cli.sessions import open_session, session_options
+from freezetui.cli.training_options import training_options
 from freezetui.errors import FreezeTuiError
 from freezetui.text import printable
 
@@ -29,6 +30,7 @@ _WORST = (1, 3, 0)
 @config_option
 @click.option("--stage", metavar="NAME|all", help="Check this stage of the config, or each in turn.")
 @model_options
+@training_options
 @json_option
 def check(paths: tuple[str, ...], as_json: bool, stage: str | None, **options: Any) -> None:
     """Run a few real training steps, then compare every tensor bit for bit."""

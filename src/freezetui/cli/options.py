@@ -23,7 +23,12 @@ stage_option = click.option("--stage", metavar="NAME", help="Stage of the config
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def _arguments(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+def read_pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments of texts of the form NAME=VALUE, as a click callback.
+
+    Raises:
+        click.BadParameter: one of them has a different form.
+    """
     from freezetui.recognition.model_line import read_arguments
 
     try:
@@ -86,7 +91,7 @@ _arg_option = click.option(
     "arguments",
     multiple=True,
     metavar="NAME=VALUE",
-    callback=_arguments,
+    callback=read_pairs,
     help="Keyword argument for the architecture (repeatable).",
 )
 _input_option = click.option(

@@ -22,7 +22,10 @@ from freezetui.engine.flags import (
     thawed,
 )
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
+from freezetui.engine.modes import described_modes, in_modes
 from freezetui.engine.names import file_names, what_differs
+from freezetui.engine.own_result import OwnRun
+from freezetui.engine.own_training import own_run, weights_taken_back
 from freezetui.engine.run import RunResult, following, run, train_everything
 from freezetui.engine.why_moved import why_drifted, why_moved
 from freezetui.engine.why_unchanged import explain_unchanged, unchanged_tensors
@@ -39,6 +42,7 @@ from freezetui.sanity.report import (
     Unchanged,
     Verdict,
 )
+from freezetui.sanity.training import Training
 
 _CHANGED = "{} has changed since it was opened."
 Report = Callable[[Progress], None]
@@ -63,7 +67,14 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
         request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
     )
     report = check_model(
-        under_test, request.config, request.steps, request.control, progress, started, request.stage
+        under_test,
+        request.config,
+        request.steps,
+        request.control,
+        progress,
+        started,
+        request.stage,
+        request.training,
     )
     return msgspec.structs.replace(report, stage=request.stage)
 
@@ -98,6 +109,7 @@ def check_model(
     progress: Report = lambda event: None,
     started: float | None = None,
     stage: str | None = None,
+    training: Training = Training(),
 ) -> SanityReport:
     """Train a loaded model for a few steps under `config` and report what changed; modifies the model.
 
@@ -109,16 +121,23 @@ def check_model(
         ModelError: the model's own code raised.
     """
     started = perf_counter() if started is None else started
+    under_test = in_modes(under_test, training)
     constructed = frozen_by_constructor(under_test.model)
     findings = stray_flags(under_test.model)
 
     def step_of(phase: str, text: str) -> Callable[[int], None]:
         return lambda i: progress(Progress(phase, i, steps, f"{text} {i + 1} of {steps}"))
 
+    own: OwnRun | None = None
+    if training.own:  # first, and taken back: both runs are on the checkpoint's own weights
+        steps_of = step_of("own", "as your script: step")
+        with weights_taken_back(under_test.model):
+            own = own_run(under_test, following(config, stage), training, steps, steps_of)
     result = run(under_test, following(config, stage), steps, step_of("step", "step"))
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
     findings += thawed(constructed, result) + what_differs(under_test.names)
     findings += random_in_frozen(under_test.model, result)
+    findings += own.findings(known=result.moved) if own is not None else []
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
         full, control_findings = _control(under_test, steps, step_of("control", "control run: step"))
@@ -130,7 +149,9 @@ def check_model(
     findings += _unproven_findings(under_test, result, unproven)
     if cut_off:
         findings.append(finding("cut_off", cut_off))
-    return _report(under_test, result, full, findings, unchanged, unproven, steps, perf_counter() - started)
+    seconds = perf_counter() - started
+    report = _report(under_test, result, full, findings, unchanged, unproven, steps, seconds, own)
+    return msgspec.structs.replace(report, modes=described_modes(training))
 
 
 def _control(
@@ -188,9 +209,12 @@ def _unproven_findings(
     return findings
 
 
-def _verdict(under_test: ModelUnderTest, result: RunResult, findings: list[Finding], proven: bool) -> Verdict:
+def _verdict(
+    under_test: ModelUnderTest, result: RunResult, findings: list[Finding], proven: bool, own: OwnRun | None
+) -> Verdict:
     """Return "held" only with a forward pass, proof for a frozen tensor, and one that a gradient changed."""
     frozen_moved = not result.moved.isdisjoint(result.frozen)
+    frozen_moved = frozen_moved or (own is not None and not own.moved.isdisjoint(own.frozen))
     if frozen_moved or any(f.severity == "error" and f.code == "M2" for f in findings):
         return "moved"
     clean = not any(finding.severity == "error" for finding in findings)
@@ -208,13 +232,15 @@ def _report(
     unproven: tuple[str, ...],
     steps: int,
     seconds: float,
+    own: OwnRun | None = None,
 ) -> SanityReport:
     frozen, trainable, buffers = result.frozen, result.trainable, result.frozen_buffers
-    moved = tuple(name for name in frozen if name in result.moved)
+    everywhere = result.moved.union(own.moved if own is not None else ())
+    moved = tuple(name for name in frozen if name in everywhere)
     drifted = tuple(name for name in buffers if name in result.moved)
     order = {"error": 0, "warning": 1, "note": 2}
     return SanityReport(
-        verdict=_verdict(under_test, result, findings, len(unproven) < len(frozen)),
+        verdict=_verdict(under_test, result, findings, len(unproven) < len(frozen), own),
         architecture=under_test.spec.architecture,
         device=str(under_test.device),
         steps=steps,
@@ -227,6 +253,7 @@ def _report(
         findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
         gradients={name: _finite(result.gradients[name]) for name in trainable if name in result.gradients},
         cost=_cost(result, control),
+        own=own.part if own is not None else None,
         input=under_test.spec.input,
         files=file_names(under_test.names),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.engine.modes import compiling
 from freezetui.errors import ModelError
 from freezetui.models.outputs import tensors_of
 from freezetui.user_code import user_code
@@ -31,8 +32,9 @@ class Loop:
 
     def __init__(self, under_test: ModelUnderTest) -> None:
         self.under_test = under_test
-        # No optimizer supports one-byte dtypes.
-        self.parameters = [p for p in under_test.model.parameters() if p.dtype.itemsize > 1]
+        self.parameters = parameters_of(under_test.model)
+        if under_test.forward is not None:
+            torch._dynamo.reset()  # what was compiled keeps the hooks of an earlier run
         self.gradients: dict[int, float] = {}
         # An optimizer needs at least one parameter; a file may contain only integers.
         self.optimizer = torch.optim.SGD(
@@ -43,27 +45,14 @@ class Loop:
         )
 
     def forward(self, step: int) -> Tensor | None:
-        """Return the loss of a batch, a fixed random projection of every output; None without a forward.
-
-        Not mean(out**2), which is constant for normalized outputs, and not the sum, which is for softmax.
+        """Return the loss of a batch, see `projected_loss`; None without a forward.
 
         Raises:
             ModelError: the model's forward raised.
         """
         self.optimizer.zero_grad()
-        torch.manual_seed(self.under_test.seed + step)
-        if self.under_test.batch is None:
-            return None
-        args, kwargs = self.under_test.batch(step)
-        with user_code("The model's own forward", is_out_of_memory):
-            outputs = tensors_of(self.under_test.model(*args, **kwargs))
-        if not outputs:
-            raise ModelError(
-                "The model's forward returned no floating point tensor.",
-                "Use a factory whose model returns tensors.",
-            )
-        loss = projection(outputs, self.under_test.seed)
-        return -loss if step % 2 else loss
+        loss = projected_loss(self.under_test, step)
+        return -loss if step % 2 and loss is not None else loss
 
     def backward(self, loss: Tensor | None) -> None:
         """Compute gradients of the loss; without a forward pass, set random ones on what is trainable.
@@ -71,13 +60,7 @@ class Loop:
         Raises:
             ModelError: the model's backward raised.
         """
-        if loss is None:
-            for parameter in self.parameters:
-                if parameter.requires_grad:
-                    parameter.grad = torch.randn_like(parameter)
-        elif loss.requires_grad:
-            with user_code("The model's own backward", is_out_of_memory):
-                loss.backward()  # type: ignore[no-untyped-call]
+        fill_gradients(loss, self.parameters)
 
     @torch.no_grad()
     def optimize(self) -> None:
@@ -89,12 +72,54 @@ class Loop:
             if parameter.grad is not None and parameter.grad.is_sparse:
                 parameter.grad = parameter.grad.to_dense()  # not supported by SGD with decay
         gradients = [parameter.grad for parameter in updated if parameter.grad is not None]
-        for parameter, largest in zip(updated, _largest(gradients), strict=True):
+        for parameter, largest in zip(updated, largest_of(gradients), strict=True):
             self.gradients[id(parameter)] = max(largest, self.gradients.get(id(parameter), 0.0))
         scale = (_norms(updated).norm() / _norms(gradients).norm()).item()
         if 0 < scale < float("inf"):
             torch._foreach_mul_(gradients, scale)
         self.optimizer.step()
+
+
+def parameters_of(model: nn.Module) -> list[nn.Parameter]:
+    """Return what scripts give to an optimizer: all parameters, except one-byte ones, which none supports."""
+    return [p for p in model.parameters() if p.dtype.itemsize > 1]
+
+
+def projected_loss(under_test: ModelUnderTest, step: int) -> Tensor | None:
+    """Return a fixed random projection of every output of a forward pass; None without one.
+
+    Not mean(out**2), which is constant for normalized outputs, and not the sum, which is for softmax.
+
+    Raises:
+        ModelError: the model's forward raised.
+    """
+    torch.manual_seed(under_test.seed + step)
+    if under_test.batch is None:
+        return None
+    args, kwargs = under_test.batch(step)
+    with user_code("The model's own forward", is_out_of_memory), compiling():
+        outputs = tensors_of(under_test(*args, **kwargs))
+    if not outputs:
+        raise ModelError(
+            "The model's forward returned no floating point tensor.",
+            "Use a factory whose model returns tensors.",
+        )
+    return projection(outputs, under_test.seed)
+
+
+def fill_gradients(loss: Tensor | None, parameters: Iterable[nn.Parameter]) -> None:
+    """Compute gradients of the loss; without one, set random ones on what is trainable.
+
+    Raises:
+        ModelError: the model's backward raised.
+    """
+    if loss is None:
+        for parameter in parameters:
+            if parameter.requires_grad:
+                parameter.grad = torch.randn_like(parameter)
+    elif loss.requires_grad:
+        with user_code("The model's own backward", is_out_of_memory), compiling():
+            loss.backward()  # type: ignore[no-untyped-call]
 
 
 def projection(outputs: Iterable[Tensor], seed: int) -> Tensor:
@@ -115,7 +140,7 @@ def _norms(tensors: Iterable[Tensor]) -> Tensor:
     )
 
 
-def _largest(tensors: Iterable[Tensor]) -> list[float]:
+def largest_of(tensors: Iterable[Tensor]) -> list[float]:
     """Return the largest absolute value of each; six times faster than the maximum norm, without a copy."""
     none = torch.zeros(1)
     ends = [torch.aminmax(t if t.numel() else none.to(t)) for t in map(_real, tensors)]

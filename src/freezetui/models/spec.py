@@ -67,7 +67,7 @@ def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
             error in the user's code is printed to stderr.
     """
     is_ours = factory.kind == "torchvision"
-    build = _torchvision_builder(factory.name, arguments) if is_ours else _imported(factory)
+    build = _torchvision_builder(factory.name, arguments) if is_ours else imported(factory)
     if isinstance(build, nn.Module):
         if arguments:
             raise ModelError(
@@ -86,15 +86,20 @@ def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _imported(factory: Factory) -> Any:
-    """Return the named attribute of the user's module or file."""
+def imported(factory: Factory, option: str = "--architecture") -> Any:
+    """Return the named attribute of the user's module or file; runs the user's code.
+
+    Args:
+        option: of the command line, which names it.
+
+    Raises:
+        ModelError: it cannot be imported, or has no such attribute.
+    """
     try:
         with user_code(f"Importing {factory.source}", lambda error: _is_missing(factory, error)):
             module = _import(factory)
     except ModuleNotFoundError as error:
-        raise ModelError(
-            f"No module named {error.name!r}.", "Install it, or correct --architecture."
-        ) from None
+        raise ModelError(f"No module named {error.name!r}.", f"Install it, or correct {option}.") from None
     found: Any = module
     for part in factory.name.split("."):
         if not hasattr(found, part):

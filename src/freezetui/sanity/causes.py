@@ -29,7 +29,6 @@ class Code(NamedTuple):
 _EVAL = "set norm_statistics: freeze, which keeps frozen norms in eval; apply() does"
 _ON_PARAMETERS = "set it on the parameters of the model that trains"
 _NOT_IN_MODEL = "remove requires_grad from the model's train() and forward()"
-_TRAINABLE_ONLY = "give the optimizer trainable parameters only; parameter_groups() does"
 
 TABLE = (
     Code(
@@ -97,27 +96,6 @@ TABLE = (
         "error",
         "frozen but changed: something leaves a gradient in .grad, and the optimizer uses it",
         "set p.grad = None after freezing (apply() does); give the optimizer trainable parameters only",
-    ),
-    Code(
-        "late_freeze",
-        "M11",
-        None,
-        "frozen after training began: the optimizer's momentum and weight decay still change it",
-        "rebuild the optimizer after freezing",
-    ),
-    Code(
-        "decayed",
-        "M12",
-        None,
-        "zero gradients and weight decay: the optimizer still decays the frozen weight",
-        _TRAINABLE_ONLY,
-    ),
-    Code(
-        "zeros_for_none",
-        "M14",
-        None,
-        "an optimizer or wrapper that turns a missing gradient into zeros, and then decays the weight",
-        _TRAINABLE_ONLY,
     ),
     Code(
         "shared_memory",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from freezetui.sanity.causes import TABLE, Code
+from freezetui.sanity import causes, run_causes, training_causes
+from freezetui.sanity.causes import Code
 from freezetui.sanity.report import Finding
-from freezetui.sanity.run_causes import RUN_TABLE
 
 
 def _place(entry: Code) -> tuple[int, int]:
@@ -14,7 +14,10 @@ def _place(entry: Code) -> tuple[int, int]:
 
 
 #: Key -> code, those of a check before those of a run, in the order of the codes.
-CODES = {entry.key: entry for entry in sorted((*TABLE, *RUN_TABLE), key=_place)}
+CODES = {
+    entry.key: entry
+    for entry in sorted((*causes.TABLE, *training_causes.TABLE, *run_causes.TABLE), key=_place)
+}
 
 
 def finding(key: str, tensors: Iterable[str] = (), **values: str) -> Finding:

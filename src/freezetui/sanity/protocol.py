@@ -8,6 +8,7 @@ from freezetui.config.schema import ConfigData
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.catalog import Recognition
 from freezetui.sanity.report import SanityReport
+from freezetui.sanity.training import Training
 
 
 class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         steps: optimizer steps; batch: examples in each; seed: of the synthetic batch and of dropout.
         control: whether to run with everything trainable too, to see what would have changed.
+        training: how the user's script trains; it never comes from a config.
     """
 
     checkpoint: str
@@ -39,13 +41,14 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 2
     seed: int = 0
     control: bool = True
+    training: Training = Training()
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """A phase has begun.
 
     Attributes:
-        phase: "import", "build", "load", "input", "control", "step" or "compare".
+        phase: "import", "build", "load", "input", "own", "step", "control" or "compare".
         done, total: steps; total is 0 if the phase has none.
         text: for display, e.g. "step 2 of 3".
     """

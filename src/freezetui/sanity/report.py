@@ -36,7 +36,8 @@ class Unchanged(msgspec.Struct, frozen=True):
     """A trainable tensor whose bits did not change.
 
     Attributes:
-        reason: "no gradient", "zero gradient", "gradient near zero" or "update below the precision".
+        reason: "no gradient", "zero gradient", "gradient near zero", "update below the precision" or
+            "no update".
     """
 
     name: str
@@ -74,6 +75,23 @@ class BufferPart(msgspec.Struct, frozen=True):
     drifted: tuple[str, ...] = ()
 
 
+class OwnTraining(msgspec.Struct, frozen=True):
+    """What steps as in the user's script did, with its own optimizer, learning rate and weight decay.
+
+    Attributes:
+        optimizer: e.g. "AdamW(lr=1e-05, weight_decay=0.01)".
+        steps: how many it took after the freeze.
+        losses: one per step; None if it is not finite.
+        frozen: the parameters that must stay unchanged; trainable: those that should change.
+    """
+
+    optimizer: str
+    steps: int
+    losses: tuple[float | None, ...]
+    frozen: FrozenPart
+    trainable: TrainablePart
+
+
 class Cost(msgspec.Struct, frozen=True):
     """The cost of this plan, compared with the control run, which trains everything.
 
@@ -103,6 +121,8 @@ class SanityReport(msgspec.Struct, frozen=True):
             if it is not finite, since JSON has no such numbers.
         seconds: duration of the whole check, without the import of torch.
         stage: the stage of the config that was checked; None for the common rules alone.
+        modes: how it was trained, e.g. "autocast to bfloat16, compiled"; "" as the model is.
+        own: the steps as in the user's script; None if nothing is known of it.
         files: live name -> the checkpoint's names that it is made of, where they are not the same; all other
             fields have live names.
     """
@@ -120,6 +140,8 @@ class SanityReport(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     gradients: dict[str, float | None] = {}
     cost: Cost | None = None
+    own: OwnTraining | None = None
+    modes: str = ""
     input: tuple[int, ...] = ()
     files: dict[str, tuple[str, ...]] = {}
     stage: str | None = None
@@ -132,12 +154,23 @@ class SanityReport(msgspec.Struct, frozen=True):
         def files(names: Iterable[str]) -> tuple[str, ...]:
             return tuple(dict.fromkeys(chain.from_iterable(self.files.get(n, (n,)) for n in names)))
 
+        def still(part: TrainablePart) -> TrainablePart:
+            return change(
+                part, still=tuple(Unchanged(f, u.reason) for u in part.still for f in files([u.name]))
+            )
+
+        def frozen(part: FrozenPart) -> FrozenPart:
+            return change(part, moved=files(part.moved), unproven=files(part.unproven))
+
         change = msgspec.structs.replace
-        still = tuple(Unchanged(f, u.reason) for u in self.trainable.still for f in files([u.name]))
+        own = self.own and change(
+            self.own, frozen=frozen(self.own.frozen), trainable=still(self.own.trainable)
+        )
         return change(
             self,
-            frozen=change(self.frozen, moved=files(self.frozen.moved), unproven=files(self.frozen.unproven)),
-            trainable=change(self.trainable, still=still),
+            frozen=frozen(self.frozen),
+            trainable=still(self.trainable),
+            own=own,
             buffers=change(self.buffers, drifted=files(self.buffers.drifted)),
             findings=tuple(change(finding, tensors=files(finding.tensors)) for finding in self.findings),
             gradients={file: value for name, value in self.gradients.items() for file in files([name])},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freezetui.sanity.causes import Code
 
-RUN_TABLE = (
+TABLE = (
     Code(
         "kept_statistics",
         "M1",

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from freezetui.model_spec import ModelSpec
+from freezetui.sanity.training import Training
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -19,6 +20,7 @@ class Options(msgspec.Struct, frozen=True):
         config: the config to load and to save to; None means `NAME.freeze.yaml` next to the checkpoint.
         model: what builds the model; without an architecture the config or recognition decides.
         device, steps, timeout: for the check; the timeout in seconds.
+        training: how the user's script trains, for the check.
         stage: the stage of the config that is meant; None for the common rules alone.
         python: the interpreter of the describer and the check; "" for this one.
         engine: whether the describer may start unasked.
@@ -33,6 +35,7 @@ class Options(msgspec.Struct, frozen=True):
     device: str = "auto"
     steps: int = 3
     timeout: float | None = None
+    training: Training = Training()
     stage: str | None = None
     python: str = ""
     engine: bool = True

@@ -10,6 +10,7 @@ from textual.widgets import Input
 from freezetui.tui.actions.check import CheckActions
 from freezetui.tui.actions.choose import ChooseActions
 from freezetui.tui.actions.copy import CopyActions
+from freezetui.tui.actions.cost import CostActions
 from freezetui.tui.actions.find import FindActions
 from freezetui.tui.actions.look import LookActions
 from freezetui.tui.actions.save import SaveActions
@@ -23,7 +24,7 @@ from freezetui.tui.widgets.footer import KeyFooter
 
 
 class MainScreen(
-    ChooseActions, FindActions, StageActions, CheckActions, SaveActions, CopyActions, LookActions
+    ChooseActions, FindActions, StageActions, CheckActions, CostActions, SaveActions, CopyActions, LookActions
 ):
     """Choose what trains, check it, save it."""
 
@@ -37,13 +38,14 @@ class MainScreen(
         yield self._header
         with Horizontal(id="body"):
             with Vertical(id="main"):
-                yield ColumnHeader(id="heads")
+                yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
             yield self._details
         yield self._detail_line
         yield self._panel
         yield self._filter
         yield self._against_bar
+        yield self._map
         yield self._totals
         yield KeyFooter(compact=True, show_command_palette=False)
 
@@ -88,6 +90,13 @@ class MainScreen(
         else:
             self._panel.cancel()
             self.tree_view.focus()
+
+    def action_notices(self) -> None:
+        """Show in full what the header is brief about."""
+        from freezetui.tui.problems import notices_text
+        from freezetui.tui.screens.text_viewer import TextViewer
+
+        self.app.push_screen(TextViewer("State", notices_text(self.session)))
 
     async def leave(self) -> bool:
         """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""

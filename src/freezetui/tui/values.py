@@ -115,7 +115,7 @@ class Values:
     def lines(self, name: str) -> list[str]:
         """Return the statistics of a tensor, or how far reading it is; [] if nobody asked for them."""
         if self._running and self._running[0] == name:
-            return [f"{self._running[1].progress or 'reading values'}… (v: cancel)"]
+            return [f"{self._running[1].progress or 'reading values'}… (V: cancel)"]
         return self._known.get(name, [])
 
     def brief(self, name: str) -> str:

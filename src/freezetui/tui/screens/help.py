@@ -18,6 +18,9 @@ _SHOWN = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "plus": "+",
+    "equals_sign": "=",
+    "exclamation_mark": "!",
+    "dollar_sign": "$",
     "question_mark": "?",
     "up": "↑",
     "down": "↓",
@@ -29,8 +32,11 @@ _SIGNS = (
     ("■ ○ ◐", "frozen, trainable, mixed"),
     ("·", "not trainable: buffer or integer tensor"),
     ("=", "tied: one tensor under several names"),
-    ("{0..5} ×6", "identical blocks folded into one line"),
-    ("✓ ! ✗", "after a check: OK, needs attention, frozen tensor changed"),
+    ("{0..5} ×6", "blocks with the same plan in one line"),
+    ("norm ×6", "inside it: this name in all six"),
+    ("▓ ░ ▒ █", "map: frozen, trainable, both; proven"),
+    ("✓ ⚑ ?", "after a check: proven, held by its flag alone, not proven"),
+    ("! ✗", "after a check: needs attention, frozen tensor changed"),
 )
 _PATTERNS = (
     ("features", "everything below it"),

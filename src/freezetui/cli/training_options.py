@@ -1,0 +1,79 @@
+"""The options of a check that say how the user's script trains. They never come from a config."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from freezetui.cli.options import read_pairs
+
+
+def _finite(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
+_NOT_NEGATIVE = click.FloatRange(min=0)
+_options = (
+    click.option(
+        "--optimizer",
+        metavar="NAME",
+        default="",
+        help="Also take the steps with your script's optimizer: adamw, sgd, ... of torch.optim, "
+        "package.module:Class or path/to/file.py:Class.",
+    ),
+    click.option("--lr", type=_NOT_NEGATIVE, callback=_finite, metavar="RATE", help="Its learning rate."),
+    click.option(
+        "--weight-decay", type=_NOT_NEGATIVE, callback=_finite, metavar="DECAY", help="Its weight decay."
+    ),
+    click.option(
+        "--optimizer-arg",
+        "optimizer_arguments",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=read_pairs,
+        help="Its other arguments, e.g. momentum=0.9 (repeatable).",
+    ),
+    click.option(
+        "--warm",
+        is_flag=True,
+        help="Freeze only after a first step with everything trainable, as a script that freezes late.",
+    ),
+    click.option(
+        "--warm-style",
+        type=click.Choice(("none", "zeros", "before-step")),
+        help="How that script goes on: zero_grad() (none, the default), zero_grad(set_to_none=False) "
+        "(zeros), or it freezes between backward and step.",
+    ),
+    click.option(
+        "--dtype",
+        type=click.Choice(("float32", "bfloat16", "float16")),
+        default="",
+        help="Dtype of the weights; with --amp that of autocast.",
+    ),
+    click.option("--amp", is_flag=True, help="Train under autocast (bfloat16, or --dtype)."),
+    click.option("--compile", is_flag=True, help="Train the model through torch.compile."),
+)
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options, and pass them to the command as one `training`."""
+
+    @functools.wraps(command)
+    def with_training(*args: Any, **options: Any) -> Any:
+        from freezetui.sanity.training import Training
+
+        warm, style = options.pop("warm"), options.pop("warm_style")
+        given = {name: options.pop(name) for name in Training.__struct_fields__ if name in options}
+        training = Training(**given, warm=style or ("none" if warm else ""))
+        return command(*args, training=training, **options)
+
+    decorated: Callable[..., Any] = with_training
+    for option in reversed(_options):
+        decorated = option(decorated)
+    return decorated

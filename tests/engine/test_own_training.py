@@ -1,0 +1,220 @@
+"""Steps as the user's script takes them: its optimizer, its rate, and a freeze after training has begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from freezetui.config.schema import ConfigData
+from freezetui.engine.check import check_model
+from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.errors import ModelError
+from freezetui.freeze.rules import Rule
+from freezetui.sanity.protocol import CheckRequest, Training, decode_request, encode
+from freezetui.sanity.report import Finding, SanityReport
+
+OPTIMIZERS = """
+    import torch
+
+    class Zeros(torch.optim.AdamW):
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    if p.grad is None:
+                        p.grad = torch.zeros_like(p)
+            return super().step(closure)
+
+    class Decays:
+        \"\"\"Not a subclass of torch's.\"\"\"
+        def __init__(self, params, lr=0.1):
+            self.param_groups, self.state = [{"params": list(params), "lr": lr}], {}
+        def zero_grad(self):
+            for p in self.param_groups[0]["params"]:
+                p.grad = None
+        @torch.no_grad()
+        def step(self):
+            for p in self.param_groups[0]["params"]:
+                p.mul_(0.9).sub_(0 if p.grad is None else 0.1 * p.grad)
+
+    class Lookahead(torch.optim.SGD):
+        \"\"\"Slow weights of all parameters; the same where no gradient has arrived.\"\"\"
+        def step(self, closure=None):
+            super().step(closure)
+            for group in self.param_groups:
+                for p in group["params"]:
+                    slow = self.state[p].setdefault("slow", p.detach().clone())
+                    slow.lerp_(p.detach(), 0.5)
+                    p.data.copy_(slow)
+
+    class Broken(torch.optim.SGD):
+        def step(self, closure=None):
+            raise RuntimeError("no step today")
+
+    number = 3
+"""
+
+
+class Net(nn.Module):
+    """body -> head; the tests freeze the body."""
+
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(4, 4, dtype=dtype), nn.Linear(4, 3, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x.to(self.body.weight.dtype)))
+
+
+def floats(step: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    return (torch.randn(8, 4, generator=torch.Generator().manual_seed(step)),), {}
+
+
+def check(model: nn.Module | None = None, **training: object) -> SanityReport:
+    config = ConfigData(rules=(Rule("freeze", "body"),))
+    under_test = ModelUnderTest(model or Net(), floats, torch.device("cpu"))
+    return check_model(under_test, config, training=Training(**training))
+
+
+def codes(report: SanityReport) -> dict[str, Finding]:
+    return {finding.code: finding for finding in report.findings}
+
+
+@pytest.fixture(scope="module")
+def optimizers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("script") / "own_optimizers.py"
+    path.write_text("\n".join(line[4:] for line in OPTIMIZERS.splitlines()))
+    return str(path)
+
+
+MOMENTUM = {"momentum": 0.9}
+WARM = {
+    "adamw": ("M10", {"optimizer": "adamw", "warm": "zeros"}),
+    "adam": ("M10", {"optimizer": "adam", "warm": "zeros"}),
+    "nadam": ("M10", {"optimizer": "nadam", "warm": "zeros"}),
+    "momentum": ("M10", {"optimizer": "sgd", "optimizer_arguments": MOMENTUM, "warm": "zeros"}),
+    "sgd": ("M11", {"optimizer": "sgd", "warm": "before-step"}),
+    "adamw before step": ("M11", {"warm": "before-step"}),
+    "rmsprop before step": ("M11", {"optimizer": "rmsprop", "warm": "before-step"}),
+    "decay": ("M12", {"optimizer": "sgd", "weight_decay": 0.1, "lr": 0.1, "warm": "zeros"}),
+}
+
+
+@pytest.mark.parametrize("case", WARM)
+def test_a_freeze_after_training_began_moves_with_its_cause_and_is_clean_otherwise(case: str) -> None:
+    code, options = WARM[case]
+    report = check(**options)
+    assert (report.verdict, set(codes(report))) == ("moved", {code})
+    assert codes(report)[code].tensors == report.frozen.moved == ("body.weight", "body.bias")
+    assert "config.apply(model)" in codes(report)[code].fix
+    assert report.own is not None and report.own.frozen.moved == report.frozen.moved
+    twin = check(**{**options, "warm": "none"})  # the same script with zero_grad() and a freeze between steps
+    assert (twin.verdict, twin.findings) == ("held", ())
+    assert check(**{**options, "warm": ""}).verdict == "held"
+
+
+def test_nothing_that_would_move_is_nothing_that_moves() -> None:
+    """Plain SGD with neither momentum nor decay leaves a zero gradient without effect."""
+    assert check(optimizer="sgd", warm="zeros").verdict == "held"
+
+
+@pytest.mark.parametrize("named", ["Zeros", "Decays"])
+def test_an_optimizer_that_moves_what_has_no_gradient(optimizers: str, named: str) -> None:
+    report = check(optimizer=f"{optimizers}:{named}")
+    assert (report.verdict, set(codes(report))) == ("moved", {"M14"})
+    assert named in codes(report)["M14"].message
+    assert "parameter_groups" in codes(report)["M14"].fix
+
+
+def test_other_optimizers_are_clean(optimizers: str) -> None:
+    for named in (f"{optimizers}:Lookahead", "lbfgs", "torch.optim:RAdam", "SGD", "adafactor"):
+        report = check(optimizer=named)
+        assert (report.verdict, report.findings) == ("held", ()), named
+        assert report.own is not None and report.own.trainable.moved == 2
+
+
+LOST = {
+    "bfloat16, rate of fine-tuning": (torch.bfloat16, {"lr": 1e-5}, "update is at most 1e-05"),
+    "bfloat16, sgd": (torch.bfloat16, {"optimizer": "sgd", "lr": 1e-6}, "bfloat16 values there are"),
+    "float16": (torch.float16, {"lr": 1e-6}, "float16 values there are"),
+    "float32": (torch.float32, {"optimizer": "sgd", "lr": 1e-10}, "float32 values there are"),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_updates_that_the_dtype_loses_are_told_with_numbers(case: str) -> None:
+    dtype, options, words = LOST[case]
+    report = check(Net(dtype), **options)
+    assert (report.verdict, set(codes(report))) == ("held", {"S4"})
+    assert codes(report)["S4"].tensors == ("head.weight", "head.bias")
+    assert words in codes(report)["S4"].message
+    assert report.own is not None
+    assert {still.reason for still in report.own.trainable.still} == {"update below the precision"}
+    assert not check(Net(dtype), lr=0.01).findings
+
+
+def test_a_tensor_that_loses_most_of_its_elements_is_named() -> None:
+    model = Net(torch.bfloat16)
+    with torch.no_grad():
+        model.head.weight.fill_(1)
+        model.head.weight[0, 0] = 1e-3
+    report = check(model, lr=2e-4)
+    messages = {finding.tensors: finding.message for finding in report.findings}
+    assert "leaves up to 92% of the elements with a gradient unchanged" in messages[("head.weight",)]
+
+
+def test_a_rate_of_zero_makes_no_update() -> None:
+    report = check(lr=0)
+    assert set(codes(report)) == {"S5"} and report.verdict == "held"
+    assert "AdamW(lr=0" in codes(report)["S5"].message
+    assert report.own is not None and report.own.trainable.still[0].reason == "no update"
+
+
+def test_a_loss_that_diverges_with_the_users_rate_is_told_and_taken_back() -> None:
+    class Scaled(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).exp()
+
+    report = check(Scaled(), optimizer="sgd", lr=1e30)
+    assert set(codes(report)) == {"N4"} and "SGD(lr=1e+30" in codes(report)["N4"].message
+    assert report.own is not None and report.own.losses[-1] is None
+    assert (report.verdict, None in report.losses) == ("held", False)
+
+
+class Clipped(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data.mul_(0.9)
+        return super().forward(x)
+
+
+def test_what_the_models_own_code_moves_is_not_blamed_on_the_optimizer() -> None:
+    model = Net()
+    model.body = Clipped(4, 4)
+    report = check(model, optimizer="adamw", warm="none")
+    assert (report.verdict, set(codes(report))) == ("moved", {"M8"})
+
+
+def test_an_optimizer_that_cannot_be_used_is_told(optimizers: str) -> None:
+    wrong = {
+        "adamv": "has no optimizer 'adamv'",
+        f"{optimizers}:Broken": r"The step of Broken.* raised RuntimeError: no step today\. .*line \d+",
+        f"{optimizers}:number": "is a int, not a class of optimizers",
+        f"{optimizers}:Zero": "Did you mean",
+        "nowhere.py:Zeros": "no such file: nowhere.py",
+        "no_such_package:Zeros": "correct --optimizer",
+        "a b:c": "does not name anything",
+    }
+    for named, words in wrong.items():
+        with pytest.raises(ModelError, match=words):
+            check(optimizer=named)
+    with pytest.raises(ModelError, match=r"--optimizer sgd: SGD\(rho=0.1\) raised TypeError"):
+        check(optimizer="sgd", optimizer_arguments={"rho": 0.1})
+
+
+def test_a_check_without_options_takes_no_other_steps_and_a_request_carries_them(tmp_path: Path) -> None:
+    assert check().own is None
+    asked = CheckRequest(checkpoint="x", training=Training(optimizer="sgd", lr=0.1, warm="zeros"))
+    assert decode_request(encode(asked)) == asked
