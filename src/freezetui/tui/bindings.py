@@ -49,6 +49,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "config.save",
         "config.save-as",
         "config.changes",
+        "config.text",
         "code.copy",
         "pattern.copy",
         "check.architecture",
