@@ -50,6 +50,14 @@ _options = (
         help="How that script goes on: zero_grad() (none, the default), zero_grad(set_to_none=False) "
         "(zeros), or it freezes between backward and step.",
     ),
+    click.option(
+        "--dtype",
+        type=click.Choice(("float32", "bfloat16", "float16")),
+        default="",
+        help="Dtype of the weights; with --amp that of autocast.",
+    ),
+    click.option("--amp", is_flag=True, help="Train under autocast (bfloat16, or --dtype)."),
+    click.option("--compile", is_flag=True, help="Train the model through torch.compile."),
 )
 
 

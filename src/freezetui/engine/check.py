@@ -22,8 +22,10 @@ from freezetui.engine.flags import (
     thawed,
 )
 from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_test
+from freezetui.engine.modes import described_modes, in_modes
 from freezetui.engine.names import file_names, what_differs
-from freezetui.engine.own_training import OwnRun, own_run, weights_taken_back
+from freezetui.engine.own_result import OwnRun
+from freezetui.engine.own_training import own_run, weights_taken_back
 from freezetui.engine.run import RunResult, following, run, train_everything
 from freezetui.engine.why_moved import why_drifted, why_moved
 from freezetui.engine.why_unchanged import explain_unchanged, unchanged_tensors
@@ -119,6 +121,7 @@ def check_model(
         ModelError: the model's own code raised.
     """
     started = perf_counter() if started is None else started
+    under_test = in_modes(under_test, training)
     constructed = frozen_by_constructor(under_test.model)
     findings = stray_flags(under_test.model)
 
@@ -146,9 +149,9 @@ def check_model(
     findings += _unproven_findings(under_test, result, unproven)
     if cut_off:
         findings.append(finding("cut_off", cut_off))
-    return _report(
-        under_test, result, full, findings, unchanged, unproven, steps, perf_counter() - started, own
-    )
+    seconds = perf_counter() - started
+    report = _report(under_test, result, full, findings, unchanged, unproven, steps, seconds, own)
+    return msgspec.structs.replace(report, modes=described_modes(training))
 
 
 def _control(

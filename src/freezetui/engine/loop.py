@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.engine.modes import compiling
 from freezetui.errors import ModelError
 from freezetui.models.outputs import tensors_of
 from freezetui.user_code import user_code
@@ -32,6 +33,8 @@ class Loop:
     def __init__(self, under_test: ModelUnderTest) -> None:
         self.under_test = under_test
         self.parameters = parameters_of(under_test.model)
+        if under_test.forward is not None:
+            torch._dynamo.reset()  # what was compiled keeps the hooks of an earlier run
         self.gradients: dict[int, float] = {}
         # An optimizer needs at least one parameter; a file may contain only integers.
         self.optimizer = torch.optim.SGD(
@@ -94,8 +97,8 @@ def projected_loss(under_test: ModelUnderTest, step: int) -> Tensor | None:
     if under_test.batch is None:
         return None
     args, kwargs = under_test.batch(step)
-    with user_code("The model's own forward", is_out_of_memory):
-        outputs = tensors_of(under_test.model(*args, **kwargs))
+    with user_code("The model's own forward", is_out_of_memory), compiling():
+        outputs = tensors_of(under_test(*args, **kwargs))
     if not outputs:
         raise ModelError(
             "The model's forward returned no floating point tensor.",
@@ -115,7 +118,7 @@ def fill_gradients(loss: Tensor | None, parameters: Iterable[nn.Parameter]) -> N
             if parameter.requires_grad:
                 parameter.grad = torch.randn_like(parameter)
     elif loss.requires_grad:
-        with user_code("The model's own backward", is_out_of_memory):
+        with user_code("The model's own backward", is_out_of_memory), compiling():
             loss.backward()  # type: ignore[no-untyped-call]
 
 

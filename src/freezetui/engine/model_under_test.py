@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,8 @@ class ModelUnderTest:
         reason: why there is no forward; "" if there is one.
         suggestion: what may build the model if nothing did: "SPEC", or the class named in the file.
         tensors: the checkpoint's, whose names the config speaks of; None to go by the model's names.
+        autocast: the dtype that forward passes compute in under autocast; None without.
+        forward: the compiled model, to be called in place of the model; None if it is not compiled.
         names: which tensors of the checkpoint each of the model's is made of; None if there is no model.
     """
 
@@ -46,6 +49,14 @@ class ModelUnderTest:
     suggestion: str = "SPEC"
     tensors: Sequence[TensorInfo] | None = None
     names: NameMap | None = None
+    autocast: torch.dtype | None = None
+    forward: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a forward pass as the script does: under autocast, compiled."""
+        run = self.model if self.forward is None else self.forward
+        with torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
+            return run(*args, **kwargs)
 
 
 def load_model_under_test(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,116 +13,15 @@ from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.loop import fill_gradients, parameters_of, projected_loss
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.optimizers import Watch, build_optimizer, described
+from freezetui.engine.own_result import OwnRun
 from freezetui.engine.precision import Lost, Samples
 from freezetui.engine.run import Prepare, train_everything
-from freezetui.engine.why_unchanged import NO_GRADIENT, PRECISION, ZERO
-from freezetui.sanity.codes import finding
-from freezetui.sanity.report import Finding, FrozenPart, OwnTraining, TrainablePart, Unchanged
 from freezetui.sanity.training import Training
 from freezetui.training.digest import digest
 from freezetui.user_code import user_code
 
-#: From this share of lost elements on a tensor is named that changes in part.
-_MIN_SHARE = 0.5
-_NO_UPDATE = "no update"
-
-
-@dataclass(frozen=True)
-class OwnRun:
-    """What the steps did.
-
-    Attributes:
-        optimizer: as a script writes it.
-        losses: one per step; empty without a forward pass.
-        gradients: trainable parameter -> largest absolute gradient; absent if it never received one.
-        moved: the parameters whose bits changed after the freeze.
-        causes: frozen parameter that the optimizer moved -> the finding's key.
-        lost: trainable parameter -> how far its updates were lost.
-    """
-
-    optimizer: str
-    steps: int
-    losses: tuple[float, ...]
-    frozen: tuple[str, ...]
-    trainable: tuple[str, ...]
-    gradients: dict[str, float]
-    moved: frozenset[str]
-    causes: dict[str, str] = field(default_factory=dict)
-    lost: dict[str, Lost] = field(default_factory=dict)
-
-    @property
-    def finite(self) -> bool:
-        """Whether every loss was a finite number."""
-        return all(map(math.isfinite, self.losses))
-
-    @property
-    def part(self) -> OwnTraining:
-        """The report's part."""
-        moved = tuple(name for name in self.frozen if name in self.moved)
-        still = tuple(
-            Unchanged(name, self._reason(name)) for name in self.trainable if not self._trains(name)
-        )
-        return OwnTraining(
-            self.optimizer,
-            self.steps,
-            tuple(loss if math.isfinite(loss) else None for loss in self.losses),
-            FrozenPart(len(self.frozen), len(self.frozen) - len(moved), moved),
-            TrainablePart(len(self.trainable), len(self.trainable) - len(still), still),
-        )
-
-    def findings(self, known: Iterable[str]) -> list[Finding]:
-        """Return one finding per cause.
-
-        Args:
-            known: frozen parameters whose movement is explained already, by the model's own code.
-        """
-        found = [] if self.finite else [finding("own_not_finite", optimizer=self.optimizer)]
-        by_cause: dict[str, list[str]] = defaultdict(list)
-        for name, key in self.causes.items():
-            if name not in known:
-                by_cause[key].append(name)
-        found += [
-            finding(key, names, optimizer=self.optimizer, phase="optimizer's hook")
-            for key, names in by_cause.items()
-        ]
-        return found + (self._losses_of_updates() if self.finite else [])
-
-    def _trains(self, name: str) -> bool:
-        return name in self.moved and bool(self.gradients.get(name))
-
-    def _reason(self, name: str) -> str:
-        gradient, lost = self.gradients.get(name), self.lost.get(name)
-        if not gradient:
-            return NO_GRADIENT if gradient is None else ZERO
-        return PRECISION if lost is not None and lost.update else _NO_UPDATE
-
-    def _losses_of_updates(self) -> list[Finding]:
-        by_key: dict[str, list[str]] = defaultdict(list)
-        for name in self.trainable:
-            lost = self.lost.get(name)
-            if not self.gradients.get(name):
-                continue
-            if name not in self.moved:
-                too_small = lost is not None and lost.update
-                by_key["lost_update" if too_small else "no_update"].append(name)
-            elif lost is not None and lost.share >= _MIN_SHARE and lost.update < lost.spacing:
-                by_key["lost_in_part"].append(name)
-        return [self._loss_of_updates(key, names) for key, names in by_key.items()]
-
-    def _loss_of_updates(self, key: str, names: list[str]) -> Finding:
-        lost = [self.lost[name] for name in names if name in self.lost]
-        if not lost:
-            return finding(key, names, optimizer=self.optimizer)
-        worst = max(lost, key=lambda each: each.update)
-        return finding(
-            key,
-            names,
-            optimizer=self.optimizer,
-            update=f"{worst.update:.2g}",
-            spacing=f"{worst.spacing:.2g}",
-            dtype=worst.dtype,
-            share=f"up to {max(each.share for each in lost):.0%}",
-        )
+#: Steps that a GradScaler may skip while it looks for its scale; it begins at 2**16 and halves it each time.
+_MAX_SKIPPED = 24
 
 
 class OwnLoop:
@@ -140,6 +36,7 @@ class OwnLoop:
         self.parameters = parameters_of(under_test.model)
         self.optimizer = build_optimizer(training, self.parameters)
         self.watch = Watch(self.optimizer)
+        self._scaler = _scaler(under_test)
         self.text = described(self.optimizer, training)
 
     def gradients(self, step: int) -> Tensor | None:
@@ -153,7 +50,8 @@ class OwnLoop:
         else:
             self.optimizer.zero_grad()
         loss = projected_loss(self.under_test, step)
-        fill_gradients(loss, self.parameters)
+        scaled = loss if loss is None or self._scaler is None else self._scaler.scale(loss)
+        fill_gradients(scaled, self.parameters)
         return loss
 
     def update(self, step: int) -> None:
@@ -163,10 +61,26 @@ class OwnLoop:
             ModelError: the optimizer raised.
         """
         with user_code(f"The step of {self.text}", is_out_of_memory):
-            if _needs_closure(self.optimizer):
+            if self._scaler is not None:
+                self._scaler.step(self.optimizer)
+                self._scaler.update()
+            elif _needs_closure(self.optimizer):
                 self.optimizer.step(lambda: self._closure(step))  # type: ignore[arg-type,return-value]
             else:
                 self.optimizer.step()
+
+    def train(self, steps: int, progress: Callable[[int], None]) -> list[float]:
+        """Take these steps and return their losses; a step that a GradScaler skips does not count."""
+        losses: list[float] = []
+        first, attempt = self.watch.steps, 0
+        while (taken := self.watch.steps - first) < steps and attempt < steps + _MAX_SKIPPED:
+            attempt += 1
+            progress(taken)
+            loss = self.gradients(attempt)
+            self.update(attempt)
+            if loss is not None and self.watch.steps - first > taken:
+                losses.append(loss.item())
+        return losses
 
     def _closure(self, step: int) -> Tensor | None:
         with torch.enable_grad():
@@ -202,13 +116,7 @@ def own_run(
     loop.watch.listeners.append(lambda when: when == "before" and samples.take_gradients())
     if training.warm == "before-step":
         loop.update(0)
-    losses = []
-    for step in range(steps):
-        progress(step)
-        loss = loop.gradients(step + 1)
-        loop.update(step + 1)
-        if loss is not None:
-            losses.append(loss.item())
+    losses = loop.train(steps, progress)
     moved = frozenset(name for name, parameter in names.items() if digest(parameter) != before[name])
     frozen = tuple(name for name, train in flags.items() if not train)
     reached = {n: loop.watch.gradients[id(p)] for n, p in names.items() if id(p) in loop.watch.gradients}
@@ -298,6 +206,14 @@ def _moved_by_step(loop: OwnLoop, names: dict[str, nn.Parameter], steps: int) ->
     loop.gradients(steps + 1)
     loop.update(steps + 1)
     return {name for name in names if digests["before"][name] != digests["after"][name]}
+
+
+def _scaler(under_test: ModelUnderTest) -> torch.amp.GradScaler | None:
+    """Return what keeps small float16 gradients from becoming zero; None without float16."""
+    if under_test.autocast != torch.float16 or under_test.batch is None:
+        return None
+    with user_code(f"A GradScaler on {under_test.device.type}"):
+        return torch.amp.GradScaler(under_test.device.type)
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -51,7 +51,8 @@ def summary(report: SanityReport) -> str:
     parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
     if buffers.tensors:
         parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged")
-    parts.append(f"{numbers.plural(report.steps, 'step')} on {report.device}")
+    modes = f", {report.modes}" if report.modes else ""
+    parts.append(f"{numbers.plural(report.steps, 'step')} on {report.device}{modes}")
     if report.cost is not None and report.cost.control_step_seconds and report.cost.control_memory_bytes:
         time = report.cost.step_seconds / report.cost.control_step_seconds
         memory = report.cost.memory_bytes / report.cost.control_memory_bytes

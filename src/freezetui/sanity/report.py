@@ -121,6 +121,7 @@ class SanityReport(msgspec.Struct, frozen=True):
             if it is not finite, since JSON has no such numbers.
         seconds: duration of the whole check, without the import of torch.
         stage: the stage of the config that was checked; None for the common rules alone.
+        modes: how it was trained, e.g. "autocast to bfloat16, compiled"; "" as the model is.
         own: the steps as in the user's script; None if nothing is known of it.
         files: live name -> the checkpoint's names that it is made of, where they are not the same; all other
             fields have live names.
@@ -140,6 +141,7 @@ class SanityReport(msgspec.Struct, frozen=True):
     gradients: dict[str, float | None] = {}
     cost: Cost | None = None
     own: OwnTraining | None = None
+    modes: str = ""
     input: tuple[int, ...] = ()
     files: dict[str, tuple[str, ...]] = {}
     stage: str | None = None

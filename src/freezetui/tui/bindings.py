@@ -21,8 +21,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "tree.collapse",
         "tree.collapse-all",
         "tree.fold",
+        "tree.measure",
+        "tree.sort",
     ),
     "Choose": (
+        "tree.range",
+        "tree.end-range",
         "tree.toggle",
         "tree.freeze",
         "tree.train",
@@ -43,6 +47,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "main.leave",
     ),
     "Stages": ("stage.previous", "stage.next", "stage.add", "stage.edit"),
+    "Look": ("values.show", "changed.next", "changed.previous"),
     "Check and save": (
         "check.run",
         "check.proof",
@@ -52,6 +57,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "config.text",
         "code.copy",
         "pattern.copy",
+        "cost.show",
         "check.architecture",
         "state.show",
         "app.help",

@@ -16,6 +16,7 @@ from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.screens.copy import Copyable, CopyScreen
+from freezetui.tui.widgets.block_groups import braces
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 
@@ -72,12 +73,10 @@ def copy_pattern(app: App[Any], rows: VisibleRows, node: int) -> None:
 
 
 def line_pattern(rows: VisibleRows, node: int) -> str:
-    """Return the pattern of a line; for a folded family of blocks, of all of them."""
+    """Return the pattern of a line; for repeated blocks that are one line, of all of them."""
     if node == 0:
         return "**"
-    family = rows.family(node)
-    if family is None:
+    segments = rows.segments(node)
+    if all(numbers is None for _, numbers in segments):
         return literal(rows.tree.path(node))
-    parent = rows.tree.parents[node]
-    numbers = f"{{{family[0]}..{family[-1]}}}"
-    return f"{literal(rows.tree.path(parent))}.{numbers}" if parent else numbers
+    return ".".join(literal(name) if numbers is None else braces(numbers) for name, numbers in segments)

@@ -38,5 +38,13 @@ SCREEN_KEYS: list[BindingType] = [
         True,
     ),
     bind("pattern.copy", "Y", "copy_pattern", "pattern", "Copy the pattern of this line"),
+    bind(
+        "cost.show", "dollar_sign", "cost", "cost", "Memory of this plan and of training everything", sign="$"
+    ),
+    bind(
+        "values.show", "V", "values", "values", "Show the values of this tensor: range, mean, histogram, NaN"
+    ),
+    bind("changed.next", "x", "next_changed(1)", "changed", "Next frozen tensor that changed (--against)"),
+    bind("changed.previous", "X", "next_changed(-1)", "changed", "Previous frozen tensor that changed"),
     bind("check.architecture", "o", "architecture", "model", "Set the model architecture for the check"),
 ]

@@ -8,6 +8,7 @@ from textual.screen import Screen
 
 from freezetui.session.session import Session
 from freezetui.tui.check_marks import marks_of
+from freezetui.tui.columns import Measures
 from freezetui.tui.describing import Describing
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.check_panel import CheckPanel
@@ -15,6 +16,7 @@ from freezetui.tui.widgets.detail_line import DetailLine
 from freezetui.tui.widgets.details import DetailsPane, one_line
 from freezetui.tui.widgets.filter_bar import FilterBar
 from freezetui.tui.widgets.header import Header
+from freezetui.tui.widgets.model_map import ModelMap
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
@@ -35,6 +37,7 @@ class SessionScreen(Guarded, Screen[None]):
         self.session = session
         session.stages.next(0)
         self.tree_view = ParameterTree(session.plan, VisibleRows(session.tree), id="tree")
+        self._map, self._measures = ModelMap(self.tree_view, id="map"), Measures(session)
         self._header = Header(session, id="header")
         self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
         self._panel = CheckPanel(id="check")
@@ -49,11 +52,13 @@ class SessionScreen(Guarded, Screen[None]):
         if self._details.display:
             self._details.show(self.session, tree.rows, tree.node)
         self._detail_line.text = one_line(self.session, tree.rows, tree.node)
+        self._map.refresh()
 
     @on(ParameterTree.Edited)
     def refresh_session(self) -> None:
         """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
+        self.tree_view.show_measures(self._measures.now())
         self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
