@@ -54,6 +54,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "config.save",
         "config.save-as",
         "config.changes",
+        "config.text",
         "code.copy",
         "pattern.copy",
         "cost.show",

@@ -62,13 +62,13 @@ class MainScreen(
         """Show problems and warnings of the config and the checkpoint."""
         tell_problems(self, self.session)
         self._describing.start()
-        self.compare()
         self.start_recovery()
+        self.compare()
 
     def on_unmount(self) -> None:
         """End what runs for the session."""
-        self.end_looking()
         self.end_recovery()
+        self.end_looking()
         self.session.close()
 
     def on_key(self, event: events.Key) -> None:

@@ -45,7 +45,7 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     if session.config_path != target:
         app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
         return True
-    app.notify(f"{target}\n{frozen}", title="Saved", timeout=4)
+    app.notify(f"{target}\n{frozen}\ny →: the lines for your script", title="Saved", timeout=6)
     return True
 
 
@@ -64,6 +64,22 @@ async def show_changes(app: App[Any], session: Session) -> None:
     text = await run_with_busy_screen(app, what, lambda: changes_text(session), tensors)
     if text is not None:
         app.push_screen(TextViewer("Changes", text))
+
+
+async def show_config_text(app: App[Any], session: Session) -> None:
+    """Show the text of the config as saving would write it. Only for a Textual worker."""
+    from freezetui.config.codec import text_to_write
+    from freezetui.tui.screens.copy import Copyable, CopyScreen
+
+    path, tensors = session.config_path, len(session.tree.tensors)
+    try:
+        config = await run_with_busy_screen(app, FINDING_RULES, session.written, tensors)
+        text = "" if config is None else text_to_write(path, config)
+    except FreezeTuiError as error:
+        app.notify(str(error), title="Not shown", severity="error", timeout=10)
+        return
+    if text:
+        await app.push_screen_wait(CopyScreen([Copyable(path.name, "As it would be written", text)]))
 
 
 async def may_quit(app: App[Any], session: Session) -> bool:

@@ -28,7 +28,15 @@ SCREEN_KEYS: list[BindingType] = [
     bind("config.save", "s", "save", "save", "Save the freeze config", True),
     bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
     bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
-    bind("code.copy", "y", "copy_code", "code", "Copy the plan as plain PyTorch code, and show it", True),
+    bind("config.text", "D", "config_text", "yaml", "Show the config as it would be written"),
+    bind(
+        "code.copy",
+        "y",
+        "copy",
+        "code",
+        "Copy code, script lines, names, patterns or fixes, and show them",
+        True,
+    ),
     bind("pattern.copy", "Y", "copy_pattern", "pattern", "Copy the pattern of this line"),
     bind(
         "cost.show", "dollar_sign", "cost", "cost", "Memory of this plan and of training everything", sign="$"
