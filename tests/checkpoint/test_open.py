@@ -239,3 +239,12 @@ def test_reading_needs_neither_torch_nor_numpy(write: Write, tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_length_of_a_safetensors_header_may_look_like_a_pickle(tmp_path: Path) -> None:
+    """640 is 80 02 in bytes, the start of a pickle of protocol 2; 67,324,752 would be that of a zip."""
+    path = tmp_path / "file.safetensors"
+    for length in range(600, 1600, 8):
+        header = b'{"weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+        path.write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+        assert open_checkpoint(path).format == "safetensors", length

@@ -104,6 +104,18 @@ def test_the_verdict_is_in_the_words_of_the_check(freezetui, folder):
     assert "? INCONCLUSIVE: nothing is frozen" in unknown
 
 
+def test_a_verdict_on_each_stage_and_the_worst_code(freezetui, folder):
+    stages = "stages:\n  - {name: head}\n  - {name: more, rules: [{train: stem}]}\n"
+    config = folder / "run.freeze.yaml"
+    config.write_text(config.read_text() + stages)
+    arguments = ["diff", "a.pth", "d.pth", "--config", config, "--stage", "all"]
+    text = freezetui(*arguments, cwd=folder)
+    assert text.returncode == 1
+    assert text.stdout.index("✗ MOVED") < text.stdout.index("stage head") < text.stdout.index("✓ HELD")
+    documents = json.loads(freezetui(*arguments, "--json", cwd=folder).stdout)
+    assert [(d["stage"], d["verdict"]) for d in documents] == [("head", "moved"), ("more", "held")]
+
+
 def test_a_config_beside_before_is_mentioned_and_no_more(freezetui, folder):
     (folder / "a.freeze.yaml").write_text("freezetui: 1\nrules:\n  - freeze: head\n")
     result = freezetui("diff", "a.pth", "c.pth", "--json", cwd=folder)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.diff.run import diff_series, diff_stages
+from freezetui.errors import ConfigError
+
 FREEZE = "rules:\n  - freeze: stem\n  - freeze: embed\n"
 
 
@@ -185,3 +189,21 @@ def test_stages(compared, state):
     assert compared(state, after, config, "more").judged.verdict == "held"
     whole = compared(state, after, config).judged
     assert (whole.verdict, whole.frozen.tensors) == ("held", 4)  # what no stage trains
+
+
+def test_each_stage_has_a_verdict(compared, state, tmp_path):
+    config = FREEZE + "stages:\n  - {name: head}\n  - {name: more, rules: [{train: embed}]}\n"
+    middle, last = trained(state), trained(state)
+    last["embed.weight"] += torch.randn(50, 16)
+    compared(state, last, config, "head")  # writes the files
+    torch.save(middle, tmp_path / "middle.pth")
+    paths = [tmp_path / f"{name}.pth" for name in ("before", "middle", "after")]
+    first, second, third = map(open_checkpoint, paths)
+    path = tmp_path / "c.freeze.yaml"
+    each = [report.judged for report in diff_stages(first, third, path, "all")]
+    assert [(j.stage, j.verdict) for j in each] == [("head", "moved"), ("more", "held")]
+    series = diff_series([first, second, third], path, "all")
+    assert [step.judged.stage for step in series.steps] == ["head", "more"]
+    assert series.exit_code == 0
+    with pytest.raises(ConfigError, match=r"2 stages, but there are 3 steps"):
+        diff_series([first, second, third, third], path, "all")

@@ -1,4 +1,4 @@
-"""The registry of finding codes: the engine uses all of it and nothing beside it."""
+"""The registry of finding codes: the engine and the diff use all of it and nothing beside it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import pytest
 
 from freezetui.sanity.codes import CODES, finding
 
-ENGINE = Path(__file__).resolve().parents[2] / "src" / "freezetui" / "engine"
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "freezetui"
+FILES = [*(SOURCE / "engine").glob("*.py"), SOURCE / "diff" / "verdict.py"]
 
 
-def strings_of_the_engine() -> set[str]:
-    trees = [ast.parse(path.read_text("utf-8")) for path in ENGINE.glob("*.py")]
+def strings_of_the_engine_and_the_diff() -> set[str]:
+    trees = [ast.parse(path.read_text("utf-8")) for path in FILES]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
 def test_every_finding_is_used_and_causes_in_scripts_are_not():
-    used = strings_of_the_engine() & CODES.keys()
+    used = strings_of_the_engine_and_the_diff() & CODES.keys()
     assert used == {key for key, entry in CODES.items() if entry.severity is not None}
 
 
 def test_no_finding_is_written_elsewhere():
-    for path in ENGINE.glob("*.py"):
+    for path in FILES:
         calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
         assert "Finding" not in {call.func.id for call in calls if isinstance(call.func, ast.Name)}, path.name
 

@@ -8,6 +8,7 @@ import pytest
 
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.client import Engine
+from freezetui.session.outcome import Outcome
 from freezetui.tui.widgets.check_panel import CheckPanel
 
 FACTORY = """
@@ -58,7 +59,7 @@ async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_ed
         assert "last check: held" in driver.screen_text()
         driver.go("features.0")
         await driver.press("t")
-        assert "✓" not in driver.tree.line(driver.tree.node).mark
+        assert driver.tree.line(driver.tree.node).mark == Outcome.NONE
         assert "check: outdated: ✓ HELD" in driver.screen_text()
         assert "last check: out of date" in driver.screen_text()
         await driver.press("u")
@@ -75,7 +76,7 @@ async def test_a_finding_leads_to_its_tensor(opened, small):
         await driver.until(lambda: driver.session.report is not None)
         await driver.pilot.pause()
         assert "MOVED: 1 frozen tensor" in headline(driver)
-        assert driver.tree.marks[0] == 3
+        assert driver.tree.marks[0] == Outcome.WRONG
         driver.tree.cursor = 0
         assert "Enter: go to tensor" in driver.screen_text()
         assert "[0.weight]" in driver.screen_text()

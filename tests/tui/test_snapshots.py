@@ -12,7 +12,7 @@ import pytest
 from freezetui.sanity import client
 from freezetui.sanity.codes import finding
 from freezetui.sanity.protocol import Finished
-from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import BufferPart, Cost, FrozenPart, SanityReport, TrainablePart
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 
@@ -80,6 +80,7 @@ class Answer:
             trainable=TrainablePart(74, 74),
             buffers=BufferPart(0, 0),
             findings=(finding("max_norm", [EMBEDDING]),),
+            cost=Cost(0.01, 0.01, 100, 100),
         )
         yield Finished(report)
 

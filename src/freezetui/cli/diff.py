@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from freezetui.cli.options import config_option, json_option, key_option
+from freezetui.cli.options import config_option, json_option, key_option, process_options
 from freezetui.cli.output import print_json, print_lines, say
 from freezetui.cli.progress import progress_line
 
 if TYPE_CHECKING:
     from freezetui.checkpoint.types import Checkpoint
+    from freezetui.diff.report import DiffReport, Series
+    from freezetui.freeze.name_map import NameMap
 
 
 @click.command(short_help="Show what a training run changed, bit for bit.")
@@ -29,7 +32,11 @@ if TYPE_CHECKING:
 @key_option
 @click.option("--key-after", metavar="KEY", help="Key for AFTER (default: the same as --key).")
 @config_option
-@click.option("--stage", metavar="NAME", help="Stage of the config (default: what all stages freeze).")
+@click.option(
+    "--stage",
+    metavar="NAME|all",
+    help="Stage of the config, or a verdict on each (default: what all stages freeze).",
+)
 @click.option("--stat", is_flag=True, help="Print one line for each top-level module.")
 @click.option(
     "--sort",
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Sort by module order, or by the largest change.",
 )
+@process_options
 @json_option
 def diff(
     paths: tuple[str, ...],
@@ -47,9 +55,13 @@ def diff(
     stage: str | None,
     stat: bool,
     sort: str,
+    python: str,
+    engine: bool,
     as_json: bool,
 ) -> None:
     """Compare two checkpoints tensor by tensor, bit for bit; of more than two, each with the one before.
+
+    With more than two and --stage all, the second is judged by the first stage, the third by the second.
 
     Exit codes: with --config 0 held, 1 moved, 3 inconclusive; without it 0 identical, 1 different; 2 bad
     usage or input, or no difference found but not everything could be compared.
@@ -59,39 +71,47 @@ def diff(
     if stage is not None and config is None:
         raise click.UsageError("--stage needs --config.", click.get_current_context())
     _mention_config(paths[0], config)
-    if len(paths) > 2:
-        _series(_in_number_order(paths), key, key_after, config, stage, as_json)
-    from freezetui.diff.run import diff as compare
+    from freezetui.diff.run import diff_series, diff_stages
 
     with progress_line() as progress:
-        before, after = _open(paths[0], key, progress), _open_after(paths[1], key, key_after, progress)
-        report = compare(before, after, config, stage, progress)
-    if as_json:
-        print_json(report.document())
+        ask = partial(_live_names, python, engine, progress)
+        first, *later = _in_number_order(paths) if len(paths) > 2 else paths
+        opened = [_open(first, key, progress)]
+        opened += [_open_after(path, key, key_after, progress) for path in later]
+        if len(opened) == 2:
+            reports = diff_stages(opened[0], opened[1], config, stage, progress, ask)
+        else:
+            series = diff_series(opened, config, stage, progress, ask)
+    if len(opened) == 2:
+        _print_reports(reports, sort, stat, as_json, stage)
     else:
-        from freezetui.formatting.diff import diff_lines
+        _print_series(series, as_json)
 
-        print_lines(diff_lines(report, sort, stat))
-    unread = [tensor for tensor in report.tensors if tensor.status == "unread"]
+
+def _print_reports(
+    reports: Sequence[DiffReport], sort: str, stat: bool, as_json: bool, stage: str | None
+) -> NoReturn:
+    """Print the reports of all stages, of which only the verdict differs, and exit with the worst code."""
+    from freezetui.diff.report import ALL_STAGES, worst
+
+    judged = reports[0].judged
+    each = stage == ALL_STAGES and judged is not None and judged.stage != ALL_STAGES
+    if as_json:
+        documents = [report.document() for report in reports]
+        print_json(documents if each else documents[0])
+    else:
+        from freezetui.formatting.diff import diff_lines, judged_lines
+
+        print_lines(diff_lines(reports[0], sort, stat))
+        for report in reports[1:]:
+            print_lines(judged_lines(report.judged) if report.judged else ())
+    unread = [tensor for tensor in reports[0].tensors if tensor.status == "unread"]
     if unread:
         say(_not_compared(len(unread), unread[0].reason))
-    sys.exit(report.exit_code)
+    sys.exit(worst(report.exit_code for report in reports))
 
 
-def _series(
-    paths: tuple[str, ...],
-    key: str | None,
-    key_after: str | None,
-    config: Path | None,
-    stage: str | None,
-    as_json: bool,
-) -> None:
-    from freezetui.diff.run import diff_series
-
-    with progress_line() as progress:
-        checkpoints = [_open(paths[0], key, progress)]
-        checkpoints += [_open_after(path, key, key_after, progress) for path in paths[1:]]
-        series = diff_series(checkpoints, config, stage, progress)
+def _print_series(series: Series, as_json: bool) -> NoReturn:
     if as_json:
         print_json(series.document())
     else:
@@ -99,6 +119,14 @@ def _series(
 
         print_lines(series_lines(series))
     sys.exit(series.exit_code)
+
+
+def _live_names(
+    python: str, engine: bool, progress: Callable[[str], None], checkpoint: Checkpoint
+) -> NameMap:
+    from freezetui.session.live_names import live_names  # needed only for names that differ
+
+    return live_names(checkpoint, python, engine, progress)
 
 
 def _open(path: str, key: str | None, progress: Callable[[str], None]) -> Checkpoint:
@@ -111,17 +139,9 @@ def _open_after(
     path: str, key: str | None, key_after: str | None, progress: Callable[[str], None]
 ) -> Checkpoint:
     """Open AFTER with its own key, or with BEFORE's if its format has keys."""
-    from freezetui.errors import CheckpointError
+    from freezetui.diff.sides import open_side
 
-    if key_after is not None or key is None:
-        return _open(path, key_after, progress)
-    try:
-        return _open(path, key, progress)
-    except CheckpointError:
-        checkpoint = _open(path, None, progress)
-        if checkpoint.choices:
-            raise
-        return checkpoint
+    return _open(path, key_after, progress) if key_after is not None else open_side(path, key, progress)
 
 
 def _in_number_order(paths: tuple[str, ...]) -> tuple[str, ...]:

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from freezetui.session.session import Session
 
 
-#: Libraries that may call parameters otherwise than a checkpoint does.
-_RENAMING = ("transformers:", "timm")
-
-
 @click.command(short_help="Print a config as plain PyTorch code.")
 @click.argument("config", metavar="CONFIG", type=click.Path(path_type=Path, readable=False))
 @click.option("--to", type=click.Choice(["python"]), required=True, help="What to print.")
@@ -82,8 +78,9 @@ def export(
 def _description(session: Session) -> Description | None:
     """Return what a library's model calls its parameters; None if the checkpoint's names are the same."""
     from freezetui.freeze.live_tree import has_other_names
+    from freezetui.recognition.architecture import may_rename
 
-    renames = session.architecture.model.architecture.startswith(_RENAMING)
+    renames = may_rename(session.architecture.model.architecture)
     if not (renames and session.options.engine and session.describable):
         return None
     try:

@@ -136,6 +136,7 @@ def config_from_plan(
     given: tuple[Action, tuple[Rule, ...]] | None = None,
     stages: Mapping[str, bytes] = {},
     given_to_stages: Mapping[str, tuple[Rule, ...]] = {},
+    schedule: Sequence[Stage] | None = None,
 ) -> ConfigData:
     """Return the config that selects the same as `plan`, and as `stages` in each stage.
 
@@ -149,6 +150,7 @@ def config_from_plan(
         given: the default and the rules that made the plan, to be written as they are; None finds rules.
         stages: stage -> the mask to write; a stage that is not in it keeps its rules, a new one is added.
         given_to_stages: stage -> the rules that made its mask, to be written as they are.
+        schedule: the stages with their rules so far, in their order; None are those of `existing`.
     """
     tree, mask = plan.tree, plan.mask()
     default, rules = given or _rules(tree, mask, existing)
@@ -160,9 +162,9 @@ def config_from_plan(
         rules=rules,
         expect=Expect(frozen_count(tree, mask), trainable),
     )
-    known = {stage.name: stage for stage in config.stages} | {
-        name: Stage(name) for name in stages if all(stage.name != name for stage in config.stages)
-    }
+    before = config.stages if schedule is None else schedule
+    known = {stage.name: stage for stage in before}
+    known |= {name: Stage(name) for name in stages if name not in known}
     known |= {
         name: msgspec.structs.replace(known[name], rules=rules) for name, rules in given_to_stages.items()
     }
@@ -201,6 +203,31 @@ def stage_masks(config: ConfigData, tree: ParamTree, common: bytes, budget: Budg
         _skipping(stage.rules, tree, mask, budget)
         masks[stage.name] = bytes(mask)
     return masks
+
+
+def stage_differences(config: ConfigData, tree: ParamTree, masks: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Return how what the stages freeze in `tree` differs from what is recorded of them, one line each.
+
+    Args:
+        masks: what `stage_masks` has returned.
+    """
+    wrong = (
+        (stage.name, _frozen_differs(stage.expect, tree, bytearray(masks[stage.name])))
+        for stage in config.stages
+        if stage.expect is not None
+    )
+    return tuple(f"stage {printable(name)}: {line}" for name, line in wrong if line)
+
+
+def split_ties(tree: ParamTree, mask: bytes) -> tuple[str, ...]:
+    """Return one line if a mask freezes a tensor under one of its names and trains it under another."""
+    split = (g for i, g in tree.tie_groups.items() if g[0] == i and len({mask[m] for m in g}) > 1)
+    pairs = [(next(m for m in g if not mask[m]), next(m for m in g if mask[m])) for g in split]
+    if not pairs:
+        return ()
+    frozen, trained = (printable(shortened(tree.tensors[m].name)) for m in pairs[0])
+    more = f", and {len(pairs) - 1:,} more" if len(pairs) > 1 else ""
+    return (f"it freezes {frozen} and trains {trained}, which are one tensor{more}: it trains",)
 
 
 def _rules(tree: ParamTree, mask: bytes, existing: ConfigData | None) -> tuple[Action, tuple[Rule, ...]]:

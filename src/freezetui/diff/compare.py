@@ -11,8 +11,9 @@ import msgspec
 from freezetui.checkpoint.storage import Weights, open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.diff.looks import tensor_diff, unread
-from freezetui.diff.matching import Matching, Pair, match
+from freezetui.diff.matching import Matching, Pair
 from freezetui.diff.raw import raw_of, same_bytes
+from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import Compared
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
@@ -28,16 +29,19 @@ _Bytes = tuple[Compared, memoryview, memoryview]
 
 
 def compare(
-    before: Checkpoint, after: Checkpoint, progress: Progress = lambda text: None
+    before: Checkpoint, after: Checkpoint, progress: Progress = lambda text: None, ask: Ask | None = None
 ) -> tuple[Matching, tuple[TensorDiff, ...]]:
     """Return the tensors of two checkpoints, matched by name, and what changed in each.
 
     Unpickles nothing, copies only a few chunks, and uses a few threads.
 
+    Args:
+        ask: for the names of the live model, see `match_renamed`.
+
     Raises:
         CheckpointError: the bytes of one cannot be read.
     """
-    matching = match(before.tensors, after.tensors)
+    matching = match_renamed(before, after, ask)
     found = _to_compare(matching.pairs, MAX_VIEWS * (before.size + after.size) + ALWAYS_VIEWED)
     work = list({id(each): each for each in found if each is not None and not each.reason}.values())
     # What is missing on one side is reported tensor by tensor; the rest is compared.

@@ -9,6 +9,7 @@ from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.codec import read_config
 from freezetui.config.schema import Stage
 from freezetui.config.sync import plan_from_config
+from freezetui.diff.report import ALL_STAGES
 from freezetui.errors import ConfigError, PatternError
 from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
 from freezetui.freeze.regexes import Budget
@@ -30,11 +31,12 @@ class Plan(NamedTuple):
     keeps_statistics: bool
 
 
-def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:
-    """Return what the config at `path` freezes in `before`.
+def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
+    """Return what the config at `path` freezes in `before`; several plans only for the stage "all".
 
     Args:
-        stage: of its schedule; None selects what is frozen in all stages.
+        stage: of its schedule; None selects what is frozen in all stages; "all" each stage in turn, unless
+            one has this name.
 
     Raises:
         ConfigError: the config cannot be read, does not fit the checkpoint, or has no such stage.
@@ -48,15 +50,23 @@ def read_plan(path: Path, stage: str | None, before: Checkpoint) -> Plan:
             f"{path} does not fit {before.source}: {'; '.join(match.differences[:3])}.",
             "Pass the config that training began with, and as BEFORE the checkpoint that it was saved for.",
         )
-    stages = [config.stage(stage)] if stage is not None else config.stages
-    masks = [_mask(each, tree, match.mask, budget) for each in stages] or [match.mask]
+    each = stage == ALL_STAGES and ALL_STAGES not in [named.name for named in config.stages]
+    stages = config.stages if stage is None or each else [config.stage(stage)]
+    masks = [_mask(named, tree, match.mask, budget) for named in stages] or [match.mask]
+    keeps = config.norm_statistics == "freeze"
+    if each and stages:
+        return [_plan(path, named.name, tree, mask, keeps) for named, mask in zip(stages, masks, strict=True)]
     trains = bytes(map(max, zip(*masks, strict=True)))
+    return [_plan(path, "" if each else stage or "", tree, trains, keeps)]
+
+
+def _plan(path: Path, stage: str, tree: ParamTree, trains: bytes, keeps_statistics: bool) -> Plan:
     states = FreezePlan(tree, trains).states
     frozen = {
         tensor.name: None if state == UNTRAINABLE else state == FROZEN
         for tensor, state in zip(tree.tensors, states, strict=True)
     }
-    return Plan(str(path), stage or "", frozen, config.norm_statistics == "freeze")
+    return Plan(str(path), stage, frozen, keeps_statistics)
 
 
 def _mask(stage: Stage, tree: ParamTree, common: bytes, budget: Budget) -> bytes:

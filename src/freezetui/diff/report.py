@@ -15,6 +15,8 @@ Status = Literal["identical", "cast", "changed", "reshaped", "added", "removed",
 STATUSES: tuple[Status, ...] = ("identical", "cast", "changed", "reshaped", "added", "removed", "unread")
 
 _TROUBLE = 2
+#: The value of --stage that stands for each stage in turn.
+ALL_STAGES = "all"
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -176,8 +178,7 @@ class Series(msgspec.Struct, frozen=True):
     @property
     def exit_code(self) -> int:
         """The worst exit code of all steps; see `DiffReport`."""
-        codes = {step.exit_code for step in self.steps}
-        return next((code for code in (1, _TROUBLE, EXIT_CODES["inconclusive"]) if code in codes), 0)
+        return worst(step.exit_code for step in self.steps)
 
     def document(self) -> dict[str, object]:
         """Return the document that `--json` prints: checkpoints, and each tensor's change in every step.
@@ -210,6 +211,12 @@ def _counts(tensors: Iterable[TensorDiff]) -> dict[str, int]:
         counts["tensors"] += 1
         counts[tensor.status] += 1
     return counts
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Return the worst of several exit codes; see `DiffReport.exit_code`."""
+    found = set(codes)
+    return next((code for code in (1, _TROUBLE, EXIT_CODES["inconclusive"]) if code in found), 0)
 
 
 def relative_change(tensors: Iterable[TensorDiff]) -> float:

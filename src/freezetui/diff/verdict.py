@@ -14,6 +14,7 @@ from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SOME_ROWS, TIED
 from freezetui.diff.matching import Matching
 from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
 from freezetui.numbers import plural
+from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, Finding, Verdict
 
 if TYPE_CHECKING:
@@ -27,44 +28,15 @@ _MAX_COUPLES = 2000
 #: How many parent modules of a buffer are checked.
 _MAX_DEPTH = 64
 
-#: What a change of a frozen tensor looks like -> code, what happened, what to do.
-_CAUSES: dict[str, tuple[str, str, str]] = {
-    DECAY: (
-        "M12",
-        "frozen, but all elements shrank by one factor ({detail}): weight decay without a gradient",
-        "leave frozen parameters out of the optimizer; parameter_groups() does",
-    ),
-    SOME_ROWS: (
-        "M13",
-        "frozen, but some rows changed ({detail}): rows that a gradient hook leaves trainable, or max_norm",
-        "do not use weight decay on rows that a hook freezes; set max_norm=None on a frozen embedding",
-    ),
-    ROUNDING: (
-        "M16",
-        "frozen, but changed by rounding ({detail}), as in an EMA or an average of equal weights",
-        "copy frozen weights into the average instead of updating them",
-    ),
-    CAST_AND_BACK: (
-        "M16",
-        "frozen, but changed {detail}",
-        "save and load frozen weights in their original dtype",
-    ),
-    TIED: (
-        "M17",
-        "frozen, but now equal to a trainable tensor: the two are tied in the model",
-        "freeze both names or train both",
-    ),
-    "": (
-        "M10",
-        "frozen, but changed like trainable tensors: the optimizer still had them, or a gradient was left",
-        "freeze before the first forward, and give the optimizer trainable parameters only",
-    ),
+#: What a change of a frozen tensor looks like -> the key of its finding.
+_CAUSES = {
+    DECAY: "shrunk",
+    SOME_ROWS: "some_rows",
+    ROUNDING: "rounded",
+    CAST_AND_BACK: "cast_and_back",
+    TIED: "shared_memory",
+    "": "changed_in_run",
 }
-_NEVER = (
-    "F4",
-    "every frozen tensor changed: the freeze was never applied",
-    "apply it with FreezeConfig.apply; `freezetui check` shows what undoes it",
-)
 
 
 def judge(
@@ -112,7 +84,7 @@ def _verdict(
     unsure: Sequence[TensorDiff],
     findings: Iterable[Finding],
 ) -> tuple[Verdict, str]:
-    if moved or any(finding.severity == "error" for finding in findings):
+    if moved or any(found.severity == "error" for found in findings):
         return "moved", ""
     if not frozen:
         return "inconclusive", "nothing is frozen, so there is nothing to verify"
@@ -155,14 +127,12 @@ def _causes(moved: Sequence[TensorDiff], frozen: Sequence[TensorDiff]) -> list[F
     """Return one finding for each kind of change."""
     plain = sum(not t.looks for t in moved)
     if len(moved) == len(frozen) > 1 and 2 * plain > len(moved):
-        return [Finding("error", _NEVER[0], _names(moved), *_NEVER[1:])]
+        return [finding("never_frozen", _names(moved))]
     groups: dict[tuple[str, str], list[TensorDiff]] = defaultdict(list)
     for t in moved:
         groups[t.looks, _detail(t)].append(t)
     return [
-        Finding("error", code, _names(group), message.format(detail=detail), fix)
-        for (looks, detail), group in groups.items()
-        for code, message, fix in [_CAUSES[looks]]
+        finding(_CAUSES[looks], _names(group), detail=detail) for (looks, detail), group in groups.items()
     ]
 
 
@@ -182,59 +152,20 @@ def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:
         path, _, last = t.name.rpartition(".")
         if last in _STATISTICS:
             only_counter = not any(f"{path}.{name}" in moved for name in ("running_mean", "running_var"))
-            groups["M3" if only_counter else "M1"].append(t)
+            statistics = "kept_statistics" if plan.keeps_statistics else "batch_norm"
+            groups["batch_counter" if only_counter else statistics].append(t)
         else:
-            groups["M6" if last in _SPECTRAL else "M8"].append(t)
-    keeps = plan.keeps_statistics
-    wanted = "apply the config, which keeps frozen norms in eval, and do not set train mode afterwards"
-    texts = {
-        "M1": (
-            "error" if keeps else "note",
-            "running statistics of frozen modules changed in train mode",
-            wanted if keeps else "set norm_statistics: freeze, which keeps frozen norms in eval",
-        ),
-        "M3": (
-            "note",
-            "only the batch counter of a frozen BatchNorm changed",
-            "no action needed; eval stops it too",
-        ),
-        "M6": (
-            "warning",
-            "the u and v vectors of a frozen spectral norm changed, and so did the effective weight",
-            "keep it in eval",
-        ),
-        "M8": (
-            "warning",
-            "buffers of frozen modules changed",
-            "write them only when self.training; no action needed for caches and counters",
-        ),
-    }
-    return [Finding(texts[code][0], code, _names(group), *texts[code][1:]) for code, group in groups.items()]  # type: ignore[arg-type]
+            groups["spectral_norm" if last in _SPECTRAL else "writes_buffer"].append(t)
+    return [finding(key, _names(group)) for key, group in groups.items()]
 
 
 def _still(trainable: Sequence[TensorDiff]) -> list[Finding]:
     still = [t for t in trainable if t.status == "identical"]
-    if not still or not trainable:
+    if not still:
         return []
     if len(still) == len(trainable):
-        return [
-            Finding(
-                "warning",
-                "N7",
-                (),
-                "no trainable tensor changed either: there was no training in between, or it had no effect",
-                "compare with a checkpoint saved after training",
-            )
-        ]
-    return [
-        Finding(
-            "note",
-            "S3",
-            _names(still),
-            "trainable, but unchanged bit for bit",
-            "run `freezetui check` to find out why",
-        )
-    ]
+        return [finding("no_training")]
+    return [finding("unchanged_in_run", _names(still))]
 
 
 class _Modules:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,116 +13,13 @@ from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.loop import fill_gradients, parameters_of, projected_loss
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.optimizers import Watch, build_optimizer, described
+from freezetui.engine.own_result import OwnRun
 from freezetui.engine.precision import Lost, Samples
 from freezetui.engine.run import Prepare, train_everything
-from freezetui.engine.why_unchanged import NO_GRADIENT, PRECISION, ZERO
-from freezetui.sanity.codes import finding
-from freezetui.sanity.report import Finding, FrozenPart, OwnTraining, TrainablePart, Unchanged
+from freezetui.engine.user_step import MAX_SKIPPED, number
 from freezetui.sanity.training import Training
 from freezetui.training.digest import digest
 from freezetui.user_code import user_code
-
-#: From this share of lost elements on a tensor is named that changes in part.
-_MIN_SHARE = 0.5
-_NO_UPDATE = "no update"
-
-
-@dataclass(frozen=True)
-class OwnRun:
-    """What the steps did.
-
-    Attributes:
-        optimizer: as a script writes it.
-        losses: one per step; empty without a forward pass.
-        gradients: trainable parameter -> largest absolute gradient; absent if it never received one.
-        moved: the parameters whose bits changed after the freeze.
-        causes: frozen parameter that the optimizer moved -> the finding's key.
-        lost: trainable parameter -> how far its updates were lost.
-    """
-
-    optimizer: str
-    steps: int
-    losses: tuple[float, ...]
-    frozen: tuple[str, ...]
-    trainable: tuple[str, ...]
-    gradients: dict[str, float]
-    moved: frozenset[str]
-    causes: dict[str, str] = field(default_factory=dict)
-    lost: dict[str, Lost] = field(default_factory=dict)
-
-    @property
-    def finite(self) -> bool:
-        """Whether every loss was a finite number."""
-        return all(map(math.isfinite, self.losses))
-
-    @property
-    def part(self) -> OwnTraining:
-        """The report's part."""
-        moved = tuple(name for name in self.frozen if name in self.moved)
-        still = tuple(
-            Unchanged(name, self._reason(name)) for name in self.trainable if not self._trains(name)
-        )
-        return OwnTraining(
-            self.optimizer,
-            self.steps,
-            tuple(loss if math.isfinite(loss) else None for loss in self.losses),
-            FrozenPart(len(self.frozen), len(self.frozen) - len(moved), moved),
-            TrainablePart(len(self.trainable), len(self.trainable) - len(still), still),
-        )
-
-    def findings(self, known: Iterable[str]) -> list[Finding]:
-        """Return one finding per cause.
-
-        Args:
-            known: frozen parameters whose movement is explained already, by the model's own code.
-        """
-        found = [] if self.finite else [finding("own_not_finite", optimizer=self.optimizer)]
-        by_cause: dict[str, list[str]] = defaultdict(list)
-        for name, key in self.causes.items():
-            if name not in known:
-                by_cause[key].append(name)
-        found += [
-            finding(key, names, optimizer=self.optimizer, phase="optimizer's hook")
-            for key, names in by_cause.items()
-        ]
-        return found + (self._losses_of_updates() if self.finite else [])
-
-    def _trains(self, name: str) -> bool:
-        return name in self.moved and bool(self.gradients.get(name))
-
-    def _reason(self, name: str) -> str:
-        gradient, lost = self.gradients.get(name), self.lost.get(name)
-        if not gradient:
-            return NO_GRADIENT if gradient is None else ZERO
-        return PRECISION if lost is not None and lost.update else _NO_UPDATE
-
-    def _losses_of_updates(self) -> list[Finding]:
-        by_key: dict[str, list[str]] = defaultdict(list)
-        for name in self.trainable:
-            lost = self.lost.get(name)
-            if not self.gradients.get(name):
-                continue
-            if name not in self.moved:
-                too_small = lost is not None and lost.update
-                by_key["lost_update" if too_small else "no_update"].append(name)
-            elif lost is not None and lost.share >= _MIN_SHARE and lost.update < lost.spacing:
-                by_key["lost_in_part"].append(name)
-        return [self._loss_of_updates(key, names) for key, names in by_key.items()]
-
-    def _loss_of_updates(self, key: str, names: list[str]) -> Finding:
-        lost = [self.lost[name] for name in names if name in self.lost]
-        if not lost:
-            return finding(key, names, optimizer=self.optimizer)
-        worst = max(lost, key=lambda each: each.update)
-        return finding(
-            key,
-            names,
-            optimizer=self.optimizer,
-            update=f"{worst.update:.2g}",
-            spacing=f"{worst.spacing:.2g}",
-            dtype=worst.dtype,
-            share=f"up to {max(each.share for each in lost):.0%}",
-        )
 
 
 class OwnLoop:
@@ -140,6 +34,8 @@ class OwnLoop:
         self.parameters = parameters_of(under_test.model)
         self.optimizer = build_optimizer(training, self.parameters)
         self.watch = Watch(self.optimizer)
+        self._scaler = _scaler(under_test)
+        self._calls = 0
         self.text = described(self.optimizer, training)
 
     def gradients(self, step: int) -> Tensor | None:
@@ -153,7 +49,8 @@ class OwnLoop:
         else:
             self.optimizer.zero_grad()
         loss = projected_loss(self.under_test, step)
-        fill_gradients(loss, self.parameters)
+        scaled = loss if loss is None or self._scaler is None else self._scaler.scale(loss)
+        fill_gradients(scaled, self.parameters)
         return loss
 
     def update(self, step: int) -> None:
@@ -163,10 +60,59 @@ class OwnLoop:
             ModelError: the optimizer raised.
         """
         with user_code(f"The step of {self.text}", is_out_of_memory):
-            if _needs_closure(self.optimizer):
+            if self._scaler is not None:
+                self._scaler.step(self.optimizer)
+                self._scaler.update()
+            elif _needs_closure(self.optimizer):
                 self.optimizer.step(lambda: self._closure(step))  # type: ignore[arg-type,return-value]
             else:
                 self.optimizer.step()
+
+    def take(self, step: int) -> float | None:
+        """Take one step, the user's own if there is one, and return its loss; None if it has none.
+
+        Raises:
+            ModelError: the model's own code, the optimizer or the step raised, or the step is not one.
+        """
+        own = self.under_test.step
+        if own is None:
+            loss = self.gradients(step)
+            self.update(step)
+            return number(loss)
+        torch.manual_seed(self.under_test.seed + step)
+        taken, versions = self.watch.steps, self._versions()
+        result = own(self.under_test, self.optimizer)
+        if self.watch.steps == taken:
+            if self._versions() != versions:
+                raise own.refuse("changes weights without the optimizer that it is given")
+            if (
+                isinstance(result, Tensor)
+                and result.requires_grad
+                and not any(map(_has_grad, self.parameters))
+            ):
+                raise own.refuse("returned a loss, and called neither backward() nor step()")
+        return number(result)
+
+    def train(self, steps: int, progress: Callable[[int], None]) -> list[float]:
+        """Take these steps and return their losses; a call without an optimizer step does not count.
+
+        A GradScaler skips steps while it looks for its scale, and scripts that accumulate gradients take one
+        in several calls.
+        """
+        losses: list[float] = []
+        first, attempt = self.watch.steps, 0
+        while (taken := self.watch.steps - first) < steps and attempt < steps + MAX_SKIPPED:
+            progress(taken)
+            loss = self.take(self._calls)
+            self._calls, attempt = self._calls + 1, attempt + 1
+            if loss is not None and self.watch.steps - first > taken:
+                losses.append(loss)
+        if self.under_test.step is not None and self.watch.steps == first:
+            raise self.under_test.step.refuse(f"took no optimizer step in {attempt} calls")
+        return losses
+
+    def _versions(self) -> list[int]:
+        return [parameter._version for parameter in self.parameters]
 
     def _closure(self, step: int) -> Tensor | None:
         with torch.enable_grad():
@@ -193,37 +139,47 @@ def own_run(
     (train_everything if training.warm else prepare)(under_test)
     model.train()
     loop = OwnLoop(under_test, training)
-    if training.warm:
-        _warm_up(loop, prepare)
-    names = _names(model)
-    flags = {name: parameter.requires_grad for name, parameter in names.items()}
-    before = {name: digest(parameter) for name, parameter in names.items()}
-    samples = Samples(loop.parameters)
-    loop.watch.listeners.append(lambda when: when == "before" and samples.take_gradients())
-    if training.warm == "before-step":
-        loop.update(0)
-    losses = []
-    for step in range(steps):
-        progress(step)
-        loss = loop.gradients(step + 1)
-        loop.update(step + 1)
-        if loss is not None:
-            losses.append(loss.item())
-    moved = frozenset(name for name, parameter in names.items() if digest(parameter) != before[name])
-    frozen = tuple(name for name, train in flags.items() if not train)
-    reached = {n: loop.watch.gradients[id(p)] for n, p in names.items() if id(p) in loop.watch.gradients}
+    start = _warmed_up(loop, prepare) if training.warm else _Start(loop)
+    losses = loop.train(steps, progress)
+    moved = start.moved()
+    frozen = tuple(name for name, train in start.flags.items() if not train)
+    reached = loop.watch.gradients
+    gradients = {name: reached[id(p)] for name, p in start.names.items() if id(p) in reached}
     run = OwnRun(
         optimizer=loop.text,
         steps=steps,
         losses=tuple(losses),
         frozen=frozen,
-        trainable=tuple(name for name, train in flags.items() if train),
-        gradients=reached,
+        trainable=tuple(name for name, train in start.flags.items() if train),
+        gradients=gradients,
         moved=moved,
-        lost=_lost(samples, training, {name: names[name] for name in reached}),
+        step=training.step,
+        lost=_lost(start.samples, training, {name: start.names[name] for name in gradients}),
     )
-    run.causes.update(_causes(loop, {n: names[n] for n in frozen if n in moved}, steps))
+    run.causes.update(_causes(loop, {n: start.names[n] for n in frozen if n in moved}))
     return run
+
+
+class _Start:
+    """The parameters at the moment of the freeze.
+
+    Attributes:
+        names: parameter by name, each under its first one, without those that cannot train.
+        flags: name -> requires_grad.
+        samples: of the trainable ones.
+    """
+
+    def __init__(self, loop: OwnLoop) -> None:
+        named = loop.under_test.model.named_parameters()
+        self.names = {n: p for n, p in named if p.is_floating_point() or p.is_complex()}
+        self.flags = {name: parameter.requires_grad for name, parameter in self.names.items()}
+        self._digests = {name: digest(parameter) for name, parameter in self.names.items()}
+        self.samples = Samples(loop.parameters)
+        loop.watch.listeners.append(lambda when: when == "before" and self.samples.take_gradients())
+
+    def moved(self) -> frozenset[str]:
+        """Return the names whose bits have changed since."""
+        return frozenset(n for n, parameter in self.names.items() if digest(parameter) != self._digests[n])
 
 
 @contextmanager
@@ -241,21 +197,28 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _warm_up(loop: OwnLoop, prepare: Prepare) -> None:
-    """Take a first step with everything trainable, then freeze by the flags alone, as scripts do."""
-    loop.gradients(0)
-    if loop.training.warm != "before-step":
-        loop.update(0)
+def _warmed_up(loop: OwnLoop, prepare: Prepare) -> _Start:
+    """Take a first step with everything trainable; freeze after it, or right before its optimizer step."""
+    start: list[_Start] = []
+
+    def freeze_before(when: str) -> None:
+        if when == "before" and not start:
+            start.append(_frozen_by_flags(loop, prepare))
+
+    if loop.training.warm == "before-step":
+        loop.watch.listeners.append(freeze_before)
+    loop.train(1, lambda step: None)
+    return start[0] if start else _frozen_by_flags(loop, prepare)
+
+
+def _frozen_by_flags(loop: OwnLoop, prepare: Prepare) -> _Start:
+    """Freeze by the flags alone, as scripts do: what is in .grad stays there."""
     left = {id(p): p.grad for p in loop.parameters if p.grad is not None}
     prepare(loop.under_test)
     for parameter in loop.parameters:
         if not parameter.requires_grad and id(parameter) in left:
             parameter.grad = loop.watch.stale[id(parameter)] = left[id(parameter)]
-
-
-def _names(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that can train, each under its first name."""
-    return {n: p for n, p in model.named_parameters() if p.is_floating_point() or p.is_complex()}
+    return _Start(loop)
 
 
 def _lost(samples: Samples, training: Training, names: dict[str, nn.Parameter]) -> dict[str, Lost]:
@@ -266,13 +229,13 @@ def _lost(samples: Samples, training: Training, names: dict[str, nn.Parameter]) 
     return {name: lost for name, lost in found.items() if lost is not None}
 
 
-def _causes(loop: OwnLoop, moved: dict[str, nn.Parameter], steps: int) -> dict[str, str]:
+def _causes(loop: OwnLoop, moved: dict[str, nn.Parameter]) -> dict[str, str]:
     """Return the finding's key for each of these that the optimizer moves; takes one more step."""
     if not moved:
         return {}
     found = {name: _cause(loop.watch, parameter) for name, parameter in moved.items()}
     unclear = {name: moved[name] for name, key in found.items() if key == "zeros_for_none"}
-    by_step = _moved_by_step(loop, unclear, steps) if unclear else set()
+    by_step = _moved_by_step(loop, unclear) if unclear else set()
     return {name: key for name, key in found.items() if name not in unclear or name in by_step}
 
 
@@ -287,7 +250,7 @@ def _cause(watch: Watch, parameter: nn.Parameter) -> str:
     return "writes_weight" if watch.has_hooks else "zeros_for_none"
 
 
-def _moved_by_step(loop: OwnLoop, names: dict[str, nn.Parameter], steps: int) -> set[str]:
+def _moved_by_step(loop: OwnLoop, names: dict[str, nn.Parameter]) -> set[str]:
     """Return which of these one more optimizer step moves."""
     digests: dict[str, dict[str, bytes]] = {}
 
@@ -295,9 +258,20 @@ def _moved_by_step(loop: OwnLoop, names: dict[str, nn.Parameter], steps: int) ->
         digests[when] = {name: digest(parameter) for name, parameter in names.items()}
 
     loop.watch.listeners.append(listen)
-    loop.gradients(steps + 1)
-    loop.update(steps + 1)
+    loop.train(1, lambda step: None)
     return {name for name in names if digests["before"][name] != digests["after"][name]}
+
+
+def _has_grad(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None
+
+
+def _scaler(under_test: ModelUnderTest) -> torch.amp.GradScaler | None:
+    """Return what keeps small float16 gradients from becoming zero; None without float16."""
+    if under_test.autocast != torch.float16 or under_test.batch is None:
+        return None
+    with user_code(f"A GradScaler on {under_test.device.type}"):
+        return torch.amp.GradScaler(under_test.device.type)
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:

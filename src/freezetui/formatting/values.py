@@ -54,8 +54,24 @@ def stats_lines(stats: Sequence[TensorStats]) -> Iterator[str]:
 
 
 def tensor_lines(stats: TensorStats) -> Iterator[str]:
-    """Yield all details of one tensor; also used by the details pane."""
+    """Yield all details of one tensor."""
     yield printable(f"{stats.name}  {numbers.shape(stats.shape)} {stats.dtype}, {stats.elements:,} elements")
+    yield from value_lines(stats)
+
+
+def brief_line(stats: TensorStats) -> str:
+    """Return what matters most about the values of a tensor, in one line."""
+    if stats.reason:
+        return stats.reason
+    found = (("min", stats.min), ("max", stats.max), ("mean", stats.mean), ("std", stats.std))
+    parts = [f"{word} {_short(value)}" for word, value in found]
+    return "  ".join(
+        [*parts, f"NaN {stats.nan:,}", f"Inf {stats.inf:,}", sparkline(stats.histogram)]
+    ).rstrip()
+
+
+def value_lines(stats: TensorStats) -> Iterator[str]:
+    """Yield the statistics of one tensor, one per line; also used by the details pane."""
     if stats.reason:
         yield printable(stats.reason)
         return

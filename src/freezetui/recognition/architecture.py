@@ -14,6 +14,8 @@ from freezetui.recognition.catalog import Recognition
 
 #: Builders that a config may name without confirmation: only these libraries' own code is run.
 _LIBRARIES = ("torchvision:", "transformers:")
+#: Libraries that may call parameters otherwise than a checkpoint does.
+_RENAMING = ("transformers:", "timm")
 
 
 class Architecture(msgspec.Struct, frozen=True):
@@ -72,6 +74,11 @@ def from_config(model: ModelSection, directory: Path, detected: Architecture) ->
 def is_library_model(spec: str) -> bool:
     """Whether torchvision, timm or transformers builds this architecture, so that no user code is run."""
     return spec.startswith(_LIBRARIES) or spec == "timm:create_model"
+
+
+def may_rename(spec: str) -> bool:
+    """Whether the library that builds this architecture may call parameters otherwise than a checkpoint."""
+    return spec.startswith(_RENAMING)
 
 
 def moved_path(spec: str, old: Path, new: Path) -> str:

@@ -1,10 +1,10 @@
-"""Makes findings from the table of causes. Does not import torch."""
+"""Makes findings from the tables of causes. Does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from freezetui.sanity import causes, training_causes
+from freezetui.sanity import causes, change_causes, run_causes, training_causes
 from freezetui.sanity.causes import Code
 from freezetui.sanity.report import Finding
 
@@ -13,7 +13,9 @@ def _place(entry: Code) -> tuple[int, int]:
     return "MFSN".index(entry.code[0]), int(entry.code[1:])
 
 
-CODES = {entry.key: entry for entry in sorted((*causes.TABLE, *training_causes.TABLE), key=_place)}
+#: Key -> code, those of a check before those of a run, in the order of the codes.
+_TABLES = (change_causes, causes, training_causes, run_causes)
+CODES = {entry.key: entry for entry in sorted((e for t in _TABLES for e in t.TABLE), key=_place)}
 
 
 def finding(key: str, tensors: Iterable[str] = (), **values: str) -> Finding:

@@ -70,6 +70,6 @@ TABLE = (
         "N4",
         "warning",
         "the loss is not a finite number with {optimizer}",
-        "use a smaller --lr, or look for NaN in the checkpoint",
+        "use a smaller --lr; keep weights out of float16, where Adam's eps is 0: use --amp",
     ),
 )

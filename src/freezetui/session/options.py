@@ -24,6 +24,7 @@ class Options(msgspec.Struct, frozen=True):
         stage: the stage of the config that is meant; None for the common rules alone.
         python: the interpreter of the describer and the check; "" for this one.
         engine: whether the describer may start unasked.
+        against: an earlier checkpoint that this one is compared with; None for none.
     """
 
     source: str
@@ -38,3 +39,4 @@ class Options(msgspec.Struct, frozen=True):
     stage: str | None = None
     python: str = ""
     engine: bool = True
+    against: str | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from freezetui.config.bounds import read_data
 from freezetui.config.paths import set_aside_path, why_not_a_file
-from freezetui.config.schema import ConfigData
-from freezetui.config.sync import plan_from_config, stage_masks
+from freezetui.config.schema import ConfigData, Stage
+from freezetui.config.sync import plan_from_config, split_ties, stage_differences, stage_masks
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import stored_mask
 from freezetui.freeze.regexes import Budget
@@ -31,10 +32,12 @@ class SavedConfig:
         config: as on disk; None if nothing is saved yet.
         masks: stage -> per tensor, 1 to train and 0 to freeze, as on disk, else as the checkpoint stores;
             None is the stage of the common rules alone.
+        schedule: the stages as on disk, in their order, without their rules.
         problem: why the file is not readable; None if it is.
         differences: how the model differs from the one the config was saved for, one line each.
         refused: those of them that `FreezeConfig.apply` refuses.
         fits: whether names and shapes are those that the config was saved for, or it does not record them.
+        written: whether this session has saved it.
     """
 
     def __init__(self, path: Path, required: bool) -> None:
@@ -42,11 +45,14 @@ class SavedConfig:
         self.required = required
         self.config: ConfigData | None = None
         self.masks: dict[str | None, bytes] = {}
+        self.schedule: tuple[Stage, ...] = ()
         self.problem: ConfigError | None = None
         self.differences: tuple[str, ...] = ()
         self.refused: tuple[str, ...] = ()
         self.fits = True
-        self._seen = b""
+        self._seen, self._version = b"", b""
+        self._state: Literal["same", "changed", "deleted"] = "same"
+        self.written = False
 
     def read(self, tree: ParamTree) -> StagePlans:
         """Return the plans of the file; without one, the plan that the checkpoint stores.
@@ -54,8 +60,9 @@ class SavedConfig:
         Raises:
             ConfigError: the required file cannot be read.
         """
-        plans = StagePlans(tree, self._selected(tree) or {None: stored_mask(tree)})
-        self.masks = plans.masks()
+        masks = self._selected(tree) or {None: stored_mask(tree)}
+        plans = StagePlans(tree, masks, self.config.stages if self.config else ())
+        self.masks, self.schedule = plans.masks(), plans.schedule
         return plans
 
     def _selected(self, tree: ParamTree) -> Masks | None:
@@ -73,16 +80,31 @@ class SavedConfig:
             return None
         budget = Budget()  # one for the patterns of all stages
         match = plan_from_config(self.config, tree, budget)
-        self.differences, self.refused, self.fits = match.differences, match.refused, match.fits
+        self.refused, self.fits = match.refused, match.fits
+        stages = stage_masks(self.config, tree, match.mask, budget)
+        self.differences = match.differences + stage_differences(self.config, tree, stages)
+        for mask in (match.mask, *stages.values()):
+            self.differences += tuple(x for x in split_ties(tree, mask) if x not in self.differences)
         masks: dict[str | None, bytes] = {None: match.mask}
-        masks.update(stage_masks(self.config, tree, match.mask, budget))
+        masks.update(stages)
         return masks
+
+    @property
+    def on_disk(self) -> Literal["same", "changed", "deleted"]:
+        """Whether the file is as this session loaded or saved it; "same" if there was none and is none."""
+        version = _version(self.path)
+        if version != self._version:
+            self._version, content = version, _content(self.path)
+            if content == self._seen:
+                self._state = "same"
+            else:
+                self._state = "changed" if content else "deleted"
+        return self._state
 
     @property
     def changed_on_disk(self) -> bool:
         """Whether the file has changed since this session loaded or saved it."""
-        content = _content(self.path)
-        return content != self._seen and content != b""
+        return self.on_disk == "changed"
 
     def unreadable(self, target: Path) -> bool:
         """Whether `target` is the unreadable file."""
@@ -98,8 +120,8 @@ class SavedConfig:
             return "It has changed on disk since it was loaded."
         return "It was saved for a different model." if self.differences else ""
 
-    def save(self, target: Path, config: ConfigData, masks: Masks) -> None:
-        """Write the config of the plans `masks` atomically, and make `target` the session's config file.
+    def save(self, target: Path, config: ConfigData, stages: StagePlans) -> None:
+        """Write the config of the plans `stages` atomically, and make `target` the session's config file.
 
         An existing file that could not be read is renamed first; see `set_aside_path`. A pipe or a device
         gets a copy, and the session's config file stays what it was.
@@ -120,9 +142,12 @@ class SavedConfig:
         write_config(target, config)
         if why:
             return
-        self.path, self.config, self.masks = target, config, dict(masks)
+        self.path, self.config = target, config
+        self.masks, self.schedule = stages.masks(), stages.schedule
+        stages.sections = {stage.name: stage for stage in config.stages}
         self.problem, self.differences, self.refused = None, (), ()
-        self._seen = _content(target)
+        self.fits = self.written = True
+        self._seen, self._version = _content(target), b""
 
 
 def _content(path: Path) -> bytes:
@@ -131,3 +156,12 @@ def _content(path: Path) -> bytes:
         return read_data(path)
     except ConfigError:
         return b""
+
+
+def _version(path: Path) -> bytes:
+    """Return what changes when the file is written, replaced, made or deleted."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return b"none"
+    return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}".encode()

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.config.paths import SUFFIX, default_path, is_special, relative_source
-from freezetui.config.schema import ConfigData, ModelSection
-from freezetui.config.sync import config_from_plan
+from freezetui.config.paths import SUFFIX, default_path
+from freezetui.config.schema import ConfigData
 from freezetui.freeze.minimize import added_rules
-from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask, stored_mask
-from freezetui.freeze.rules import Action, Rule, overlay
+from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask
+from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
-from freezetui.recognition.architecture import from_checkpoint, from_user, moved_path
+from freezetui.recognition.architecture import from_checkpoint, from_user
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 from freezetui.session.as_opened import has_changed, why_not_as_opened
+from freezetui.session.checks import Checks
 from freezetui.session.describing import ModelDescriber
 from freezetui.session.options import Options
 from freezetui.session.saved_config import SavedConfig
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from freezetui.freeze.presets import Choice
     from freezetui.freeze.structure import Structure
     from freezetui.sanity.protocol import CheckRequest
+    from freezetui.session.comparison import Comparison
+    from freezetui.session.outcome import Outcomes
 
 
 class Session:
@@ -44,14 +45,16 @@ class Session:
 
     Attributes:
         options: the options of the command line.
-        checkpoint, tree: what is open.
+        checkpoint, tree: what is open; file_tree: the same tensors in the order of the file.
+        norm_statistics: what becomes of the statistics of norms in frozen modules; see `ConfigData`.
         stages: the plans of the common rules and of every stage.
         saved: the config on disk.
         architecture: what the check builds.
         architecture_changed: whether the user has set another one since the config was saved.
         description: of the live model; None before the describer has told it.
         undescribed: why the describer could not tell it; "" before it was asked.
-        report: of the last check; None before the first.
+        comparison: with an earlier checkpoint; None without one, or before it is known.
+        checks: the last check of every stage.
 
     Raises:
         CheckpointError: the source is not a checkpoint.
@@ -73,12 +76,13 @@ class Session:
         if options.stage is not None:
             self.stages.show(options.stage)
         self.architecture_changed = False
-        self.report: SanityReport | None = None
-        self._checked: tuple[str | None, bytes] = None, b""
+        self.comparison: Comparison | None = None
+        self.norm_statistics: Literal["freeze", "update"] = (self.config or ConfigData()).norm_statistics
+        self.checks = Checks()
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
         self.undescribed = ""
-        self._file_tree = self.tree
+        self.file_tree = self.tree
         self._describer = ModelDescriber(options.python, self.checkpoint, tensors, self._recognition)
 
     @property
@@ -111,25 +115,10 @@ class Session:
         return why_not_as_opened(self.options, self.checkpoint) if self.checkpoint_changed else ""
 
     def choose(self, preset: Choice | None, rules: tuple[Rule, ...], default: Action = "train") -> None:
-        """Replace the plan: a preset, or where a plan starts, then the rules.
+        """Replace the plan by a preset and by rules; see `choosing.choose`."""
+        from freezetui.session.choosing import choose  # not needed for the first screen
 
-        The common rules start with the default, and with what the file stores as frozen; a stage with what
-        the common rules select. Saving writes the rules as given, in their order, below those of the preset.
-
-        Raises:
-            PatternError: a rule or the preset matches nothing in the model.
-        """
-        from freezetui.freeze.presets import chosen
-
-        stage = self.stages.shown
-        base = bytes([default == "train"]) * len(self.tree.tensors)
-        if stage is not None:
-            base = self.stages.masks()[None]
-        start = base if stage is not None or default == "freeze" else stored_mask(self.tree)
-        if preset:
-            start = bytes(chosen(preset, self.tree, self.structure))
-        self.plan.replace(overlay(rules, self.tree, bytearray(start)))
-        self.stages.give(default, (*added_rules(self.tree, start, base), *rules))
+        choose(self, preset, rules, default)
 
     def name_architecture(self, model: ModelSpec) -> None:
         """Set the architecture chosen by the user; with an empty one only the tensors are checked.
@@ -138,7 +127,8 @@ class Session:
         """
         architecture = from_user(model, self._detected)
         if architecture != self.architecture:
-            self.report = self.description = None
+            self.description = None
+            self.checks.clear()
             self.undescribed = ""
             self.architecture_changed = bool(model.architecture)
         self.architecture = architecture
@@ -153,52 +143,65 @@ class Session:
         return self.plan.totals()
 
     @property
-    def saved_totals(self) -> FreezeTotals:
-        """The totals of the saved plan; as the checkpoint stores if none is saved."""
-        return FreezePlan(self.tree, self._saved_mask).totals()
-
-    @property
-    def _saved_mask(self) -> bytes:
+    def saved_mask(self) -> bytes:
         """The mask of the shown stage as on disk; a new stage begins with that of the common rules."""
         return self.saved.masks.get(self.stages.shown, self.saved.masks[None])
 
     @property
     def unsaved(self) -> bool:
-        """Whether the plan differs from the saved config; without one, from what the checkpoint stores."""
-        return self.architecture_changed or self.stages.masks() != self.saved.masks
+        """Whether the plan would be lost: it is not in the config, nor what the checkpoint stores.
+
+        A config that was deleted since counts; one that somebody else has written over, if this session
+        had saved it.
+        """
+        gone = self.saved.on_disk
+        lost = (self.config is not None and gone == "deleted") or (self.saved.written and gone == "changed")
+        edited = self.stages.masks() != self.saved.masks or self.stages.schedule != self.saved.schedule
+        return (
+            lost
+            or edited
+            or self.architecture_changed
+            or (self.norm_statistics != (self.config or ConfigData()).norm_statistics)
+        )
+
+    @property
+    def saved_here(self) -> bool:
+        """Whether the config on disk says this plan, for this checkpoint."""
+        saved = self.saved
+        fits = self.config is not None and not saved.differences and saved.problem is None
+        return fits and saved.on_disk == "same" and not self.unsaved
 
     @property
     def report_is_stale(self) -> bool:
-        """Whether the last check was of another plan, or of another stage."""
-        return self.report is not None and (self.stages.shown, self.plan.mask()) != self._checked
+        """Whether the last check of the shown stage was of another plan."""
+        return self.checks.is_stale(self.stages.shown, self.plan.mask())
+
+    @property
+    def report(self) -> SanityReport | None:
+        """The report of the last check of the shown stage; None before the first."""
+        return self.checks.report(self.stages.shown)
+
+    @property
+    def outcomes(self) -> Outcomes | None:
+        """What the last check of the shown stage says about each tensor; None before the first."""
+        return self.checks.outcomes(self.stages.shown, self.tree)
+
+    def rename_stage(self, old: str, new: str) -> None:
+        """Rename a stage; its plan, what is saved of it and its last check stay."""
+        self.stages.rename(old, new)
+        self.checks.rename(old, new)
+        if old in self.saved.masks:
+            self.saved.masks[new] = self.saved.masks.pop(old)
 
     def changes(self) -> tuple[Rule, ...]:
         """Return the rules that lead from the saved plan (else what the checkpoint stores) to this plan."""
-        return added_rules(self.tree, self.plan.mask(), self._saved_mask)
+        return added_rules(self.tree, self.plan.mask(), self.saved_mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write; the same with and without a description."""
-        target = path or self.config_path
-        # What is not a file has no directory that its paths could be relative to.
-        directory = Path() if is_special(target) else Path(os.path.realpath(target)).parent
-        built_by = self.architecture.model
-        model = ModelSection(
-            checkpoint=relative_source(self.options.source, directory),
-            architecture=moved_path(built_by.architecture, Path(), directory),
-            arguments=built_by.arguments if built_by.architecture else {},
-            input=built_by.input,
-        )
-        given = self.stages.given()
-        masks = {stage: self._in_file_order(mask) for stage, mask in self.stages.masks().items()}
-        saved = {stage: self._in_file_order(mask) for stage, mask in self.saved.masks.items()}
-        edited = {s: m for s, m in masks.items() if s is not None and m != saved.get(s)}
-        own = {stage: rules for stage, (_, rules) in given.items() if stage is not None}
-        common = FreezePlan(self._file_tree, masks[None])
-        return config_from_plan(common, model, self.config, given.get(None), edited, own)
+        from freezetui.session.writing import config_of  # not needed for the first screen
 
-    def _in_file_order(self, mask: bytes) -> bytes:
-        same = self.tree is self._file_tree
-        return mask if same else moved_mask(mask, self.tree, self._file_tree)
+        return config_of(self, path or self.config_path)
 
     def save(self, path: Path | None = None, config: ConfigData | None = None) -> Path:
         """Write the config atomically, and return its path; see `SavedConfig.save`.
@@ -210,12 +213,16 @@ class Session:
             ConfigError: the file cannot be written.
         """
         target = path or self.config_path
-        self.saved.save(target, config or self.written(target), self.stages.masks())
+        self.saved.save(target, config or self.written(target), self.stages)
         self.architecture_changed = self.architecture_changed and self.saved.path != target
         return target
 
-    def request(self, config: ConfigData | None = None) -> CheckRequest:
-        """Return a request to check this plan; `config` is the result of `written`, if already called."""
+    def request(self, config: ConfigData | None = None, stage: str | None = None) -> CheckRequest:
+        """Return a request to check a stage, the shown one if None.
+
+        Args:
+            config: the result of `written`, if already called.
+        """
         from freezetui.sanity.protocol import CheckRequest  # not needed for the first screen
 
         return CheckRequest(
@@ -225,7 +232,7 @@ class Session:
             model=self.architecture.model,
             recognition=self._recognition,
             config=config or self.written(),
-            stage=self.stages.shown,
+            stage=self.stages.shown if stage is None else stage,
             device=self.options.device,
             steps=self.options.steps,
             training=self.options.training,
@@ -249,7 +256,7 @@ class Session:
         """Return the tree in the order of the live model, with its ties; may be called from any thread."""
         from freezetui.description.tree import described_tree
 
-        return described_tree(self._file_tree, description.names)
+        return described_tree(self.file_tree, description.names)
 
     def take_in(self, description: Description, tree: ParamTree | None = None) -> bool:
         """Put the tree into the order of the live model; the plan and its undo history stay.
@@ -272,7 +279,7 @@ class Session:
 
         self.stages.move_to(tree)
         self.saved.masks = {stage: moved(mask) for stage, mask in self.saved.masks.items()}
-        self._checked = self._checked[0], moved(self._checked[1])
+        self.checks.move(moved)
         return True
 
     def close(self) -> None:
@@ -281,7 +288,7 @@ class Session:
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`, with the checkpoint's names."""
-        self.report, self._checked = report.in_file_names(), (report.stage, mask)
+        self.checks.store(report, mask)
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from freezetui.config.schema import no_such_stage
+import msgspec
+
+from freezetui.config.schema import Stage, no_such_stage
 from freezetui.freeze.plan import FreezePlan, moved_mask
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
@@ -19,13 +21,17 @@ class StagePlans:
     Args:
         tree: whose tensors the masks are for.
         masks: as the config on disk selects; stages in their order.
+        stages: as on disk, for their length, their learning rate and their rules.
 
     Attributes:
         shown: the stage whose plan is shown and edited; None for the common rules.
+        sections: stage -> how it is in the config, with the rules that it had there.
     """
 
-    def __init__(self, tree: ParamTree, masks: Masks) -> None:
+    def __init__(self, tree: ParamTree, masks: Masks, stages: Sequence[Stage] = ()) -> None:
         self._tree = tree
+        known = {stage.name: stage for stage in stages}
+        self.sections = {name: known.get(name, Stage(name)) for name in masks if name is not None}
         self._plans = {stage: FreezePlan(tree, mask) for stage, mask in masks.items()}
         self.shown: str | None = None
         self._given: dict[str | None, tuple[int, Action, tuple[Rule, ...]]] = {}
@@ -35,10 +41,19 @@ class StagePlans:
         """The plan that is shown."""
         return self._plans[self.shown]
 
+    def plan_of(self, stage: str | None) -> FreezePlan:
+        """Return the plan of a stage, or of the common rules."""
+        return self._plans[stage]
+
     @property
     def names(self) -> tuple[str, ...]:
         """The stages, in their order."""
-        return tuple(stage for stage in self._plans if stage is not None)
+        return tuple(self.sections)
+
+    @property
+    def schedule(self) -> tuple[Stage, ...]:
+        """The stages in their order, without their rules."""
+        return tuple(msgspec.structs.replace(s, rules=(), expect=None) for s in self.sections.values())
 
     def show(self, stage: str | None) -> None:
         """Show the plan of a stage, or of the common rules.
@@ -66,8 +81,51 @@ class StagePlans:
 
     def add(self, stage: str) -> None:
         """Add a stage below the others, with the plan of the common rules; show it."""
-        self._plans.setdefault(stage, FreezePlan(self._tree, self._plans[None].mask()))
+        if stage not in self._plans:
+            self._plans[stage] = FreezePlan(self._tree, self._plans[None].mask())
+            self.sections[stage] = Stage(stage)
         self.shown = stage
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a stage; its place, plan and undo history stay."""
+        section = msgspec.structs.replace(self.sections[old], name=new)
+        self.sections = {new if n == old else n: section if n == old else s for n, s in self.sections.items()}
+        self._plans[new] = self._plans.pop(old)
+        if old in self._given:
+            self._given[new] = self._given.pop(old)
+        self.shown = new if self.shown == old else self.shown
+
+    def remove(self, stage: str) -> None:
+        """Remove a stage; the one in its place is shown then, or the common rules after the last."""
+        names = self.names
+        place = names.index(stage)
+        del self.sections[stage], self._plans[stage]
+        self._given.pop(stage, None)
+        rest = self.names
+        if self.shown == stage:
+            self.shown = rest[min(place, len(rest) - 1)] if rest else None
+
+    def move(self, stage: str, by: int) -> None:
+        """Move a stage up (-1) or down (1) among the others; at an end it stays."""
+        names = list(self.names)
+        place = names.index(stage)
+        if 0 <= place + by < len(names):
+            names.insert(place + by, names.pop(place))
+            self.sections = {name: self.sections[name] for name in names}
+
+    def change(self, stage: str, epochs: int | None, lr_scale: float) -> None:
+        """Set how long a stage is, None leaving that to the script, and what scales its learning rate."""
+        self.sections[stage] = msgspec.structs.replace(self.sections[stage], epochs=epochs, lr_scale=lr_scale)
+
+    def reset(self, stages: Sequence[tuple[Stage, bytes]]) -> None:
+        """Replace all stages; a plan of the same name is edited, so that it can be undone."""
+        plans: dict[str | None, FreezePlan] = {None: self._plans[None]}
+        for section, mask in stages:
+            plan = self._plans.get(section.name) or FreezePlan(self._tree, self._plans[None].mask())
+            plan.replace(mask)
+            plans[section.name] = plan
+        self.sections = {section.name: section for section, _ in stages}
+        self._plans, self.shown = plans, None
 
     def move_to(self, tree: ParamTree) -> None:
         """Put the plans into the order of another tree of the same tensors, with their undo histories."""

@@ -98,12 +98,9 @@ class Measures:
     def now(self) -> list[Measure]:
         """Return what the column can show now; the share comes first."""
         found = [self._made("gradient", self._session.report, self._gradients)]
-        found.append(self._made("change", self._comparison, self._changes))
+        found.append(self._made("change", self._session.comparison, self._changes))
+        found[-1] = self._with_wrong(found[-1])
         return [SHARE, _BYTES, *(measure for measure in found if measure is not None)]
-
-    @property
-    def _comparison(self) -> object:
-        return getattr(self._session, "comparison", None)
 
     def _made(self, name: Name, source: object, make: Callable[[], Measure | None]) -> Measure | None:
         known = self._known.get(name)
@@ -121,9 +118,20 @@ class Measures:
         return _measure("gradient", ("gradient", "max |gradient|"), values)
 
     def _changes(self) -> Measure | None:
-        comparison = self._session.comparison  # type: ignore[attr-defined]
-        wrong = sorted(comparison.changed_frozen)
-        return _measure("change", ("change", "relative change"), comparison.relative_change, wrong)
+        comparison = self._session.comparison
+        assert comparison is not None
+        return _measure("change", ("change", "relative change"), comparison.relative_change)
+
+    def _with_wrong(self, change: Measure | None) -> Measure | None:
+        """Return the changes with the frozen tensors that changed, which depend on the plan."""
+        comparison = self._session.comparison
+        if change is None or comparison is None:
+            return change
+        wrong = comparison.changed_frozen
+        if wrong != change.wrong:
+            change = change._replace(wrong=wrong)
+            self._known["change"] = comparison, self._session.tree, change
+        return change
 
 
 def _measure(

@@ -12,6 +12,8 @@ from freezetui.tui.actions.choose import ChooseActions
 from freezetui.tui.actions.copy import CopyActions
 from freezetui.tui.actions.cost import CostActions
 from freezetui.tui.actions.find import FindActions
+from freezetui.tui.actions.look import LookActions
+from freezetui.tui.actions.recover import RecoverActions
 from freezetui.tui.actions.save import SaveActions
 from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
@@ -23,7 +25,15 @@ from freezetui.tui.widgets.footer import KeyFooter
 
 
 class MainScreen(
-    ChooseActions, FindActions, StageActions, CheckActions, CostActions, SaveActions, CopyActions
+    ChooseActions,
+    FindActions,
+    LookActions,
+    StageActions,
+    CheckActions,
+    CostActions,
+    SaveActions,
+    CopyActions,
+    RecoverActions,
 ):
     """Choose what trains, check it, save it."""
 
@@ -43,6 +53,7 @@ class MainScreen(
         yield self._detail_line
         yield self._panel
         yield self._filter
+        yield self._against_bar
         yield self._map
         yield self._totals
         yield KeyFooter(compact=True, show_command_palette=False)
@@ -51,9 +62,13 @@ class MainScreen(
         """Show problems and warnings of the config and the checkpoint."""
         tell_problems(self, self.session)
         self._describing.start()
+        self.start_recovery()
+        self.compare()
 
     def on_unmount(self) -> None:
         """End what runs for the session."""
+        self.end_recovery()
+        self.end_looking()
         self.session.close()
 
     def on_key(self, event: events.Key) -> None:
@@ -69,22 +84,35 @@ class MainScreen(
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; used by the palette."""
         if action == "leave":
-            return self._filter.display or self._panel.display
+            return self._filter.display or self._panel.display or self._against.running
+        if action.startswith("next_changed"):
+            return self.session.comparison is not None
         return self.check_action(action, ()) is True and not (
             self._panel.running and action in ("check", "architecture")
         )
 
     def action_leave(self) -> None:
-        """Cancel a running check, else clear the filter, else close the check panel."""
-        if self._filter.display and not self._panel.running:
+        """Cancel a running check or comparison, else clear the filter, else close the check panel."""
+        if self._against.running and not self._panel.running:
+            self.end_looking()
+            self._against_bar.refresh()
+        elif self._filter.display and not self._panel.running:
             self._end_filter(self.tree_view.node)
         else:
             self._panel.cancel()
             self.tree_view.focus()
+
+    def action_notices(self) -> None:
+        """Show in full what the header is brief about."""
+        from freezetui.tui.problems import notices_text
+        from freezetui.tui.screens.text_viewer import TextViewer
+
+        self.app.push_screen(TextViewer("State", notices_text(self.session)))
 
     async def leave(self) -> bool:
         """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""
         if not await may_quit(self.app, self.session):
             return False
         self._panel.cancel()
+        self._settled = True
         return True

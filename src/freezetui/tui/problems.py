@@ -1,9 +1,11 @@
-"""Tells what is wrong with what was opened."""
+"""Tells what is wrong with what was opened: once in passing, and in full on a key."""
 
 from __future__ import annotations
 
+from rich.text import Text
 from textual.widget import Widget
 
+from freezetui.session.notices import notices
 from freezetui.session.session import Session
 from freezetui.text import printable
 
@@ -18,3 +20,12 @@ def tell_problems(widget: Widget, session: Session) -> None:
         widget.notify("\n".join(session.differences[:6]), title=title, severity="warning", timeout=20)
     for warning in session.checkpoint.warnings[:3]:
         widget.notify(printable(warning), severity="warning")
+
+
+def notices_text(session: Session) -> Text:
+    """Return everything that the header is brief about."""
+    text = Text()
+    for notice in notices(session):
+        text.append(f"{notice.short}\n", "bold")
+        text.append("".join(f"  {printable(line)}\n" for line in notice.lines) + "\n")
+    return text if text else Text("Nothing is wrong: the checkpoint is as it was opened, the config fits it.")

@@ -10,6 +10,9 @@ _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 def container(head: bytes) -> Literal["zip", "legacy", "pickle", "safetensors", "gguf", ""]:
     """Return the format that starts with these bytes; "" if none does."""
+    # The length of a safetensors header, which may look like the start of a pickle (640 bytes) or of a zip.
+    if head[4:9] == b"\0\0\0\0{":
+        return "safetensors"
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head[:1] == b"\x80" and _LEGACY_MAGIC in head[:32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual import on
+from textual.message import Message
 from textual.screen import Screen
 
 from freezetui.session.session import Session
@@ -27,6 +28,9 @@ class SessionScreen(Guarded, Screen[None]):
     Args:
         session: the open session.
     """
+
+    class Changed(Message):
+        """The plan, a stage, or what is saved has changed."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -55,8 +59,8 @@ class SessionScreen(Guarded, Screen[None]):
         """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
         self.tree_view.show_measures(self._measures.now())
-        self._panel.outdated = self.session.report_is_stale
         self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
         self._show_line()
+        self.post_message(self.Changed())

@@ -1,25 +1,42 @@
-"""StageActions: switches between the stages of the config, and adds one."""
+"""StageActions: switches between the stages of the config, adds and changes them."""
 
 from __future__ import annotations
 
 from textual import work
 
 from freezetui.tui.actions.base import SessionScreen
-from freezetui.tui.stages import ask_stage
+from freezetui.tui.stages import ask_stage, edit_stages
 
 
 class StageActions(SessionScreen):
-    """Shows and adds stages."""
+    """Shows, adds and changes stages."""
 
     def action_stage(self, step: int) -> None:
         """Show another stage of the config."""
         if self.session.stages.next(step) is None:
             self.notify("The config has no stages: + adds one", timeout=3)
         else:
-            self.tree_view.show_plan(self.session.plan)
+            self.show_stage()
+
+    def action_show_stage(self, number: int) -> None:
+        """Show a stage by its number, counted from 1 (a click on its tab)."""
+        names = self.session.stages.names
+        if number <= len(names):
+            self.session.stages.show(names[number - 1])
+            self.show_stage()
 
     @work
     async def action_add_stage(self) -> None:
-        """Add a stage, with the plan of the common rules to begin with."""
-        if await ask_stage(self.app, self.session.stages):
-            self.tree_view.show_plan(self.session.plan)
+        """Add a stage; the first one is what is chosen now."""
+        if await ask_stage(self.app, self.session):
+            self.show_stage()
+
+    @work
+    async def action_stages(self) -> None:
+        """Rename, delete and order the stages; set their length and learning rate."""
+        await edit_stages(self.app, self.session)
+        self.show_stage()
+
+    def show_stage(self) -> None:
+        """Show the plan of the stage that is shown now, and its last check."""
+        self.tree_view.show_plan(self.session.plan)

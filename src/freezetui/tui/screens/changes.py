@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from freezetui import numbers
+from freezetui.freeze.plan import FreezePlan
 from freezetui.session.session import Session
 from freezetui.text import printable
 
@@ -29,7 +30,7 @@ def changes_text(session: Session) -> Text:
         text.append(sign, "bold").append(printable(rule.pattern) + "\n")
     if len(rules) > _MAX_RULES:
         text.append(f"and {len(rules) - _MAX_RULES:,} more rules\n", "dim")
-    before, now = session.saved_totals, session.totals
+    before, now = FreezePlan(session.tree, session.saved_mask).totals(), session.totals
     for word, old, new in (
         ("frozen", before.frozen, now.frozen),
         ("trainable", before.trainable, now.trainable),

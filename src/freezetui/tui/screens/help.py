@@ -18,6 +18,8 @@ _SHOWN = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "plus": "+",
+    "equals_sign": "=",
+    "exclamation_mark": "!",
     "dollar_sign": "$",
     "question_mark": "?",
     "up": "↑",
@@ -33,7 +35,8 @@ _SIGNS = (
     ("{0..5} ×6", "blocks with the same plan in one line"),
     ("norm ×6", "inside it: this name in all six"),
     ("▓ ░ ▒ █", "map: frozen, trainable, both; proven"),
-    ("✓ ! ✗", "after a check: OK, needs attention, frozen tensor changed"),
+    ("✓ ⚑ ?", "after a check: proven, held by its flag alone, not proven"),
+    ("! ✗", "after a check: needs attention, frozen tensor changed"),
 )
 _PATTERNS = (
     ("features", "everything below it"),

@@ -14,6 +14,8 @@ from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.values import Values
+from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
 from freezetui.tui.widgets.live_lines import about_module, about_tensor
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
@@ -39,6 +41,9 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     }
     """
 
+    #: The values that the user asked for; set by the screen.
+    values: Values | None = None
+
     def compose(self) -> ComposeResult:
         """Compose one block of text."""
         yield Static(id="details-text", markup=False)
@@ -46,8 +51,15 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     def show(self, session: Session, rows: VisibleRows, node: int) -> None:
         """Describe the line of `node`."""
         tensor = session.tree.tensor(node) if rows.family(node) is None else None
-        lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
         times = rows.times(node)
+        lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        if tensor and times == 1:
+            state = session.plan.totals_over(rows.spans(node)).state
+            lines += change_of_tensor(session, tensor.name, state == "frozen")
+            values = self.values.lines(tensor.name) if self.values else []
+            lines += [Text(), *map(Text, values)] if values else []
+        else:
+            lines += change_of_lines(session, rows.spans(node), is_root=node == 0)
         if times > 1:
             lines[0] = Text(printable(_title(session, rows, node)), "bold")
             lines[1:1] = [Text(f"in {times:,} blocks, edited together; z: single blocks")]

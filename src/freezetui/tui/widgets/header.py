@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
+from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
+from freezetui.sanity.report import Verdict
+from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
 
+#: Seconds between two looks at the files.
+_PERIOD = 2.0
+#: A narrower header shows no stage; a stage's name gets at least so many cells.
+_MIN_STAGES, _MIN_TAB = 40, 12
+_VERDICTS: dict[Verdict, str] = {"held": " ✓", "moved": " ✗", "inconclusive": " ?"}
+_NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
+
 
 class Header(Guarded, Widget):
-    """Shows file, format and size; the stages, else the architecture; config and whether it is saved."""
+    """Shows file, format and size; the stages as tabs, else the architecture; what to know; the config.
+
+    A click on a stage shows it, on what to know shows it in full.
+    """
 
     DEFAULT_CSS = """
     Header {
@@ -28,28 +43,68 @@ class Header(Guarded, Widget):
         super().__init__(id=id)
         self.session = session
 
+    def on_mount(self) -> None:
+        """Look at the files now and then: others write to them, too."""
+        self._told = self._state()
+        self.set_interval(_PERIOD, self._look)
+
+    def _look(self) -> None:
+        told = self._state()
+        if told != self._told:
+            self._told = told
+            self.refresh()
+
+    def _state(self) -> tuple[object, ...]:
+        return self.session.saved.on_disk, self.session.checkpoint_changed
+
     def render(self) -> Text:
-        """Draw it; if it is too narrow, omit the config's name first, then the format, then the middle."""
-        middle, width = self._middle(), self.size.width
-        choices = [(self._file(True), self._config(True)), (self._file(True), self._config(False))]
-        choices.append((self._file(False), self._config(False)))
-        for left, right in choices:
+        """Draw it; what gives way on a narrow terminal is, in this order, what is longest and least needed.
+
+        The config's name, what the notices are, the other stages, the format, the architecture.
+        """
+        width, brief = self.size.width, self._stages(1)
+        known = list(notices(self.session))
+        full, short = _chips(known, in_full=True), _chips(known, in_full=False)
+        choices = [
+            (self._file(True), self._stages(0), full, self._config(True)),
+            (self._file(True), self._stages(0), full, self._config(False)),
+            (self._file(True), self._stages(0), short, self._config(False)),
+            (self._file(False), self._stages(0), full, self._config(False)),
+            (self._file(False), self._stages(0), short, self._config(False)),
+            (self._file(False), brief, short, self._config(False)),
+        ]
+        for left, middle, chips, right in choices:
+            right = chips + right
             if cell_len(left.plain) + cell_len(middle.plain) + cell_len(right.plain) + 6 <= width:
                 return _three(left, middle, right, width)
-        left, right = choices[1]
-        return _three(left, Text(), right, width)
+        middle = brief if self.session.stages.names and width >= _MIN_STAGES else Text()
+        return _three(self._file(False), middle, short + self._config(False), width)
 
-    def _middle(self) -> Text:
-        """Return the stages, the shown one marked; without stages, the architecture."""
+    def _stages(self, brevity: int) -> Text:
+        """Return the stages, the shown one marked; of many, or if `brevity`, only the shown one.
+
+        Without stages, the architecture.
+        """
         stages = self.session.stages
         if not stages.names:
-            return Text(self.session.architecture.label, "italic")
-        parts = [(f" {printable(n)} ", "reverse bold" if n == stages.shown else "dim") for n in stages.names]
+            return Text("" if brevity else self.session.architecture.label, "italic")
+        parts = [
+            (f" {number} {printable(name)}{self._verdict(name)} ", _tab(number, name == stages.shown))
+            for number, name in enumerate(stages.names, 1)
+        ]
         tabs = Text.assemble(*parts)
-        if cell_len(tabs.plain) * 3 <= self.size.width:
+        if not brevity and cell_len(tabs.plain) * 2 <= self.size.width:
             return tabs
-        place = f" {stages.names.index(stages.shown or '') + 1}/{len(stages.names)} "
-        return Text.assemble((f" {printable(stages.shown or '')} ", "reverse bold"), (place, "dim"))
+        shown, place = printable(stages.shown or ""), stages.names.index(stages.shown or "") + 1
+        name = Text(f" {place} {shown}{self._verdict(stages.shown)}")
+        name.truncate(max(_MIN_TAB, self.size.width // 4), overflow="ellipsis")
+        return Text.assemble((name.plain + " ", "reverse bold"), (f" of {len(stages.names)} ", "dim"))
+
+    def _verdict(self, stage: str | None) -> str:
+        """Return the sign of a stage's last check; "" before it, and after an edit of its plan."""
+        checks, mask = self.session.checks, self.session.stages.plan_of(stage).mask()
+        report = checks.report(stage)
+        return "" if report is None or checks.is_stale(stage, mask) else _VERDICTS[report.verdict]
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""
@@ -63,19 +118,34 @@ class Header(Guarded, Widget):
         return Text.assemble((f" {name}", "bold"), (f"  {', '.join(parts)}" if described else "", "dim"))
 
     def _config(self, named: bool) -> Text:
-        """Return whether the plan is saved, and where if `named`."""
-        name = printable(self.session.config_path.name) if named else ""
-        if self.session.unsaved:
-            return Text.assemble(("● unsaved ", "bold"), (f"{name} " if name else "", "dim"))
-        if self.session.config is None:
-            return Text("no config yet ", "dim")
-        return Text.assemble(("saved ", "dim"), f"{name} " if name else "")
+        """Return whether the config on disk says the plan, and where it is if `named`."""
+        session = self.session
+        name = f"{printable(session.config_path.name)} " if named else ""
+        if session.unsaved:
+            return Text.assemble(("● unsaved ", "bold"), (name, "dim"))
+        if session.saved_here:
+            return Text.assemble(("saved ", "dim"), name)
+        nothing = session.config is None and session.saved.problem is None
+        return Text("no config yet " if nothing else "not saved ", "dim")
+
+
+def _chips(known: Sequence[Notice], in_full: bool) -> Text:
+    """Return what the notices are about, or how many there are, with the key that shows them."""
+    if not known:
+        return Text()
+    if in_full:
+        return Text.assemble((f"! {', '.join(notice.short for notice in known)}", _NOTICE), "  ")
+    return Text.assemble((f"! {len(known)}", _NOTICE), "  ")
+
+
+def _tab(number: int, shown: bool) -> Style:
+    return Style(reverse=shown, bold=shown, dim=not shown, meta={"@click": f"screen.show_stage({number})"})
 
 
 def _three(left: Text, middle: Text, right: Text, width: int) -> Text:
     """Return left, middle and right in one line; the left is truncated if there is no room."""
     room = width - cell_len(right.plain) - 2
-    left.truncate(max(0, room), overflow="ellipsis")
-    gap = room - cell_len(left.plain) - cell_len(middle.plain)
+    left.truncate(max(0, room - cell_len(middle.plain)), overflow="ellipsis")
+    gap = max(0, room - cell_len(left.plain) - cell_len(middle.plain))
     before = gap // 2
     return Text.assemble(left, " " * (before + 1), middle, " " * (gap - before + 1), right, no_wrap=True)

@@ -1,0 +1,71 @@
+"""Formats what changed in one tensor or in a module, for the details pane."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from freezetui import numbers
+from freezetui.diff.report import STATUSES, Status, TensorDiff, relative_change
+from freezetui.text import printable
+
+_WORDS: dict[Status, str] = {
+    "identical": "identical",
+    "cast": "equal after a cast",
+    "unread": "not compared",
+}
+
+
+def tensor_change(tensor: TensorDiff) -> list[str]:
+    """Return what changed in one tensor, as short lines."""
+    if tensor.status == "identical":
+        return ["unchanged, bit for bit"]
+    if tensor.status == "added":
+        return ["new: not in BEFORE"]
+    if tensor.status == "reshaped" and tensor.new_shape is not None:
+        return [f"reshaped: {numbers.shape(tensor.shape)} → {numbers.shape(tensor.new_shape)}"]
+    lines = [_head(tensor), *_amounts(tensor)]
+    if tensor.looks:
+        factor = f", factor 1 - {1 - tensor.factor:.3g}" if tensor.factor is not None else ""
+        lines.append(f"looks like {tensor.looks}{factor}")
+    lines += [tensor.reason] if tensor.reason else []
+    return [printable(line) for line in lines]
+
+
+def _head(tensor: TensorDiff) -> str:
+    if tensor.status != "changed":
+        return _WORDS.get(tensor.status, tensor.status)
+    if tensor.changed is None:
+        return "changed: its bytes differ"
+    share = numbers.percent(tensor.changed / tensor.elements) if tensor.elements else ""
+    return f"changed: {tensor.changed:,} of {tensor.elements:,} elements ({share})"
+
+
+def _amounts(tensor: TensorDiff) -> list[str]:
+    lines = []
+    if tensor.new_dtype:
+        lines.append(f"{tensor.dtype} → {tensor.new_dtype}")
+    if tensor.max_delta is not None:
+        lines.append(f"max |Δ| {tensor.max_delta:.3g}")
+    if tensor.status == "changed":
+        lines += [text for text in [_relative(relative_change([tensor]))] if text]
+    if tensor.rows_changed is not None and tensor.rows and tensor.rows_changed < tensor.rows:
+        lines.append(f"only {tensor.rows_changed:,} of {tensor.rows:,} rows")
+    counts = (("NaN", tensor.nan), ("Inf", tensor.inf))
+    return [*lines, *(f"{count:,} became {what}" for what, count in counts if count)]
+
+
+def module_change(tensors: Sequence[TensorDiff]) -> list[str]:
+    """Return what changed in the tensors of a module, as short lines; [] if it has none."""
+    counts = Counter(tensor.status for tensor in tensors)
+    lines = [f"{counts[status]:,} {_WORDS.get(status, status)}" for status in STATUSES if counts[status]]
+    relative = _relative(relative_change(tensors))
+    return [*lines, relative] if relative else lines
+
+
+def _relative(change: float) -> str:
+    """Return a relative change in words; "" if there is none or its size is not known."""
+    if not change or math.isnan(change):
+        return ""
+    return "from zero" if math.isinf(change) else f"|Δ| / |weight| {change:.3g}"

@@ -1,0 +1,71 @@
+"""The finding codes that only `freezetui diff` reports: what two checkpoints tell of a whole training run."""
+
+from __future__ import annotations
+
+from freezetui.sanity.causes import Code
+
+TABLE = (
+    Code(
+        "kept_statistics",
+        "M1",
+        "error",
+        "the running statistics of frozen modules changed, although the config keeps their norms in eval",
+        "apply the config, and do not set train mode afterwards",
+    ),
+    Code(
+        "changed_in_run",
+        "M10",
+        "error",
+        "frozen, but changed like trainable tensors: the optimizer still had them, or a gradient was left",
+        "freeze before the first forward, and give the optimizer trainable parameters only",
+    ),
+    Code(
+        "shrunk",
+        "M12",
+        "error",
+        "frozen, but all elements shrank by one factor ({detail}): weight decay without a gradient",
+        "give the optimizer trainable parameters only; parameter_groups() does",
+    ),
+    Code(
+        "some_rows",
+        "M13",
+        "error",
+        "frozen, but some rows changed ({detail}): rows that a gradient hook leaves trainable, or max_norm",
+        "do not use weight decay on rows that a hook freezes; set max_norm=None on a frozen embedding",
+    ),
+    Code(
+        "rounded",
+        "M16",
+        "error",
+        "frozen, but changed by rounding ({detail}), as in an EMA or an average of equal weights",
+        "copy frozen weights into the average instead of updating them",
+    ),
+    Code(
+        "cast_and_back",
+        "M16",
+        "error",
+        "frozen, but changed by a conversion ({detail})",
+        "save and load frozen weights in their original dtype",
+    ),
+    Code(
+        "never_frozen",
+        "F4",
+        "error",
+        "every frozen tensor changed: the freeze was never applied",
+        "apply it with FreezeConfig.apply; `freezetui check` shows what undoes it",
+    ),
+    Code(
+        "unchanged_in_run",
+        "S3",
+        "note",
+        "trainable, but unchanged bit for bit after the run",
+        "run `freezetui check` to find out why",
+    ),
+    Code(
+        "no_training",
+        "N7",
+        "warning",
+        "no trainable tensor changed either: there was no training in between, or it had no effect",
+        "compare with a checkpoint saved after training",
+    ),
+)

@@ -1,0 +1,149 @@
+"""What a check's report says about each tensor: proven, held by its flag alone, unproven, changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from freezetui.freeze.plan import FROZEN, TRAINABLE, UNTRAINABLE, FreezePlan
+from freezetui.freeze.tree import ParamTree
+from freezetui.sanity.causes import TABLE
+from freezetui.sanity.report import SanityReport
+
+
+class Outcome(IntEnum):
+    """How a check ended for one tensor; of several the highest counts.
+
+    Attributes:
+        NONE: the check says nothing about it.
+        PROVEN: as planned, and the check could have seen it otherwise.
+        BY_FLAG: frozen, and no gradient reaches it when it is trainable: its flag alone was proven.
+        UNPROVEN: as planned so far as was seen, which is no evidence.
+        LOOK: not as it was meant, probably: trainable but unchanged, a buffer that changed.
+        WRONG: against the plan.
+    """
+
+    NONE, PROVEN, BY_FLAG, UNPROVEN, LOOK, WRONG = range(6)
+
+
+class TensorOutcome(NamedTuple):
+    """The outcome of one tensor, with the words for it."""
+
+    outcome: Outcome
+    words: str
+
+
+_UNCHANGED = "unchanged, bit for bit"
+_NOT_IN_MODEL = "not in the model that was checked"
+#: Codes of the findings after which nothing that is unchanged is evidence, with the reason.
+_NO_EVIDENCE = {
+    "N1": "there was no forward pass",
+    "N4": "the loss is not a finite number",
+    "S8": "nothing trained",
+    "S9": "nothing trained",
+    "N7": "no gradient changed anything",
+    "N3": "there was no control run",
+}
+_CUT_OFF = next(entry.message for entry in TABLE if entry.key == "cut_off")
+
+
+class Outcomes:
+    """The outcome of a check for every tensor of a tree.
+
+    Args:
+        report: with the checkpoint's names.
+        plan: what was checked.
+
+    Attributes:
+        all: the `Outcome` of every tensor of the tree.
+        states: what was checked; see `FreezePlan`.
+    """
+
+    def __init__(self, report: SanityReport, tree: ParamTree, plan: FreezePlan) -> None:
+        self._why, self.states = why_no_evidence(report), plan.states
+        self._noted: dict[int, TensorOutcome] = {}
+        for name, told in _noted(report).items():
+            node = tree.find(name)
+            if node >= 0 and tree.leaf[node]:
+                index = tree.first[node]
+                for member in tree.tie_groups.get(index, (index,)):
+                    if member not in self._noted or self._noted[member].outcome < told.outcome:
+                        self._noted[member] = told
+        compared = report.buffers.tensors and report.forward
+        self._buffers = frozenset(_frozen_buffers(tree, plan)) if compared else frozenset[int]()
+        usual = bytes([Outcome.UNPROVEN if self._why else Outcome.PROVEN] * 2 + [Outcome.NONE])
+        found = bytearray(plan.states.translate(usual + bytes(range(3, 256))))
+        for index in self._buffers:
+            found[index] = Outcome.PROVEN
+        for index, told in self._noted.items():
+            found[index] = told.outcome
+        self.all = bytes(found)
+
+    def of(self, index: int) -> TensorOutcome:
+        """Return the outcome of one tensor, in words too."""
+        if index in self._noted:
+            return self._noted[index]
+        state = self.states[index]
+        if state == UNTRAINABLE:
+            proven = index in self._buffers
+            return TensorOutcome(Outcome(self.all[index]), _UNCHANGED if proven else "not compared")
+        if self._why:
+            words = f"{'unchanged' if state == FROZEN else 'trainable'}, but nothing is proven: {self._why}"
+            return TensorOutcome(Outcome.UNPROVEN, words)
+        words = f"{_UNCHANGED}; it changes when trainable" if state == FROZEN else "changed, as it should"
+        return TensorOutcome(Outcome.PROVEN, words)
+
+
+def why_no_evidence(report: SanityReport) -> str:
+    """Return why no tensor that did not change is evidence; "" if they are."""
+    codes = {finding.code for finding in report.findings}
+    found = next((why for code, why in _NO_EVIDENCE.items() if code in codes), "")
+    if found or report.frozen.moved:
+        return found
+    if not report.forward:
+        return _NO_EVIDENCE["N1"]
+    if report.frozen.tensors and not report.trainable.moved:
+        return _NO_EVIDENCE["N7"]
+    return _NO_EVIDENCE["N3"] if report.frozen.tensors and report.cost is None else ""
+
+
+def _noted(report: SanityReport) -> dict[str, TensorOutcome]:
+    """Return what the report says of single tensors; the last entry of a name is the worst."""
+    found: dict[str, TensorOutcome] = {}
+
+    def note(names: tuple[str, ...], outcome: Outcome, words: str) -> None:
+        found.update(dict.fromkeys(names, TensorOutcome(outcome, words)))
+
+    for finding in report.findings:
+        if finding.message == _CUT_OFF:
+            note(finding.tensors, Outcome.BY_FLAG, "held by its flag: no gradient reaches it when trainable")
+        elif finding.code == "N8":
+            note(finding.tensors, Outcome.UNPROVEN, _NOT_IN_MODEL)
+    note(report.frozen.unproven, Outcome.UNPROVEN, "unchanged, but also unchanged when trainable")
+    for still in report.trainable.still:
+        note((still.name,), Outcome.LOOK, f"trainable but unchanged: {still.reason}")
+    note(report.buffers.drifted, Outcome.LOOK, "buffer of a frozen module, changed")
+    for finding in report.findings:
+        if finding.severity == "error":
+            note(finding.tensors, Outcome.WRONG, "against the plan")
+    note(report.frozen.moved, Outcome.WRONG, "frozen, but changed")
+    return found
+
+
+def _frozen_buffers(tree: ParamTree, plan: FreezePlan) -> Iterator[int]:
+    """Yield the buffers of modules whose parameters, or those of the nearest parent, are all frozen."""
+    known: dict[int, bool] = {}
+
+    def frozen(node: int) -> bool:
+        if node not in known:
+            start, stop = tree.span(node)
+            states = plan.states[start:stop]
+            undecided = not states.count(FROZEN) and not states.count(TRAINABLE)
+            up = tree.parents[node]
+            known[node] = frozen(up) if undecided and up >= 0 else not states.count(TRAINABLE)
+        return known[node]
+
+    for index, tensor in enumerate(tree.tensors):
+        if tensor.kind == "buffer" and frozen(tree.parents[tree.position[index]]):
+            yield index

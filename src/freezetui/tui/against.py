@@ -1,0 +1,134 @@
+"""Against: compares the open checkpoint with an earlier one, in a thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+from freezetui.config.paths import default_path
+from freezetui.errors import FreezeTuiError, from_os_error
+from freezetui.numbers import plural
+from freezetui.session.comparison import Comparison
+from freezetui.session.loading import run_in_thread
+from freezetui.session.session import Session
+from freezetui.tui.values import CancelledError, Work
+
+#: Characters of the other checkpoint's path.
+_MAX_SOURCE = 40
+
+
+class Against:
+    """The comparison with `--against`, from its start to `session.comparison`.
+
+    Args:
+        session: whose options name the other checkpoint.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._work: Work | None = None
+        self._promise: Future[Comparison] = Future()
+        self._problem = ""
+
+    @property
+    def source(self) -> str:
+        """The other checkpoint, as the user named it; a long path without its directories."""
+        source = self._session.options.against or ""
+        return source if len(source) <= _MAX_SOURCE else f"…{source[1 - _MAX_SOURCE :]}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it is comparing now."""
+        return self._work is not None
+
+    def start(self, done: Callable[[], object]) -> None:
+        """Compare, if that was asked for; `done` is called in the thread of the work."""
+        if self._session.options.against is None or self.running:
+            return
+        work = self._work = Work()
+        self._problem = ""
+        promise = self._promise = Future()
+        promise.add_done_callback(lambda _: done())
+        run_in_thread(promise, lambda: compared(self._session, work.report))
+
+    def cancel(self) -> None:
+        """Stop comparing."""
+        if self._work is not None:
+            self._work.cancelled = True
+            self._work, self._problem = None, "cancelled"
+
+    def settle(self) -> bool:
+        """Take in the result if it has arrived; return whether there is a new one.
+
+        Raises:
+            Exception: an unexpected error of the thread.
+        """
+        if self._work is None or not self._promise.done():
+            return False
+        self._work = None
+        try:
+            self._session.comparison = self._promise.result()
+        except (FreezeTuiError, OSError) as error:
+            self._problem = str(from_os_error(error) if isinstance(error, OSError) else error)
+            return False
+        except CancelledError:
+            return False
+        return True
+
+    def text(self) -> str:
+        """Return how far it is, or what was found, in one line."""
+        if self._work is not None:
+            return f"{self._work.progress or 'comparing'}… (Esc: cancel)"
+        found = self._session.comparison
+        if found is None:
+            return self._problem
+        tensors, frozen = len(self._session.tree.tensors), found.frozen
+        parts = [f"{found.changed:,} of {plural(tensors, 'tensor')} changed"]
+        moved = len(found.changed_frozen)
+        if moved:
+            parts.append(f"✗ {moved:,} of them frozen (x: next)")
+        elif frozen:
+            parts.append(f"no frozen one of {frozen:,}")
+        if found.removed:
+            parts.append(f"{len(found.removed):,} only in BEFORE")
+        return ", ".join([*parts, *([found.note] if found.note else [])])
+
+
+def config_beside(session: Session) -> Path | None:
+    """Return the config next to the other checkpoint, if the open one has none."""
+    other = session.options.against
+    if other is None or session.config is not None:
+        return None
+    found = default_path(other)
+    return found if os.path.isfile(found) else None  # noqa: PTH113 (its name may be too long)
+
+
+def compared(session: Session, progress: Callable[[str], None]) -> Comparison:
+    """Return what changed from the checkpoint of `--against` to the open one.
+
+    numpy is imported here, if at all: the first screen needs none.
+
+    Raises:
+        CheckpointError: the other checkpoint cannot be read, or the bytes of one.
+    """
+    from freezetui.diff.report import relative_change
+    from freezetui.diff.run import diff
+    from freezetui.diff.sides import open_side
+    from freezetui.session.live_names import live_names
+
+    options = session.options
+    assert options.against is not None
+    progress("opening")
+    before = open_side(options.against, options.key, progress)
+    report = diff(
+        before,
+        session.checkpoint,
+        progress=progress,
+        ask=lambda side: live_names(side, options.python, options.engine, progress),
+    )
+    here = {t.new_name or t.name: t for t in report.tensors if t.status != "removed"}
+    relative = {name: None if t.status == "unread" else relative_change([t]) for name, t in here.items()}
+    removed = tuple(t.name for t in report.tensors if t.status == "removed")
+    return Comparison(session, options.against, here, relative, removed, report.matching)

@@ -1,0 +1,95 @@
+"""StagesScreen: the stages of the config, with the keys that change them."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from freezetui import numbers
+from freezetui.session.session import Session
+from freezetui.text import printable
+from freezetui.tui.screens.dialog import Dialog
+
+_KEYS = "n new  r rename  e epochs  l lr_scale  K J move up, down  d delete"
+_EMPTY = "No stages yet: n makes what is chosen now the first one."
+_MAX_NAME = 20
+
+
+class StagesScreen(Dialog[tuple[str, str] | None]):
+    """Lists the stages; answers with what to do and the stage, or None when it is closed.
+
+    Args:
+        place: the stage to highlight.
+    """
+
+    BINDINGS = [
+        Binding("escape,q,equals_sign", "leave", "Close", id="stages.close"),
+        Binding("j", "cursor(1)", show=False, id="dialog.down"),
+        Binding("k", "cursor(-1)", show=False, id="dialog.up"),
+        Binding("n,plus", "answer('new')", "New", id="stages.new"),
+        Binding("r", "answer('rename')", "Rename", id="stages.rename"),
+        Binding("e", "answer('epochs')", "Epochs", id="stages.epochs"),
+        Binding("l", "answer('lr')", "Learning rate", id="stages.lr"),
+        Binding("K,shift+up", "answer('up')", "Move up", id="stages.up"),
+        Binding("J,shift+down", "answer('down')", "Move down", id="stages.move-down"),
+        Binding("d,delete", "answer('delete')", "Delete", id="stages.delete"),
+    ]
+
+    def __init__(self, session: Session, place: str | None) -> None:
+        super().__init__()
+        self._session, self._place = session, place
+
+    def compose(self) -> ComposeResult:
+        """Compose the list and the keys."""
+        names = self._session.stages.names
+        with Vertical(classes="dialog -wide") as dialog:
+            dialog.border_title = "Stages, in the order in which they train"
+            dialog.border_subtitle = "Enter: show it, Esc: close"
+            if names:
+                yield OptionList(*(Option(self._label(n, name)) for n, name in enumerate(names, 1)))
+            yield Static(_KEYS if names else _EMPTY, id="stages-keys", markup=False)
+
+    def on_mount(self) -> None:
+        """Highlight the stage that was changed last."""
+        names = self._session.stages.names
+        if names:
+            shown = names.index(self._place) if self._place in names else 0
+            self.query_one(OptionList).highlighted = shown
+
+    def _label(self, number: int, name: str) -> Text:
+        session = self._session
+        section, totals = session.stages.sections[name], session.stages.plan_of(name).totals()
+        shown = Text(printable(name))
+        shown.truncate(_MAX_NAME, overflow="ellipsis", pad=True)
+        epochs = "" if section.epochs is None else numbers.plural(section.epochs, "epoch")
+        scale = "" if section.lr_scale == 1 else f"lr × {section.lr_scale:g}"
+        trains = f"trains {numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
+        return Text.assemble(
+            f"{number} ", (shown.plain, "bold"), f"  {epochs:<11} {scale:<9} ", (trains, "dim")
+        )
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Show the stage chosen by Enter or a click."""
+        event.stop()
+        self.action_answer("show")
+
+    def action_cursor(self, by: int) -> None:
+        """Move as in the tree."""
+        for options in self.query(OptionList):
+            options.action_cursor_down() if by > 0 else options.action_cursor_up()
+
+    def action_answer(self, what: str) -> None:
+        """Answer with what to do with the highlighted stage."""
+        names = self._session.stages.names
+        if names:
+            self.dismiss((what, names[self.query_one(OptionList).highlighted or 0]))
+        elif what == "new":
+            self.dismiss((what, ""))
+
+    def action_leave(self) -> None:
+        """Close."""
+        self.dismiss(None)

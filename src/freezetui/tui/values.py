@@ -1,0 +1,134 @@
+"""Values: statistics of a tensor's values, read in a thread on demand; at most one tensor at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.errors import FreezeTuiError, from_os_error
+from freezetui.session.loading import run_in_thread
+from freezetui.text import printable
+
+if TYPE_CHECKING:
+    from freezetui.diff.stats_report import TensorStats
+
+#: Results that are kept for when the cursor comes back.
+_MAX_KEPT = 500
+
+
+class CancelledError(Exception):
+    """The result is no longer wanted."""
+
+
+@dataclass
+class Work:
+    """Something that runs in a thread and can be cancelled.
+
+    Attributes:
+        progress: how far it is, for display.
+        cancelled: set it to end the work at its next report of progress.
+    """
+
+    progress: str = ""
+    cancelled: bool = False
+
+    def report(self, text: str) -> None:
+        """Take a progress message.
+
+        Raises:
+            CancelledError: nobody wants the result anymore.
+        """
+        if self.cancelled:
+            raise CancelledError
+        self.progress = text
+
+
+class Values:
+    """The statistics of the tensors that the user asked for.
+
+    Args:
+        checkpoint: the open one.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        # What is missing is told of the tensor that misses it.
+        self._checkpoint = msgspec.structs.replace(checkpoint, incomplete="")
+        self._known: dict[str, list[str]] = {}
+        self._brief: dict[str, str] = {}
+        self._running: tuple[str, Work] | None = None
+
+    @property
+    def running(self) -> str:
+        """The name of the tensor that is being read; "" if none is."""
+        return self._running[0] if self._running else ""
+
+    def start(self, tensor: TensorInfo, done: Callable[[], object]) -> None:
+        """Read a tensor in place of the one being read; `done` is called in the thread of the work."""
+        self.cancel()
+        self._known.pop(tensor.name, None)
+        work = Work()
+        self._running = tensor.name, work
+        promise: Future[TensorStats] = Future()
+        promise.add_done_callback(lambda _: done())
+        self._promise = promise
+        run_in_thread(promise, lambda: _read(self._checkpoint, tensor, work))
+
+    def cancel(self) -> None:
+        """End what is being read, if anything is."""
+        if self._running:
+            self._running[1].cancelled = True
+            self._running = None
+
+    def hide(self, name: str) -> bool:
+        """Forget a tensor's statistics; return whether there were any."""
+        return self._known.pop(name, None) is not None
+
+    def settle(self) -> None:
+        """Take in the result, if it has arrived and is still wanted.
+
+        Raises:
+            Exception: an unexpected error of the thread.
+        """
+        if self._running is None or not self._promise.done():
+            return
+        name, _ = self._running
+        self._running = None
+        from freezetui.formatting.values import brief_line, value_lines
+
+        try:
+            stats = self._promise.result()
+        except (FreezeTuiError, OSError) as error:
+            problem = from_os_error(error) if isinstance(error, OSError) else error
+            lines, brief = [str(problem)], str(problem)
+        else:
+            lines, brief = list(value_lines(stats)), brief_line(stats)
+        self._known[name] = [printable(line) for line in lines]
+        self._brief[name] = printable(brief)
+        for old in list(self._known)[:-_MAX_KEPT]:
+            del self._known[old]
+
+    def lines(self, name: str) -> list[str]:
+        """Return the statistics of a tensor, or how far reading it is; [] if nobody asked for them."""
+        if self._running and self._running[0] == name:
+            return [f"{self._running[1].progress or 'reading values'}… (V: cancel)"]
+        return self._known.get(name, [])
+
+    def brief(self, name: str) -> str:
+        """Return the same in one line; "" if nobody asked."""
+        known = self._brief.get(name, "") if name in self._known else ""
+        return known or " ".join(self.lines(name))
+
+
+def _read(checkpoint: Checkpoint, tensor: TensorInfo, work: Work) -> TensorStats:
+    """Return the statistics of a tensor. numpy is imported here: the first screen needs none."""
+    from freezetui.checkpoint.storage import open_weights
+    from freezetui.diff.stats import tensor_stats
+
+    work.report("reading values")
+    with open_weights(checkpoint) as weights:
+        return tensor_stats(weights, tensor, work.report)
