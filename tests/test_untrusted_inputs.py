@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import io
 import json
 import pickle
 import re
@@ -19,8 +16,8 @@ import pytest
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.storage import open_weights
-from freezetui.cli import main as cli
 from freezetui.errors import CheckpointError
+from support import command_line
 from support.untrusted import directories, pickles, tables, texts
 from support.untrusted.inputs import Input, Opens, Refused
 from support.untrusted.writers import Call, Global, pickled
@@ -83,18 +80,12 @@ def _nothing_planted_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     assert not (tmp_path / TRACE).exists()
 
 
-def run(*arguments: str, seconds: float = MAX_SECONDS) -> tuple[int, str, str]:
-    """Run the program in this process; return the exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
+def run(*arguments: str, seconds: float = MAX_SECONDS) -> command_line.Done:
+    """Run the program in this process, within a time."""
     started = time.process_time()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["freezetui", *arguments])
-        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
-        with streams[0], streams[1], pytest.raises(SystemExit) as ended:
-            cli.run()
-    gc.enable()
+    done = command_line.run(*arguments)
     assert time.process_time() - started < seconds
-    return int(ended.value.code or 0), out.getvalue(), err.getvalue()
+    return done
 
 
 def commands(given: Input, path: Path) -> list[list[str]]:

@@ -1,9 +1,8 @@
-"""The commands as real processes."""
+"""The commands: what they print, where, and how they end."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,22 +11,9 @@ from pathlib import Path
 import pytest
 
 from freezetui import __version__
+from support.command_line import Done, run
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
-
-
-def freezetui(
-    *arguments: str | Path, cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "freezetui", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **environment},
-        timeout=120,
-    )
 
 
 @pytest.fixture
@@ -35,7 +21,7 @@ def vgg(tmp_path: Path) -> Path:
     return Path(shutil.copy(SAMPLES / "vgg_digits.pth", tmp_path))
 
 
-def assert_one_line(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+def assert_one_line(result: Done, *parts: str) -> None:
     assert result.returncode == 2, result
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1, result.stderr
@@ -44,7 +30,7 @@ def assert_one_line(result: subprocess.CompletedProcess[str], *parts: str) -> No
 
 
 def test_show_json_has_the_fields_of_the_contract(vgg):
-    result = freezetui("show", vgg, "--json")
+    result = run("show", vgg, "--json")
     document = json.loads(result.stdout)
     assert list(document) == [
         "source",
@@ -72,33 +58,31 @@ def test_show_json_has_the_fields_of_the_contract(vgg):
 
 
 def test_without_a_terminal_open_prints_what_show_prints(vgg):
-    assert freezetui(vgg).stdout == freezetui("show", vgg).stdout
-    assert "features" in freezetui(vgg).stdout
+    assert run(vgg).stdout == run("show", vgg).stdout
+    assert "features" in run(vgg).stdout
 
 
 def test_show_depth_and_config(vgg):
-    assert freezetui("plan", vgg, "--freeze", "features").returncode == 0
-    shallow = freezetui("show", vgg, "--depth", "1").stdout
+    assert run("plan", vgg, "--freeze", "features").returncode == 0
+    shallow = run("show", vgg, "--depth", "1").stdout
     assert "features" in shallow
     assert "weight" not in shallow
     assert "■ frozen" in shallow
     other = vgg.with_name("other.freeze.yaml")
     other.write_text("freezetui: 1\nrules:\n  - freeze: classifier\n")
-    totals = json.loads(freezetui("show", vgg, "--config", other, "--json").stdout)["totals"]
+    totals = json.loads(run("show", vgg, "--config", other, "--json").stdout)["totals"]
     assert totals["frozen"]["tensors"] == 6
 
 
 def test_plan_takes_freeze_and_train_in_the_order_given(vgg):
-    result = freezetui(
-        "plan", vgg, "--freeze", "features", "--train", "features.{24..28}", "--freeze", "**.bias"
-    )
+    result = run("plan", vgg, "--freeze", "features", "--train", "features.{24..28}", "--freeze", "**.bias")
     assert result.returncode == 0
-    shown = json.loads(freezetui("show", vgg, "--json").stdout)["tensors"]
+    shown = json.loads(run("show", vgg, "--json").stdout)["tensors"]
     mask = {tensor["name"] for tensor in shown if not tensor["frozen"]}
     assert mask == {f"features.{i}.weight" for i in (24, 26, 28)} | {
         f"classifier.{i}.weight" for i in (0, 3, 6)
     }
-    result = freezetui(
+    result = run(
         "plan", vgg, "--train", "features.{24..28}", "--freeze", "features", "-o", vgg.with_name("b.yaml")
     )
     assert result.returncode == 0
@@ -107,27 +91,27 @@ def test_plan_takes_freeze_and_train_in_the_order_given(vgg):
 
 def test_blocks_of_different_states_are_no_one_line(tmp_path):
     config = tmp_path / "c.freeze.yaml"
-    freezetui("plan", SAMPLES / "tiny_transformer.pth", "--freeze", "layers.0", "-o", config)
-    lines = freezetui("show", SAMPLES / "tiny_transformer.pth", "--config", config).stdout
+    run("plan", SAMPLES / "tiny_transformer.pth", "--freeze", "layers.0", "-o", config)
+    lines = run("show", SAMPLES / "tiny_transformer.pth", "--config", config).stdout
     assert "×6" not in lines
     assert "■ frozen      0 " in lines
 
 
 def test_the_root_is_named_after_the_checkpoint_not_the_config(tmp_path):
     config = tmp_path / "other.freeze.yaml"
-    saved = freezetui("plan", SAMPLES / "vgg_digits.pth", "--freeze", "features", "-o", config)
+    saved = run("plan", SAMPLES / "vgg_digits.pth", "--freeze", "features", "-o", config)
     assert saved.stderr == f"Saved {config}\n"
-    lines = freezetui("show", SAMPLES / "vgg_digits.pth", "--config", config, "--depth", "0").stdout
+    lines = run("show", SAMPLES / "vgg_digits.pth", "--config", config, "--depth", "0").stdout
     assert "◐ mixed   vgg_digits " in lines
 
 
 def test_plan_presets(vgg):
-    assert "6 tensors" in freezetui("plan", vgg, "--preset", "head").stdout
-    assert_one_line(freezetui("plan", vgg, "--preset", "haed"), "haed", "last-blocks")
-    assert_one_line(freezetui("plan", vgg, "--preset", "norms"), "the preset 'norms' matches nothing")
-    assert_one_line(freezetui("plan", vgg, "--preset", "last-blocks:99"), "13 repeated blocks")
+    assert "6 tensors" in run("plan", vgg, "--preset", "head").stdout
+    assert_one_line(run("plan", vgg, "--preset", "haed"), "haed", "last-blocks")
+    assert_one_line(run("plan", vgg, "--preset", "norms"), "the preset 'norms' matches nothing")
+    assert_one_line(run("plan", vgg, "--preset", "last-blocks:99"), "13 repeated blocks")
     transformer = SAMPLES / "tiny_transformer.pth"
-    assert_one_line(freezetui("plan", transformer, "--preset", "last-blocks:99"), "6 repeated blocks")
+    assert_one_line(run("plan", transformer, "--preset", "last-blocks:99"), "6 repeated blocks")
 
 
 @pytest.mark.parametrize(
@@ -144,14 +128,14 @@ def test_plan_presets(vgg):
 )
 def test_bad_input_is_one_line_and_exit_code_2(vgg, arguments, parts):
     vgg.with_name("bad.yaml").write_text("freezetui: 1\nrulez: []\n")
-    assert_one_line(freezetui(*arguments, cwd=vgg.parent), *parts)
+    assert_one_line(run(*arguments, cwd=vgg.parent), *parts)
 
 
 def test_control_characters_never_reach_the_terminal(tmp_path):
     path = tmp_path / "a\x1b[31mred.pth"
     path.write_bytes(b"nothing")
     for arguments in ([path], ["show", path], ["show", tmp_path / "\u202eevil"]):
-        result = freezetui(*arguments)
+        result = run(*arguments)
         assert result.returncode == 2
         assert "\x1b" not in result.stderr
         assert "\u202e" not in result.stderr
@@ -182,14 +166,14 @@ def test_control_characters_never_reach_the_terminal(tmp_path):
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(vgg, arguments, parts):
-    result = freezetui(*arguments, cwd=vgg.parent)
+    result = run(*arguments, cwd=vgg.parent)
     if "importing torch" in result.stderr:  # what the factory makes of its arguments comes after progress
-        result.stderr = result.stderr.splitlines(keepends=True)[-1]
+        result = result._replace(stderr=result.stderr.splitlines(keepends=True)[-1])
     assert_one_line(result, *parts)
 
 
 def test_without_arguments_it_prints_the_help():
-    result = freezetui()
+    result = run()
     assert result.returncode == 2
     assert "freezetui show model.pth" in result.stderr
 
@@ -204,11 +188,11 @@ def test_output_that_cannot_be_written_is_one_line(vgg):
 
 
 def test_help_version_and_completion():
-    assert __version__ in freezetui("--version").stdout
-    assert "freezetui show model.pth" in freezetui("--help").stdout
-    assert "_FREEZETUI_COMPLETE" in freezetui(_FREEZETUI_COMPLETE="bash_source").stdout
+    assert __version__ in run("--version").stdout
+    assert "freezetui show model.pth" in run("--help").stdout
+    assert "_FREEZETUI_COMPLETE" in run(_FREEZETUI_COMPLETE="bash_source").stdout
     for command in ("open", "show", "plan", "check"):
-        assert "Usage" in freezetui(command, "--help").stdout
+        assert "Usage" in run(command, "--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -218,7 +202,7 @@ def test_help_version_and_completion():
 def test_completion_knows_commands_files_and_options(words, completed):
     line = f"freezetui {words}"
     number = str(len(line.split()) - 1)
-    result = freezetui(COMP_WORDS=line, COMP_CWORD=number, _FREEZETUI_COMPLETE="bash_complete")
+    result = run(COMP_WORDS=line, COMP_CWORD=number, _FREEZETUI_COMPLETE="bash_complete")
     assert completed in result.stdout
 
 
@@ -229,7 +213,7 @@ def test_a_factory_named_by_the_config_is_not_imported_unasked(vgg):
     config.write_text(
         "freezetui: 1\nmodel:\n  architecture: factory.py:build\nrules:\n  - freeze: features\n"
     )
-    result = freezetui("check", vgg, cwd=vgg.parent)
+    result = run("check", vgg, cwd=vgg.parent)
     assert_one_line(result, "factory.py:build", "--architecture")
     assert not vgg.with_name("ran").exists()
 
@@ -238,8 +222,8 @@ def test_a_factory_named_by_the_config_is_not_imported_unasked(vgg):
 @pytest.mark.slow
 def test_check_held_as_json_and_the_checkpoint_is_untouched(vgg):
     before = vgg.read_bytes()
-    freezetui("plan", vgg, "--freeze", "features")
-    result = freezetui("check", vgg, "--json", "--device", "cpu")
+    run("plan", vgg, "--freeze", "features")
+    result = run("check", vgg, "--json", "--device", "cpu")
     report = json.loads(result.stdout)
     assert result.returncode == 0, result
     assert report["verdict"] == "held"
@@ -265,8 +249,8 @@ def test_check_finds_what_moves_a_frozen_weight(tmp_path):
     model = torch.nn.Sequential(torch.nn.Embedding(8, 4), torch.nn.Flatten(), torch.nn.Linear(16, 2))
     path = tmp_path / "model.pt"
     torch.save(model.state_dict(), path)
-    freezetui("plan", path, "--freeze", "0")
-    result = freezetui("check", path, "--architecture", f"{factory}:build", "--input", "4", "--json")
+    run("plan", path, "--freeze", "0")
+    result = run("check", path, "--architecture", f"{factory}:build", "--input", "4", "--json")
     report = json.loads(result.stdout)
     assert result.returncode == 1, result
     assert report["frozen"]["moved"] == ["0.weight"]
@@ -292,7 +276,7 @@ def test_check_finds_what_moves_a_frozen_weight(tmp_path):
 )
 def test_check_refuses_a_config_that_a_script_would_refuse(vgg, end, said):
     vgg.with_name("vgg_digits.freeze.yaml").write_text("freezetui: 1\n" + end)
-    assert_one_line(freezetui("check", vgg), said)
+    assert_one_line(run("check", vgg), said)
 
 
 @pytest.mark.torch
@@ -302,7 +286,7 @@ def test_check_without_an_architecture_is_inconclusive(tmp_path):
 
     path = tmp_path / "model.pt"
     torch.save({"a.weight": torch.ones(3, 3), "b.weight": torch.ones(3, 3)}, path)
-    freezetui("plan", path, "--freeze", "a")
-    result = freezetui("check", path)
+    run("plan", path, "--freeze", "a")
+    result = run("check", path)
     assert result.returncode == 3, result
     assert "no forward pass" in result.stdout

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support import command_line
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
 CONFIG = "freezetui: 1\nmodel: {checkpoint: vgg_digits.pth}\nrules:\n  - freeze: features\n"
@@ -23,15 +22,8 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def export(config: Path, *options: str, to: str = "python") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "freezetui", "export", str(config), "--to", to, *options],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "COLUMNS": "200"},
-        timeout=120,
-    )
+def export(config: Path, *options: str, to: str = "python") -> command_line.Done:
+    return command_line.run("export", config, "--to", to, *options, COLUMNS="200")
 
 
 def test_the_code_is_all_that_stdout_has(config):

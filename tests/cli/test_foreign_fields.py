@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from support import command_line
 from support.pseudo_terminal import Terminal
 
 #: A title, a color, clearing, C1 CSI and OSC, direction overrides, line ends of all kinds, DEL, a hyperlink.
@@ -75,16 +74,10 @@ def assert_clean(text: str, where: object) -> None:
     assert "Traceback" not in text, where
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [sys.executable, "-m", "freezetui", *map(str, arguments)],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        timeout=120,
-    )
-    assert_clean(done.stdout.decode(), arguments)
-    assert_clean(done.stderr.decode(), arguments)
-    return done
+def run(*arguments: object) -> None:
+    done = command_line.run(*arguments)
+    assert_clean(done.stdout, arguments)
+    assert_clean(done.stderr, arguments)
 
 
 @pytest.mark.parametrize("field", CONFIGS)

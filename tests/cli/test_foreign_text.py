@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +14,7 @@ from torch import nn
 from freezetui.config.codec import read_config
 from freezetui.formatting.report import finding_text
 from freezetui.sanity.report import Finding
+from support.command_line import run
 from support.pseudo_terminal import Terminal
 
 #: A title set, a color, direction overrides, line ends, a NUL, half a character, private use, DEL, a C1 CSI.
@@ -68,16 +67,10 @@ def written(text: str) -> list[str]:
 )
 def test_commands(nasty: Path, arguments: list[str]) -> None:
     command, *options = arguments
-    done = subprocess.run(
-        [sys.executable, "-m", "freezetui", command, nasty, *options],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "COLUMNS": "80"},
-        timeout=120,
-    )
-    assert written(done.stdout.decode()) == []
-    assert written(done.stderr.decode()) == []
-    assert b"Traceback" not in done.stderr
+    done = run(command, nasty, *options, COLUMNS="80")
+    assert written(done.stdout) == []
+    assert written(done.stderr) == []
+    assert "Traceback" not in done.stderr
     if "--json" in arguments and command == "show":
         names = [tensor["name"] for tensor in json.loads(done.stdout)["tensors"]]
         assert names[0] == f"blocks.0.{EVIL}.weight"  # the true name, escaped on its way
@@ -91,8 +84,7 @@ def test_findings() -> None:
 
 def test_the_config(nasty: Path) -> None:
     path = nasty.with_name("config.freeze.yaml")
-    command = [sys.executable, "-m", "freezetui", "plan", nasty, "--freeze", "**.weight", "-o", path]
-    subprocess.run(command, check=True, capture_output=True)
+    assert run("plan", nasty, "--freeze", "**.weight", "-o", path).returncode == 0
     config = read_config(path)
     assert config.model.checkpoint == nasty.name
     assert written(path.read_text()) == []

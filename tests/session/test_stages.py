@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from freezetui.errors import ConfigError
 from freezetui.freeze.rules import Rule
 from freezetui.session.options import Options
 from freezetui.session.session import Session
+from support.command_line import run
 
 FEATURES = (Rule("freeze", "0"),)
 
@@ -83,11 +82,6 @@ def test_stages_in_turn_and_a_new_one(path: Path) -> None:
 def test_a_stage_that_does_not_exist(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no stage 'body'\. Stages: head, everything\."):
         Session(Options(str(path), stage="body"))
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "freezetui", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_plan_writes_the_rules_of_a_stage_as_given(path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
@@ -21,6 +23,11 @@ from freezetui.checkpoint.state_dict.composite import MAX_PLACES
 from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
+
+#: Copy-on-write. Linux would refuse a writable map larger than its memory unless told not to reserve any;
+#: before Python 3.13 the flag has no name.
+_NORESERVE = 0x4000 if sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64") else 0
+_PRIVATE = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", _NORESERVE)
 
 #: Offset and length of bytes in a file.
 Span = tuple[int, int]
@@ -154,7 +161,7 @@ def _mapped(part: Part) -> Mapped:
         if size != part.size or version_of(file) != part.version:
             raise CheckpointError(f"{name} has changed since it was opened.", "Open it again.")
         assert isinstance(file, BufferedReader)
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        data = mmap.mmap(file.fileno(), 0, flags=_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     view, kind = memoryview(data), container(head)
     if kind == "zip":
         directory = ZipDirectory(data, size, name)

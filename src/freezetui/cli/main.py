@@ -43,6 +43,7 @@ Examples:
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    verify that frozen weights do not change
   freezetui diff before.pth after.pth          show what a training run changed
+  freezetui after.pth --against before.pth     look at it in the TUI
   freezetui export model.freeze.yaml --to python   print plain PyTorch code
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
@@ -114,10 +115,20 @@ def main() -> None:
 @paths_argument
 @key_option
 @config_option
+@click.option(
+    "--against",
+    metavar="BEFORE",
+    type=click.Path(path_type=str, readable=False),
+    help="Show what changed since an earlier checkpoint.",
+)
 @model_options
-def open_command(paths: tuple[str, ...], **options: Any) -> None:
-    """Open a checkpoint in the terminal; without a terminal, print what `show` prints."""
+@click.pass_context
+def open_command(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
+    """Open a checkpoint in the terminal; without a terminal, print what `show` or `diff` prints."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if options["against"] is not None and len(paths) == 1:
+            shared = {name: options[name] for name in ("config", "python", "engine")}
+            ctx.invoke(diff, paths=(options["against"], *paths), key_after=options["key"], **shared)
         _show(session_options(paths, **options), depth=None, as_json=False)
         return
     from freezetui.session.loading import open_in_thread

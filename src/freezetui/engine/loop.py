@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
+from freezetui.engine.evidence import changes_bits
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
 from freezetui.engine.user_step import MAX_SKIPPED, Interrupted, UserStep, number
@@ -31,6 +32,7 @@ class Loop:
 
     Attributes:
         gradients: parameter's id -> largest absolute gradient before scaling; absent if none arrived.
+        evidence: the ids of parameters that a step changes without momentum and weight decay.
     """
 
     def __init__(self, under_test: ModelUnderTest) -> None:
@@ -39,6 +41,7 @@ class Loop:
         if under_test.forward is not None:
             torch._dynamo.reset()  # what was compiled keeps the hooks of an earlier run
         self.gradients: dict[int, float] = {}
+        self.evidence: set[int] = set()
         # An optimizer needs at least one parameter; a file may contain only integers.
         self.optimizer = torch.optim.SGD(
             self.parameters or [torch.zeros(0)],
@@ -131,6 +134,9 @@ class Loop:
         scale = (_norms(updated).norm() / _norms(gradients).norm()).item()
         if 0 < scale < float("inf"):
             torch._foreach_mul_(gradients, scale)
+        for parameter, gradient in zip(updated, gradients, strict=True):
+            if id(parameter) not in self.evidence and changes_bits(parameter, gradient, LEARNING_RATE):
+                self.evidence.add(id(parameter))
         for group in self.optimizer.param_groups:
             group["lr"], group["weight_decay"] = LEARNING_RATE, WEIGHT_DECAY  # a schedule may have set them
         self._take_step()

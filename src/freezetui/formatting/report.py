@@ -15,6 +15,7 @@ _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 #: Finding's code -> why a check is inconclusive; if several apply, the first is shown.
 _REASONS = {
     "F6": "the model's own code sets requires_grad",
+    "N13": "a frozen tensor is gone after the steps",
     "N5": "nothing is frozen",
     "S8": "everything is frozen",
     "S9": "no tensor is trainable",

@@ -68,7 +68,7 @@ class TrainablePart(msgspec.Struct, frozen=True):
 
 
 class BufferPart(msgspec.Struct, frozen=True):
-    """The buffers of modules whose parameters are all frozen: how many are unchanged, which changed."""
+    """The buffers with frozen parameters around them: how many are unchanged, which changed."""
 
     tensors: int
     held: int
