@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from freezetui.errors import ModelError
 from freezetui.models.detection_inputs import detection_batch
 from freezetui.models.draws import Candidate, Draw, by, changed, draws_of
 from freezetui.models.mend import Mender
-from freezetui.models.own_inputs import own_candidates
+from freezetui.models.own_inputs import last_resorts, own_candidates
 from freezetui.models.spec import Factory
 from freezetui.models.timm_inputs import timm_candidates
 from freezetui.models.transformers_inputs import transformers_candidates
@@ -28,7 +28,7 @@ from freezetui.user_code import one_line, where_raised
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: Seconds that a search may take, how many candidates are tried as they are, and how many are mended.
-_MAX_SECONDS, _MAX_PLAIN, _MAX_MENDED = 90.0, 12, 4
+_MAX_SECONDS, _MAX_PLAIN, _MAX_MENDED = 60.0, 12, 4
 #: Elements of a given input up to which a forward that will fail is run for its message.
 _MAX_COMPUTED = 1_000_000
 
@@ -77,7 +77,7 @@ def find_input(
     candidates = _candidates(model, factory, arguments, tuple(shape))
     if shape:
         return _given(trial, list(islice(candidates, _MAX_PLAIN)), tuple(shape)), ()
-    return _searched(trial, candidates)
+    return _searched(trial, candidates, is_pretrained_model(model))
 
 
 def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int, ...]) -> Example:
@@ -97,34 +97,36 @@ def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int
     real = trial.with_values(furthest.make) if math.prod(shape) <= _MAX_COMPUTED else None
     if real is None:
         return _example(furthest)
+    what = f"on the given input, {_example(furthest).text}"
     raise ModelError(
-        f"The model's own forward raised {one_line(real.error)} (the given input: {_example(furthest).text}).",
+        f"The model's own forward raised {one_line(real.error)} {what}.",
         where_raised(real.error),
     ) from real.error
 
 
 def _searched(
-    trial: Trial, candidates: Iterator[Example | Candidate]
+    trial: Trial, candidates: Iterator[Example | Candidate], ranked: bool
 ) -> tuple[Example | None, tuple[str, ...]]:
-    """Try candidates as they are, then mend those that got furthest, then try the others."""
+    """Try candidates as they are, then mend those that got furthest, then try the others.
+
+    Args:
+        ranked: whether later candidates are worse: the first one is then mended before any other is tried.
+    """
     until = monotonic() + _MAX_SECONDS
     failures: list[tuple[Example | Candidate, Failure]] = []
-    mended = False
-    for candidate in candidates:
+    mended = 0
+    for candidate in chain(candidates, [None], last_resorts(trial.model)):
+        if candidate is None or len(failures) == _MAX_PLAIN or (ranked and len(failures) == 1):
+            found = _mended(trial, failures[mended:], until)
+            mended = len(failures)
+            if found is not None:
+                return found, ()
+        if candidate is None or monotonic() > until:
+            continue
         failed = trial.failure(candidate.make)
         if failed is None:
             return _example(candidate), ()
         failures.append((candidate, failed))
-        if len(failures) == _MAX_PLAIN:
-            mended = True
-            found = _mended(trial, failures, until)
-            if found is not None:
-                return found, ()
-        if monotonic() > until:
-            break
-    found = None if mended else _mended(trial, failures, until)
-    if found is not None:
-        return found, ()
     tried = tuple(f"{_example(c).text}: {one_line(failed.error, 160)}" for c, failed in failures)
     return None, tried or ("no layer reveals the input shape",)
 

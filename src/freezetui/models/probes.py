@@ -50,6 +50,11 @@ def fitting(layer: nn.Module) -> Iterator[Probe]:
         yield Probe("vectors", (layer.input_size,))
     elif isinstance(layer, nn.MultiheadAttention):
         yield Probe("sequences", (16, layer.embed_dim))
+    elif isinstance(layer, (nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder)):
+        attention = next(m for m in layer.modules() if isinstance(m, nn.MultiheadAttention))
+        yield from fitting(attention)
+    elif isinstance(layer, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        yield from fitting(layer.self_attn)
     elif isinstance(layer, nn.LayerNorm):
         yield Probe("sequences", (16, *layer.normalized_shape))
         yield Probe("vectors", tuple(layer.normalized_shape))
