@@ -33,6 +33,8 @@ _PRINTABLE = PrintableFilter()
 EXIT_CRASHED = 70
 #: With more errors than this before the dialog is answered, the screen cannot be drawn at all.
 _MAX_ERRORS_AT_ONCE = 3
+#: On smaller screens a toast is one line: those of the CSS classes `-tiny` and `-low`.
+_MIN_WIDTH, _MIN_HEIGHT = 78, 20
 
 
 class FreezeTuiApp(Guarded, App[int]):
@@ -103,9 +105,23 @@ class FreezeTuiApp(Guarded, App[int]):
         return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
     def notify(self, message: str, *, title: str = "", **options: Any) -> None:
-        """Show a toast; control characters and markup in names of files and tensors are escaped."""
+        """Show a toast; control characters and markup in names of files and tensors are escaped.
+
+        On a small screen it is one line, and takes the place of the one before.
+        """
         options["markup"] = False
+        if self._is_small:
+            message, title = "; ".join((f"{title}: {message}" if title else message).splitlines()), ""
         super().notify(printable_lines(message), title=printable_lines(title), **options)
+
+    @property
+    def _is_small(self) -> bool:
+        return self.size.width < _MIN_WIDTH or self.size.height < _MIN_HEIGHT
+
+    def on_notify(self) -> None:
+        """Let a toast take the place of the one before on a small screen."""
+        if self._is_small:
+            self.clear_notifications()
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
         """Show a screen; toasts are cleared first, since they would cover it."""
