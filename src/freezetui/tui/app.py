@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
@@ -28,6 +29,9 @@ from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
+if TYPE_CHECKING:
+    from freezetui.tui.screens.picker import PickerScreen
+
 _PRINTABLE = PrintableFilter()
 #: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
 EXIT_CRASHED = 70
@@ -43,6 +47,7 @@ class FreezeTuiApp(Guarded, App[int]):
     Args:
         options: from the command line.
         opening: the session, if it is already being opened.
+        choose: whether to ask first which checkpoint to open, in place of that of the options.
 
     Attributes:
         main_screen: None until the session is open.
@@ -59,9 +64,10 @@ class FreezeTuiApp(Guarded, App[int]):
         bind("app.quit", "q,ctrl+c", "quit", "quit", "Quit (prompts to save)", True),
     ]
 
-    def __init__(self, options: Options, opening: Opening | None = None) -> None:
+    def __init__(self, options: Options, opening: Opening | None = None, choose: bool = False) -> None:
         super().__init__()
-        self._opening = opening or open_in_thread(options)
+        self._options = options
+        self._opening = None if choose else opening or open_in_thread(options)
         self.main_screen: MainScreen | None = None
         self.failure: FreezeTuiError | None = None
         self.errors: list[BaseException] = []
@@ -71,11 +77,21 @@ class FreezeTuiApp(Guarded, App[int]):
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the main screen if the file has been read, as most have; else the loading screen."""
+        if self._opening is None:
+            from freezetui.tui.screens.picker import PickerScreen
+
+            return PickerScreen()
         if self._opening.done() and self._opening.exception() is None:
             return self._make_main_screen()
         return LoadingScreen(self._opening)
 
+    def on_picker_screen_chosen(self, event: PickerScreen.Chosen) -> None:
+        """Open what was chosen, and show the progress."""
+        self._opening = open_in_thread(msgspec.structs.replace(self._options, source=event.source))
+        self.push_screen(LoadingScreen(self._opening))
+
     def _make_main_screen(self) -> MainScreen:
+        assert self._opening is not None
         self.main_screen = MainScreen(self._opening.result())
         # All of this lives as long as the program, so the collector never needs to scan it again.
         gc.freeze()
@@ -84,6 +100,7 @@ class FreezeTuiApp(Guarded, App[int]):
 
     @on(LoadingScreen.Done)
     async def _opened(self) -> None:
+        assert self._opening is not None
         error = self._opening.exception()
         if isinstance(error, OSError):
             error = from_os_error(error)

@@ -54,11 +54,13 @@ class RecoverActions(SessionScreen):
 
     @work
     async def _offer(self) -> None:
+        from freezetui.session.recent import note_opened
         from freezetui.session.recovery_files import discard, found, restore
         from freezetui.state import keeps_state
 
         if not keeps_state():
             return
+        await asyncio.to_thread(note_opened, self.session.options)
         for each in await asyncio.to_thread(found, self.session):
             while not self.is_current or self._filter.display or self._panel.running:
                 await asyncio.sleep(_LOOK_DELAY)
