@@ -45,7 +45,7 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     if session.config_path != target:
         app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
         return True
-    app.notify(f"{target}\n{frozen}\ny →: the lines for your script", title="Saved", timeout=6)
+    app.notify(f"{target.name}\n{frozen}\ny →: the lines for your script", title="Saved", timeout=6)
     return True
 
 
