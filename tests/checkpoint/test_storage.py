@@ -81,3 +81,17 @@ def test_a_file_that_has_changed_is_refused(write: Callable[..., Path]) -> None:
     path.unlink()
     with pytest.raises(CheckpointError, match="does not exist"), open_weights(checkpoint):
         pass
+
+
+def test_a_file_larger_than_the_memory(tmp_path: Path) -> None:
+    """It takes no room on the disk: all of it is a hole."""
+    nbytes = max(2**36, 2 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 16 * 16
+    path = tmp_path / "x.safetensors"
+    header = b'{"w":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]}}' % (nbytes // 4, nbytes)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + nbytes)
+    checkpoint = open_checkpoint(path)
+    with open_weights(checkpoint) as weights:
+        view = weights.storage(checkpoint.tensors[0])
+        assert (len(view), bytes(view[-4:])) == (nbytes, bytes(4))

@@ -86,15 +86,35 @@ async def test_a_folded_family_toggles_all_its_blocks(opened):
         view.cursor = driver.tree.rows.line_of(driver.session.tree.find("layers.0"))
         await driver.press("f")
         assert driver.state("layers") == "frozen"
-        await driver.press("l")
+        await driver.press("l", "j")
+        assert "attention ×6" in driver.screen_text() or "norm1 ×6" in driver.screen_text()
+        assert "in 6 blocks" in driver.screen_text()
+        await driver.press("z")
         assert "×6" not in driver.screen_text()
         driver.go("layers.3")
         await driver.press("t")
         assert driver.state("layers.3") == "trainable"
         assert driver.state("layers.2") == "frozen"
         await driver.press("z")
+        assert "{0..2} ×3" in driver.screen_text() and "{4..5} ×2" in driver.screen_text()
+        assert driver.tree.line(driver.tree.node).totals.state == "trainable"
+        await driver.press("u", "z")
         assert "{0..5} ×6" in driver.screen_text()
-        assert driver.tree.line(driver.tree.node).totals.state == "mixed"
+
+
+async def test_a_range_of_lines_is_edited_together_until_esc(opened):
+    async with opened() as driver:
+        driver.go("features.24")
+        await driver.press("v", "j", "j", "f")
+        assert "3 lines" in driver.screen_text()
+        assert [driver.state(f"features.{i}") for i in (21, 24, 26, 28)] == ["trainable", *["frozen"] * 3]
+        await driver.press("space")
+        assert driver.state("features") == "trainable"
+        await driver.press("escape", "f")
+        assert driver.state("features.24") == "trainable" and driver.state("features.28") == "frozen"
+        assert "3 lines" not in driver.screen_text()
+        await driver.press("u", "u", "u")
+        assert not driver.session.unsaved
 
 
 async def test_buffers_and_integers_say_why_they_cannot_train(opened):

@@ -79,7 +79,7 @@ def diff(
         opened = [_open(first, key, progress)]
         opened += [_open_after(path, key, key_after, progress) for path in later]
         if len(opened) == 2:
-            reports = diff_stages(*opened, config, stage, progress, ask)
+            reports = diff_stages(opened[0], opened[1], config, stage, progress, ask)
         else:
             series = diff_series(opened, config, stage, progress, ask)
     if len(opened) == 2:

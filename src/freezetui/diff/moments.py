@@ -51,11 +51,12 @@ class Moments:
         self.first_inf = _first(self.first_inf, other.first_inf)
 
 
-def moments_of(numbers: Array, start: int) -> Moments:
+def moments_of(numbers: Array, start: int, square: float | None = None) -> Moments:
     """Return the moments of a chunk of real numbers.
 
     Args:
         start: the position of its first number.
+        square: the sum of the squares of the numbers, if it is known.
     """
     if not numbers.size:
         return Moments()
@@ -63,18 +64,30 @@ def moments_of(numbers: Array, start: int) -> Moments:
     low, high = float(numbers.min()), float(numbers.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         return _of_not_finite(numbers, start, zeros)
-    mean = float(numbers.mean(dtype=np.float64))
-    return Moments(numbers.size, mean, _squares(numbers, mean, max(-low, high)), low, high, zeros)
+    is_single = numbers.dtype == np.float32 and _MIN < max(-low, high) < _MAX
+    # numpy adds in pairs: the error is that of a few additions, in float32, too.
+    mean = float(numbers.sum(dtype=np.float32 if is_single else np.float64)) / numbers.size
+    squares = _single_squares(numbers, mean, square) if is_single else None
+    return Moments(
+        numbers.size, mean, _squares(numbers, mean) if squares is None else squares, low, high, zeros
+    )
 
 
-def _squares(numbers: Array, mean: float, largest: float) -> float:
-    """Return the sum of the squared distances from the mean."""
-    if numbers.dtype == np.float32 and _MIN < largest < _MAX:
-        near = np.float32(mean)
-        distances = numbers - near
-        total = float(np.einsum("i,i->", distances, distances))
-        if total > _MIN:
-            return max(0.0, total - numbers.size * (mean - float(near)) ** 2)
+def _single_squares(numbers: Array, mean: float, square: float | None) -> float | None:
+    """Return the sum of the squared distances of float32 numbers from their mean; None if it is tiny."""
+    if square is None:
+        square = float(np.einsum("i,i->", numbers, numbers))
+    offset = numbers.size * mean * mean
+    if square > _MIN and offset < square / 2:
+        return square - offset  # nothing is lost by this difference
+    near = np.float32(mean)
+    distances = numbers - near
+    total = float(np.einsum("i,i->", distances, distances))
+    return max(0.0, total - numbers.size * (mean - float(near)) ** 2) if total > _MIN else None
+
+
+def _squares(numbers: Array, mean: float) -> float:
+    """Return the sum of the squared distances from the mean, in float64."""
     with np.errstate(over="ignore"):
         distances = numbers.astype(np.float64)
         distances -= mean

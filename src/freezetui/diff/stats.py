@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from threading import Lock
 
@@ -13,6 +14,7 @@ import numpy as np
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import PACKED, TensorInfo
 from freezetui.diff.dtypes import Array, numbers_of
+from freezetui.diff.halves import HALVES, below_half, half_above
 from freezetui.diff.moments import Moments, moments_of
 from freezetui.diff.stats_report import BINS, Norms, TensorStats
 from freezetui.diff.sums import CHUNK
@@ -28,7 +30,7 @@ _FEW = 1 << 12
 #: Sums of squares in float32 are accurate between these.
 _MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
 
-#: Processes a chunk of numbers, given its first element's position, and adds to moments.
+#: Processes a chunk of elements as in the file, given its first element's position, and adds to moments.
 _Look = Callable[[Array, int, Moments], None]
 
 
@@ -102,35 +104,45 @@ class _Work:
         def work() -> None:
             own = Moments()
             for low, high in spans(stop - start, step):
-                numbers = numbers_of(self.values.chunk(start + low, start + high), self.info.dtype)
-                look(_real(numbers), start + low, own)
+                look(self.values.chunk(start + low, start + high), start + low, own)
             with self.lock:
                 self.moments.add(own)
 
         return work
 
-    def measure(self, numbers: Array, start: int, own: Moments) -> None:
+    def measure(self, bits: Array, start: int, own: Moments) -> None:
         """Add a chunk's moments, and the squares of its rows and columns."""
-        own.add(moments_of(numbers, start * PACKED.get(self.info.dtype, 1)))
-        if self.rows is None:
-            return
-        matrix = numbers.reshape(-1, self.row)
-        first = start // self.row
-        self.rows[first : first + len(matrix)] = _squares(matrix, axis=1)
-        if self.columns is not None:
-            columns = _squares(matrix, axis=0)
-            with self.lock:
-                self.columns += columns
+        numbers = _real(numbers_of(bits, self.info.dtype))
+        square = None
+        if self.rows is not None:
+            matrix = numbers.reshape(-1, self.row)
+            first = start // self.row
+            rows = self.rows[first : first + len(matrix)] = _squares(matrix, axis=1)
+            square = float(rows.sum())
+            if self.columns is not None:
+                columns = _squares(matrix, axis=0)
+                with self.lock:
+                    self.columns += columns
+        own.add(moments_of(numbers, start * PACKED.get(self.info.dtype, 1), square))
 
-    def count(self, numbers: Array, start: int, own: Moments) -> None:
+    def count(self, bits: Array, start: int, own: Moments) -> None:
         """Count the numbers of a chunk below each edge; NaN is below none."""
-        edges = self.edges.astype(_edge_type(numbers))
-        if numbers.size <= _FEW:
-            below = np.count_nonzero(numbers < edges[:, None], axis=1)
+        dtype = self.info.dtype
+        if dtype in HALVES and not self.moments.nan:
+            below = [np.count_nonzero(below_half(bits, edge)) for edge in self._half_edges]
         else:
-            below = np.array([np.count_nonzero(numbers < edge) for edge in edges])
+            numbers = _real(numbers_of(bits, dtype))
+            edges = self.edges.astype(_edge_type(numbers))
+            if numbers.size <= _FEW:
+                below = list(np.count_nonzero(numbers < edges[:, None], axis=1))
+            else:
+                below = [np.count_nonzero(numbers < edge) for edge in edges]
         with self.lock:
-            self.below += below
+            self.below += np.array(below)
+
+    @cached_property
+    def _half_edges(self) -> list[int]:
+        return [half_above(float(edge), self.info.dtype) for edge in self.edges]
 
     def result(self) -> TensorStats:
         """Return the statistics."""

@@ -238,8 +238,8 @@ def _train(
         loop.optimize()
         synchronize(under_test.device)
         seconds.append(perf_counter() - started)
-        if loss is not None:
-            losses.append(loss.item())
+        if (value := loop.value(loss)) is not None:
+            losses.append(value)
         del loss
     memory += training_state(loop.optimizer)
     if under_test.device.type == "cuda":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from freezetui import numbers
@@ -57,8 +58,8 @@ def _amounts(tensor: TensorDiff) -> list[str]:
 
 def module_change(tensors: Sequence[TensorDiff]) -> list[str]:
     """Return what changed in the tensors of a module, as short lines; [] if it has none."""
-    counts = {status: sum(tensor.status == status for tensor in tensors) for status in STATUSES}
-    lines = [f"{count:,} {_WORDS.get(status, status)}" for status, count in counts.items() if count]
+    counts = Counter(tensor.status for tensor in tensors)
+    lines = [f"{counts[status]:,} {_WORDS.get(status, status)}" for status in STATUSES if counts[status]]
     relative = _relative(relative_change(tensors))
     return [*lines, relative] if relative else lines
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from itertools import compress
+from operator import or_
 from typing import TYPE_CHECKING
 
-from freezetui.freeze.plan import FROZEN, FreezePlan
+from freezetui.freeze.plan import UNTRAINABLE
 from freezetui.freeze.tree import ParamTree
 
 if TYPE_CHECKING:
     from freezetui.diff.report import TensorDiff
     from freezetui.session.session import Session
+
+#: State -> 1 for a tensor that cannot train.
+_CANNOT_TRAIN = bytes(state == UNTRAINABLE for state in range(256))
 
 
 class Comparison:
@@ -19,8 +25,8 @@ class Comparison:
     Args:
         session: whose checkpoint is AFTER.
         changes: of each of its tensors, by the name there.
-        relative: |delta| / |weight| of each; 0.0 if identical, infinite if the weight was 0, NaN if the change
-            has no such size; None if it is not known whether there is one.
+        relative: |delta| / |weight| of each; 0.0 if identical, infinite if the weight was 0, NaN if the
+            change has no such size; None if it is not known whether there is one.
 
     Attributes:
         before: BEFORE as the user named it.
@@ -39,7 +45,13 @@ class Comparison:
     ) -> None:
         self._session, self._changes, self._relative = session, changes, relative
         self.before, self.removed, self.note = before, removed, note
-        self._ordered: tuple[ParamTree, list[float | None]] | None = None
+        self._ordered: tuple[ParamTree, list[float | None], bytes] | None = None
+        self._changed = {name for name, change in changes.items() if change.status in ("changed", "reshaped")}
+
+    @property
+    def changed(self) -> int:
+        """How many tensors of the open checkpoint changed."""
+        return len(self._changed)
 
     def change(self, name: str) -> TensorDiff | None:
         """Return what changed in a tensor of the open checkpoint; None if nothing is known of it."""
@@ -53,38 +65,33 @@ class Comparison:
     @property
     def relative_change(self) -> Sequence[float | None]:
         """The relative change of each tensor of `session.tree`."""
-        tree = self._session.tree
-        if self._ordered is None or self._ordered[0] is not tree:
-            self._ordered = tree, [self._relative.get(tensor.name) for tensor in tree.tensors]
-        return self._ordered[1]
+        return self._in_order()[1]
 
     @property
-    def changed_frozen(self) -> Sequence[int]:
+    def changed_frozen(self) -> list[int]:
         """The tensors of `session.tree` that changed although no stage of the plan trains them, ascending."""
-        tree = self._session.tree
-        return [
-            index
-            for index, (tensor, state) in enumerate(zip(tree.tensors, self._states(tree), strict=True))
-            if state == FROZEN and self._is_changed(tensor.name)
-        ]
+        changed = self._in_order()[2]
+        found = int.from_bytes(changed, "big") & ~int.from_bytes(self._not_frozen(), "big")
+        return list(compress(range(len(changed)), found.to_bytes(len(changed), "big")))
 
     @property
     def frozen(self) -> int:
         """How many tensors no stage of the plan trains."""
-        return self._states(self._session.tree).count(FROZEN)
+        return self._not_frozen().count(0)
 
-    @property
-    def changed(self) -> int:
-        """How many tensors of the open checkpoint differ; those that only one side has do not count."""
-        return sum(map(self._is_changed, self._changes))
+    def _in_order(self) -> tuple[ParamTree, list[float | None], bytes]:
+        """Return the tree, and per tensor its relative change and 1 if it changed."""
+        tree = self._session.tree
+        if self._ordered is None or self._ordered[0] is not tree:
+            names = [tensor.name for tensor in tree.tensors]
+            changed = bytes(map(self._changed.__contains__, names))
+            self._ordered = tree, list(map(self._relative.get, names)), changed
+        return self._ordered
 
-    def _is_changed(self, name: str) -> bool:
-        change = self._changes.get(name)
-        return change is not None and change.status in ("changed", "reshaped")
-
-    def _states(self, tree: ParamTree) -> bytes:
-        """Return the state of each tensor over all stages."""
+    def _not_frozen(self) -> bytes:
+        """Return, per tensor, 1 if it cannot train, or if a stage trains it."""
+        states = bytes(self._session.plan.states)
         masks = self._session.stages.masks()
         stages = [mask for stage, mask in masks.items() if stage is not None] or [masks[None]]
-        trains = bytes(map(max, zip(*stages, strict=True))) if len(stages) > 1 else stages[0]
-        return bytes(FreezePlan(tree, trains).states)
+        whole = [states.translate(_CANNOT_TRAIN), *stages]
+        return reduce(or_, (int.from_bytes(mask, "big") for mask in whole)).to_bytes(len(states), "big")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 
+from freezetui.config.paths import default_path
 from freezetui.errors import FreezeTuiError, from_os_error
 from freezetui.numbers import plural
 from freezetui.session.comparison import Comparison
 from freezetui.session.loading import run_in_thread
 from freezetui.session.session import Session
 from freezetui.tui.values import CancelledError, Work
+
+#: Characters of the other checkpoint's path.
+_MAX_SOURCE = 40
 
 
 class Against:
@@ -27,11 +33,17 @@ class Against:
         self._problem = ""
 
     @property
+    def source(self) -> str:
+        """The other checkpoint, as the user named it; a long path without its directories."""
+        source = self._session.options.against or ""
+        return source if len(source) <= _MAX_SOURCE else f"…{source[1 - _MAX_SOURCE :]}"
+
+    @property
     def running(self) -> bool:
         """Whether it is comparing now."""
         return self._work is not None
 
-    def start(self, done: Callable[[], None]) -> None:
+    def start(self, done: Callable[[], object]) -> None:
         """Compare, if that was asked for; `done` is called in the thread of the work."""
         if self._session.options.against is None or self.running:
             return
@@ -82,6 +94,15 @@ class Against:
         if found.removed:
             parts.append(f"{len(found.removed):,} only in BEFORE")
         return ", ".join([*parts, *([found.note] if found.note else [])])
+
+
+def config_beside(session: Session) -> Path | None:
+    """Return the config next to the other checkpoint, if the open one has none."""
+    other = session.options.against
+    if other is None or session.config is not None:
+        return None
+    found = default_path(other)
+    return found if os.path.isfile(found) else None  # noqa: PTH113 (its name may be too long)
 
 
 def compared(session: Session, progress: Callable[[str], None]) -> Comparison:

@@ -10,7 +10,10 @@ from textual.widgets import Input
 from freezetui.tui.actions.check import CheckActions
 from freezetui.tui.actions.choose import ChooseActions
 from freezetui.tui.actions.copy import CopyActions
+from freezetui.tui.actions.cost import CostActions
 from freezetui.tui.actions.find import FindActions
+from freezetui.tui.actions.look import LookActions
+from freezetui.tui.actions.recover import RecoverActions
 from freezetui.tui.actions.save import SaveActions
 from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
@@ -18,10 +21,19 @@ from freezetui.tui.saving import may_quit
 from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.filter_input import FilterInput
-from freezetui.tui.widgets.footer import KeyFooter
 
 
-class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveActions, CopyActions):
+class MainScreen(
+    ChooseActions,
+    FindActions,
+    LookActions,
+    StageActions,
+    CheckActions,
+    CostActions,
+    SaveActions,
+    CopyActions,
+    RecoverActions,
+):
     """Choose what trains, check it, save it."""
 
     AUTO_FOCUS = "ParameterTree"
@@ -34,22 +46,28 @@ class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveAct
         yield self._header
         with Horizontal(id="body"):
             with Vertical(id="main"):
-                yield ColumnHeader(id="heads")
+                yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
             yield self._details
         yield self._detail_line
         yield self._panel
         yield self._filter
+        yield self._against_bar
+        yield self._map
         yield self._totals
-        yield KeyFooter(compact=True, show_command_palette=False)
+        yield self._footer
 
     def on_mount(self) -> None:
         """Show problems and warnings of the config and the checkpoint."""
         tell_problems(self, self.session)
         self._describing.start()
+        self.start_recovery()
+        self.compare()
 
     def on_unmount(self) -> None:
         """End what runs for the session."""
+        self.end_recovery()
+        self.end_looking()
         self.session.close()
 
     def on_key(self, event: events.Key) -> None:
@@ -58,6 +76,10 @@ class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveAct
         if elsewhere and event.key not in self.active_bindings:
             self.set_focus(self.tree_view)
 
+    def on_descendant_focus(self) -> None:
+        """Name the keys of what has the focus."""
+        self._footer.refresh()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the filter key while a filter is being typed: it is a letter then."""
         return action != "filter" or not isinstance(self.focused, FilterInput)
@@ -65,18 +87,28 @@ class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveAct
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; used by the palette."""
         if action == "leave":
-            return self._filter.display or self._panel.display
+            return self._filter.display or self._panel.display or self._against.running
+        if action.startswith("next_changed"):
+            return self.session.comparison is not None
         return self.check_action(action, ()) is True and not (
             self._panel.running and action in ("check", "architecture")
         )
 
     def action_leave(self) -> None:
-        """Cancel a running check, else clear the filter, else close the check panel."""
-        if self._filter.display and not self._panel.running:
+        """Cancel a running check or comparison, else clear the filter, else close the check panel."""
+        if self._against.running and not self._panel.running:
+            self.end_looking()
+            self._against_bar.refresh()
+        elif self._filter.display and not self._panel.running:
             self._end_filter(self.tree_view.node)
         else:
             self._panel.cancel()
             self.tree_view.focus()
+
+    async def action_run_key(self, action: str) -> None:
+        """Run the action of a key of the footer (a click)."""
+        tree = ("edit", "next_match", "presets")
+        await self.app.run_action(action, self.tree_view if action.startswith(tree) else self)
 
     def action_notices(self) -> None:
         """Show in full what the header is brief about."""
@@ -90,4 +122,5 @@ class MainScreen(ChooseActions, FindActions, StageActions, CheckActions, SaveAct
         if not await may_quit(self.app, self.session):
             return False
         self._panel.cancel()
+        self._settled = True
         return True

@@ -67,8 +67,8 @@ class Values:
         """The name of the tensor that is being read; "" if none is."""
         return self._running[0] if self._running else ""
 
-    def start(self, tensor: TensorInfo, done: Callable[[], None]) -> None:
-        """Read a tensor in place of the one that is being read; `done` is called in the thread of the work."""
+    def start(self, tensor: TensorInfo, done: Callable[[], object]) -> None:
+        """Read a tensor in place of the one being read; `done` is called in the thread of the work."""
         self.cancel()
         self._known.pop(tensor.name, None)
         work = Work()
@@ -115,7 +115,7 @@ class Values:
     def lines(self, name: str) -> list[str]:
         """Return the statistics of a tensor, or how far reading it is; [] if nobody asked for them."""
         if self._running and self._running[0] == name:
-            return [f"{self._running[1].progress or 'reading values'}… (v: cancel)"]
+            return [f"{self._running[1].progress or 'reading values'}… (V: cancel)"]
         return self._known.get(name, [])
 
     def brief(self, name: str) -> str:

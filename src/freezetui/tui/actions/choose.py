@@ -27,7 +27,7 @@ class ChooseActions(SessionScreen):
             return
         self._describing.arrived = None
         if self.session.take_in(*arrived):
-            rows = self.tree_view.rows.moved_to(self.session.tree)
+            rows = self.tree_view.rows.moved_to(self.session.tree, self.session.plan.states)
             self.tree_view.take_in(self.session.plan, rows)
             self._filter.search_in(self.session.tree)
         self.tree_view.show_layers(layers_of(arrived.description, self.session.tree))

@@ -1,4 +1,4 @@
-"""FindActions: the filter above the totals and the tree that it limits."""
+"""FindActions: the filter above the totals, the tree that it limits, and the map of the model."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ from textual import on
 
 from freezetui.tui.actions.base import SessionScreen
 from freezetui.tui.widgets.filter_bar import FilterBar
+from freezetui.tui.widgets.model_map import ModelMap
 
 
 class FindActions(SessionScreen):
-    """Starts and ends the filter, and shows in the tree what it finds."""
+    """Starts and ends the filter, and shows in the tree what it finds and what the map points at."""
 
     #: Where the cursor was when the filter was started.
     _filtered_at = 0
+
+    @on(ModelMap.Picked)
+    def _go_to_place(self, event: ModelMap.Picked) -> None:
+        """Move the cursor to the line that shows this node, as it is folded now."""
+        self.tree_view.cursor = self.tree_view.rows.line_of(event.node)
+        self.tree_view.focus()
 
     @on(FilterBar.Changed)
     def _filtered(self, event: FilterBar.Changed) -> None:

@@ -20,6 +20,7 @@ _SHOWN = {
     "plus": "+",
     "equals_sign": "=",
     "exclamation_mark": "!",
+    "dollar_sign": "$",
     "question_mark": "?",
     "up": "↑",
     "down": "↓",
@@ -31,7 +32,9 @@ _SIGNS = (
     ("■ ○ ◐", "frozen, trainable, mixed"),
     ("·", "not trainable: buffer or integer tensor"),
     ("=", "tied: one tensor under several names"),
-    ("{0..5} ×6", "identical blocks folded into one line"),
+    ("{0..5} ×6", "blocks with the same plan in one line"),
+    ("norm ×6", "inside it: this name in all six"),
+    ("▓ ░ ▒ █", "map: frozen, trainable, both; proven"),
     ("✓ ⚑ ?", "after a check: proven, held by its flag alone, not proven"),
     ("! ✗", "after a check: needs attention, frozen tensor changed"),
 )

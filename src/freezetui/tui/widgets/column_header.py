@@ -5,12 +5,14 @@ from __future__ import annotations
 from rich.text import Text
 from textual.widget import Widget
 
+from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.tree_line import Columns
 
 
 class ColumnHeader(Guarded, Widget):
-    """The names of the tree's columns."""
+    """The names of the tree's columns, how its lines are sorted, and how many are selected."""
 
     DEFAULT_CSS = """
     ColumnHeader {
@@ -20,6 +22,18 @@ class ColumnHeader(Guarded, Widget):
     }
     """
 
+    def __init__(self, tree: ParameterTree, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._tree = tree
+
+    def on_mount(self) -> None:
+        """Draw anew when the tree shows something else."""
+        self.watch(self._tree, "heading", self._changed, init=False)
+
+    def _changed(self) -> None:
+        self.refresh()
+
     def render(self) -> Text:
         """Draw the names, aligned with the lines below."""
-        return Text(Columns.fit(self.content_size.width).heading(), no_wrap=True)
+        heading = Columns.fit(self.content_size.width).heading(*self._tree.heading)
+        return Text(heading, legible(self.rich_style), no_wrap=True)

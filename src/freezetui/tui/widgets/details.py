@@ -14,6 +14,8 @@ from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.values import Values
+from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
 from freezetui.tui.widgets.live_lines import about_module, about_tensor
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
@@ -39,6 +41,9 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     }
     """
 
+    #: The values that the user asked for; set by the screen.
+    values: Values | None = None
+
     def compose(self) -> ComposeResult:
         """Compose one block of text."""
         yield Static(id="details-text", markup=False)
@@ -46,7 +51,18 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     def show(self, session: Session, rows: VisibleRows, node: int) -> None:
         """Describe the line of `node`."""
         tensor = session.tree.tensor(node) if rows.family(node) is None else None
+        times = rows.times(node)
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        if tensor and times == 1:
+            state = session.plan.totals_over(rows.spans(node)).state
+            lines += change_of_tensor(session, tensor.name, state == "frozen")
+            values = self.values.lines(tensor.name) if self.values else []
+            lines += [Text(), *map(Text, values)] if values else []
+        else:
+            lines += change_of_lines(session, rows.spans(node), is_root=node == 0)
+        if times > 1:
+            lines[0] = Text(printable(_title(session, rows, node)), "bold")
+            lines[1:1] = [Text(f"in {times:,} blocks, edited together; z: single blocks")]
         if session.checkpoint_changed:
             lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
         self.query_one("#details-text", Static).update(Text("\n").join(lines))
@@ -71,9 +87,11 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
     ]
     index = session.tree.first[node]
     others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
+    times = rows.times(node)
+    parts[:0] = [f"in {times:,} blocks"] if times > 1 else []
     parts += [tensor.untrainable_reason] if tensor.untrainable_reason else []
     parts += [f"tied to {printable(', '.join(others))}"] if others else []
-    return Text.assemble((f" {printable(tensor.name)}", "bold"), f"  {', '.join(parts)}")
+    return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {', '.join(parts)}")
 
 
 def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
@@ -141,10 +159,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
 
 def _title(session: Session, rows: VisibleRows, node: int) -> str:
     """Return the dotted name of a module, or of a family of repeated blocks."""
-    path, family = session.tree.path(node), rows.family(node)
-    if family is None:
-        return path or session.tree.names[0]
-    return f"{path.rpartition('.')[0]}.{{{family.start}..{family.stop - 1}}}".lstrip(".")
+    return rows.title(node) or session.tree.names[0]
 
 
 def _about_file(session: Session) -> list[Text]:

@@ -1,67 +1,30 @@
-"""ParameterTree: shows the parameters as a tree and edits the plan; draws only the visible lines."""
+"""ParameterTree: the tree whose keys move, fold and edit the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
-from textual.geometry import Size
 from textual.message import Message
-from textual.reactive import reactive
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
 from freezetui.freeze.plan import FreezePlan
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.block_groups import Span
 from freezetui.tui.widgets.tree_edits import EditRefused, TreeEdits
 from freezetui.tui.widgets.tree_keys import TREE_KEYS
-from freezetui.tui.widgets.tree_line import STYLES, Columns, TreeLine, line_of
-from freezetui.tui.widgets.visible_rows import Span, VisibleRows
+from freezetui.tui.widgets.tree_line import Columns
+from freezetui.tui.widgets.tree_view import TreeView
+from freezetui.tui.widgets.visible_rows import VisibleRows
 
 
-class ParameterTree(Guarded, ScrollView, can_focus=True):
-    """The tree of parameters with a cursor; its keys move, fold and edit the plan.
+class ParameterTree(TreeView):
+    """The tree of parameters; its keys move, fold and edit the plan.
 
     Args:
         plan: the plan to show and edit.
-        rows: which lines are visible; folded and filtered here.
-
-    Attributes:
-        cursor: the line under the cursor, counted from 0.
-        marks: per tensor, the result of the last check (`tree_line.MARKS`); empty for none.
-        module_layers: per module whose class is known, its class and numbers.
+        rows: which lines are visible; folded, sorted and filtered here.
     """
-
-    DEFAULT_CSS = """
-    ParameterTree {
-        height: 1fr;
-        scrollbar-size-vertical: 1;
-        scrollbar-gutter: stable;
-        overflow-x: hidden;
-        & > .tree--plain { color: $foreground; }
-        & > .tree--module { color: $foreground; text-style: bold; }
-        & > .tree--dim { color: $text-muted; }
-        & > .tree--tied { color: $text-accent; text-style: bold; }
-        & > .tree--frozen { color: $text-primary; }
-        & > .tree--trainable { color: $text-warning; }
-        & > .tree--mixed { color: $foreground; }
-        & > .tree--untrainable { color: $text-muted; }
-        & > .tree--cursor { background: $panel-lighten-1; text-style: bold; }
-        &:focus > .tree--cursor { background: $primary-muted; }
-    }
-    """
-
-    COMPONENT_CLASSES = {f"tree--{name}" for name in STYLES}
 
     BINDINGS = TREE_KEYS
-
-    cursor = reactive(0, repaint=False)
-    marks = reactive(b"")
-
-    class Moved(Message):
-        """The cursor is on another line, or its line now shows something else."""
 
     class Edited(Message):
         """The plan has been edited."""
@@ -70,120 +33,19 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
         """The user wants to pick a preset."""
 
     def __init__(self, plan: FreezePlan, rows: VisibleRows, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self.plan, self.rows = plan, rows
-        self.module_layers: Mapping[int, str] = {}
+        super().__init__(plan, rows, id)
         self.edits = TreeEdits(plan, rows)
-        self.virtual_size = Size(0, len(rows))
-        self._styles: dict[str, Style] = {}
-        self._lines: dict[int, TreeLine] = {}
-
-    @property
-    def node(self) -> int:
-        """The node under the cursor."""
-        return self.rows.visible[self.cursor]
 
     def show_plan(self, plan: FreezePlan) -> None:
         """Show and edit another plan of the same model."""
-        self.plan = self.edits.plan = plan
-        self._redraw()
+        self.painter.plan = self.edits.plan = plan
+        self._follow()
         self.post_message(self.Edited())
 
-    def go_to(self, node: int) -> None:
-        """Move the cursor to a node, expanding what hides it."""
-        self._relay(self.rows.reveal(node))
-
-    def show_only(self, spans: list[Span] | None, node: int) -> None:
-        """Show only these tensors, with the cursor at `node`; None shows everything as before the filter."""
-        self.rows.show_only(spans)
-        hidden = self.rows.visible[self.rows.line_of(node)] != node
-        self._relay(self.rows.reveal(node) if spans is None and hidden else self.rows.line_of(node))
-
     def take_in(self, plan: FreezePlan, rows: VisibleRows) -> None:
-        """Show the same tensors in another order; the cursor keeps its node and its place on the screen."""
-        path, leaf = self.rows.tree.path(self.node), self.rows.tree.leaf[self.node]
-        nodes = [n for n in rows.visible if rows.tree.leaf[n] == leaf and rows.tree.path(n) == path]
-        line = rows.line_of(nodes[0] if nodes else 0)
-        top = self.scroll_offset.y + line - self.cursor
-        self.plan, self.rows, self.edits = plan, rows, TreeEdits(plan, rows)
-        self.virtual_size = Size(0, len(rows))
-        self.set_reactive(ParameterTree.cursor, line)
-        self.scroll_to(y=max(0, top), animate=False, force=True)
-        self._redraw()
-
-    def show_layers(self, layers: Mapping[int, str]) -> None:
-        """Show the classes of modules."""
-        self.module_layers = layers
-        self._redraw()
-
-    def _relay(self, line: int) -> None:
-        """Show the lines as they are now, with the cursor on `line`."""
-        self.virtual_size = Size(0, len(self.rows))
-        self.cursor = line
-        self._redraw()
-        self.post_message(self.Moved())
-
-    def _redraw(self) -> None:
-        self._lines.clear()
-        self.refresh()
-
-    # Drawing
-
-    def line(self, node: int) -> TreeLine:
-        """Return what the line of `node` shows; kept until the next edit."""
-        if node not in self._lines:
-            self._lines[node] = line_of(node, self.rows, self.plan, self.marks, self.module_layers)
-        return self._lines[node]
-
-    def render_line(self, y: int) -> Strip:
-        """Draw one line of the screen."""
-        width = self.scrollable_content_region.width
-        number = y + self.scroll_offset.y
-        styles = self._styles_now()
-        base = styles["plain"]
-        if number >= len(self.rows):
-            return Strip.blank(width, base)
-        if self.rows.matches == []:
-            return Strip([Segment("   nothing matches", styles["dim"])]).adjust_cell_length(width, base)
-        segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
-        if number == self.cursor:
-            over = styles["cursor"]
-            segments = [Segment(s.text, (s.style or base) + over) for s in segments]
-            base += over
-        return Strip(segments).adjust_cell_length(width, base)
-
-    def _styles_now(self) -> dict[str, Style]:
-        if not self._styles:
-            for name in STYLES:
-                partial = name == "cursor"  # drawn over the others
-                self._styles[name] = self.get_component_rich_style(f"tree--{name}", partial=partial)
-        return self._styles
-
-    def notify_style_update(self) -> None:
-        """Discard the cached styles: the theme or the focus has changed."""
-        self._styles = {}
-        super().notify_style_update()
-
-    def validate_cursor(self, cursor: int) -> int:
-        """Limit the cursor to the visible lines."""
-        return max(0, min(cursor, len(self.rows) - 1))
-
-    def watch_cursor(self, old: int, new: int) -> None:
-        """Repaint both lines and scroll to the cursor."""
-        self.refresh_line(old)
-        self.refresh_line(new)
-        top, height = self.scroll_offset.y, self.scrollable_content_region.height
-        if height and not top <= new < top + height:
-            self.scroll_to(y=new if new < top else new - height + 1, animate=False)
-        self.post_message(self.Moved())
-
-    def watch_marks(self) -> None:
-        """Redraw with the new marks."""
-        self._redraw()
-
-    def on_resize(self) -> None:
-        """Scroll to the cursor."""
-        self.call_after_refresh(self.watch_cursor, self.cursor, self.cursor)
+        """Show and edit the same tensors in another order; the cursor keeps its node and its place."""
+        self.edits = TreeEdits(plan, rows)
+        super().take_in(plan, rows)
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the click; toggle on the state, expand or collapse on the arrow."""
@@ -255,11 +117,40 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
         else:
             self.notify("Clear the filter (Esc) to expand or collapse lines", timeout=3)
 
+    # The last column, sorting, ranges
+
+    def action_measure(self) -> None:
+        """Show the next measure in the last column."""
+        names = [measure.name for measure in self._measures]
+        place = names.index(self.painter.measure.name) if self.painter.measure.name in names else -1
+        self._show_measure(self._measures[(place + 1) % len(names)])
+        self.post_message(self.Moved())
+
+    def action_sort(self) -> None:
+        """Sort by the last column, largest first; else put the lines back into the model's order."""
+        self._keep_place(self.rows.sort(self._key if self.rows.key is None else None, self.node))
+        self.post_message(self.Moved())
+
+    def action_range(self) -> None:
+        """Begin a range of lines at the cursor; end it if there is one."""
+        self.selection.anchor = self.node if self.selection.anchor is None else None
+        self._redraw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave Esc to the screen while no range is selected."""
+        return action != "end_range" or self.selection.anchor is not None
+
+    def action_end_range(self) -> None:
+        """Select no lines."""
+        self.action_range()
+
     # Editing
 
     def action_edit(self, name: str) -> None:
-        """Run the edit of `TreeEdits` called `name` on the line under the cursor."""
-        self._edit(lambda: self.edits.run(name, self.node))
+        """Run the edit of `TreeEdits` called `name` on the selected lines, else the line of the cursor."""
+        selected = self.selection.anchor is not None
+        spans = self.selection.spans(self.rows, self.cursor) if selected else None
+        self._edit(lambda: self.edits.run(name, self.node, spans))
 
     def action_presets(self) -> None:
         """Ask for the presets, which need more than the tree."""
@@ -291,7 +182,7 @@ class ParameterTree(Guarded, ScrollView, can_focus=True):
         except EditRefused as refusal:
             message = str(refusal)
         else:
-            self._redraw()
+            self._follow()
             self.post_message(self.Edited())
         if message:
             self.notify(message, timeout=3)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from rich.cells import cell_len
+from rich.style import Style
 from rich.text import Text
 from textual.widget import Widget
 
 from freezetui import numbers
+from freezetui.freeze.cost import full_training_memory, training_memory
 from freezetui.session.session import Session
+from freezetui.tui.contrast import legible, muted
 from freezetui.tui.guarded import Guarded
 
 
@@ -36,41 +39,43 @@ class TotalsBar(Guarded, Widget):
             if row == len(lines):
                 break
             lines[row].append_text(Text("   " if lines[row].plain else " ")).append_text(part)
-        return Text("\n").join(lines)
+        return Text("\n", style=legible(self.rich_style)).join(lines)
 
     def _parts(self) -> list[Text]:
-        totals = self.session.totals
+        totals, dim = self.session.totals, muted(self)
+        memory, full = training_memory(totals), full_training_memory(totals)
         frozen, trainable, everything = totals.frozen, totals.trainable, totals.parameters
         share = totals.share
         frozen_share = numbers.percent(1 - share if everything.elements else 0)
         roomy = self.size.width >= 80
-        saved = 3 * (everything.bytes - trainable.bytes)
         return [
             Text.assemble(
                 ("■ frozen ", "bold"),
                 f"{numbers.count(frozen.elements)} ({frozen_share})",
-                (f" {numbers.plural(frozen.tensors, 'tensor')}" if roomy else "", "dim"),
+                (f" {numbers.plural(frozen.tensors, 'tensor')}" if roomy else "", dim),
             ),
             Text.assemble(
                 ("○ trainable ", "bold"),
                 f"{numbers.count(trainable.elements)} ({numbers.percent(share)})",
-                (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", "dim"),
+                (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", dim),
             ),
             Text.assemble(
-                "gradients ",
-                (numbers.size(trainable.bytes), "bold"),
-                " + AdamW ",
-                (numbers.size(2 * trainable.bytes), "bold"),
-                f" (saves {numbers.size(saved)})" if saved else "",
+                "memory with AdamW ",
+                (numbers.size(memory.total), "bold"),
+                f" of {numbers.size(full.total)}",
             ),
-            self._check(),
-            Text(f"weights {numbers.size(everything.bytes)}", "dim"),
+            self._check(dim),
+            Text(
+                f"weights {numbers.size(memory.weights)} + gradients {numbers.size(memory.gradients)}"
+                f" + moments {numbers.size(memory.optimizer)}",
+                dim,
+            ),
         ]
 
-    def _check(self) -> Text:
+    def _check(self, dim: Style) -> Text:
         report = self.session.report
         if report is None:
-            return Text("not checked (press r)", "dim")
+            return Text("not checked (press r)", dim)
         if self.session.report_is_stale:
-            return Text.assemble("last check: ", ("out of date", "dim"))
+            return Text.assemble("last check: ", ("out of date", dim))
         return Text.assemble("last check: ", (report.verdict, "bold"))

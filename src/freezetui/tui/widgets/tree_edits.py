@@ -8,7 +8,8 @@ from freezetui import numbers
 from freezetui.freeze.blocks import in_every_block
 from freezetui.freeze.plan import FreezePlan
 from freezetui.tui.search import neighbour
-from freezetui.tui.widgets.visible_rows import Span, VisibleRows
+from freezetui.tui.widgets.block_groups import Span
+from freezetui.tui.widgets.visible_rows import VisibleRows
 
 
 class EditRefused(Exception):
@@ -28,13 +29,23 @@ class TreeEdits:
     def __init__(self, plan: FreezePlan, rows: VisibleRows) -> None:
         self.plan, self.rows = plan, rows
 
-    def run(self, name: str, node: int) -> str:
+    def run(self, name: str, node: int, spans: Sequence[Span] | None = None) -> str:
         """Run the edit called `name` on the line of `node`.
+
+        Args:
+            spans: the tensors of a range of lines, to act on in place of the line.
 
         Raises:
             EditRefused: it cannot change anything.
         """
-        return _BY_NAME[name](self, node)
+        if name not in _ON_LINES:
+            return _BY_NAME[name](self, node)
+        times = self.rows.times(node) if spans is None else 1
+        spans = self.rows.spans(node) if spans is None else spans
+        if name == "invert":
+            return self.invert(spans)
+        what = f"{_DONE[name]} in {times:,} blocks" if times > 1 else ""
+        return self.set(spans, {"freeze": False, "train": True}.get(name), what)
 
     def offers(self, action: str, node: int) -> bool:
         """Whether an action of the tree, as written in its binding, has an effect at `node`."""
@@ -75,14 +86,13 @@ class TreeEdits:
         spans = self.rows.shown(0, len(self.rows.tree.tensors))
         return self.set(spans, self.plan.totals_over(spans).state == "frozen")
 
-    def invert(self, node: int) -> str:
-        """Swap frozen and trainable below a line.
+    def invert(self, spans: Sequence[Span]) -> str:
+        """Swap frozen and trainable.
 
         Raises:
             EditRefused: as `set` does.
         """
-        spans = self.rows.spans(node)
-        return "" if self.plan.invert(spans) else self.set(spans, None)  # says why nothing can change
+        return "" if self.plan.invert(spans) else self.set(spans, False)  # says why nothing can change
 
     def set_blocks(self, node: int) -> str:
         """Apply this line's state to the same name in every repeated block; if it has it already, toggle.
@@ -167,13 +177,12 @@ def _not_empty(spans: Sequence[Span] | None) -> Sequence[Span]:
     return spans
 
 
+_DONE = {"toggle": "toggled", "freeze": "frozen", "train": "trained"}
+#: Edits of a line or of a range of lines.
+_ON_LINES = ("toggle", "freeze", "train", "invert")
 _ON_MATCHES = ("freeze_matches", "train_matches", "next_match")
 _BY_NAME: dict[str, Callable[[TreeEdits, int], str]] = {
-    "toggle": lambda edits, node: edits.set(edits.rows.spans(node), None),
-    "freeze": lambda edits, node: edits.set(edits.rows.spans(node), False),
-    "train": lambda edits, node: edits.set(edits.rows.spans(node), True),
     "toggle_all": lambda edits, node: edits.toggle_all(),
-    "invert": TreeEdits.invert,
     "blocks": TreeEdits.set_blocks,
     "freeze_before": TreeEdits.freeze_before,
     "undo": lambda edits, node: edits.undo(),

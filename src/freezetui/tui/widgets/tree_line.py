@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -11,9 +12,8 @@ from rich.style import Style
 
 from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.freeze.plan import FreezePlan, FreezeTotals, State
+from freezetui.freeze.plan import FreezeTotals, State
 from freezetui.text import printable
-from freezetui.tui.widgets.visible_rows import VisibleRows
 
 Styles = Mapping[str, Style]
 
@@ -25,11 +25,20 @@ WORDS: dict[State, str] = {
     "untrainable": "fixed",
 }
 #: What has its own style: the tree's component classes `tree--NAME`.
-STYLES = ("plain", "module", "dim", "tied", "frozen", "trainable", "mixed", "untrainable", "cursor")
+STYLES = (
+    *("plain", "module", "dim", "tied", "frozen", "trainable", "mixed", "untrainable"),
+    *("proven", "unproven", "wrong", "selected", "cursor"),
+)
 #: By the outcome of the check (`session.outcome.Outcome`).
 MARKS = (" ", "✓", "⚑", "?", "!", "✗")
+#: By the mark, its style.
+MARK_STYLES = ("plain", "proven", "proven", "unproven", "unproven", "wrong")
 _BAR = 8
-_MAX_WIDTH_NAME = 72
+_NUMBER = 9
+_MIN_NAME = 30
+_MAX_NAME = 72
+#: Cells that the deepest line keeps for its name.
+_MIN_LABEL = 16
 
 
 class Columns(NamedTuple):
@@ -37,141 +46,198 @@ class Columns(NamedTuple):
 
     state: int
     name: int
+    layer: int
     shape: int
     dtype: int
     elements: int
     bar: int
-    percent: int = 6
+    number: int = _NUMBER
 
     @classmethod
     def fit(cls, width: int) -> Columns:
         """Return the columns for a tree this wide; the least important are omitted first."""
         state = 11 if width >= 56 else 3
-        shape = 18 if width >= 96 else 14 if width >= 76 else 0
-        dtype = 10 if width >= 100 else 0
         bar = _BAR + 1 if width >= 66 else 0
         elements = 10
-        rest = width - state - shape - dtype - elements - bar - 6
-        return cls(state, min(max(8, rest), _MAX_WIDTH_NAME), shape, dtype, elements, bar)
+        name = width - state - bar - elements - _NUMBER
+        shape = 16 if name >= _MIN_NAME - 4 + 16 else 0
+        name -= shape
+        layer = 22 if name >= _MIN_NAME + 22 else 0
+        name -= layer
+        dtype = 10 if layer and name >= _MIN_NAME + 10 else 0
+        name -= dtype
+        more = min(10, max(0, name - 40)) if layer else 0
+        name -= more
+        return cls(state, min(max(8, name), _MAX_NAME), layer + more, shape, dtype, elements, bar)
 
     def at(self, x: int, depth: int) -> Literal["state", "arrow", "rest"]:
         """Return what is drawn at cell `x` of a line at this depth."""
         if x < self.state:
             return "state"
-        arrow = self.state + _indent(depth, self.name)
+        arrow = self.state + len(_indent(depth, self.name))
         return "arrow" if arrow <= x < arrow + 2 else "rest"
 
-    def heading(self) -> str:
-        """Return the line with the columns' names."""
+    def heading(self, values: tuple[str, str], note: str = "") -> str:
+        """Return the line with the columns' names.
+
+        Args:
+            values: the name of the last column, short and long.
+            note: what to say beside "name".
+        """
         text = _left("state", self.state) if self.state > 3 else " " * self.state
-        text += _left("name", self.name)
+        text += _left(f"name{note and '  '}{note}", self.name)
+        text += _left("layer", self.layer) if self.layer else ""
         text += _right("shape", self.shape) if self.shape else ""
         text += _right("dtype", self.dtype) if self.dtype else ""
         text += _right("elements", self.elements)
-        share = "trainable" if self.bar else "train"
-        return text + _right(share, self.bar + self.percent)
+        room = self.bar + self.number
+        return text + _right(values[1] if len(values[1]) < room else values[0], room)
+
+
+class Value(NamedTuple):
+    """What the last column shows.
+
+    Attributes:
+        text: "" if the value is not known.
+        bar: how much of a full bar, 0 to 1.
+        is_split: whether the bar shows which part of it trains.
+        is_wrong: whether the value is against the plan.
+    """
+
+    text: str = ""
+    bar: float = 0.0
+    is_split: bool = False
+    is_wrong: bool = False
 
 
 class TreeLine(NamedTuple):
-    """What one line shows; `Columns` and the styles decide how."""
+    """What one line shows; `Columns` and the styles decide how.
+
+    Attributes:
+        times: how many blocks the line stands for, if it is inside the first of them.
+        shape: of the tensor, or of a closed layer's weight.
+    """
 
     label: str
     depth: int
     arrow: str
     totals: FreezeTotals
     tensor: TensorInfo | None
-    mark: str
+    mark: int
     tied: bool
-    layer: str = ""
+    layer: str
+    shape: str
+    times: int
+    value: Value
 
     def segments(self, columns: Columns, styles: Styles) -> list[Segment]:
         """Return the line's segments, together exactly as wide as the columns."""
-        state = self.totals.state
-        dim = styles["dim"] if state == "untrainable" else styles["plain"]
-        brief = SIGNS[state] + self.mark
-        word = f"{SIGNS[state]} {WORDS[state]:<6} {self.mark}" if columns.state > len(brief) + 1 else brief
-        parts = [Segment(_left(word, columns.state), styles[state]), *self._name(columns.name, styles)]
-        if columns.shape and self.layer:
-            width = columns.shape + columns.dtype
-            parts.append(Segment(_right(self._layer(width - 1), width), styles["dim"]))
-        elif columns.shape:
-            shape = numbers.shape(self.tensor.shape) if self.tensor else ""
-            parts.append(Segment(_right(shape, columns.shape), dim))
-        if columns.dtype and not self.layer:
+        dim = styles["dim"]
+        parts = [*self._state(columns.state, styles), *self._name(columns, styles)]
+        if columns.layer:
+            parts.append(Segment(_left(_fitted(self.layer, columns.layer - 1), columns.layer), dim))
+        if columns.shape:
+            parts.append(Segment(_right(self.shape, columns.shape), dim))
+        if columns.dtype:
             parts.append(Segment(_right(self.tensor.dtype if self.tensor else "", columns.dtype), dim))
         parts.append(Segment(_right(self._elements(), columns.elements), dim))
-        return parts + self._share(columns, styles)
+        return _joined(parts + self._value(columns, styles))
 
-    def _name(self, width: int, styles: Styles) -> list[Segment]:
-        indent = _indent(self.depth, width)
-        lead = " " * indent + self.arrow
+    def _state(self, width: int, styles: Styles) -> list[Segment]:
+        state = self.totals.state
+        mark = Segment(MARKS[self.mark], styles[MARK_STYLES[self.mark]])
+        word = f"{SIGNS[state]} {WORDS[state]:<6} " if width > 3 else SIGNS[state]
+        return [
+            Segment(word, styles[state]),
+            mark,
+            Segment(" " * (width - cell_len(word) - 1), styles["plain"]),
+        ]
+
+    def _name(self, columns: Columns, styles: Styles) -> list[Segment]:
+        width = columns.name
+        lead = _indent(self.depth, width) + self.arrow
         if self.totals.state == "untrainable":
             style = styles["dim"]
         else:
             style = styles["plain"] if self.tensor else styles["module"]
-        tail = " =" if self.tied else ""
-        room = width - indent - cell_len(self.arrow) - len(tail) - 1
-        name = printable(self.label[: 4 * max(1, room)])
-        if cell_len(name) > room or len(self.label) > 4 * max(1, room):
-            name = set_cell_size(name, max(0, room - 1)) + "…"
-        used = indent + cell_len(self.arrow) + cell_len(name) + len(tail)
-        return [
-            Segment(lead, styles["dim"]),
-            Segment(name, style),
-            Segment(tail + " " * max(0, width - used), styles["tied"]),
-        ]
+        tail = (f" ×{self.times:,}" if self.times > 1 else "") + (" =" if self.tied else "")
+        room = width - len(lead) - len(tail) - 1
+        name = _end_of(self.label, room)
+        left = room - cell_len(name)
+        beside = self._beside(columns, left - 2)
+        between = " " * (left - cell_len(beside))
+        shared = Segment(tail, styles["tied"])
+        rest = Segment(f"{between}{beside} ", styles["dim"])
+        return [Segment(lead, styles["dim"]), Segment(name, style), shared, rest]
 
-    def _layer(self, room: int) -> str:
-        """Return the class of the module with its numbers, or without them if there is no room."""
-        layer = printable(self.layer)
-        return layer if cell_len(layer) <= room else layer.partition(" ")[0]
+    def _beside(self, columns: Columns, room: int) -> str:
+        """Return what has no column of its own, as much as fits beside the name."""
+        layer = "" if columns.layer else printable(self.layer)
+        shape = "" if columns.shape else self.shape
+        kind = layer.partition(" ")[0]
+        for text in (f"{kind} {shape}" if kind and shape else layer or shape, shape, kind):
+            if 0 < cell_len(text) <= room:
+                return text
+        return ""
 
     def _elements(self) -> str:
-        if self.tensor is not None:
+        if self.tensor is not None and self.times == 1:
             return numbers.count(self.tensor.elements)
         return numbers.count(self.totals.parameters.elements or self.totals.untrainable.elements)
 
-    def _share(self, columns: Columns, styles: Styles) -> list[Segment]:
-        if self.totals.state == "untrainable":
-            return [Segment(" " * (columns.bar + columns.percent), styles["dim"])]
-        share = self.totals.share
-        parts = []
-        if columns.bar:
-            filled = round(share * _BAR)
-            if 0 < share < 1:
-                filled = min(max(filled, 1), _BAR - 1)
-            parts = [
-                Segment(" ", styles["plain"]),
-                Segment("━" * filled, styles["trainable"]),
-                Segment("─" * (_BAR - filled), styles["frozen"]),
-            ]
-        parts.append(Segment(_right(numbers.percent(share), columns.percent), styles["plain"]))
-        return parts
+    def _value(self, columns: Columns, styles: Styles) -> list[Segment]:
+        value = self.value
+        wrong = styles["wrong"] if value.is_wrong else styles["plain"]
+        text = Segment(_right(value.text, columns.number), wrong)
+        if not columns.bar:
+            return [text]
+        filled = min(_BAR, math.ceil(value.bar * _BAR - 0.01)) if value.text else 0
+        train = round(filled * self.totals.share) if value.is_split else 0
+        if 0 < self.totals.share < 1 and train in (0, filled):
+            train = filled - 1 if train else min(1, filled - 1)
+        cells = filled - train
+        return [
+            Segment(" ", styles["plain"]),
+            Segment("━" * train, styles["trainable"]),
+            Segment(("─" if value.is_split else "▬") * cells, styles["frozen"] if value.is_split else wrong),
+            Segment(" " * (_BAR - filled), styles["plain"]),
+            text,
+        ]
 
 
-def line_of(
-    node: int, rows: VisibleRows, plan: FreezePlan, marks: bytes, layers: Mapping[int, str]
-) -> TreeLine:
-    """Return what the line of `node` shows.
-
-    Args:
-        marks: per tensor, its position in `MARKS`; empty for none.
-        layers: per module whose class is known, its class and numbers.
-    """
-    tree, spans = rows.tree, rows.spans(node)
-    family = rows.family(node)
-    tensor = tree.tensor(node) if family is None else None
-    label = tree.names[node] if family is None else f"{{{family.start}..{family.stop - 1}}} ×{len(family)}"
-    arrow = "  " if tensor else "▾ " if rows.is_open(node) else "▸ "
-    mark = max((max(marks[a:b], default=0) for a, b in spans), default=0)
-    tied = tensor is not None and tree.first[node] in tree.tie_groups
-    totals, layer = plan.totals_over(spans), "" if tensor else layers.get(node, "")
-    return TreeLine(label, tree.depths[node], arrow, totals, tensor, MARKS[mark], tied, layer)
+def _joined(parts: list[Segment]) -> list[Segment]:
+    """Return the segments with those of the same style in one; drawing takes time for each."""
+    joined: list[Segment] = []
+    for part in parts:
+        if joined and part.style is joined[-1].style:
+            joined[-1] = Segment(joined[-1].text + part.text, part.style)
+        elif part.text:
+            joined.append(part)
+    return joined
 
 
-def _indent(depth: int, width: int) -> int:
-    """Return the cells before the arrow of a line at this depth in a name column this wide."""
-    return min(2 * depth, max(0, width // 2))
+def _fitted(layer: str, room: int) -> str:
+    """Return the class of a module with its numbers, or without them if there is no room."""
+    layer = printable(layer)
+    return layer if cell_len(layer) <= room else layer.partition(" ")[0]
+
+
+def _end_of(label: str, room: int) -> str:
+    """Return a name in at most `room` cells; the start of a long one is left out."""
+    name = printable(label[-4 * max(1, room) :])
+    if cell_len(name) <= room and len(label) <= 4 * max(1, room):
+        return name
+    while name and cell_len(name) >= room:
+        name = name[max(1, (cell_len(name) - room) // 2) :]
+    return "…"[: max(0, room)] + name
+
+
+def _indent(depth: int, width: int) -> str:
+    """Return the cells before the arrow; where there is no room for the indentation, the level's number."""
+    room = max(0, min(width // 2, width - _MIN_LABEL))
+    if 2 * depth <= room:
+        return " " * (2 * depth)
+    return f"{depth} ".rjust(room) if len(str(depth)) < room else " " * room
 
 
 def _left(text: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""Decides which nodes of the tree are visible lines: folding, repeated blocks, filtering."""
+"""Decides which nodes of the tree are visible lines: folding, repeated blocks, filtering, sorting."""
 
 from __future__ import annotations
 
@@ -6,66 +6,116 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from freezetui.freeze.blocks import repeats
+from freezetui.freeze.plan import FreezePlan, FreezeTotals
 from freezetui.freeze.tree import ParamTree
-
-Span = tuple[int, int]
+from freezetui.tui.widgets.block_groups import BlockGroups, Span, braces, repeated
+from freezetui.tui.widgets.row_order import Key, in_order, matching, paths
 
 _FIRST_LINES = 40
 
 
 class VisibleRows:
-    """The visible lines, one node each; a folded family of repeated blocks is its first block's node.
+    """The visible lines, one node each; a group of repeated blocks is its first block's node.
 
     Attributes:
-        visible: nodes in preorder, one per line.
+        visible: nodes, one per line; in preorder, unless sorted.
         matches: the tensors that a filter shows, as ranges; None without a filter.
+        groups: which repeated blocks are one line.
+        first_lines: with no more lines than this, the next level is expanded at the start.
+        key: what the lines within each module are sorted by; None for the order of the model.
     """
 
     def __init__(self, tree: ParamTree) -> None:
         self.tree = tree
         self.opened = bytearray(len(tree))
         self.matches: list[Span] | None = None
-        self._families: dict[int, dict[int, int]] = {}
-        self._folded: dict[int, int] = {}
+        self.groups = BlockGroups(tree)
+        self.key: Key | None = None
+        self._places: dict[int, int] = {}
         self.visible = array("I", [0])
+        self.first_lines = _FIRST_LINES
         self._open_first_levels()
 
     def __len__(self) -> int:
         """Return the number of lines."""
         return len(self.visible)
 
-    def moved_to(self, tree: ParamTree) -> VisibleRows:
+    def moved_to(self, tree: ParamTree, states: Sequence[int]) -> VisibleRows:
         """Return these lines for the same tensors in another order, with the same modules open and folded."""
-        rows, new = VisibleRows(tree), _paths(tree)
+        rows, new = VisibleRows(tree), paths(tree)
         place = {(path, leaf): node for node, (path, leaf) in enumerate(zip(new, tree.leaf, strict=True))}
-        old = [place[key] for key in zip(_paths(self.tree), self.tree.leaf, strict=True)]
+        moved = [place[key] for key in zip(paths(self.tree), self.tree.leaf, strict=True)]
         rows.opened = bytearray(len(tree))
         for node, opened in enumerate(self.opened):
-            rows.opened[old[node]] = opened
-        rows._folded.clear()
-        for node in self._families:
-            families = rows._family_ranges(old[node])
-            folded = {old[start] for start in self._families[node] if start in self._folded}
-            rows._folded.update({start: stop for start, stop in families.items() if start in folded})
-        rows.visible = rows._lines(0, len(tree))
+            rows.opened[moved[node]] = opened
+        rows.groups.forget()
+        rows.groups.follow(states)
+        rows.groups.opened = {moved[node] for node in self.groups.opened}
+        folded = {moved[head] for head in self.groups.stops}
+        for node in rows.groups.opened:
+            for start, stop in rows.groups.families(node).items():
+                if any(start <= head < stop and tree.parents[head] == node for head in folded):
+                    rows.groups.fold(start, stop)
+        rows._rebuild()
         return rows
+
+    def follow(self, states: Sequence[int], node: int = 0) -> int:
+        """Split the groups whose blocks no longer have the same states; return the line of `node`."""
+        new = self.groups.follow(states)
+        if new:
+            for head in new:
+                self.opened[head] = 0
+            self._rebuild()
+        return self.line_of(node)
+
+    def sort(self, key: Key | None, node: int) -> int:
+        """Sort the lines within each module by `key`, or as the model is; return the line of `node`."""
+        self.key = key
+        self._rebuild()
+        return self.line_of(node)
 
     def stop(self, node: int) -> int:
         """Return one past the last node that the line of `node` represents."""
-        return self._folded.get(node, self.tree.end[node]) if self.matches is None else self.tree.end[node]
+        end = self.tree.end[node]
+        return self.groups.stops.get(node, end) if self.matches is None else end
 
     def family(self, node: int) -> range | None:
-        """Return the numbers of a folded family's blocks; None for any other line."""
-        if self.matches is not None or node not in self._folded:
+        """Return the numbers of the blocks of a group; None for any other line."""
+        if self.matches is not None or node not in self.groups.stops:
             return None
-        parent = self.tree.parents[node]
-        blocks = [c for c in self.tree.children(parent) if node <= c < self._folded[node]]
-        return range(int(self.tree.names[blocks[0]]), int(self.tree.names[blocks[-1]]) + 1)
+        return self.groups.numbers(node)
+
+    def times(self, node: int) -> int:
+        """Return in how many blocks a line acts that is inside the first block of a group; else 1."""
+        return self.groups.times(node) if self.matches is None else 1
+
+    def segments(self, node: int) -> list[tuple[str, range | None]]:
+        """Return the names from below the root to `node`; for a group, with the numbers of its blocks."""
+        segments = []
+        while node > 0:
+            segments.append((self.tree.names[node], self.family(node)))
+            node = self.tree.parents[node]
+        return segments[::-1]
+
+    def title(self, node: int) -> str:
+        """Return the dotted name of a line, e.g. `layers.{0..8}.norm`; "" for the root."""
+        return ".".join(name if numbers is None else braces(numbers) for name, numbers in self.segments(node))
 
     def spans(self, node: int) -> list[Span]:
         """Return the tensors that the line of `node` acts on; with a filter, only those that match."""
-        return self.shown(*self.tree.span(node, self.stop(node)))
+        start, stop = self.tree.span(node, self.stop(node))
+        if self.matches is None and start < stop:
+            return self.groups.repeated(node, (start, stop))
+        return self.shown(start, stop)
+
+    def totals(self, node: int, plan: FreezePlan) -> FreezeTotals:
+        """Return the totals of the line of `node`, of all the blocks that it stands for."""
+        times = self.times(node)
+        if times > 1:
+            outermost = list(self.groups.around(node))[-1]
+            if not self.tree.tied_in(*self.tree.span(outermost, self.groups.stops[outermost])):
+                return repeated(plan.totals(*self.tree.span(node, self.stop(node))), times)
+        return plan.totals_over(self.spans(node))
 
     def shown(self, start: int, stop: int) -> list[Span]:
         """Return the tensors of a range that a filter shows; all of them without a filter."""
@@ -84,70 +134,76 @@ class VisibleRows:
 
     def is_open(self, node: int) -> bool:
         """Whether the line of `node` is expanded."""
-        if self.matches is not None:
-            return not self.tree.leaf[node]
-        return bool(self.opened[node]) and node not in self._folded
+        return bool(self.opened[node]) if self.matches is None else not self.tree.leaf[node]
 
     def line_of(self, node: int) -> int:
         """Return the line that shows `node`, or the nearest line before it."""
-        return max(0, bisect_right(self.visible, node) - 1)
+        if self.key is None:
+            return max(0, bisect_right(self.visible, node) - 1)
+        if not self._places:
+            self._places = {shown: line for line, shown in enumerate(self.visible)}
+        while node > 0 and node not in self._places:
+            heads = [h for h, stop in self.groups.stops.items() if h < node < stop and h in self._places]
+            node = max(heads, default=self.tree.parents[node])
+        return self._places.get(node, 0)
 
     def open(self, line: int) -> int:
-        """Expand a line: a family into its blocks, a module into its children.
+        """Expand a line: a group into its first block, which stands for all of them.
 
         Like everything that expands or collapses, it returns the new line of a cursor that was on `line`.
         """
         node = self.visible[line]
         if self.matches is not None or self.tree.leaf[node]:
             return line
-        stop = self.stop(node)
-        if self._folded.pop(node, None) is None:
-            self._open(node)
-        self._splice(line, stop)
-        return line
+        self._open(node)
+        return self._splice(line, self.stop(node))
 
     def close(self, line: int) -> int:
-        """Collapse a line, or else fold its family."""
+        """Collapse a line, or else fold its family into groups."""
         node = self.visible[line]
         if self.matches is not None:
             return line
-        if self.opened[node] and node not in self._folded:
-            stop = self.tree.end[node]
+        if self.opened[node]:
             self.opened[node] = 0
-            self._splice(line, stop)
-            return line
-        return self.fold(line)
+            return self._splice(line, self.stop(node))
+        return line if node in self.groups.stops else self._fold(line)
 
     def fold(self, line: int) -> int:
-        """Fold the family of repeated blocks that contains a line."""
+        """Show the single blocks of the group around a line; without one, fold the family around it."""
         if self.matches is not None:
             return line
         node = self.visible[line]
-        while node > 0:
-            for start, stop in self._family_ranges(self.tree.parents[node]).items():
-                if start <= node < stop:
-                    first = bisect_left(self.visible, start)
-                    self._folded[start] = stop
-                    self._splice(first, stop)
-                    return first
-            node = self.tree.parents[node]
-        return line
+        head = node if node in self.groups.stops else next(self.groups.around(node), 0)
+        family = self.groups.family_around(node)
+        if not head or (family is not None and family[0] > head):  # single blocks inside a group's block
+            return self._fold(line)
+        del self.groups.stops[head]
+        self._rebuild()
+        return self.line_of(node)
+
+    def _fold(self, line: int) -> int:
+        node = self.visible[line]
+        family = self.groups.family_around(node)
+        if family is None:
+            return line
+        for head in self.groups.fold(*family):
+            self.opened[head] = 0
+        self._rebuild()
+        return self.line_of(node)
 
     def open_all(self, line: int) -> int:
         """Expand everything."""
         node = self.visible[line]
         if self.matches is None:
             self.opened = bytearray(b"\1") * len(self.tree)
-            self._folded.clear()
-            self.visible = array("I", range(len(self.tree)))
+            self.groups.unfold_all()
+            self._rebuild()
         return self.line_of(node)
 
     def close_all(self, line: int) -> int:
         """Collapse everything but the first levels."""
         node = self.visible[line]
         if self.matches is None:
-            self.opened = bytearray(len(self.tree))
-            self._folded.clear()
             self._open_first_levels()
         return self.line_of(node)
 
@@ -161,75 +217,68 @@ class VisibleRows:
         if self.matches is None:
             for module in reversed(above):
                 self._open(module)
-            for start, stop in list(self._folded.items()):
-                if any(start <= hidden < stop for hidden in (node, *above)):
-                    del self._folded[start]
-            self.visible = self._lines(0, len(self.tree))
+            for hidden in (node, *above):
+                self.groups.unfold_around(hidden)
+            self._rebuild()
         return self.line_of(node)
 
     def show_only(self, matches: Sequence[Span] | None) -> None:
         """Show only these tensors and the modules above them; None shows the tree as before the filter."""
         self.matches = None if matches is None else list(matches)
-        if matches is None:
-            self.visible = self._lines(0, len(self.tree))
-            return
-        shown = {0}
-        for start, stop in matches:
-            for index in range(start, stop):
-                node = self.tree.position[index]
-                while node not in shown:
-                    shown.add(node)
-                    node = self.tree.parents[node]
-        self.visible = array("I", sorted(shown))
+        self._rebuild()
+
+    def _open_first_levels(self) -> None:
+        """Collapse all, then expand level by level while the lines are few enough."""
+        self.opened = bytearray(len(self.tree))
+        self.groups.forget()
+        self._open(0)
+        lines = self._lines(0, len(self.tree))
+        while True:
+            stops = self.groups.stops
+            closed = [n for n in lines if not (self.opened[n] or self.tree.leaf[n] or n in stops)]
+            for node in closed:
+                self._open(node)
+            lines = self._lines(0, len(self.tree))
+            if not closed or len(lines) > self.first_lines:
+                break
+        for node in closed:
+            self.opened[node] = 0
+        self._rebuild()
 
     def _open(self, node: int) -> None:
         """Mark a module as expanded; the first time, its repeated blocks start folded."""
-        if node not in self._families:
-            self._folded.update(self._family_ranges(node))
+        self.groups.open(node)
         self.opened[node] = 1
 
-    def _family_ranges(self, parent: int) -> dict[int, int]:
-        if parent not in self._families:
-            self._families[parent] = dict(repeats(self.tree, parent))
-        return self._families[parent]
-
-    def _open_first_levels(self) -> None:
-        """Expand level by level while the lines stay few enough to take in at a glance."""
-        self.opened[0] = 1
-        self._families.clear()
-        level = [0]
-        self._open(0)
-        self.visible = self._lines(0, len(self.tree))
-        while level:
-            level = [n for n in self.visible if not self.opened[n] and not self.tree.leaf[n]]
-            level = [n for n in level if n not in self._folded]
-            before = self.visible
-            for node in level:
-                self._open(node)
-            self.visible = self._lines(0, len(self.tree))
-            if len(self.visible) > _FIRST_LINES:
-                for node in level:
-                    self.opened[node] = 0
-                self.visible = before
-                return
+    def _rebuild(self) -> None:
+        lines = self._lines(0, len(self.tree)) if self.matches is None else matching(self.tree, self.matches)
+        self.visible = lines if self.key is None else in_order(self.tree, lines, self.key)
+        self._places.clear()
 
     def _lines(self, node: int, stop: int) -> array[int]:
         lines = array("I")
-        opened, end, folded = self.opened, self.tree.end, self._folded
+        opened, end, stops = self.opened, self.tree.end, self.groups.stops
+        if not stops and 0 not in opened:
+            return array("I", range(node, stop))
+        jumps: list[Span] = []
         while node < stop:
             lines.append(node)
-            node = folded[node] if node in folded else node + 1 if opened[node] else end[node]
+            if not opened[node]:
+                node = stops.get(node, end[node])
+            else:
+                if node in stops:
+                    jumps.append((end[node], stops[node]))
+                node += 1
+            while jumps and node == jumps[-1][0]:
+                node = jumps.pop()[1]
         return lines
 
-    def _splice(self, line: int, stop: int) -> None:
+    def _splice(self, line: int, stop: int) -> int:
         """Rebuild the lines below `line`; `stop` is one past the last node that may have changed."""
+        node = self.visible[line]
+        if self.key is not None:
+            self._rebuild()
+            return self.line_of(node)
         after = bisect_left(self.visible, stop, lo=line)
-        self.visible[line:after] = self._lines(self.visible[line], stop)
-
-
-def _paths(tree: ParamTree) -> list[str]:
-    """Return the path of every node."""
-    paths = [""]
-    for node in range(1, len(tree)):
-        paths.append(f"{paths[tree.parents[node]]}.{tree.names[node]}")
-    return paths
+        self.visible[line:after] = self._lines(node, stop)
+        return line

@@ -1,0 +1,152 @@
+"""What the tree's last column can show: share, bytes, gradients, changes; with a bar for each value."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from freezetui import numbers
+from freezetui.freeze.tree import ParamTree
+from freezetui.session.session import Session
+
+Name = Literal["share", "bytes", "gradient", "change"]
+Span = tuple[int, int]
+
+#: Stands for a value that is not known.
+_UNKNOWN = -1.0
+#: The values of this many powers of ten have bars of different lengths.
+_DECADES = 4
+
+
+class Measure(NamedTuple):
+    """One measure of the last column.
+
+    Attributes:
+        heading: the column's name, short and long.
+        values: per tensor, -1 where unknown; empty for what is added up from sizes.
+        top: the largest finite value, which has a full bar.
+        wrong: tensors whose value is against the plan, ascending.
+    """
+
+    name: Name
+    heading: tuple[str, str]
+    values: Sequence[float] = ()
+    top: float = 0.0
+    wrong: Sequence[int] = ()
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the values of parts add up to that of the whole."""
+        return not self.values
+
+    def value(self, tree: ParamTree, spans: Iterable[Span]) -> float | None:
+        """Return the value of some tensors together: the sum of sizes, else the largest; None if unknown.
+
+        Args:
+            spans: ascending, disjoint ranges of tensors.
+        """
+        if self.values:
+            largest = max((max(self.values[a:b], default=_UNKNOWN) for a, b in spans), default=_UNKNOWN)
+            return None if largest < 0 else largest
+        before = tree.bytes_before if self.name == "bytes" else tree.elements_before
+        return sum(before[b] - before[a] for a, b in spans)
+
+    def bar(self, tree: ParamTree, value: float) -> float:
+        """Return how much of a full bar a value gets, 0 to 1: linear in sizes, else by powers of ten."""
+        if self.is_share:
+            before = tree.bytes_before if self.name == "bytes" else tree.elements_before
+            return value / before[-1] if before[-1] else 0.0
+        if value <= 0 or not self.top:
+            return 0.0
+        return 1.0 if math.isinf(value) else max(0.0, 1 + math.log10(value / self.top) / _DECADES)
+
+    def text(self, tree: ParamTree, value: float) -> str:
+        """Return a value in at most seven characters."""
+        if self.name == "bytes":
+            return numbers.size(int(value))
+        if self.name == "share":
+            return numbers.percent(self.bar(tree, value))
+        if math.isinf(value):
+            return "inf/nan"
+        return f"{value:.2g}" if self.name == "gradient" else _relative(value)
+
+    def is_wrong(self, spans: Iterable[Span]) -> bool:
+        """Whether the value of one of these tensors is against the plan."""
+        return bool(self.wrong) and any(
+            bisect_left(self.wrong, a) < bisect_left(self.wrong, b) for a, b in spans
+        )
+
+
+SHARE = Measure("share", ("share", "share of model"))
+_BYTES = Measure("bytes", ("bytes", "bytes"))
+
+
+class Measures:
+    """The measures that a session has values for; kept until its report or its comparison is another.
+
+    Args:
+        session: the open session.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: dict[Name, tuple[object, ParamTree, Measure | None]] = {}
+
+    def now(self) -> list[Measure]:
+        """Return what the column can show now; the share comes first."""
+        found = [self._made("gradient", self._session.report, self._gradients)]
+        found.append(self._made("change", self._session.comparison, self._changes))
+        found[-1] = self._with_wrong(found[-1])
+        return [SHARE, _BYTES, *(measure for measure in found if measure is not None)]
+
+    def _made(self, name: Name, source: object, make: Callable[[], Measure | None]) -> Measure | None:
+        known = self._known.get(name)
+        if known is None or known[0] is not source or known[1] is not self._session.tree:
+            known = source, self._session.tree, make() if source is not None else None
+            self._known[name] = known
+        return known[2]
+
+    def _gradients(self) -> Measure | None:
+        report = self._session.report
+        if report is None or not report.gradients:
+            return None
+        known = {name: math.inf if g is None else g for name, g in report.gradients.items()}
+        values = [known.get(tensor.name) for tensor in self._session.tree.tensors]
+        return _measure("gradient", ("gradient", "max |gradient|"), values)
+
+    def _changes(self) -> Measure | None:
+        comparison = self._session.comparison
+        assert comparison is not None
+        return _measure("change", ("change", "relative change"), comparison.relative_change)
+
+    def _with_wrong(self, change: Measure | None) -> Measure | None:
+        """Return the changes with the frozen tensors that changed, which depend on the plan."""
+        comparison = self._session.comparison
+        if change is None or comparison is None:
+            return change
+        wrong = comparison.changed_frozen
+        if wrong != change.wrong:
+            change = change._replace(wrong=wrong)
+            self._known["change"] = comparison, self._session.tree, change
+        return change
+
+
+def _measure(
+    name: Name, heading: tuple[str, str], values: Sequence[float | None], wrong: Sequence[int] = ()
+) -> Measure | None:
+    """Return a measure of these values; None if none is known. What is not a number counts as infinite."""
+    known = array("d", (_UNKNOWN if v is None else math.inf if math.isnan(v) else abs(v) for v in values))
+    if max(known, default=_UNKNOWN) < 0:
+        return None
+    return Measure(name, heading, known, max((v for v in known if not math.isinf(v)), default=0.0), wrong)
+
+
+def _relative(value: float) -> str:
+    """Return a relative change: "0%", "<0.01%", "1.3%", "240%", "9e+03%"."""
+    percent = 100 * value
+    if 0 < percent < 0.01:
+        return "<0.01%"
+    return f"{percent:.2g}%" if percent < 99.5 else f"{percent:.0f}%" if percent < 1e5 else f"{percent:.0e}%"

@@ -1,0 +1,143 @@
+"""ModelMap: the whole model in one line, each cell a share of its parameters in model order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from rich.segment import Segment
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from freezetui.freeze.plan import FROZEN, TRAINABLE
+from freezetui.freeze.tree import ParamTree
+from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.tree_line import MARK_STYLES, MARKS
+from freezetui.tui.widgets.tree_painter import TreePainter
+from freezetui.tui.widgets.tree_view import TreeView
+
+#: By what is in a cell: nothing that can train, frozen, trainable, both.
+_BLOCKS = {(False, False): "·", (True, False): "▓", (False, True): "░", (True, True): "▒"}
+_STYLES = {"·": "dim", "▓": "frozen", "█": "frozen", "░": "trainable", "▒": "mixed"}
+#: Frozen, and the check has proven that it stays unchanged.
+_PROVEN = "█"
+#: By how large a value is, of what is not a share.
+_HEIGHTS = " ▁▂▃▄▅▆▇█"
+#: The outcome from which on a mark takes the place of the state: what was not proven or is against the plan.
+_FIRST_MARK = MARKS.index("?")
+_CURSOR = "◆"
+
+
+class Cell(NamedTuple):
+    """What one cell shows: a character and the name of its style in the tree."""
+
+    text: str
+    style: str
+
+
+class ModelMap(Guarded, Widget):
+    """One line as wide as the screen: what is frozen and what trains, what the last check found, or values.
+
+    Where the tree's last column shows gradients or changes, the map shows their size; else the states. The
+    place of the cursor is marked, and a click goes there.
+
+    Args:
+        tree: whose plan, marks, values and cursor are shown.
+    """
+
+    DEFAULT_CSS = """
+    ModelMap {
+        height: 1;
+        width: 1fr;
+    }
+    """
+
+    class Picked(Message):
+        """The user clicked on a place of the model: one of the tree's nodes."""
+
+        def __init__(self, node: int) -> None:
+            super().__init__()
+            self.node = node
+
+    def __init__(self, tree: TreeView, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._tree = tree
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the cells; those of the line under the cursor have its background."""
+        width = self.size.width
+        plain, marked = self._tree.styles_over(), self._tree.styles_over("cursor")
+        cells = list(map_cells(self._tree.painter, width))
+        if not cells:
+            return Strip.blank(width, plain["plain"])
+        start, stop = self._cursor(width)
+        whole = self._tree.node == 0
+        segments = []
+        for place, cell in enumerate(cells):
+            styles = marked if start <= place < stop and not whole else plain
+            segments.append((cell.text, styles[cell.style]))
+        segments[start] = _CURSOR, marked["plain"]
+        joined = (
+            ("".join(text for text, _ in run), style) for style, run in groupby(segments, lambda s: s[1])
+        )
+        return Strip([Segment(text, style) for text, style in joined])
+
+    def _cursor(self, width: int) -> tuple[int, int]:
+        """Return the cells of the line under the cursor, at least one."""
+        rows = self._tree.rows
+        before = rows.tree.elements_before
+        spans = rows.spans(self._tree.node) or [(0, 0)]
+        low = before[spans[0][0]] * width // before[-1]
+        high = -(-before[spans[-1][1]] * width // before[-1])
+        start = min(low, width - 1)
+        return start, max(high, start + 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the tensor that is drawn there."""
+        tree = self._tree.rows.tree
+        node = node_at(tree, event.x, self.size.width)
+        if node is not None:
+            self.post_message(self.Picked(node))
+
+
+def map_cells(painter: TreePainter, width: int) -> Iterator[Cell]:
+    """Yield what each of `width` cells shows; nothing for a model without elements."""
+    tree, measure = painter.rows.tree, painter.measure
+    before = tree.elements_before
+    total, start = before[-1], 0
+    for place in range(width if total else 0):
+        end = total * (place + 1)
+        stop = max(start + 1, bisect_left(before, -(-end // width)))
+        if measure.is_share:
+            yield _state(painter, start, stop)
+        else:
+            value = measure.value(tree, [(start, stop)])
+            bar = 0.0 if value is None else measure.bar(tree, value)
+            height = max(1, round(bar * (len(_HEIGHTS) - 1))) if value else 0
+            yield Cell(_HEIGHTS[height], "wrong" if measure.is_wrong([(start, stop)]) else "trainable")
+        start = bisect_right(before, end // width) - 1
+
+
+def _state(painter: TreePainter, start: int, stop: int) -> Cell:
+    """Return the cell of some tensors: what was not proven, else their state."""
+    worst = max(painter.marks[start:stop], default=0)
+    if worst >= _FIRST_MARK:
+        return Cell(MARKS[worst], MARK_STYLES[worst])
+    states = painter.plan.states[start:stop]
+    block = _BLOCKS[states.count(FROZEN) > 0, states.count(TRAINABLE) > 0]
+    if block == "▓" and worst:
+        block = _PROVEN
+    return Cell(block, _STYLES[block])
+
+
+def node_at(tree: ParamTree, x: int, width: int) -> int | None:
+    """Return the node of the tensor in the middle of cell `x`; None if the model has no elements."""
+    before = tree.elements_before
+    if not before[-1] or not 0 <= x < width:
+        return None
+    index = bisect_right(before, before[-1] * (2 * x + 1) // (2 * width)) - 1
+    return tree.position[min(index, len(tree.tensors) - 1)]

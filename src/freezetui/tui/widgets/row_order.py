@@ -1,0 +1,49 @@
+"""The order of the tree's lines: what a filter shows, sorted by a value, found again in another tree."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+
+from freezetui.freeze.tree import ParamTree
+
+#: Returns what lines are sorted by, the largest first; None comes last.
+Key = Callable[[int], float | None]
+
+
+def matching(tree: ParamTree, matches: Sequence[tuple[int, int]]) -> array[int]:
+    """Return the nodes of these tensors, given as ranges, and of the modules above them, in preorder."""
+    shown = {0}
+    for start, stop in matches:
+        for index in range(start, stop):
+            node = tree.position[index]
+            while node not in shown:
+                shown.add(node)
+                node = tree.parents[node]
+    return array("I", sorted(shown))
+
+
+def in_order(tree: ParamTree, lines: array[int], key: Key) -> array[int]:
+    """Return these lines, which are in preorder, with the lines of each module sorted by `key`."""
+    below: dict[int, list[int]] = {}
+    for node in lines[1:]:
+        below.setdefault(tree.parents[node], []).append(node)
+    done = array("I")
+    pending = [0]
+    while pending:
+        node = pending.pop()
+        done.append(node)
+        found = [(key(child), child) for child in below.get(node, ())]
+        found.sort(
+            key=lambda pair: (pair[0] is not None, pair[0] or 0.0, -pair[1])
+        )  # the last is taken first
+        pending += [child for _, child in found]
+    return done
+
+
+def paths(tree: ParamTree) -> list[str]:
+    """Return the path of every node, with a dot before each segment."""
+    found = [""]
+    for node in range(1, len(tree)):
+        found.append(f"{found[tree.parents[node]]}.{tree.names[node]}")
+    return found

@@ -1,0 +1,115 @@
+"""TreePainter: draws the lines of the tree, as they are now; keeps what they show until the next edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.segment import Segment
+from textual.strip import Strip
+
+from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.tree import ParamTree
+from freezetui.numbers import shape
+from freezetui.tui.columns import SHARE, Measure
+from freezetui.tui.widgets.block_groups import Span, braces
+from freezetui.tui.widgets.tree_line import Columns, Styles, TreeLine, Value
+from freezetui.tui.widgets.visible_rows import VisibleRows
+
+#: A module with more tensors of its own is not one layer.
+_MAX_LAYER_TENSORS = 16
+
+
+class TreePainter:
+    """Turns nodes into drawn lines.
+
+    Attributes:
+        plan: whose states are shown.
+        rows: which lines there are.
+        marks: per tensor, the outcome of the last check; empty for none.
+        layers: per module whose class is known, its class and numbers.
+        measure: what the last column shows.
+    """
+
+    def __init__(self, plan: FreezePlan, rows: VisibleRows) -> None:
+        self.plan, self.rows = plan, rows
+        self.marks = b""
+        self.layers: Mapping[int, str] = {}
+        self.measure: Measure = SHARE
+        self._lines: dict[int, TreeLine] = {}
+
+    def forget(self) -> None:
+        """Draw every line anew: something that they show has changed."""
+        self._lines.clear()
+
+    def strip(self, number: int, width: int, styles: Styles) -> Strip:
+        """Return a line as drawn.
+
+        Args:
+            number: of the line, counted from 0; there may be no such line.
+            width: in cells.
+        """
+        base = styles["plain"]
+        if number >= len(self.rows):
+            return Strip.blank(width, base)
+        if self.rows.matches == []:
+            return Strip([Segment("   nothing matches", styles["dim"])]).adjust_cell_length(width, base)
+        segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def line(self, node: int) -> TreeLine:
+        """Return what the line of `node` shows; kept until `forget`."""
+        if node not in self._lines:
+            self._lines[node] = self._line(node)
+        return self._lines[node]
+
+    def _line(self, node: int) -> TreeLine:
+        rows, tree, spans = self.rows, self.rows.tree, self.rows.spans(node)
+        family = rows.family(node)
+        tensor = tree.tensor(node) if family is None else None
+        is_open = tensor is None and rows.is_open(node)
+        totals = rows.totals(node, self.plan)
+        has_value = self.measure.name != "share" or totals.state != "untrainable"
+        return TreeLine(
+            label=tree.names[node] if family is None else f"{braces(family)} ×{len(family)}",
+            depth=tree.depths[node],
+            arrow="  " if tensor else "▾ " if is_open else "▸ ",
+            totals=totals,
+            tensor=tensor,
+            mark=self._mark(spans),
+            tied=tensor is not None and tree.first[node] in tree.tie_groups,
+            layer="" if tensor else self.layers.get(node, ""),
+            shape="" if is_open else weight_shape(tree, node),
+            times=rows.times(node),
+            value=self._value(spans) if has_value else Value(),
+        )
+
+    def _mark(self, spans: list[Span]) -> int:
+        """Return the worst mark of some tensors; tensors that are tied have the same."""
+        marks = self.marks
+        if not marks or not spans:
+            return 0
+        if not any(marks[spans[0][0] : spans[-1][1]]):
+            return 0
+        return max(max(marks[a:b], default=0) for a, b in spans)
+
+    def _value(self, spans: list[Span]) -> Value:
+        tree, measure = self.rows.tree, self.measure
+        value = measure.value(tree, spans)
+        if value is None:
+            return Value()
+        is_wrong = measure.is_wrong(spans)
+        return Value(measure.text(tree, value), measure.bar(tree, value), measure.is_share, is_wrong)
+
+
+def weight_shape(tree: ParamTree, node: int) -> str:
+    """Return the shape of a tensor; of a layer's weight, if nothing but a few tensors is below `node`."""
+    tensor = tree.tensor(node)
+    if tensor is not None:
+        return shape(tensor.shape)
+    below = tree.end[node] - node - 1
+    start, stop = tree.span(node)
+    if not 0 < below <= _MAX_LAYER_TENSORS or stop - start != below:
+        return ""
+    weights = [i for i in range(start, stop) if tree.names[tree.position[i]] == "weight"]
+    largest = max(range(start, stop), key=lambda i: tree.tensors[i].elements)
+    return shape(tree.tensors[weights[0] if weights else largest].shape)

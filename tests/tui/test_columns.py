@@ -1,0 +1,125 @@
+"""What the columns say: layers and shapes, values with bars, names of deep and long lines."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import pytest
+from rich.cells import cell_len
+from rich.style import Style
+
+from freezetui.checkpoint.types import TensorInfo
+from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.tree import ParamTree
+from freezetui.tui.columns import SHARE, Measures
+from freezetui.tui.widgets.tree_line import STYLES, Columns
+from freezetui.tui.widgets.tree_painter import TreePainter
+from freezetui.tui.widgets.visible_rows import VisibleRows
+
+PLAIN = dict.fromkeys(STYLES, Style())
+
+
+def painter_of(*tensors: tuple[str, tuple[int, ...]], kind: str = "parameter") -> TreePainter:
+    tree = ParamTree([TensorInfo(name, shape, "float32", kind) for name, shape in tensors])
+    return TreePainter(FreezePlan(tree), VisibleRows(tree))
+
+
+def drawn(painter: TreePainter, path: str, width: int) -> str:
+    node = painter.rows.tree.find(path)
+    return "".join(s.text for s in painter.line(node).segments(Columns.fit(width), PLAIN))
+
+
+CONV = (("f.0.weight", (64, 3, 3, 3)), ("f.0.bias", (64,)), ("f.1.weight", (8, 64, 1, 1)))
+
+
+@pytest.mark.parametrize("width", [59, 79, 110, 138, 160])
+def test_a_closed_layer_says_what_it_is(width):
+    painter = painter_of(*CONV)
+    painter.rows.opened[painter.rows.tree.find("f.0")] = 0
+    assert "64x3x3x3" in drawn(painter, "f.0", width)
+    painter.layers = {painter.rows.tree.find("f.0"): "Conv2d 3 -> 64, 3x3"}
+    painter.forget()
+    line = drawn(painter, "f.0", width)
+    assert "Conv2d" in line and "64x3x3x3" in line
+    assert ("3 -> 64" in line) == (width >= 110)
+    painter.rows.opened[painter.rows.tree.find("f.0")] = 1
+    painter.forget()
+    assert "64x3x3x3" not in drawn(painter, "f.0", width)
+
+
+@pytest.mark.parametrize("width", range(20, 200, 7))
+def test_every_line_is_as_wide_as_its_columns(width):
+    painter = painter_of(*CONV, (".".join("abcdefghijklmnop") + ".weight", (2, 2)), ("名" * 90, (3,)))
+    columns = Columns.fit(width)
+    for node in range(len(painter.rows.tree)):
+        line = "".join(s.text for s in painter.line(node).segments(columns, PLAIN))
+        assert cell_len(line) == sum(columns)
+    assert len(columns.heading(SHARE.heading, "by share")) == sum(columns)
+
+
+@pytest.mark.parametrize("width", [59, 79, 110])
+def test_deep_lines_keep_their_names_and_long_names_their_ends(width):
+    deep = ".".join(["module"] * 40)
+    painter = painter_of((f"{deep}.q_proj.weight", (2, 2)), ("a" * 300 + "_the_end", (2,)))
+    line = drawn(painter, f"{deep}.q_proj", width)
+    assert "q_proj" in line and "41 " in line  # its level, where indentation would take all the room
+    assert "_the_end" in drawn(painter, "a" * 300 + "_the_end", width)
+    assert "…aa" in drawn(painter, "a" * 300 + "_the_end", width)
+
+
+def measures_of(painter: TreePainter, **known: object) -> dict[str, object]:
+    session = SimpleNamespace(tree=painter.rows.tree, report=None, comparison=None)
+    session.__dict__.update(known)
+    return {measure.name: measure for measure in Measures(session).now()}
+
+
+def test_only_what_is_known_is_offered():
+    painter = painter_of(*CONV)
+    assert list(measures_of(painter)) == ["share", "bytes"]
+    report = SimpleNamespace(gradients={"f.1.weight": 0.5})
+    change = SimpleNamespace(relative_change=[0.1, None, None], changed_frozen=[])
+    assert list(measures_of(painter, report=report, comparison=change)) == [
+        *("share", "bytes", "gradient", "change")
+    ]
+    nothing = SimpleNamespace(relative_change=[None] * 3, changed_frozen=[])
+    assert list(measures_of(painter, comparison=nothing)) == ["share", "bytes"]
+
+
+def test_gradients_are_the_largest_below_and_what_is_not_known_is_blank():
+    painter = painter_of(*CONV)
+    report = SimpleNamespace(gradients={"f.0.weight": 0.25, "f.0.bias": 1e-30, "f.1.weight": None})
+    painter.measure = measures_of(painter, report=report)["gradient"]
+    assert drawn(painter, "f.0", 79).rstrip().endswith(" 0.25")
+    assert drawn(painter, "f.1.weight", 79).rstrip().endswith("inf/nan")
+    assert drawn(painter, "f.0.bias", 79).rstrip().endswith(" 1e-30")
+    report = SimpleNamespace(gradients={"f.0.weight": 0.25})
+    painter.measure = measures_of(painter, report=report)["gradient"]
+    painter.forget()
+    assert drawn(painter, "f.1", 79).rstrip().endswith("512")  # the elements; no value, no bar
+    assert painter.line(painter.rows.tree.find("f.1")).value.text == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [(0.0, "0%"), (1e-9, "<0.01%"), (0.0123, "1.2%"), (2.4, "240%"), (math.nan, "inf/nan"), (None, "")],
+)
+def test_changes(change, text):
+    painter = painter_of(*CONV)
+    comparison = SimpleNamespace(relative_change=[change, None, 0.5], changed_frozen=[0])
+    painter.measure = measures_of(painter, comparison=comparison)["change"]
+    line = painter.line(painter.rows.tree.find("f.0.weight"))
+    assert line.value.text == text
+    assert line.value.is_wrong == (change is not None)
+    assert not painter.line(painter.rows.tree.find("f.1.weight")).value.is_wrong
+    assert painter.line(0).value.is_wrong
+
+
+def test_shares_and_bytes_add_up_and_a_buffer_has_no_share():
+    painter = painter_of(*CONV)
+    assert painter.line(0).value.text == "100%"
+    painter.measure = measures_of(painter)["bytes"]
+    painter.forget()
+    assert painter.line(painter.rows.tree.find("f.0")).value.text == "7.0 KiB"
+    buffers = painter_of(("a.mean", (4,)), kind="buffer")
+    assert buffers.line(buffers.rows.tree.find("a.mean")).value.text == ""

@@ -1,0 +1,64 @@
+"""Every state can be read in every built-in theme: text and its background have a contrast of 4.5 to 1."""
+
+from __future__ import annotations
+
+import pytest
+from rich.color import Color
+from rich.color_triplet import ColorTriplet
+from rich.style import Style
+from textual.theme import BUILTIN_THEMES
+
+from freezetui.tui.contrast import MIN_CONTRAST, contrast, legible, muted
+from freezetui.tui.widgets.tree_line import MARK_STYLES, MARKS, SIGNS, STYLES, WORDS
+
+
+def test_contrast_is_that_of_wcag():
+    black, white = ColorTriplet(0, 0, 0), ColorTriplet(255, 255, 255)
+    assert contrast(black, white) == contrast(white, black) == pytest.approx(21)
+    assert contrast(ColorTriplet(0x77, 0x77, 0x77), white) == pytest.approx(4.48, abs=0.005)
+
+
+@pytest.mark.parametrize("background", ["#000000", "#777777", "#808080", "#ffffff", "#ff0000", "#00ff00"])
+@pytest.mark.parametrize("color", ["#000000", "#ffa62b", "#0178d4", "#ffffff"])
+def test_what_can_be_read_stays_and_the_rest_becomes_readable(color, background):
+    style = Style(color=color, bgcolor=background)
+    found = legible(style)
+    assert contrast(found.color.triplet, found.bgcolor.triplet) >= MIN_CONTRAST
+    if contrast(style.color.triplet, style.bgcolor.triplet) >= MIN_CONTRAST:
+        assert found == style
+
+
+def test_the_terminals_own_colors_are_left_alone():
+    style = Style(color=Color.default(), bgcolor="red")
+    assert legible(style) is style
+
+
+async def test_every_state_can_be_read_in_every_theme(opened):
+    seen = set()
+    async with opened("vgg_digits.pth", size=(100, 30)) as driver:
+        for name, theme in BUILTIN_THEMES.items():
+            driver.app.theme = name
+            await driver.pilot.pause()
+            drawn = {
+                (over, style): driver.tree.styles_over(over)[style]
+                for over in ("", "cursor", "selected")
+                for style in STYLES
+                if style not in ("cursor", "selected")
+            }
+            for widget in (driver.main.query_one("#totals"), driver.main.query_one("#heads")):
+                text = widget.render()
+                drawn[widget.id, "plain"] = widget.rich_style + text.style
+                drawn[widget.id, "muted"] = widget.rich_style + muted(widget)
+                assert theme.ansi or "dim" not in {str(span.style) for span in text.spans}
+            for what, style in drawn.items():
+                if not theme.ansi:
+                    ratio = contrast(style.color.triplet, style.bgcolor.triplet)
+                    assert ratio >= MIN_CONTRAST, (name, what, ratio)
+                    seen.add(what)
+    assert {("cursor", "trainable"), ("", "wrong"), ("totals", "muted")} <= seen
+
+
+def test_shape_and_word_say_the_same_as_color():
+    assert len(set(SIGNS.values())) == len(set(WORDS.values())) == len(SIGNS)
+    assert len(MARKS) == len(set(MARKS)) == len(MARK_STYLES)
+    assert MARK_STYLES[MARKS.index("✗")] == "wrong" != MARK_STYLES[MARKS.index("✓")]
