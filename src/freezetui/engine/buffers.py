@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from freezetui.training.norms import is_frozen, nearest_parameters
+from freezetui.training.norms import has_frozen_spectral_norm, is_frozen, nearest_parameters
 from freezetui.training.statistics import STATISTICS
 
 #: What surrounds a buffer: only frozen parameters, some of both, or only trainable ones.
@@ -31,7 +31,7 @@ def surroundings(model: nn.Module) -> dict[str, Surroundings]:
 
 
 def _around(model: nn.Module, module: nn.Module, path: str) -> Surroundings:
-    if is_frozen(model, path):
+    if is_frozen(model, path) or has_frozen_spectral_norm(module):
         return "frozen"
     flags = {parameter.requires_grad for parameter in nearest_parameters(model, path)}
     own = {parameter.requires_grad for parameter in module._parameters.values() if parameter is not None}

@@ -89,7 +89,8 @@ def random_in_frozen(model: nn.Module, result: RunResult) -> list[Finding]:
     names = [
         path
         for path, module in model.named_modules()
-        if _drops(module) and path not in result.held and path in result.ran and is_frozen(model, path)
+        if module.training and path in result.ran and path not in result.held
+        if _drops(module) and is_frozen(model, path)
     ]
     return [finding("dropout", names)] if names else []
 

@@ -96,7 +96,10 @@ def _forwards(under_test: ModelUnderTest, first: int, most: int, seconds: float)
             return i, False
         try:
             forward(under_test, first + i)
-        except Exception:  # of the user's code, on a batch or in a mode that it may not be made for
+        except (
+            Exception,
+            SystemExit,
+        ):  # of the user's code, on a batch or in a mode that it may not be made for
             return i, True
     return most, False
 

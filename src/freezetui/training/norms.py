@@ -18,12 +18,12 @@ def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
     """Return module path -> norm layer, for all frozen ones with statistics.
 
     A norm without parameters of its own is frozen if all parameters of its nearest parent module with
-    parameters are.
+    parameters are, and a spectral norm if its weight is.
     """
     return {
         path: module
         for path, module in model.named_modules()
-        if is_frozen(model, path) and statistics_of(module)
+        if (is_frozen(model, path) or has_frozen_spectral_norm(module)) and statistics_of(module)
     }
 
 
@@ -41,6 +41,13 @@ def statistics_of(module: nn.Module) -> tuple[str, ...]:
     """Return the names of tensors that the module's forward pass moves in train mode, and not in eval."""
     named = [name for name, buffer in module._buffers.items() if buffer is not None and name in STATISTICS]
     return tuple(dict.fromkeys((*named, *written_in_training(module))))
+
+
+def has_frozen_spectral_norm(module: nn.Module) -> bool:
+    """Whether an old-style spectral norm belongs to a frozen weight, whatever becomes of the bias beside it."""
+    own = dict(module._parameters.items())
+    weights = [own.get(f"{name[:-2]}_orig") for name, _ in module._buffers.items() if name.endswith("_u")]
+    return any(weight is not None and not weight.requires_grad for weight in weights)
 
 
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:

@@ -11,7 +11,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from freezetui.freeze.rules import Rule
 from freezetui.training.config import FreezeConfig
-from support.traps import Case, Net, assert_as_planted, between, images, moved, told
+from freezetui.training.guard import FreezeGuard
+from support.traps import Case, Net, assert_as_planted, between, floats, images, moved, told
 
 
 class MeanVar(nn.Module):
@@ -180,6 +181,13 @@ class OwnTrain(Net):
         return self
 
 
+class AlwaysEval(Net):
+    """Its train() keeps it in eval."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        return super().train(False)
+
+
 class TrainsBody(Net):
     def forward(self, x: Tensor) -> Tensor:
         self.body.train()
@@ -328,6 +336,13 @@ TRAPS = {
         *at("body.1", "weight_u", "weight_v"),
         **UPDATE,
     ),
+    "spectral, old, the bias trains": told(
+        lambda: Net(old_spectral_norm(nn.Linear(4, 4))),
+        "M6",
+        *at("body", "weight_u", "weight_v"),
+        **UPDATE,
+        train=("body.bias",),
+    ),
     "spectral, convolution": told(
         lambda: conv(spectral_norm(nn.Conv2d(4, 4, 3))),
         "M6",
@@ -376,6 +391,10 @@ TWINS = {
     ),
     "spectral": Case(lambda: Net(between(spectral_norm(nn.Linear(4, 4))))),
     "spectral, old": Case(lambda: Net(between(old_spectral_norm(nn.Linear(4, 4))))),
+    "spectral, old, the bias trains": Case(
+        lambda: Net(old_spectral_norm(nn.Linear(4, 4))), train=("body.bias",)
+    ),
+    "always in eval": Case(lambda: AlwaysEval(between(nn.BatchNorm1d(4), nn.Dropout()))),
     "spectral that trains": Case(lambda: Net(head=spectral_norm(nn.Linear(4, 3)))),
     "LayerNorm": Case(lambda: Net(between(nn.LayerNorm(4), nn.GELU()))),
 }
@@ -387,6 +406,20 @@ def test_noise_in_a_frozen_module_stays() -> None:
     applied = FreezeConfig(rules=(Rule("freeze", "body"),)).apply(net)
     assert applied.norms == ("body.2",)
     assert net.train().body[1].training and not net.body[2].training
+
+
+def test_the_guard_watches_statistics_under_any_name() -> None:
+    net = Net(between(MeanVar(), OfChild("method")))
+    config = FreezeConfig(rules=(Rule("freeze", "body"),))
+    config.apply(net)
+    guard = FreezeGuard(net)
+    assert len(guard) == 4 + 2 + 3
+    net.train()(floats(0)[0][0])
+    guard.check()
+    for module in net.modules():
+        module.training = True
+    net(floats(0)[0][0])
+    assert set(guard.moved()) == {"body.1.mean", "body.1.var", "body.2.average.value"}
 
 
 @pytest.mark.parametrize("case", TRAPS)
