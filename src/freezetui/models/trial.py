@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -74,8 +74,7 @@ class Trial:
                 stack.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("ignore")
                 torch.manual_seed(0)
-                args, kwargs = make(2, torch.Generator().manual_seed(0), self.dtype)
-                args, kwargs = moved(args, device), moved(kwargs, device)
+                args, kwargs = self._made(make, device)
                 stack.enter_context(_META if device == _META != self.device else nullcontext())
                 if not tensors_of(model.train(self.mode)(*args, **kwargs)):
                     raise TypeError("it returns no floating point tensor")
@@ -84,6 +83,15 @@ class Trial:
                 raise
             return Failure(error, len(entered), device == _META != self.device and _lacks_values(error))
         return None
+
+    def _made(self, make: Callable[..., Any], device: torch.device) -> Any:
+        """Return the arguments of a forward; those for the meta device are not drawn, which takes time."""
+        if device == _META != self.device:
+            with suppress(Exception), _META:  # makers that look at values need some
+                args, kwargs = make(2, None, self.dtype)
+                return moved(args, device), moved(kwargs, device)
+        args, kwargs = make(2, torch.Generator().manual_seed(0), self.dtype)
+        return moved(args, device), moved(kwargs, device)
 
     @contextmanager
     def _copy(self, device: torch.device) -> Iterator[nn.Module]:
