@@ -1,16 +1,21 @@
-"""The user's state directory, and the log of unexpected errors in it."""
+"""The user's state directory, the log of unexpected errors in it, and private files."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
+import secrets
+import stat
 import traceback
 from datetime import datetime
 from pathlib import Path
 
 from freezetui.text import printable, printable_lines
 
+#: "0" keeps nothing between runs but the log of errors.
+VARIABLE = "FREEZETUI_STATE"
 _LOG_NAME = "errors.log"
 _MAX_LOG_BYTES = 256 * 2**10
 _MAX_ENTRY_CHARACTERS = 16 * 2**10
@@ -34,6 +39,60 @@ def state_directory() -> Path | None:
     except (OSError, RuntimeError, ValueError):
         return None
     return directory
+
+
+def keeps_state() -> bool:
+    """Whether recovery files, recent checkpoints and views may be kept: unless FREEZETUI_STATE=0 is set."""
+    return os.environ.get(VARIABLE) != "0"
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file of this user; b"" if it is not one, is missing or is too large.
+
+    Args:
+        limit: the largest size in bytes.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            mine = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
+            return file.read(limit) if mine and status.st_size <= limit else b""
+    except (OSError, ValueError):
+        return b""
+
+
+def write_private(path: Path, data: bytes, locked: bool = False) -> int | None:
+    """Replace a file atomically by one of mode 0600; errors are raised.
+
+    Args:
+        locked: whether to hold a lock on it until the returned descriptor is closed.
+
+    Returns:
+        The open file, if `locked`.
+
+    Raises:
+        OSError: it cannot be written; the old file is unchanged.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        if locked:
+            with contextlib.suppress(OSError):  # not every file system can lock
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        os.close(descriptor)
+        raise
+    if locked:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def log_error(error: BaseException, what: str) -> Path | None:

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from freezetui.session.options import Options
+from freezetui.session.recovery_files import found, restore
+from freezetui.session.session import Session
 from support.pseudo_terminal import Terminal
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_ckpts" / "conv_digits_training.pt"
@@ -61,6 +64,29 @@ def test_a_terminal_that_goes_away_ends_the_program(path: Path) -> None:
         time.sleep(0.05)
     assert pid == process
     assert os.waitstatus_to_exitcode(status) == 129
+
+
+def unsaved_of(path: Path) -> int:
+    """Return how many frozen tensors the recovery file of an ended process holds."""
+    session = Session(Options(str(path)))
+    (each,) = found(session)
+    restore(session, each.kept)
+    return session.totals.frozen.tensors
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL])
+def test_what_is_unsaved_survives_every_end(path: Path, tmp_path: Path, number: signal.Signals) -> None:
+    terminal = Terminal(str(path), FREEZETUI_ENGINE="0")
+    terminal.wait_for("running_mean")
+    terminal.child.send("a")
+    terminal.wait_for("unsaved")
+    if number == signal.SIGKILL:  # nothing can be written any more: a second after the key it has been
+        deadline = time.monotonic() + 20
+        while not list(tmp_path.rglob("recovery/*.json")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    terminal.child.kill(number)
+    terminal.child.wait()
+    assert unsaved_of(path) > 0
 
 
 def test_a_crash_of_the_tui_is_one_line_and_not_exit_code_0(path: Path) -> None:

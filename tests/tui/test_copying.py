@@ -61,3 +61,34 @@ async def test_the_pattern_of_a_folded_family_is_that_of_all_its_blocks(opened):
         rows = driver.tree.rows
         node = next(n for n in rows.visible if rows.family(n))
         assert line_pattern(rows, node) == "layers.{0..5}"
+
+
+async def test_what_else_can_be_copied_is_a_key_away(opened):
+    async with opened() as driver:
+        driver.go("features.24")
+        await driver.press("w", "plus", "enter", "y")
+        await driver.until(lambda: isinstance(driver.app.screen, TextViewer))
+        await driver.press("right")
+        lines = driver.app.clipboard
+        assert "FreezeConfig.load('vgg_digits.freeze.yaml')" in lines and "stage=stage" in lines
+        compile(lines, "script", "exec")
+        assert "FreezeConfig.load" in driver.screen_text()
+        await driver.press("l")
+        assert driver.app.clipboard == "features.24"
+        await driver.press("right", "right")
+        assert "FROZEN" in driver.app.clipboard
+
+
+async def test_the_config_is_shown_as_saving_would_write_it(opened, sample):
+    path = sample("vgg_digits.pth")
+    config = path.with_name("vgg_digits.freeze.yaml")
+    config.write_text("freezetui: 1\nrules:\n  - freeze: features  # mine\n")
+    async with opened(path) as driver:
+        driver.go("classifier.0")
+        await driver.press("f", "D")
+        await driver.until(lambda: isinstance(driver.app.screen, TextViewer))
+        shown = driver.app.clipboard
+        assert "- freeze: features  # mine" in driver.screen_text()
+        await driver.press("escape", "s")
+        await driver.until(lambda: not driver.session.unsaved)
+    assert config.read_text() == shown

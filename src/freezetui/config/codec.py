@@ -17,18 +17,18 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
-from freezetui.config.bounds import check_events, check_text, number, read_text, why_not_a_number
+from freezetui.config.bounds import check_events, check_text, read_text, why_not_a_number
 from freezetui.config.paths import is_special
+from freezetui.config.plain import FORMAT_KEY, keys_of
+from freezetui.config.plain import plain as plain_values
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
 from freezetui.config.yaml_edit import edit
 from freezetui.config.yaml_text import same, yaml_text
 from freezetui.errors import ConfigError
-from freezetui.freeze.rules import Rule
 from freezetui.text import printable, quoted, shortened
 
 _C = TypeVar("_C", bound=ConfigData)
 
-_FORMAT_KEY = "freezetui"
 #: Shorter text cannot take a parser long.
 _MAX_UNCOUNTED = 64 * 2**10
 _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
@@ -63,9 +63,7 @@ def write_config(path: Path, config: ConfigData) -> None:
     Raises:
         ConfigError: the file cannot be written, or the existing file is not a config.
     """
-    is_file = os.path.exists(path) and not is_special(path)  # noqa: PTH110 (a name may be too long)
-    before = read_text(path) if is_file else ""
-    text = _changed(path, before, config) if before.strip() else config_text(path, config)
+    before, text = _texts(path, config)
     if text == before:
         return
     check_text(path, text)
@@ -75,9 +73,25 @@ def write_config(path: Path, config: ConfigData) -> None:
         raise ConfigError(f"{shortened(str(path))}: {error.strerror}.", "Choose another location.") from None
 
 
+def text_to_write(path: Path, config: ConfigData) -> str:
+    """Return the text that `write_config` would write: of an existing file with its comments.
+
+    Raises:
+        ConfigError: the existing file is not a config.
+    """
+    return _texts(path, config)[1]
+
+
+def _texts(path: Path, config: ConfigData) -> tuple[str, str]:
+    """Return the text of the file now, "" without one, and with `config`."""
+    is_file = os.path.exists(path) and not is_special(path)  # noqa: PTH110 (a name may be too long)
+    before = read_text(path) if is_file else ""
+    return before, _changed(path, before, config) if before.strip() else config_text(path, config)
+
+
 def config_text(path: Path, config: ConfigData) -> str:
     """Return `config` as the text of a new file at `path`, whose suffix says whether it is JSON."""
-    return _new_text(path, _plain(config))
+    return _new_text(path, plain_values(config))
 
 
 def _new_text(path: Path, plain: dict[str, Any]) -> str:
@@ -95,9 +109,9 @@ def _changed(path: Path, before: str, config: ConfigData) -> str:
     """
     reader = _Reader(path, _parse(path, before))
     reader.check_version()
-    plain = _plain(config)
+    plain = plain_values(config)
     try:
-        old = _plain(reader.config(ConfigData))
+        old = plain_values(reader.config(ConfigData))
     except ConfigError:
         return _new_text(path, plain)
     if same(old, plain):
@@ -105,7 +119,7 @@ def _changed(path: Path, before: str, config: ConfigData) -> str:
     if path.suffix != ".json":
         with contextlib.suppress(ConfigError, YAMLError):
             text = edit(before, old, plain)
-            if same(_plain(_Reader(path, _parse(path, text)).config(ConfigData)), plain):
+            if same(plain_values(_Reader(path, _parse(path, text)).config(ConfigData)), plain):
                 return text
     return _new_text(path, plain)
 
@@ -164,19 +178,19 @@ class _Reader:
         self.document = document
 
     def check_version(self) -> None:
-        if not isinstance(self.document, dict) or _FORMAT_KEY not in self.document:
+        if not isinstance(self.document, dict) or FORMAT_KEY not in self.document:
             raise ConfigError(
                 f"{self.path} is not a freeze config: missing 'freezetui: {VERSION}'.",
                 "Save one from the TUI or with `freezetui plan`.",
             )
-        version = self.document[_FORMAT_KEY]
+        version = self.document[FORMAT_KEY]
         if version is True or version != VERSION:
-            raise self.error("$", _FORMAT_KEY, f"unknown format version {version!r}", f"Valid: {VERSION}.")
+            raise self.error("$", FORMAT_KEY, f"unknown format version {version!r}", f"Valid: {VERSION}.")
 
     def config(self, cls: type[_C]) -> _C:
         self.check_version()
         plain = self._builtin(self.document)
-        del plain[_FORMAT_KEY]
+        del plain[FORMAT_KEY]
         self._rules(plain, "$")
         stages = plain.get("stages")
         for index, stage in enumerate(stages if isinstance(stages, list) else ()):
@@ -215,7 +229,7 @@ class _Reader:
         unknown = re.search(r"unknown field `(.*)`", problem)
         struct = next((s for pattern, s in _SECTIONS if re.fullmatch(pattern, place)), None)
         if unknown and struct is not None:
-            valid = ", ".join(_keys_of(struct))
+            valid = ", ".join(keys_of(struct))
             problem = f"unknown key {unknown[1]!r}, or written by a newer freezetui"
             return self.error(place, unknown[1], problem, f"Valid keys: {valid}.")
         parent, _, key = place.rpartition(".")
@@ -265,35 +279,3 @@ def _line_of(node: Any, key: str | int) -> int | None:
         position = (node.lc.data or {}).get(key)
         return int(position[0] if position else node.lc.line) + 1
     return None
-
-
-def _plain(config: ConfigData) -> dict[str, Any]:
-    """Return the config as plain values, with keys in the documented order."""
-    text = json.dumps(msgspec.to_builtins(config))
-    fields = json.loads(text, parse_int=number, parse_constant=number)
-    plain: dict[str, Any] = {_FORMAT_KEY: VERSION, **fields}
-    plain["model"] = _ordered(plain.get("model", {}), ModelSection)
-    plain.setdefault("default", config.default)
-    plain["rules"] = [_written(rule) for rule in config.rules]
-    plain.setdefault("norm_statistics", config.norm_statistics)
-    for stage, section in zip(config.stages, plain.get("stages", ()), strict=True):
-        if stage.rules:
-            section["rules"] = [_written(rule) for rule in stage.rules]
-    return _ordered({key: value for key, value in plain.items() if value not in (None, {})}, ConfigData)
-
-
-def _keys_of(section: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Return the keys of a section, in the order in which they are saved."""
-    fields = section.__struct_fields__
-    if section is ConfigData:
-        return (_FORMAT_KEY, *fields)
-    # A subclass's fields follow those of ModelSpec; in a file the checkpoint comes first.
-    return ("checkpoint", *(f for f in fields if f != "checkpoint")) if section is ModelSection else fields
-
-
-def _ordered(plain: dict[str, Any], section: type[msgspec.Struct]) -> dict[str, Any]:
-    return {key: plain[key] for key in _keys_of(section) if key in plain}
-
-
-def _written(rule: Rule) -> dict[str, str]:
-    return {rule.action: rule.pattern}

@@ -18,21 +18,27 @@ class Checks:
 
     def __init__(self) -> None:
         self._last: dict[str | None, tuple[SanityReport, bytes]] = {}
+        self._live: dict[str | None, SanityReport] = {}
         self._outcomes: dict[str | None, Outcomes] = {}
 
     def store(self, report: SanityReport, mask: bytes) -> None:
-        """Store the report of a check of the plan `mask`, with the checkpoint's names."""
+        """Store the report of a check of the plan `mask`, as the engine sent it."""
+        self._live[report.stage] = report
         self._last[report.stage] = report.in_file_names(), mask
         self._outcomes.pop(report.stage, None)
 
     def clear(self) -> None:
         """Forget all, as after another architecture was named."""
-        self._last, self._outcomes = {}, {}
+        self._last, self._live, self._outcomes = {}, {}, {}
 
     def report(self, stage: str | None) -> SanityReport | None:
-        """Return the report of the last check of a stage; None before the first."""
+        """Return the report of the last check of a stage, with the checkpoint's names; None before it."""
         found = self._last.get(stage)
         return None if found is None else found[0]
+
+    def live_report(self, stage: str | None) -> SanityReport | None:
+        """Return the same report with the names of the live model."""
+        return self._live.get(stage)
 
     def is_stale(self, stage: str | None, mask: bytes) -> bool:
         """Whether the last check of a stage was of another plan than `mask`."""
@@ -52,7 +58,7 @@ class Checks:
     def rename(self, old: str, new: str) -> None:
         """Keep what is known of a stage under its new name."""
         if old in self._last:
-            self._last[new] = self._last.pop(old)
+            self._last[new], self._live[new] = self._last.pop(old), self._live.pop(old)
             self._outcomes.pop(old, None)
 
     def move(self, moved: Callable[[bytes], bytes]) -> None:

@@ -57,10 +57,11 @@ class Outcomes:
 
     Attributes:
         all: the `Outcome` of every tensor of the tree.
+        states: what was checked; see `FreezePlan`.
     """
 
     def __init__(self, report: SanityReport, tree: ParamTree, plan: FreezePlan) -> None:
-        self._why, self._states = why_no_evidence(report), plan.states
+        self._why, self.states = why_no_evidence(report), plan.states
         self._noted: dict[int, TensorOutcome] = {}
         for name, told in _noted(report).items():
             node = tree.find(name)
@@ -83,7 +84,7 @@ class Outcomes:
         """Return the outcome of one tensor, in words too."""
         if index in self._noted:
             return self._noted[index]
-        state = self._states[index]
+        state = self.states[index]
         if state == UNTRAINABLE:
             proven = index in self._buffers
             return TensorOutcome(Outcome(self.all[index]), _UNCHANGED if proven else "not compared")

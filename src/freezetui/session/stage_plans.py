@@ -117,6 +117,16 @@ class StagePlans:
         """Set how long a stage is, None leaving that to the script, and what scales its learning rate."""
         self.sections[stage] = msgspec.structs.replace(self.sections[stage], epochs=epochs, lr_scale=lr_scale)
 
+    def reset(self, stages: Sequence[tuple[Stage, bytes]]) -> None:
+        """Replace all stages; a plan of the same name is edited, so that it can be undone."""
+        plans: dict[str | None, FreezePlan] = {None: self._plans[None]}
+        for section, mask in stages:
+            plan = self._plans.get(section.name) or FreezePlan(self._tree, self._plans[None].mask())
+            plan.replace(mask)
+            plans[section.name] = plan
+        self.sections = {section.name: section for section, _ in stages}
+        self._plans, self.shown = plans, None
+
     def move_to(self, tree: ParamTree) -> None:
         """Put the plans into the order of another tree of the same tensors, with their undo histories."""
         given, before = self.given(), self._tree

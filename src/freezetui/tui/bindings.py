@@ -50,9 +50,11 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Look": ("values.show", "changed.next", "changed.previous"),
     "Check and save": (
         "check.run",
+        "check.proof",
         "config.save",
         "config.save-as",
         "config.changes",
+        "config.text",
         "code.copy",
         "pattern.copy",
         "cost.show",

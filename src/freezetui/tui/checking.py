@@ -34,7 +34,7 @@ async def may_check(app: App[Any], session: Session) -> bool:
     if architecture.trusted:
         return True
     body = f"{session.config_path.name} wants to import and run {architecture.model.architecture}."
-    options = [("y", "import and run it"), ("n", "cancel")]
+    options = [("n", "cancel"), ("y", "import and run it")]
     if await app.push_screen_wait(ConfirmScreen("Run code named by the config?", body, options)) != "y":
         return False
     session.trust_architecture()

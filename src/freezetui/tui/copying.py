@@ -1,44 +1,49 @@
-"""Copies from the TUI to the clipboard: the plan as plain PyTorch code, and the pattern of a line."""
+"""Copies from the TUI to the clipboard: code, script lines, names, patterns, fixes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rich.text import Text
 from textual.app import App
 
 from freezetui.errors import FreezeTuiError
+from freezetui.formatting.fix_code import fix_code
 from freezetui.formatting.python_code import python_code
+from freezetui.formatting.script_lines import script_lines
 from freezetui.freeze.live_tree import has_other_names, live_mask, live_tree
 from freezetui.freeze.patterns import literal
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.screens.busy import run_with_busy_screen
-from freezetui.tui.screens.text_viewer import TextViewer
+from freezetui.tui.screens.copy import Copyable, CopyScreen
 from freezetui.tui.widgets.block_groups import braces
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
-_TITLE = "Plain PyTorch, copied to the clipboard if the terminal allows it"
-#: Lines that are shown; all are copied.
-_MAX_SHOWN = 1_000
 
+async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: int) -> None:
+    """Copy the shown plan as plain PyTorch code, and show what else can be copied. Only for a worker.
 
-async def copy_code(app: App[Any], session: Session) -> None:
-    """Copy the shown plan as plain PyTorch code, and show it. Only for a Textual worker."""
+    Args:
+        node: the line under the cursor, for its name and its pattern.
+    """
     tensors = len(session.tree.tensors)
+    texts: list[Copyable] = []
     try:
         code = await run_with_busy_screen(app, "Writing the code…", lambda: _code(session), tensors)
+        if code is None:
+            return
+        texts.append(Copyable("PyTorch", "Plain PyTorch", code))
     except FreezeTuiError as error:
         app.notify(str(error), title="Not copied", severity="error", timeout=10)
-        return
-    if code is None:
-        return
-    app.copy_to_clipboard(code)
-    lines = code.splitlines()
-    shown = Text("\n".join(lines[:_MAX_SHOWN]))
-    if len(lines) > _MAX_SHOWN:
-        shown.append(f"\n\n{len(lines) - _MAX_SHOWN:,} more lines are copied", "dim")
-    app.push_screen(TextViewer(_TITLE, shown, "-widest"))
+    lines = script_lines(session.config_path.name, session.stages.names)
+    texts.append(Copyable("FreezeConfig", "For a training script", lines))
+    if node:
+        texts.append(Copyable("name", "The name", session.tree.path(node)))
+    texts.append(Copyable("pattern", "The pattern of this line", line_pattern(rows, node)))
+    live = session.checks.live_report(session.stages.shown)
+    fixes = [(f.code, fix_code(f) or f.fix) for f in (live.findings if live else ())]
+    texts += [Copyable(f"fix {code}", f"The fix of {code}", fix) for code, fix in fixes if fix]
+    await app.push_screen_wait(CopyScreen(texts))
 
 
 def _code(session: Session) -> str:
@@ -48,7 +53,7 @@ def _code(session: Session) -> str:
         ConfigError: the plan cannot be written as code, or splits what becomes one live parameter.
     """
     name, stage = session.config_path.name, session.stages.shown
-    hold_norms = session.config is None or session.config.norm_statistics == "freeze"
+    hold_norms = session.norm_statistics == "freeze"
     tree, mask, live = session.tree, session.plan.mask(), session.description
     model = ""
     if live is not None and has_other_names(live.names):

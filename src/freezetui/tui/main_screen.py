@@ -13,6 +13,7 @@ from freezetui.tui.actions.copy import CopyActions
 from freezetui.tui.actions.cost import CostActions
 from freezetui.tui.actions.find import FindActions
 from freezetui.tui.actions.look import LookActions
+from freezetui.tui.actions.recover import RecoverActions
 from freezetui.tui.actions.save import SaveActions
 from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
@@ -20,11 +21,18 @@ from freezetui.tui.saving import may_quit
 from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.filter_input import FilterInput
-from freezetui.tui.widgets.footer import KeyFooter
 
 
 class MainScreen(
-    ChooseActions, FindActions, StageActions, CheckActions, CostActions, SaveActions, CopyActions, LookActions
+    ChooseActions,
+    FindActions,
+    LookActions,
+    StageActions,
+    CheckActions,
+    CostActions,
+    SaveActions,
+    CopyActions,
+    RecoverActions,
 ):
     """Choose what trains, check it, save it."""
 
@@ -47,16 +55,18 @@ class MainScreen(
         yield self._against_bar
         yield self._map
         yield self._totals
-        yield KeyFooter(compact=True, show_command_palette=False)
+        yield self._footer
 
     def on_mount(self) -> None:
         """Show problems and warnings of the config and the checkpoint."""
         tell_problems(self, self.session)
         self._describing.start()
+        self.start_recovery()
         self.compare()
 
     def on_unmount(self) -> None:
         """End what runs for the session."""
+        self.end_recovery()
         self.end_looking()
         self.session.close()
 
@@ -65,6 +75,10 @@ class MainScreen(
         elsewhere = self.focused is not self.tree_view and not isinstance(self.focused, Input)
         if elsewhere and event.key not in self.active_bindings:
             self.set_focus(self.tree_view)
+
+    def on_descendant_focus(self) -> None:
+        """Name the keys of what has the focus."""
+        self._footer.refresh()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the filter key while a filter is being typed: it is a letter then."""
@@ -91,6 +105,11 @@ class MainScreen(
             self._panel.cancel()
             self.tree_view.focus()
 
+    async def action_run_key(self, action: str) -> None:
+        """Run the action of a key of the footer (a click)."""
+        tree = ("edit", "next_match", "presets")
+        await self.app.run_action(action, self.tree_view if action.startswith(tree) else self)
+
     def action_notices(self) -> None:
         """Show in full what the header is brief about."""
         from freezetui.tui.problems import notices_text
@@ -103,4 +122,5 @@ class MainScreen(
         if not await may_quit(self.app, self.session):
             return False
         self._panel.cancel()
+        self._settled = True
         return True

@@ -45,7 +45,7 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     if session.config_path != target:
         app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
         return True
-    app.notify(f"{target}\n{frozen}", title="Saved", timeout=4)
+    app.notify(f"{target.name}\n{frozen}\ny →: the lines for your script", title="Saved", timeout=6)
     return True
 
 
@@ -66,20 +66,36 @@ async def show_changes(app: App[Any], session: Session) -> None:
         app.push_screen(TextViewer("Changes", text))
 
 
+async def show_config_text(app: App[Any], session: Session) -> None:
+    """Show the text of the config as saving would write it. Only for a Textual worker."""
+    from freezetui.config.codec import text_to_write
+    from freezetui.tui.screens.copy import Copyable, CopyScreen
+
+    path, tensors = session.config_path, len(session.tree.tensors)
+    try:
+        config = await run_with_busy_screen(app, FINDING_RULES, session.written, tensors)
+        text = "" if config is None else text_to_write(path, config)
+    except FreezeTuiError as error:
+        app.notify(str(error), title="Not shown", severity="error", timeout=10)
+        return
+    if text:
+        await app.push_screen_wait(CopyScreen([Copyable(path.name, "As it would be written", text)]))
+
+
 async def may_quit(app: App[Any], session: Session) -> bool:
     """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker."""
     if not session.unsaved:
         return True
-    options = [("s", "save and quit"), ("q", "quit without saving"), ("escape", "go back")]
+    options = [("escape", "go back"), ("s", "save and quit"), ("x", "quit without saving")]
     body = f"Your changes have not been saved to {session.config_path.name}."
     answer = await app.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
-    return answer == "q" or (answer == "s" and await save_config(app, session))
+    return answer == "x" or (answer == "s" and await save_config(app, session))
 
 
 async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
     changed = session.why_not_as_opened()
     if changed:
-        options = [("y", "save the plan for its old names and shapes"), ("n", "go back")]
+        options = [("n", "go back"), ("y", "save the plan for its old names and shapes")]
         if await app.push_screen_wait(ConfirmScreen("The checkpoint has changed", changed, options)) != "y":
             return False
     why = session.saved.why_not_write(target)
@@ -87,5 +103,5 @@ async def _may_write(app: App[Any], session: Session, target: Path) -> bool:
         return True
     broken = session.saved.unreadable(target)
     title = f"{target.name} is not readable as a config" if broken else f"Overwrite {target.name}?"
-    options = [("y", "replace it" if broken else "overwrite it"), ("n", "go back")]
+    options = [("n", "go back"), ("y", "replace it" if broken else "overwrite it")]
     return await app.push_screen_wait(ConfirmScreen(title, why, options)) == "y"

@@ -24,18 +24,27 @@ SCREEN_KEYS: list[BindingType] = [
         sign="!",
     ),
     bind("check.run", "r", "check", "check", "Check that frozen weights do not change", True),
+    bind("check.proof", "R", "proof", "proof", "Open or close the proof: the last check and its findings"),
     bind("config.save", "s", "save", "save", "Save the freeze config", True),
     bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
     bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
-    bind("code.copy", "y", "copy_code", "code", "Copy the plan as plain PyTorch code, and show it", True),
+    bind("config.text", "D", "config_text", "yaml", "Show the config as it would be written"),
+    bind(
+        "code.copy",
+        "y",
+        "copy",
+        "code",
+        "Copy code, script lines, names, patterns or fixes, and show them",
+        True,
+    ),
     bind("pattern.copy", "Y", "copy_pattern", "pattern", "Copy the pattern of this line"),
+    bind(
+        "cost.show", "dollar_sign", "cost", "cost", "Memory of this plan and of training everything", sign="$"
+    ),
     bind(
         "values.show", "V", "values", "values", "Show the values of this tensor: range, mean, histogram, NaN"
     ),
     bind("changed.next", "x", "next_changed(1)", "changed", "Next frozen tensor that changed (--against)"),
     bind("changed.previous", "X", "next_changed(-1)", "changed", "Previous frozen tensor that changed"),
-    bind(
-        "cost.show", "dollar_sign", "cost", "cost", "Memory of this plan and of training everything", sign="$"
-    ),
     bind("check.architecture", "o", "architecture", "model", "Set the model architecture for the check"),
 ]

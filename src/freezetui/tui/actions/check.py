@@ -8,16 +8,24 @@ from freezetui.tui.actions.base import SessionScreen
 from freezetui.tui.checking import ask_architecture, may_check
 from freezetui.tui.saving import FINDING_RULES
 from freezetui.tui.screens.busy import run_with_busy_screen
-from freezetui.tui.widgets.check_panel import CheckPanel
+from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
 
 class CheckActions(SessionScreen):
-    """Checks the plan."""
+    """Checks the plan: every stage in turn."""
 
     @on(CheckPanel.Ended)
-    def _checked(self, event: CheckPanel.Ended) -> None:
+    async def _checked(self, event: CheckPanel.Ended) -> None:
         self.session.checked(event.report, event.mask)
         self.refresh_session()
+
+    @on(SessionScreen.Changed)
+    async def _show_proof(self) -> None:
+        """Show the last check of the stage that is shown, where the panel is open."""
+        if self._panel.display and not self._panel.running:
+            from freezetui.tui.proof import proof_of  # the first screen needs none
+
+            await self._panel.show(proof_of(self.session))
 
     @on(CheckPanel.JumpTo)
     def _jump(self, event: CheckPanel.JumpTo) -> None:
@@ -26,19 +34,35 @@ class CheckActions(SessionScreen):
             self.tree_view.go_to(node)
             self.tree_view.focus()
 
+    @on(CheckPanel.FixWanted)
+    def _copy_fix(self, event: CheckPanel.FixWanted) -> None:
+        self.app.copy_to_clipboard(event.code)
+        self.notify(f"copied: {event.code}", timeout=3)
+
     @work
     async def action_check(self) -> None:
-        """Run the check; ask first for what is missing and before running user code."""
+        """Run the check, of each stage in turn; ask first for what is missing, and for user code."""
         session, before = self.session, self.session.architecture
         if self._is_checking() or not await may_check(self.app, session):
             return
         if session.architecture is not before:
             self._model_named()
-        mask, tensors = session.plan.mask(), len(session.tree.tensors)
+        masks, tensors = session.stages.masks(), len(session.tree.tensors)
         config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
         if config is not None:
+            stages = session.stages.names or (None,)
+            first, *rest = [Job(session.request(config, stage), masks[stage]) for stage in stages]
             options = session.options
-            await self._panel.start(session.request(config), mask, options.timeout, options.python)
+            await self._panel.start(*first, options.timeout, options.python, rest)
+
+    async def action_proof(self) -> None:
+        """Open the panel of the check, or close it; a running check goes on."""
+        if self._panel.display:
+            self._panel.display = False
+            self.tree_view.focus()
+            return
+        self._panel.display = True
+        await self._show_proof()
 
     @work
     async def action_architecture(self) -> None:

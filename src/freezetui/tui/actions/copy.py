@@ -8,14 +8,14 @@ from freezetui.tui.actions.base import SessionScreen
 
 
 class CopyActions(SessionScreen):
-    """Copies the plan as code, and the pattern of a line."""
+    """Copies the plan as code, script lines, names, patterns and fixes."""
 
     @work
-    async def action_copy_code(self) -> None:
-        """Copy the plan as plain PyTorch code, and show it."""
-        from freezetui.tui.copying import copy_code  # the first screen needs none
+    async def action_copy(self) -> None:
+        """Copy the plan as plain PyTorch code, and show it and what else can be copied."""
+        from freezetui.tui.copying import copy_texts  # the first screen needs none
 
-        await copy_code(self.app, self.session)
+        await copy_texts(self.app, self.session, self.tree_view.rows, self.tree_view.node)
 
     def action_copy_pattern(self) -> None:
         """Copy the pattern of the line under the cursor."""

@@ -8,7 +8,7 @@ from textual import work
 
 from freezetui.config.paths import typed_path
 from freezetui.tui.actions.base import SessionScreen
-from freezetui.tui.saving import ask_path, save_config, show_changes
+from freezetui.tui.saving import ask_path, save_config, show_changes, show_config_text
 
 
 class SaveActions(SessionScreen):
@@ -38,3 +38,8 @@ class SaveActions(SessionScreen):
     async def action_changes(self) -> None:
         """Show the changes since the last save."""
         await show_changes(self.app, self.session)
+
+    @work
+    async def action_config_text(self) -> None:
+        """Show the config as saving would write it."""
+        await show_config_text(self.app, self.session)

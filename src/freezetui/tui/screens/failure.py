@@ -8,10 +8,10 @@ from pathlib import Path
 from freezetui.tui.screens.confirm import ConfirmScreen
 
 _OPTIONS = (
+    ("escape", "go on"),
     ("s", "save the config now"),
     ("S", "save it under another name"),
-    ("escape", "go on"),
-    ("q", "quit without saving"),
+    ("q", "quit; what is unsaved is offered at the next start"),
 )
 
 

@@ -19,7 +19,7 @@ class TextViewer(Dialog[None]):
     """
 
     BINDINGS = [
-        Binding("escape,q,enter,d,y,question_mark,exclamation_mark", "leave", "Close", id="text.close"),
+        Binding("escape,q,enter,d,D,y,question_mark,exclamation_mark", "leave", "Close", id="text.close"),
         Binding("j", "scroll(1)", show=False, id="text.down"),
         Binding("k", "scroll(-1)", show=False, id="text.up"),
         Binding("g", "edge(-1)", show=False, id="text.top"),

@@ -1,35 +1,41 @@
-"""CheckPanel: the check below the tree: its progress while it runs, its findings afterwards."""
+"""CheckPanel: the check below the tree: its progress while it runs, its proof and findings afterwards."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.text import Text
 from textual import on, work
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.reactive import reactive
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
 from freezetui.errors import EngineError, from_os_error
-from freezetui.formatting.report import finding_text, headline, summary
-from freezetui.sanity.report import SanityReport, Verdict
+from freezetui.sanity.report import SanityReport
 from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
 
 if TYPE_CHECKING:
     from freezetui.sanity.client import Engine
     from freezetui.sanity.protocol import CheckRequest, Progress
+    from freezetui.tui.proof import Proof, ProofLine
 
-_COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
 #: Lines of the engine's log to show if a check fails.
 _LOG_LINES = 12
 
 
+class Job(NamedTuple):
+    """One check to run: the request, and the mask that it is about."""
+
+    request: CheckRequest
+    mask: bytes
+
+
 class CheckPanel(Guarded, Vertical):
-    """Runs one check at a time, in a thread that posts its progress, and shows it.
+    """Runs checks one after the other, each in a thread that posts its progress; shows what one proved.
 
     Attributes:
         running: whether a check is running.
@@ -65,17 +71,15 @@ class CheckPanel(Guarded, Vertical):
     BINDINGS = [
         Binding("j", "cursor(1)", show=False, id="findings.down"),
         Binding("k", "cursor(-1)", show=False, id="findings.up"),
+        Binding("y", "copy_fix", "Copy the fix", id="findings.copy"),
     ]
-
-    #: Whether the plan has changed since the check that is shown.
-    outdated = reactive(False)
 
     class Progressed(Message):
         """The running check has made progress."""
 
-        def __init__(self, progress: Progress) -> None:
+        def __init__(self, progress: Progress, job: Job) -> None:
             super().__init__()
-            self.progress = progress
+            self.progress, self.job = progress, job
 
     class Ended(Message):
         """The check of `mask` ended with a report."""
@@ -101,42 +105,80 @@ class CheckPanel(Guarded, Vertical):
             super().__init__()
             self.name = name
 
+    class FixWanted(Message):
+        """The user wants to copy the fix of a finding."""
+
+        def __init__(self, code: str) -> None:
+            super().__init__()
+            self.code = code
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.running = False
         self._engine: Engine | None = None
-        self._told: Text | None = None
-        self._targets: dict[str, str] = {}
+        self._jobs: list[Job] = []
+        self._total = 0
+        self._timeout: float | None = None
+        self._python = ""
+        self._lines: Sequence[ProofLine] = ()
 
     async def start(
-        self, request: CheckRequest, mask: bytes, timeout: float | None, python: str = ""
+        self,
+        request: CheckRequest,
+        mask: bytes,
+        timeout: float | None,
+        python: str = "",
+        then: Sequence[Job] = (),
     ) -> None:
-        """Check the plan `mask`; the engine runs under `python` and is killed after `timeout` seconds."""
-        if not self.children:  # created on first use, so that the tree is painted sooner
+        """Check the plan `mask`, and `then` the others; each engine is killed after `timeout` seconds.
+
+        Args:
+            python: what runs the engine.
+        """
+        await self._make()
+        self.display = self.running = True
+        self._jobs, self._total = [Job(request, mask), *then], 1 + len(then)
+        self._timeout, self._python = timeout, python
+        self.query_one(OptionList).display = False
+        self._start_next()
+
+    async def _make(self) -> None:
+        """Create the widgets on first use, so that the tree is painted sooner."""
+        if not self.children:
             headline = Static(id="check-headline", markup=False)
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
             await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
-        self.display = self.running = True
-        self._told, self.outdated = None, False
-        self.query_one(OptionList).display = False
-        self._say("starting the engine")
+
+    def _start_next(self) -> None:
         from freezetui.sanity.client import Engine  # the first screen needs none
 
+        job = self._jobs.pop(0)
+        self._say_running(job, "starting the engine")
         try:
-            self._engine = Engine(request, timeout, python)  # by this thread, with which it ends
+            self._engine = Engine(job.request, self._timeout, self._python)  # by this thread: it ends with it
         except (EngineError, OSError) as error:
             told = error if isinstance(error, EngineError) else from_os_error(error)
             self.post_message(self.Failed(told.message, told.hint))
         else:
-            self._run(self._engine, mask)
+            self._run(self._engine, job)
 
     def cancel(self) -> None:
         """End a running check, or else hide the panel."""
         if not self.running:
             self.display = False
             return
+        self._jobs = []
         if self._engine is not None:
             self._engine.cancel()
+
+    async def show(self, proof: Proof) -> None:
+        """Show what a check has proven, unless one is running."""
+        await self._make()
+        if not self.running:
+            self._lines = proof.lines
+            self._say(Text.assemble(" check: ", proof.headline))
+            first = next((i for i, line in enumerate(proof.lines) if line.tensor or line.code), 0)
+            self._list([Option(line.text) for line in proof.lines], highlighted=first)
 
     def on_unmount(self) -> None:
         """End a running check when the app ends, for whatever reason."""
@@ -144,12 +186,12 @@ class CheckPanel(Guarded, Vertical):
             self.cancel()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _run(self, engine: Engine, mask: bytes) -> None:
+    def _run(self, engine: Engine, job: Job) -> None:
         log: list[str] = []
         try:
             with engine:
                 try:
-                    report = self._follow(engine)
+                    report = self._follow(engine, job)
                 except EngineError:
                     log = engine.log_tail(_LOG_LINES)
                     raise
@@ -158,16 +200,16 @@ class CheckPanel(Guarded, Vertical):
         except Exception as error:  # whatever happened, the panel must not wait forever
             self.post_message(self.Failed(str(error) or type(error).__name__))
         else:
-            self.post_message(self.Cancelled() if report is None else self.Ended(report, mask))
+            self.post_message(self.Cancelled() if report is None else self.Ended(report, job.mask))
 
-    def _follow(self, engine: Engine) -> SanityReport | None:
+    def _follow(self, engine: Engine, job: Job) -> SanityReport | None:
         """Post progress until the check ends; return its report, None if it was cancelled."""
         from freezetui.sanity.protocol import Finished
 
         for event in engine.events():
             if isinstance(event, Finished):
                 return event.report
-            self.post_message(self.Progressed(event))
+            self.post_message(self.Progressed(event, job))
         return None
 
     @on(Progressed)
@@ -176,50 +218,45 @@ class CheckPanel(Guarded, Vertical):
         if self.running:
             progress = event.progress
             self.query_one(ProgressBar).update(total=progress.total or None, progress=progress.done)
-            self._say(progress.text)
+            self._say_running(event.job, progress.text)
 
     @on(Ended)
-    def _ended(self, event: Ended) -> None:
-        self._finish()
-        report = event.report
-        verdict, told = (headline(report), _COLORS[report.verdict]), f"  {summary(report)}"
-        keys = "  (Tab: findings, Enter: go to tensor)" if report.findings else ""
-        self._told = Text.assemble(verdict, told, (keys, "dim"))
-        self._say(self._told)
-        options = []
-        for number, finding in enumerate(report.findings):
-            if finding.tensors:
-                self._targets[str(number)] = finding.tensors[0]
-            options.append(Option(Text(finding_text(finding)), id=str(number)))
-        self._list(options, highlighted=0)
+    def _ended(self) -> None:
+        """Go on with the next stage; the screen, which gets this message too, shows what was proven."""
+        if self._jobs:
+            self._start_next()
+        else:
+            self._finish()
 
     @on(Cancelled)
     def _was_cancelled(self, event: Cancelled) -> None:
         event.stop()
         self._finish()
-        self._say("cancelled")
+        self._say(Text(" check: cancelled"))
 
     @on(Failed)
     def _failed(self, event: Failed) -> None:
         event.stop()
         self._finish()
-        self._say(Text.assemble((printable(event.message), "bold red"), f" {printable(event.hint)}"))
+        self._lines = ()
+        self._say(
+            Text.assemble(" check: ", (printable(event.message), "bold red"), f" {printable(event.hint)}")
+        )
         self._list([Option(Text(printable(line))) for line in event.log], highlighted=len(event.log) - 1)
 
     def _finish(self) -> None:
-        self.running, self._engine = False, None
-        self._targets = {}
+        self.running, self._engine, self._jobs = False, None, []
 
-    def _say(self, text: str | Text) -> None:
-        message = Text.assemble(" check: ", text, (" (Esc to cancel)", "dim") if self.running else "")
-        self.query_one("#check-headline", Static).update(message)
+    def _say_running(self, job: Job, text: str) -> None:
+        stage = job.request.stage
+        which = (
+            "" if stage is None else f"{printable(stage)}, {self._total - len(self._jobs)} of {self._total}: "
+        )
+        self._say(Text.assemble(f" check: {which}{text}", (" (Esc to cancel)", "dim")))
+
+    def _say(self, text: Text) -> None:
+        self.query_one("#check-headline", Static).update(text)
         self.query_one(ProgressBar).display = self.running
-
-    def watch_outdated(self, outdated: bool) -> None:
-        """Mark the last result as outdated, or unmark it."""
-        if self.children and self._told is not None:
-            before = Text("outdated: ", "bold")
-            self._say(before.append(self._told.plain, "dim") if outdated else self._told)
 
     def _list(self, options: list[Option], highlighted: int) -> None:
         findings = self.query_one(OptionList)
@@ -232,8 +269,17 @@ class CheckPanel(Guarded, Vertical):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Jump to the finding's first tensor."""
         event.stop()
-        if event.option_id in self._targets:
-            self.post_message(self.JumpTo(self._targets[event.option_id]))
+        line = self._lines[event.option_index] if event.option_index < len(self._lines) else None
+        if line is not None and line.tensor:
+            self.post_message(self.JumpTo(line.tensor))
+
+    def action_copy_fix(self) -> None:
+        """Copy the fix of the finding that is highlighted."""
+        place = self.query_one(OptionList).highlighted
+        if place is not None and place < len(self._lines) and self._lines[place].code:
+            self.post_message(self.FixWanted(self._lines[place].code))
+        else:
+            self.notify("This line has no fix to copy.", timeout=3)
 
     def action_cursor(self, by: int) -> None:
         """Move as in the tree."""

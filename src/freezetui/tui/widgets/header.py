@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
+from freezetui.sanity.report import Verdict
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable
@@ -20,6 +21,7 @@ from freezetui.tui.guarded import Guarded
 _PERIOD = 2.0
 #: A narrower header shows no stage; a stage's name gets at least so many cells.
 _MIN_STAGES, _MIN_TAB = 40, 12
+_VERDICTS: dict[Verdict, str] = {"held": " ✓", "moved": " ✗", "inconclusive": " ?"}
 _NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
 
 
@@ -87,16 +89,22 @@ class Header(Guarded, Widget):
         if not stages.names:
             return Text("" if brevity else self.session.architecture.label, "italic")
         parts = [
-            (f" {number} {printable(name)} ", _tab(number, name == stages.shown))
+            (f" {number} {printable(name)}{self._verdict(name)} ", _tab(number, name == stages.shown))
             for number, name in enumerate(stages.names, 1)
         ]
         tabs = Text.assemble(*parts)
         if not brevity and cell_len(tabs.plain) * 2 <= self.size.width:
             return tabs
         shown, place = printable(stages.shown or ""), stages.names.index(stages.shown or "") + 1
-        name = Text(f" {place} {shown}")
+        name = Text(f" {place} {shown}{self._verdict(stages.shown)}")
         name.truncate(max(_MIN_TAB, self.size.width // 4), overflow="ellipsis")
         return Text.assemble((name.plain + " ", "reverse bold"), (f" of {len(stages.names)} ", "dim"))
+
+    def _verdict(self, stage: str | None) -> str:
+        """Return the sign of a stage's last check; "" before it, and after an edit of its plan."""
+        checks, mask = self.session.checks, self.session.stages.plan_of(stage).mask()
+        report = checks.report(stage)
+        return "" if report is None or checks.is_stale(stage, mask) else _VERDICTS[report.verdict]
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""

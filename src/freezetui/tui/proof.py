@@ -1,0 +1,92 @@
+"""What a check has proven, line by line: for the panel below the tree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rich.text import Text
+
+from freezetui import numbers
+from freezetui.formatting.fix_code import fix_code
+from freezetui.formatting.report import finding_text, headline, summary
+from freezetui.freeze.plan import FROZEN
+from freezetui.sanity.report import Verdict
+from freezetui.session.outcome import Outcome
+from freezetui.session.session import Session
+from freezetui.text import printable
+from freezetui.tui.widgets.tree_line import MARKS
+
+_COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
+_INDENT = "      "
+_WORDS = {
+    Outcome.PROVEN: "proven: unchanged, bit for bit, by the same steps that change {} when trainable",
+    Outcome.BY_FLAG: "held by the flag alone: no gradient reaches {} when trainable either",
+    Outcome.UNPROVEN: "not proven: this check could not have seen {} change",
+    Outcome.WRONG: "changed",
+}
+
+
+class ProofLine(NamedTuple):
+    """One entry of the list.
+
+    Attributes:
+        tensor: the checkpoint's name of the tensor that Enter goes to; "" for none.
+        code: what `y` copies; "" for nothing.
+    """
+
+    text: Text
+    tensor: str = ""
+    code: str = ""
+
+
+class Proof(NamedTuple):
+    """The last check of the shown stage."""
+
+    headline: Text
+    lines: tuple[ProofLine, ...]
+
+
+def proof_of(session: Session) -> Proof:
+    """Return what the last check of the shown stage has proven."""
+    report, stage = session.report, session.stages.shown
+    which = "" if stage is None else f"{printable(stage)}: "
+    if report is None:
+        return Proof(Text.assemble(which, "not checked yet (press r)"), ())
+    lines = tuple(_lines(session))
+    keys = ["Tab: this list"]
+    keys += ["Enter: go to tensor"] if any(line.tensor for line in lines) else []
+    keys += ["y: copy the fix"] if any(line.code for line in lines) else []
+    hint = (f"  ({', '.join(keys)}, R: close)", "dim")
+    verdict, told = headline(report), f"  {summary(report)}"
+    if session.report_is_stale:
+        return Proof(Text.assemble(which, ("outdated: ", "bold"), (f"{verdict}{told}", "dim"), hint), lines)
+    return Proof(Text.assemble(which, (verdict, _COLORS[report.verdict]), told, hint), lines)
+
+
+def _lines(session: Session) -> Iterator[ProofLine]:
+    """Yield the findings with their fixes, then how many frozen tensors were proven, and how."""
+    report, live = session.report, session.checks.live_report(session.stages.shown)
+    assert report is not None and live is not None
+    for finding, of_live in zip(report.findings, live.findings, strict=True):
+        code = fix_code(of_live)
+        text = Text(finding_text(finding))
+        if code:
+            text.append("".join(f"\n{_INDENT}{printable(line)}" for line in code.splitlines()), "bold")
+        yield ProofLine(text, finding.tensors[0] if finding.tensors else "", code or finding.fix)
+    yield from _counts(session)
+
+
+def _counts(session: Session) -> Iterator[ProofLine]:
+    """Yield for each outcome how many frozen parameters have it; Enter goes to the first."""
+    outcomes = session.outcomes
+    assert outcomes is not None
+    frozen = [i for i, state in enumerate(outcomes.states) if state == FROZEN]
+    found = Counter(outcomes.all[i] for i in frozen)
+    for outcome, words in _WORDS.items():
+        if found[outcome]:
+            first = next(i for i in frozen if outcomes.all[i] == outcome)
+            count = numbers.plural(found[outcome], "frozen tensor")
+            text = f"{MARKS[outcome]} {count} {words.format('it' if found[outcome] == 1 else 'them')}"
+            yield ProofLine(Text(text), session.tree.tensors[first].name)

@@ -1,0 +1,145 @@
+"""The panel of the check: stages in turn, what was proven, fixes as code, opened and closed by a key."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from freezetui.sanity import client
+from freezetui.sanity.codes import finding
+from freezetui.sanity.protocol import CheckRequest, Finished
+from freezetui.sanity.report import BufferPart, Cost, FrozenPart, SanityReport, TrainablePart
+from freezetui.tui.check_marks import outcome_of
+
+HELD = SanityReport(
+    verdict="held",
+    architecture="torchvision:vgg16",
+    device="cpu",
+    steps=3,
+    forward=True,
+    losses=(1.0, 0.9, 0.8),
+    seconds=1.0,
+    frozen=FrozenPart(26, 26),
+    trainable=TrainablePart(6, 6),
+    buffers=BufferPart(0, 0),
+    cost=Cost(1.0, 1.0, 100, 100),
+)
+BARE = msgspec.structs.replace(
+    HELD,
+    verdict="inconclusive",
+    forward=False,
+    cost=None,
+    findings=(finding("no_input", reason="no input is known", suggestion=""),),
+)
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """What the engine reports in turn; the requests that it got are kept."""
+    reports: list[SanityReport] = []
+    requests: list[CheckRequest] = []
+
+    class Answer:
+        def __init__(self, request, timeout, python):
+            requests.append(request)
+            self.request = request
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def events(self):
+            yield Finished(msgspec.structs.replace(reports.pop(0), stage=self.request.stage))
+
+    monkeypatch.setattr(client, "Engine", Answer)
+    return reports, requests
+
+
+async def checked(driver, key: str = "r") -> None:
+    await driver.press(key)
+    await driver.until(lambda: driver.session.report is not None and not driver.main._panel.running)
+    await driver.pilot.pause(0.1)
+
+
+async def test_an_inconclusive_check_paints_no_check_mark(opened, answers):
+    answers[0].append(BARE)
+    async with opened(size=(140, 40)) as driver:
+        driver.go("features")
+        await driver.press("f")
+        await checked(driver)
+        text = driver.screen_text()
+        assert "INCONCLUSIVE" in text and "✓" not in text and "bit for bit" not in text
+        assert "frozen ?" in text
+        (line,) = outcome_of(driver.session, "features.0.weight")
+        assert line == "last check: unchanged, but nothing is proven: there was no forward pass"
+
+
+async def test_after_held_tab_and_enter_lead_to_a_tensor_and_the_panel_closes_and_opens(opened, answers):
+    answers[0].append(HELD)
+    async with opened() as driver:
+        driver.go("features")
+        await driver.press("f")
+        await checked(driver)
+        assert "26 frozen tensors proven" in driver.screen_text()
+        await driver.press("tab", "enter")
+        assert driver.tree.has_focus
+        assert driver.session.tree.path(driver.tree.node) == "features.0.weight"
+        await driver.press("escape")
+        assert "HELD" not in driver.screen_text()
+        await driver.press("R")
+        assert "HELD: 26 frozen tensors" in driver.screen_text()
+        await driver.press("R")
+        assert "HELD" not in driver.screen_text()
+
+
+async def test_each_stage_is_checked_in_turn_and_keeps_its_own_result(opened, answers):
+    reports, requests = answers
+    reports += [HELD, BARE]
+    async with opened() as driver:
+        driver.go("features")
+        await driver.press("f", "plus", "enter", "plus", "enter")
+        driver.go("")
+        await driver.press("t")
+        await checked(driver)
+        assert [request.stage for request in requests] == ["classifier", "everything"]
+        text = driver.screen_text()
+        assert "everything: ? INCONCLUSIVE" in text
+        assert "1 classifier ✓" in text and "2 everything ?" in text
+        await driver.press("left_square_bracket")
+        assert "classifier: ✓ HELD" in driver.screen_text()
+        await driver.press("a")
+        text = driver.screen_text()
+        assert "outdated" in text and "1 classifier ✓" not in text and "2 everything ?" in text
+
+
+async def test_a_fix_is_shown_as_code_and_copied(opened, answers):
+    moved = msgspec.structs.replace(
+        HELD,
+        verdict="moved",
+        frozen=FrozenPart(26, 25, ("features.0.weight",)),
+        findings=(finding("max_norm", ["features.0.weight"]),),
+    )
+    answers[0].append(moved)
+    async with opened() as driver:
+        driver.go("features")
+        await driver.press("f")
+        await checked(driver)
+        fix = "model.get_submodule('features.0').max_norm = None"
+        assert fix in driver.screen_text()
+        await driver.press("tab", "y")
+        assert driver.app.clipboard == fix
+        assert driver.session.tree.first[driver.session.tree.find("features.0.weight")] == 0
+        assert driver.tree.marks[0] == max(driver.tree.marks)
+
+
+async def test_a_click_on_a_tab_shows_its_stage(opened, answers):
+    async with opened() as driver:
+        driver.go("features")
+        await driver.press("f", "plus", "enter", "plus", "enter")
+        assert driver.session.stages.shown == "everything"
+        header = driver.screen_text().splitlines()[0]
+        await driver.pilot.click("#header", offset=(header.index("classifier") + 1, 0))
+        await driver.pilot.pause()
+        assert driver.session.stages.shown == "classifier"
