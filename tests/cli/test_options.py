@@ -74,5 +74,14 @@ def test_the_options_of_training_become_one_struct():
     )
     assert parsed("--warm").warm == "none" and parsed("--warm-style zeros").warm == "zeros"
     assert all(parsed(line).own for line in ("--lr 0", "--weight-decay 0", "--warm", "--optimizer adam"))
+    assert parsed("--dtype float16 --amp --compile") == Training(dtype="float16", amp=True, compile=True)
+    assert parsed("--step a:b --warm-style before-step").step == "a:b"
+    for wrong in (
+        "--step a:b --amp",
+        "--step a:b --batch c:d",
+        "--step a:b --warm-style zeros",
+        "--dtype int8",
+    ):
+        assert CliRunner().invoke(command, wrong.split()).exit_code == 2, wrong
     for wrong in ("--lr nan", "--lr inf", "--lr -1", "--warm-style late", "--optimizer-arg momentum"):
         assert CliRunner().invoke(command, wrong.split()).exit_code == 2, wrong

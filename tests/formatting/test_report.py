@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from string import Formatter
 
 import pytest
+from msgspec.structs import replace
 
-from freezetui.formatting.report import finding_text, headline
+from freezetui.formatting.fixes import fix_code
+from freezetui.formatting.report import finding_text, headline, report_lines
+from freezetui.formatting.sentences import sentences
 from freezetui.sanity.codes import CODES, finding
-from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart, Verdict
+from freezetui.sanity.report import (
+    BufferPart,
+    Cost,
+    FrozenPart,
+    OwnTraining,
+    SanityReport,
+    TrainablePart,
+    Unchanged,
+    Verdict,
+)
+
+COST = Cost(0.1, 0.2, 1, 2)
 
 
 def report(verdict: Verdict, *keys: str, moved: tuple[str, ...] = ()) -> SanityReport:
@@ -60,3 +76,65 @@ def test_every_finding_can_be_shown():
     for key, entry in CODES.items():
         if entry.severity is not None:
             assert entry.code in finding_text(report("held", key).findings[0])
+
+
+def test_three_sentences_say_what_was_proven_and_no_more():
+    held = replace(report("held"), cost=COST)
+    assert sentences(held) == (
+        "Frozen: 2 tensors identical, bit for bit, after 3 training steps.",
+        "The same weights changed when they were allowed to (control run).",
+        "Trainable: 1 of 1 tensor changed by their gradients.",
+    )
+    assert sentences(replace(held, cost=None))[1].startswith("Without a control run it is not known")
+    moved = replace(report("moved", "max_norm", moved=("a", "b")), cost=COST)
+    assert sentences(moved)[0] == "Frozen: 2 of 2 tensors changed: a, b."
+    assert len(sentences(moved)) == 2
+    part = replace(held, frozen=FrozenPart(4, 4, (), ("c",)), findings=(finding("cut_off", ("a", "b")),))
+    assert sentences(part)[1] == (
+        "1 of them changed when they were allowed to (control run); no gradient reaches 2 even then, so only "
+        "their flag was tested: a, b; 1 did not change even then, which proves nothing about them."
+    )
+    bare = replace(held, forward=False, cost=None, buffers=BufferPart(3, 3))
+    assert "3 optimizer steps without a forward pass; so are 3 buffers." in sentences(bare)[0]
+    assert "random gradients" in sentences(bare)[2]
+    drifted = replace(held, buffers=BufferPart(3, 1, ("m", "v")))
+    assert sentences(drifted)[0].endswith("; 2 buffers changed.")
+    assert "so this proves nothing" in sentences(replace(held, losses=(1.0, None)))[2]
+    still = TrainablePart(
+        4, 1, (*(Unchanged(n, "no gradient") for n in "ab"), Unchanged("c", "zero gradient"))
+    )
+    assert sentences(replace(held, trainable=still))[2] == (
+        "Trainable: 1 of 4 tensors changed by their gradients; 3 did not: 2 no gradient, 1 zero gradient."
+    )
+    nothing = replace(held, frozen=FrozenPart(0, 0), trainable=TrainablePart(0, 0))
+    assert sentences(nothing) == ("Frozen: nothing is frozen.", "Trainable: nothing is trainable.")
+
+
+def test_losses_are_shown_only_where_they_are_those_of_the_user():
+    own = OwnTraining("SGD(lr=0.1)", 3, (2.0, 1.5, None), FrozenPart(2, 2), TrainablePart(1, 1))
+    shown = replace(report("held"), losses=(0.25, -0.75), own=own)
+    assert not {"0.25", "0.75", "1.5"} & set(re.findall(r"[\d.]+\d", "\n".join(report_lines(shown))))
+    last = sentences(replace(shown, own=replace(own, step="train.py:step")))[-1]
+    assert last == (
+        "With SGD(lr=0.1), as in your script, after 3 steps: what is frozen is identical; "
+        "1 of 1 trainable tensor changed; losses 2, 1.5, not finite."
+    )
+    moved = replace(own, frozen=FrozenPart(2, 0, ("a", "b")))
+    assert "2 of 2 frozen tensors changed" in sentences(replace(shown, own=moved))[-1]
+
+
+def test_a_fix_is_code_where_code_is_the_fix():
+    own = OwnTraining("Lion(lr=0.1, weight_decay=0.2)", 3, (), FrozenPart(2, 2), TrainablePart(1, 1))
+    assert fix_code(finding("max_norm", ["body.embed.weight"])) == (
+        "model.get_submodule('body.embed').max_norm = None",
+    )
+    decayed = finding("zeros_for_none", ["a"], optimizer="Lion(lr=0.1, weight_decay=0.2)")
+    line = "optimizer = Lion(config.parameter_groups(model, lr=0.1), weight_decay=0.2)"
+    assert fix_code(decayed, own) == (line,)
+    found = replace(report("moved", moved=("a",)), findings=(decayed,), own=own)
+    assert f"        {line}" in list(report_lines(found))
+    assert fix_code(finding("all_frozen")) == ()
+    for key, entry in CODES.items():
+        if entry.severity is not None:
+            for line in fix_code(report("held", key).findings[0]):
+                compile(textwrap.dedent(line), key, "exec") if "with " not in line else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -51,14 +51,37 @@ _options = (
         "(zeros), or it freezes between backward and step.",
     ),
     click.option(
+        "--step",
+        metavar="FUNCTION",
+        default="",
+        help="Run your own training step (model, optimizer, device) -> loss: "
+        "package.module:function or path/to/file.py:function.",
+    ),
+    click.option(
+        "--batch",
+        metavar="FUNCTION|FILE",
+        default="",
+        help="Your own batch: a function that returns one, or a .pt file that torch.save wrote.",
+    ),
+    click.option(
         "--dtype",
         type=click.Choice(("float32", "bfloat16", "float16")),
-        default="",
         help="Dtype of the weights; with --amp that of autocast.",
     ),
     click.option("--amp", is_flag=True, help="Train under autocast (bfloat16, or --dtype)."),
     click.option("--compile", is_flag=True, help="Train the model through torch.compile."),
 )
+
+
+def _refuse_without_effect(options: Mapping[str, Any]) -> None:
+    """Raise a usage error for what the user's own step decides itself."""
+    if not options["step"]:
+        return
+    for option, written in (("amp", "--amp"), ("batch", "--batch")):
+        if options[option]:
+            raise click.UsageError(f"{written} has no effect on --step: your own step decides that.")
+    if options["warm_style"] == "zeros":
+        raise click.UsageError("--warm-style zeros has no effect on --step: your own step calls zero_grad().")
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,8 +91,10 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_training(*args: Any, **options: Any) -> Any:
         from freezetui.sanity.training import Training
 
+        _refuse_without_effect(options)
         warm, style = options.pop("warm"), options.pop("warm_style")
         given = {name: options.pop(name) for name in Training.__struct_fields__ if name in options}
+        given["dtype"] = given["dtype"] or ""
         training = Training(**given, warm=style or ("none" if warm else ""))
         return command(*args, training=training, **options)
 

@@ -14,10 +14,12 @@ from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.schema import ConfigData, fingerprint
 from freezetui.engine.device import choose_device, is_out_of_memory
+from freezetui.engine.environment import environment
 from freezetui.engine.flags import (
     flags_set_back,
     frozen_by_constructor,
     random_in_frozen,
+    replaced_or_gone,
     stray_flags,
     thawed,
 )
@@ -26,8 +28,10 @@ from freezetui.engine.modes import described_modes, in_modes
 from freezetui.engine.names import file_names, what_differs
 from freezetui.engine.own_result import OwnRun
 from freezetui.engine.own_training import own_run, weights_taken_back
-from freezetui.engine.run import RunResult, following, run, train_everything
-from freezetui.engine.why_moved import why_drifted, why_moved
+from freezetui.engine.run import RunResult, following, looked_further, run, train_everything
+from freezetui.engine.verdict import unproven_findings, verdict, without_evidence
+from freezetui.engine.why_drifted import why_drifted
+from freezetui.engine.why_moved import why_moved
 from freezetui.engine.why_unchanged import explain_unchanged, unchanged_tensors
 from freezetui.errors import CheckpointError, ModelError
 from freezetui.sanity.codes import finding
@@ -40,7 +44,6 @@ from freezetui.sanity.report import (
     SanityReport,
     TrainablePart,
     Unchanged,
-    Verdict,
 )
 from freezetui.sanity.training import Training
 
@@ -76,7 +79,8 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
         request.stage,
         request.training,
     )
-    return msgspec.structs.replace(report, stage=request.stage)
+    around = environment(report.architecture, device)
+    return msgspec.structs.replace(report, stage=request.stage, environment=around)
 
 
 def _opened(request: CheckRequest) -> Checkpoint:
@@ -134,8 +138,11 @@ def check_model(
         with weights_taken_back(under_test.model):
             own = own_run(under_test, following(config, stage), training, steps, steps_of)
     result = run(under_test, following(config, stage), steps, step_of("step", "step"))
+    result = looked_further(under_test, result)
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
-    findings += thawed(constructed, result) + what_differs(under_test.names)
+    findings += thawed(constructed, result) + replaced_or_gone(result) + what_differs(under_test.names)
+    if result.further.failed:
+        findings.append(finding("not_looked_further", mode=" and ".join(result.further.failed)))
     findings += random_in_frozen(under_test.model, result)
     findings += own.findings(known=result.moved) if own is not None else []
     full: RunResult | None = None
@@ -144,11 +151,10 @@ def check_model(
         findings += control_findings
     progress(Progress("compare", steps, steps, "comparing"))
     unchanged = unchanged_tensors(result)
-    findings += explain_unchanged(under_test.model, result, full, unchanged)
-    unproven, cut_off = _without_evidence(result, full)
-    findings += _unproven_findings(under_test, result, unproven)
-    if cut_off:
-        findings.append(finding("cut_off", cut_off))
+    findings += explain_unchanged(under_test, result, full, unchanged)
+    unproven, by_flag = without_evidence(result, full)
+    findings += unproven_findings(under_test, result, unproven)
+    findings += [finding(key, names) for key, names in by_flag.items() if names]
     seconds = perf_counter() - started
     report = _report(under_test, result, full, findings, unchanged, unproven, steps, seconds, own)
     return msgspec.structs.replace(report, modes=described_modes(training))
@@ -171,58 +177,6 @@ def _control(
     return None, [finding("no_control", reason=reason)]
 
 
-def _without_evidence(
-    result: RunResult, control: RunResult | None
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the frozen parameters that do not change when trainable either: with a gradient, and without.
-
-    Without one, behind no_grad or detach, only the flag can be proved: it is False after the steps, and the
-    optimizer, which has the parameter, left it alone.
-    """
-    if control is None:
-        return (), ()
-    same = [n for n in result.frozen if n not in control.moved and n not in result.moved]
-    cut_off = tuple(n for n in same if n not in control.gradients and result.final_flags.get(n) is False)
-    return tuple(n for n in same if n not in cut_off), cut_off
-
-
-def _unproven_findings(
-    under_test: ModelUnderTest, result: RunResult, unproven: tuple[str, ...]
-) -> list[Finding]:
-    """Return what this check could not prove, and how it could."""
-    findings = []
-    if under_test.batch is None:
-        key = "no_input" if under_test.spec.architecture else "no_model"
-        findings.append(finding(key, reason=under_test.reason, suggestion=under_test.suggestion))
-    if not result.planned:
-        findings.append(finding("untrainable"))
-    elif not result.trainable:
-        findings.append(finding("all_frozen"))
-    elif not result.frozen:
-        findings.append(finding("none_frozen"))
-    if result.trainable and not result.trained:
-        findings.append(finding("none_changed"))
-    if not result.finite:
-        findings.append(finding("not_finite"))
-    if unproven:
-        findings.append(finding("unproven", unproven))
-    return findings
-
-
-def _verdict(
-    under_test: ModelUnderTest, result: RunResult, findings: list[Finding], proven: bool, own: OwnRun | None
-) -> Verdict:
-    """Return "held" only with a forward pass, proof for a frozen tensor, and one that a gradient changed."""
-    frozen_moved = not result.moved.isdisjoint(result.frozen)
-    frozen_moved = frozen_moved or (own is not None and not own.moved.isdisjoint(own.frozen))
-    if frozen_moved or any(f.severity == "error" and f.code == "M2" for f in findings):
-        return "moved"
-    clean = not any(finding.severity == "error" for finding in findings)
-    if under_test.batch is not None and proven and result.trained and result.finite and clean:
-        return "held"
-    return "inconclusive"
-
-
 def _report(
     under_test: ModelUnderTest,
     result: RunResult,
@@ -235,12 +189,12 @@ def _report(
     own: OwnRun | None = None,
 ) -> SanityReport:
     frozen, trainable, buffers = result.frozen, result.trainable, result.frozen_buffers
-    everywhere = result.moved.union(own.moved if own is not None else ())
+    everywhere = {*result.changed_frozen, *(own.moved if own is not None else ())}
     moved = tuple(name for name in frozen if name in everywhere)
-    drifted = tuple(name for name in buffers if name in result.moved)
+    drifted = tuple(result.drifted)
     order = {"error": 0, "warning": 1, "note": 2}
     return SanityReport(
-        verdict=_verdict(under_test, result, findings, len(unproven) < len(frozen), own),
+        verdict=verdict(under_test, result, findings, len(unproven) < len(frozen), own),
         architecture=under_test.spec.architecture,
         device=str(under_test.device),
         steps=steps,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from difflib import get_close_matches
-from types import FunctionType
 
 from torch import nn
 
+from freezetui.engine.own_attributes import made_by_itself, own_options, read_on_others
 from freezetui.engine.run import RunResult
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
@@ -16,6 +16,9 @@ from freezetui.training.norms import is_frozen
 
 #: Parts of the names of classes that drop something at random in train mode.
 _RANDOM = ("Dropout", "DropPath", "StochasticDepth")
+
+#: Keras' name for it.
+_KERAS = "trainable"
 
 
 def frozen_by_constructor(model: nn.Module) -> list[str]:
@@ -34,25 +37,37 @@ def thawed(frozen: Iterable[str], result: RunResult) -> list[Finding]:
 
 
 def stray_flags(model: nn.Module) -> list[Finding]:
-    """Return findings on attributes that were meant as requires_grad: misspelled, or set on a module."""
+    """Return findings on attributes that were meant as requires_grad: misspelled, or set on a module.
+
+    Call it before `apply`: what an attribute says and the flags say as well is not reported.
+    """
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, parameter in model.named_parameters():
-        for attribute in get_close_matches("requires_grad", vars(parameter), cutoff=0.8):
-            names["misspelled_flag", attribute].append(name)
+        for attribute, value in vars(parameter).items():
+            if _is_meant(attribute) and value is not parameter.requires_grad:
+                names["misspelled_flag", attribute].append(name)
+    classes: set[type] = {type(module) for module in model.modules()}
+    read = {name for cls in classes for name in read_on_others(cls)}
     for path, module in model.named_modules():
-        for attribute in vars(module):
-            meant = attribute == "trainable" or get_close_matches(attribute, ["requires_grad"], cutoff=0.8)
-            if meant and not _is_its_own(module, attribute):
+        flags, own = {parameter.requires_grad for parameter in module.parameters()}, _own(type(module), read)
+        for attribute, value in vars(module).items():
+            if _is_meant(attribute) and attribute not in own and not all(value is flag for flag in flags):
                 names["flag_on_module", attribute].append(path or "the model")
     return [finding(key, found, attribute=attribute) for (key, attribute), found in names.items()]
 
 
-def _is_its_own(module: nn.Module, attribute: str) -> bool:
-    """Whether the module's own code uses the attribute: nobody set it from outside as a flag then."""
+def _own(cls: type, read: set[str]) -> frozenset[str]:
+    """Return the attributes of a class that are options of its own code, or of the code around it."""
+    if _KERAS in read or _KERAS in made_by_itself(cls):
+        return own_options(cls) | {_KERAS}
+    return own_options(cls)
+
+
+def _is_meant(attribute: str) -> bool:
+    """Whether an attribute's name was meant as requires_grad; a library's own begins with an underscore."""
     if attribute.startswith("_"):
-        return True
-    functions = (f for cls in type(module).__mro__ if cls is not nn.Module for f in vars(cls).values())
-    return any(attribute in f.__code__.co_names for f in functions if isinstance(f, FunctionType))
+        return False
+    return attribute == _KERAS or bool(get_close_matches(attribute, ["requires_grad"], cutoff=0.8))
 
 
 def random_in_frozen(model: nn.Module, result: RunResult) -> list[Finding]:
@@ -70,14 +85,19 @@ def random_in_frozen(model: nn.Module, result: RunResult) -> list[Finding]:
 
 
 def flags_set_back(result: RunResult) -> list[Finding]:
-    """Return findings on parameters whose requires_grad after the steps is not what the config set."""
+    """Return findings on parameters whose requires_grad the model's own code changes as it runs."""
+    found = (("unfrozen_by_model", result.unfrozen), ("frozen_by_model", result.refrozen))
+    return [finding(key, [n for n in result.planned if n in names]) for key, names in found if names]
+
+
+def replaced_or_gone(result: RunResult) -> list[Finding]:
+    """Return findings on frozen parameters whose names are gone after the steps."""
+    gone = [name for name in result.frozen if name in result.vanished]
     findings = []
-    for planned, key in ((False, "unfrozen_by_model"), (True, "frozen_by_model")):
-        names = [
-            name
-            for name, train in result.planned.items()
-            if train is planned and result.final_flags.get(name) is not planned
-        ]
+    for key, names in (
+        ("renamed", [name for name in gone if name in result.renamed]),
+        ("vanished", [name for name in gone if name not in result.renamed]),
+    ):
         if names:
             findings.append(finding(key, names))
     return findings

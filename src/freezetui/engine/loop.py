@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
+from freezetui.engine.evidence import changes_bits
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
+from freezetui.engine.user_step import MAX_SKIPPED, Interrupted, UserStep, number
 from freezetui.errors import ModelError
 from freezetui.models.outputs import tensors_of
 from freezetui.user_code import user_code
@@ -28,6 +32,7 @@ class Loop:
 
     Attributes:
         gradients: parameter's id -> largest absolute gradient before scaling; absent if none arrived.
+        evidence: the ids of parameters that a step changes without momentum and weight decay.
     """
 
     def __init__(self, under_test: ModelUnderTest) -> None:
@@ -36,6 +41,7 @@ class Loop:
         if under_test.forward is not None:
             torch._dynamo.reset()  # what was compiled keeps the hooks of an earlier run
         self.gradients: dict[int, float] = {}
+        self.evidence: set[int] = set()
         # An optimizer needs at least one parameter; a file may contain only integers.
         self.optimizer = torch.optim.SGD(
             self.parameters or [torch.zeros(0)],
@@ -43,6 +49,9 @@ class Loop:
             momentum=MOMENTUM,
             weight_decay=WEIGHT_DECAY,
         )
+        self._take_step = self.optimizer.step
+        self._running: Interrupted | None = None
+        self._updates = 0
 
     def forward(self, step: int) -> Tensor | None:
         """Return the loss of a batch, see `projected_loss`; None without a forward.
@@ -50,6 +59,8 @@ class Loop:
         Raises:
             ModelError: the model's forward raised.
         """
+        if self.under_test.step is not None:
+            return self._begin(self.under_test.step, step)
         self.optimizer.zero_grad()
         loss = projected_loss(self.under_test, step)
         return -loss if step % 2 and loss is not None else loss
@@ -60,11 +71,57 @@ class Loop:
         Raises:
             ModelError: the model's backward raised.
         """
-        fill_gradients(loss, self.parameters)
+        if self._running is not None:
+            self._running.until(Interrupted.STEP)
+        else:
+            fill_gradients(loss, self.parameters)
+
+    def optimize(self) -> None:
+        """Scale the gradients and take an optimizer step; the user's step runs to its end."""
+        if self._running is None:
+            self._update()
+            return
+        self._running.until()
+        for _ in range(MAX_SKIPPED):
+            if self.under_test.step is None or self._updates:
+                break
+            self.under_test.step(self.under_test, self.optimizer)
+
+    def value(self, loss: Tensor | None) -> float | None:
+        """Return the loss of the step that `optimize` has ended; None if there is none."""
+        result = loss if self._running is None else self._running.result
+        return number(result)
+
+    def _begin(self, user_step: UserStep, step: int) -> Tensor | None:
+        """Start the user's step, with this optimizer in place of the user's, up to the end of its forward."""
+        torch.manual_seed(self.under_test.seed + step)
+        running = Interrupted(lambda: user_step(self.under_test, self.optimizer), self.under_test.device)
+
+        def stepped(closure: Callable[[], Any] | None = None) -> Any:
+            with torch.enable_grad():
+                loss = closure() if closure is not None else None
+            if not running.ended:
+                running.reach(Interrupted.STEP)
+            self._updates += 1
+            self._update()
+            return loss
+
+        self.optimizer.step = stepped  # type: ignore[method-assign]
+        self._running, self._updates = running, 0
+        with ExitStack() as hooks:
+            if self.under_test.forward is None:  # a compiled one cannot stop
+                with suppress(RuntimeError):  # not supported on scripted modules
+                    hooks.callback(self._stop_after_forward(running))
+            running.until(Interrupted.FORWARD, Interrupted.STEP)
+        return None
+
+    def _stop_after_forward(self, running: Interrupted) -> Callable[[], None]:
+        """Let the step stop after its first forward; return what removes the hook."""
+        model = self.under_test.model
+        return model.register_forward_hook(lambda *_: running.reach(Interrupted.FORWARD)).remove
 
     @torch.no_grad()
-    def optimize(self) -> None:
-        """Scale the gradients and take an optimizer step."""
+    def _update(self) -> None:
         updated = [parameter for parameter in self.parameters if parameter.grad is not None]
         if not updated:
             return
@@ -77,7 +134,12 @@ class Loop:
         scale = (_norms(updated).norm() / _norms(gradients).norm()).item()
         if 0 < scale < float("inf"):
             torch._foreach_mul_(gradients, scale)
-        self.optimizer.step()
+        for parameter, gradient in zip(updated, gradients, strict=True):
+            if id(parameter) not in self.evidence and changes_bits(parameter, gradient, LEARNING_RATE):
+                self.evidence.add(id(parameter))
+        for group in self.optimizer.param_groups:
+            group["lr"], group["weight_decay"] = LEARNING_RATE, WEIGHT_DECAY  # a schedule may have set them
+        self._take_step()
 
 
 def parameters_of(model: nn.Module) -> list[nn.Parameter]:
@@ -97,7 +159,9 @@ def projected_loss(under_test: ModelUnderTest, step: int) -> Tensor | None:
     if under_test.batch is None:
         return None
     args, kwargs = under_test.batch(step)
-    with user_code("The model's own forward", is_out_of_memory), compiling():
+    given = under_test.given
+    what = f"{given} does not fit the model: its forward" if given else "The model's own forward"
+    with user_code(what, is_out_of_memory), compiling():
         outputs = tensors_of(under_test(*args, **kwargs))
     if not outputs:
         raise ModelError(

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 def saved_for_backward(model: nn.Module) -> Iterator[Callable[[], int]]:
     """Count the bytes that forward passes inside save for backward, each storage once, without weights."""
     saved: dict[int, int] = {}
-    weights = {_address(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    tensors = (*model.parameters(), *model.buffers())
+    weights = {_address(tensor) for tensor in tensors if tensor.layout == torch.strided}
 
     def pack(tensor: Tensor) -> Tensor:
         if tensor.layout == torch.strided and (address := _address(tensor)) not in weights:

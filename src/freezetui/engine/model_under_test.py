@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,6 +16,9 @@ from freezetui.model_spec import ModelSpec
 from freezetui.models.build import build_model
 from freezetui.models.load import load_tensors
 from freezetui.sanity.protocol import CheckRequest
+
+if TYPE_CHECKING:
+    from freezetui.engine.user_step import UserStep
 
 Batch = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -37,6 +40,8 @@ class ModelUnderTest:
         tensors: the checkpoint's, whose names the config speaks of; None to go by the model's names.
         autocast: the dtype that forward passes compute in under autocast; None without.
         forward: the compiled model, to be called in place of the model; None if it is not compiled.
+        step: the user's own training step, which brings its own batch; None without.
+        given: what the user has given as the batch, for messages; "" if it was found.
         names: which tensors of the checkpoint each of the model's is made of; None if there is no model.
     """
 
@@ -51,6 +56,8 @@ class ModelUnderTest:
     names: NameMap | None = None
     autocast: torch.dtype | None = None
     forward: Callable[..., Any] | None = None
+    step: UserStep | None = None
+    given: str = ""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run a forward pass as the script does: under autocast, compiled."""
@@ -84,9 +91,10 @@ def load_model_under_test(
             tensors=checkpoint.tensors,
         )
     root = request.config.model.root
-    built = build_model(request.model, checkpoint, request.recognition, device, progress, root)
+    own_input = bool(request.training.batch or request.training.step)
+    built = build_model(request.model, checkpoint, request.recognition, device, progress, root, own_input)
     example = built.example
-    reason = "" if example else f"no input was found that the model accepts ({built.tried[0]})"
+    reason = "" if example or own_input else f"no input was found that the model accepts ({built.tried[0]})"
 
     def batch(step: int) -> Batch:
         assert example is not None

@@ -1,4 +1,4 @@
-"""The modes that a script trains in: the dtype of the weights, autocast, torch.compile."""
+"""How a script trains: dtype of the weights, autocast, torch.compile, its own batch and its own step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from freezetui.engine.batches import user_batches
 from freezetui.engine.model_under_test import Batch, ModelUnderTest
+from freezetui.engine.user_step import UserStep
 from freezetui.errors import ModelError
 from freezetui.sanity.training import Training
 from freezetui.user_code import one_line
@@ -23,7 +25,7 @@ def in_modes(under_test: ModelUnderTest, training: Training) -> ModelUnderTest:
     """Return the model as the script trains it; casts its weights in place.
 
     Raises:
-        ModelError: this device or this torch cannot do it.
+        ModelError: this device or this torch cannot do it, or the batch or the step cannot be used.
     """
     dtype = _DTYPES.get(training.dtype)
     if training.amp:
@@ -31,6 +33,12 @@ def in_modes(under_test: ModelUnderTest, training: Training) -> ModelUnderTest:
     elif dtype is not None:
         under_test.model.to(dtype)
         under_test = replace(under_test, batch=_cast(under_test, dtype))
+    if training.batch:
+        batches = user_batches(training.batch, under_test.model, under_test.device)
+        under_test = replace(under_test, batch=batches, given=f"--batch {training.batch}", reason="")
+    if training.step:
+        step = UserStep(training.step)
+        under_test = replace(under_test, step=step, batch=step.inputs, reason="")
     return replace(under_test, forward=torch.compile(under_test.model)) if training.compile else under_test
 
 

@@ -95,8 +95,8 @@ class Watch:
         return (p for group in self.optimizer.param_groups for p in group["params"])
 
     def _watched(self, *args: Any, **kwargs: Any) -> Any:
-        self._look()
         self._tell("before")
+        self._look()
         result = self._step(*args, **kwargs)
         self.steps += 1
         self._tell("after")

@@ -26,6 +26,7 @@ class OwnRun:
         losses: one per step; empty without a forward pass.
         gradients: trainable parameter -> largest absolute gradient; absent if it never received one.
         moved: the parameters whose bits changed after the freeze.
+        step: the user's own training step; "" without.
         causes: frozen parameter that the optimizer moved -> the finding's key.
         lost: trainable parameter -> how far its updates were lost.
     """
@@ -37,6 +38,7 @@ class OwnRun:
     trainable: tuple[str, ...]
     gradients: dict[str, float]
     moved: frozenset[str]
+    step: str = ""
     causes: dict[str, str] = field(default_factory=dict)
     lost: dict[str, Lost] = field(default_factory=dict)
 
@@ -58,6 +60,7 @@ class OwnRun:
             tuple(loss if math.isfinite(loss) else None for loss in self.losses),
             FrozenPart(len(self.frozen), len(self.frozen) - len(moved), moved),
             TrainablePart(len(self.trainable), len(self.trainable) - len(still), still),
+            self.step,
         )
 
     def findings(self, known: Iterable[str]) -> list[Finding]:

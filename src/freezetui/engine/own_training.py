@@ -16,12 +16,10 @@ from freezetui.engine.optimizers import Watch, build_optimizer, described
 from freezetui.engine.own_result import OwnRun
 from freezetui.engine.precision import Lost, Samples
 from freezetui.engine.run import Prepare, train_everything
+from freezetui.engine.user_step import MAX_SKIPPED, number
 from freezetui.sanity.training import Training
 from freezetui.training.digest import digest
 from freezetui.user_code import user_code
-
-#: Steps that a GradScaler may skip while it looks for its scale; it begins at 2**16 and halves it each time.
-_MAX_SKIPPED = 24
 
 
 class OwnLoop:
@@ -37,6 +35,7 @@ class OwnLoop:
         self.optimizer = build_optimizer(training, self.parameters)
         self.watch = Watch(self.optimizer)
         self._scaler = _scaler(under_test)
+        self._calls = 0
         self.text = described(self.optimizer, training)
 
     def gradients(self, step: int) -> Tensor | None:
@@ -69,18 +68,51 @@ class OwnLoop:
             else:
                 self.optimizer.step()
 
+    def take(self, step: int) -> float | None:
+        """Take one step, the user's own if there is one, and return its loss; None if it has none.
+
+        Raises:
+            ModelError: the model's own code, the optimizer or the step raised, or the step is not one.
+        """
+        own = self.under_test.step
+        if own is None:
+            loss = self.gradients(step)
+            self.update(step)
+            return number(loss)
+        torch.manual_seed(self.under_test.seed + step)
+        taken, versions = self.watch.steps, self._versions()
+        result = own(self.under_test, self.optimizer)
+        if self.watch.steps == taken:
+            if self._versions() != versions:
+                raise own.refuse("changes weights without the optimizer that it is given")
+            if (
+                isinstance(result, Tensor)
+                and result.requires_grad
+                and not any(map(_has_grad, self.parameters))
+            ):
+                raise own.refuse("returned a loss, and called neither backward() nor step()")
+        return number(result)
+
     def train(self, steps: int, progress: Callable[[int], None]) -> list[float]:
-        """Take these steps and return their losses; a step that a GradScaler skips does not count."""
+        """Take these steps and return their losses; a call without an optimizer step does not count.
+
+        A GradScaler skips steps while it looks for its scale, and scripts that accumulate gradients take one
+        in several calls.
+        """
         losses: list[float] = []
         first, attempt = self.watch.steps, 0
-        while (taken := self.watch.steps - first) < steps and attempt < steps + _MAX_SKIPPED:
-            attempt += 1
+        while (taken := self.watch.steps - first) < steps and attempt < steps + MAX_SKIPPED:
             progress(taken)
-            loss = self.gradients(attempt)
-            self.update(attempt)
+            loss = self.take(self._calls)
+            self._calls, attempt = self._calls + 1, attempt + 1
             if loss is not None and self.watch.steps - first > taken:
-                losses.append(loss.item())
+                losses.append(loss)
+        if self.under_test.step is not None and self.watch.steps == first:
+            raise self.under_test.step.refuse(f"took no optimizer step in {attempt} calls")
         return losses
+
+    def _versions(self) -> list[int]:
+        return [parameter._version for parameter in self.parameters]
 
     def _closure(self, step: int) -> Tensor | None:
         with torch.enable_grad():
@@ -107,31 +139,47 @@ def own_run(
     (train_everything if training.warm else prepare)(under_test)
     model.train()
     loop = OwnLoop(under_test, training)
-    if training.warm:
-        _warm_up(loop, prepare)
-    names = _names(model)
-    flags = {name: parameter.requires_grad for name, parameter in names.items()}
-    before = {name: digest(parameter) for name, parameter in names.items()}
-    samples = Samples(loop.parameters)
-    loop.watch.listeners.append(lambda when: when == "before" and samples.take_gradients())
-    if training.warm == "before-step":
-        loop.update(0)
+    start = _warmed_up(loop, prepare) if training.warm else _Start(loop)
     losses = loop.train(steps, progress)
-    moved = frozenset(name for name, parameter in names.items() if digest(parameter) != before[name])
-    frozen = tuple(name for name, train in flags.items() if not train)
-    reached = {n: loop.watch.gradients[id(p)] for n, p in names.items() if id(p) in loop.watch.gradients}
+    moved = start.moved()
+    frozen = tuple(name for name, train in start.flags.items() if not train)
+    reached = loop.watch.gradients
+    gradients = {name: reached[id(p)] for name, p in start.names.items() if id(p) in reached}
     run = OwnRun(
         optimizer=loop.text,
         steps=steps,
         losses=tuple(losses),
         frozen=frozen,
-        trainable=tuple(name for name, train in flags.items() if train),
-        gradients=reached,
+        trainable=tuple(name for name, train in start.flags.items() if train),
+        gradients=gradients,
         moved=moved,
-        lost=_lost(samples, training, {name: names[name] for name in reached}),
+        step=training.step,
+        lost=_lost(start.samples, training, {name: start.names[name] for name in gradients}),
     )
-    run.causes.update(_causes(loop, {n: names[n] for n in frozen if n in moved}, steps))
+    run.causes.update(_causes(loop, {n: start.names[n] for n in frozen if n in moved}))
     return run
+
+
+class _Start:
+    """The parameters at the moment of the freeze.
+
+    Attributes:
+        names: parameter by name, each under its first one, without those that cannot train.
+        flags: name -> requires_grad.
+        samples: of the trainable ones.
+    """
+
+    def __init__(self, loop: OwnLoop) -> None:
+        named = loop.under_test.model.named_parameters()
+        self.names = {n: p for n, p in named if p.is_floating_point() or p.is_complex()}
+        self.flags = {name: parameter.requires_grad for name, parameter in self.names.items()}
+        self._digests = {name: digest(parameter) for name, parameter in self.names.items()}
+        self.samples = Samples(loop.parameters)
+        loop.watch.listeners.append(lambda when: when == "before" and self.samples.take_gradients())
+
+    def moved(self) -> frozenset[str]:
+        """Return the names whose bits have changed since."""
+        return frozenset(n for n, parameter in self.names.items() if digest(parameter) != self._digests[n])
 
 
 @contextmanager
@@ -149,21 +197,28 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _warm_up(loop: OwnLoop, prepare: Prepare) -> None:
-    """Take a first step with everything trainable, then freeze by the flags alone, as scripts do."""
-    loop.gradients(0)
-    if loop.training.warm != "before-step":
-        loop.update(0)
+def _warmed_up(loop: OwnLoop, prepare: Prepare) -> _Start:
+    """Take a first step with everything trainable; freeze after it, or right before its optimizer step."""
+    start: list[_Start] = []
+
+    def freeze_before(when: str) -> None:
+        if when == "before" and not start:
+            start.append(_frozen_by_flags(loop, prepare))
+
+    if loop.training.warm == "before-step":
+        loop.watch.listeners.append(freeze_before)
+    loop.train(1, lambda step: None)
+    return start[0] if start else _frozen_by_flags(loop, prepare)
+
+
+def _frozen_by_flags(loop: OwnLoop, prepare: Prepare) -> _Start:
+    """Freeze by the flags alone, as scripts do: what is in .grad stays there."""
     left = {id(p): p.grad for p in loop.parameters if p.grad is not None}
     prepare(loop.under_test)
     for parameter in loop.parameters:
         if not parameter.requires_grad and id(parameter) in left:
             parameter.grad = loop.watch.stale[id(parameter)] = left[id(parameter)]
-
-
-def _names(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that can train, each under its first name."""
-    return {n: p for n, p in model.named_parameters() if p.is_floating_point() or p.is_complex()}
+    return _Start(loop)
 
 
 def _lost(samples: Samples, training: Training, names: dict[str, nn.Parameter]) -> dict[str, Lost]:
@@ -174,13 +229,13 @@ def _lost(samples: Samples, training: Training, names: dict[str, nn.Parameter]) 
     return {name: lost for name, lost in found.items() if lost is not None}
 
 
-def _causes(loop: OwnLoop, moved: dict[str, nn.Parameter], steps: int) -> dict[str, str]:
+def _causes(loop: OwnLoop, moved: dict[str, nn.Parameter]) -> dict[str, str]:
     """Return the finding's key for each of these that the optimizer moves; takes one more step."""
     if not moved:
         return {}
     found = {name: _cause(loop.watch, parameter) for name, parameter in moved.items()}
     unclear = {name: moved[name] for name, key in found.items() if key == "zeros_for_none"}
-    by_step = _moved_by_step(loop, unclear, steps) if unclear else set()
+    by_step = _moved_by_step(loop, unclear) if unclear else set()
     return {name: key for name, key in found.items() if name not in unclear or name in by_step}
 
 
@@ -195,7 +250,7 @@ def _cause(watch: Watch, parameter: nn.Parameter) -> str:
     return "writes_weight" if watch.has_hooks else "zeros_for_none"
 
 
-def _moved_by_step(loop: OwnLoop, names: dict[str, nn.Parameter], steps: int) -> set[str]:
+def _moved_by_step(loop: OwnLoop, names: dict[str, nn.Parameter]) -> set[str]:
     """Return which of these one more optimizer step moves."""
     digests: dict[str, dict[str, bytes]] = {}
 
@@ -203,9 +258,12 @@ def _moved_by_step(loop: OwnLoop, names: dict[str, nn.Parameter], steps: int) ->
         digests[when] = {name: digest(parameter) for name, parameter in names.items()}
 
     loop.watch.listeners.append(listen)
-    loop.gradients(steps + 1)
-    loop.update(steps + 1)
+    loop.train(1, lambda step: None)
     return {name for name in names if digests["before"][name] != digests["after"][name]}
+
+
+def _has_grad(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None
 
 
 def _scaler(under_test: ModelUnderTest) -> torch.amp.GradScaler | None:

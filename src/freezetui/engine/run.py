@@ -6,21 +6,23 @@ import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import torch
 from torch import nn
 
 from freezetui.config.schema import ConfigData
+from freezetui.engine.buffers import Surroundings, counters, surroundings
 from freezetui.engine.device import synchronize
+from freezetui.engine.further import Further, look_further
 from freezetui.engine.loop import Loop
 from freezetui.engine.memory import saved_for_backward, training_state
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.models.live_names import same_tensor
 from freezetui.training.apply import Applied, apply, apply_checked
 from freezetui.training.digest import digest_state
-from freezetui.training.norms import hold_norms, is_frozen, is_held
+from freezetui.training.norms import hold_norms, is_held
 
 
 @dataclass(frozen=True)
@@ -28,31 +30,47 @@ class RunResult:
     """What one run did.
 
     Attributes:
-        moved: parameters and buffers whose bits changed, tied ones under each name.
+        moved: parameters and buffers whose bits changed, tied ones under each name; those of `further` too.
         planned: parameter -> requires_grad as the config set it; tied ones under the first name only, and
             without those that cannot train.
         final_flags: each of these parameters -> requires_grad, read from the model after the last step.
-        frozen_buffers: the buffers of modules whose parameters are all frozen.
+        toggled: parameters whose flag was another after a forward pass than the config set.
+        replaced: parameters that are another object after the steps; vanished: those whose name is gone.
+        renamed: those of the vanished whose bits are there under a new name.
+        empty: parameters without elements, of which nothing can change.
+        around: buffer -> what surrounds it.
+        counted: buffers that only count: one whole number before and after.
         gradients: parameter -> largest absolute gradient; absent if it never received one.
+        evidence: parameters that a step without weight decay changes.
         ran: paths of the modules whose forward was called.
         losses: one per step; empty without a forward pass.
-        held: paths of the norm layers that are kept in eval.
+        held: paths of the norm layers that are kept in eval; awake: those in train mode after the steps.
         step_seconds: of the fastest step, since other load on the machine only makes steps slower.
         memory_bytes: gradients, optimizer state and tensors saved for backward; on CUDA the peak.
         overhead_seconds: spent on digests.
+        further: what forward passes after the steps changed.
     """
 
     moved: frozenset[str]
     planned: dict[str, bool]
     final_flags: dict[str, bool]
-    frozen_buffers: tuple[str, ...]
+    toggled: frozenset[str]
+    replaced: frozenset[str]
+    vanished: frozenset[str]
+    renamed: frozenset[str]
+    empty: frozenset[str]
+    around: dict[str, Surroundings]
+    counted: frozenset[str]
     gradients: dict[str, float]
+    evidence: frozenset[str]
     ran: frozenset[str]
     losses: tuple[float, ...]
     held: frozenset[str]
+    awake: frozenset[str]
     step_seconds: float
     memory_bytes: int
     overhead_seconds: float
+    further: Further = field(default_factory=Further)
 
     @property
     def frozen(self) -> list[str]:
@@ -67,7 +85,35 @@ class RunResult:
     @property
     def trained(self) -> frozenset[str]:
         """The trainable parameters that changed by their gradient: weight decay alone changes bits too."""
-        return frozenset(n for n in self.trainable if n in self.moved and self.gradients.get(n))
+        changed = self.moved & self.evidence
+        return frozenset(n for n in self.trainable if n in changed and self.gradients.get(n))
+
+    @property
+    def unfrozen(self) -> frozenset[str]:
+        """The frozen parameters that the model's own code has made trainable, for good or for a backward."""
+        for_backward = self.toggled & self.gradients.keys()
+        changed = (n for n in self.frozen if n in for_backward or self.final_flags.get(n))
+        return frozenset(changed) - self.replaced
+
+    @property
+    def refrozen(self) -> frozenset[str]:
+        """The trainable parameters that the model's own code has frozen."""
+        return frozenset(n for n in self.trainable if self.final_flags.get(n) is False)
+
+    @property
+    def changed_frozen(self) -> list[str]:
+        """The frozen parameters whose bits changed, without those whose names are gone."""
+        return [name for name in self.frozen if name in self.moved and name not in self.vanished]
+
+    @property
+    def frozen_buffers(self) -> list[str]:
+        """The buffers that something frozen surrounds."""
+        return [name for name, around in self.around.items() if around != "trainable"]
+
+    @property
+    def drifted(self) -> list[str]:
+        """Those of them that changed."""
+        return [name for name in self.frozen_buffers if name in self.moved]
 
     @property
     def finite(self) -> bool:
@@ -96,7 +142,7 @@ def train_everything(under_test: ModelUnderTest) -> None:
     hold_norms(under_test.model, {})
     for parameter in under_test.model.parameters():
         if parameter.is_floating_point() or parameter.is_complex():
-            parameter.requires_grad_(True)
+            type(parameter).requires_grad_(parameter, True)  # a script may have set an attribute of that name
 
 
 def run(
@@ -114,33 +160,67 @@ def run(
     """
     model = under_test.model
     prepare(under_test)
-    first, frozen_buffers = _first_names(model), _frozen_buffers(model)
+    first, around, counted = _first_names(model), surroundings(model), counters(model)
     planned = {name: flag for name, flag in _flags(model).items() if name in first}
+    start = dict(model.named_parameters(remove_duplicate=False))
     held = frozenset(path for path, module in model.named_modules() if is_held(module))
     before, reading = _digests(under_test)
     model.train()
-    loop = Loop(under_test)
+    loop, toggled = Loop(under_test), set[str]()
+
+    def after_forward() -> None:
+        toggled.update(name for name, flag in planned.items() if start[name].requires_grad is not flag)
+
     with _recorded_calls(model) as ran:
-        losses, seconds, memory = _train(under_test, loop, steps, progress)
+        losses, seconds, memory = _train(under_test, loop, steps, progress, after_forward)
     after, rereading = _digests(under_test)
-    parameters = model.named_parameters(remove_duplicate=False)
+    end = dict(model.named_parameters(remove_duplicate=False))
+    now = counters(model)
+    new = {after[name] for name in after if name not in before}
+    vanished = frozenset(name for name in planned if name not in after)
     return RunResult(
         moved=frozenset(name for name in before if before[name] != after.get(name)),
         planned=planned,
         final_flags=_flags(model),
-        frozen_buffers=frozen_buffers,
-        gradients={name: loop.gradients[id(p)] for name, p in parameters if id(p) in loop.gradients},
+        toggled=frozenset(toggled),
+        replaced=frozenset(name for name in planned if name in end and end[name] is not start[name]),
+        vanished=vanished,
+        renamed=frozenset(name for name in vanished if before[name] in new),
+        empty=frozenset(name for name in planned if not start[name].numel()),
+        around=around,
+        counted=frozenset(name for name in counted if name in now),
+        gradients={n: loop.gradients[id(p)] for n, p in (end | start).items() if id(p) in loop.gradients},
+        evidence=frozenset(name for name, p in start.items() if id(p) in loop.evidence),
         ran=frozenset(ran),
         losses=losses,
         held=held,
+        awake=frozenset(path for path, module in model.named_modules() if path in held and module.training),
         step_seconds=min(seconds),
         memory_bytes=memory,
         overhead_seconds=reading + rereading,
     )
 
 
+def looked_further(under_test: ModelUnderTest, result: RunResult) -> RunResult:
+    """Run more forward passes on other batches, and add what they change of what must hold."""
+    started = perf_counter()
+    further = look_further(
+        under_test, [*result.frozen, *result.frozen_buffers], result.step_seconds * len(result.losses)
+    )
+    return replace(
+        result,
+        further=further,
+        moved=result.moved | further.in_train | further.in_eval,
+        overhead_seconds=result.overhead_seconds + max(0.0, perf_counter() - started - further.seconds),
+    )
+
+
 def _train(
-    under_test: ModelUnderTest, loop: Loop, steps: int, progress: Callable[[int], None]
+    under_test: ModelUnderTest,
+    loop: Loop,
+    steps: int,
+    progress: Callable[[int], None],
+    after_forward: Callable[[], None],
 ) -> tuple[tuple[float, ...], list[float], int]:
     """Take the steps; return their losses, how many seconds each took, and the bytes that they need."""
     losses, seconds, memory = [], [], 0
@@ -153,12 +233,13 @@ def _train(
         with counting as saved:
             loss = loop.forward(step)
             memory = max(memory, saved())
+            after_forward()
             loop.backward(loss)
         loop.optimize()
         synchronize(under_test.device)
         seconds.append(perf_counter() - started)
-        if loss is not None:
-            losses.append(loss.item())
+        if (value := loop.value(loss)) is not None:
+            losses.append(value)
         del loss
     memory += training_state(loop.optimizer)
     if under_test.device.type == "cuda":
@@ -193,17 +274,6 @@ def _first_names(model: nn.Module) -> set[str]:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         first.setdefault(same_tensor(parameter), name)
     return set(first.values())
-
-
-def _frozen_buffers(model: nn.Module) -> tuple[str, ...]:
-    """Return the buffers of every module whose parameters, or those of the nearest parent, are all frozen."""
-    return tuple(
-        f"{path}.{name}" if path else name
-        for path, module in model.named_modules()
-        if module._buffers and is_frozen(model, path)
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    )
 
 
 def _digests(under_test: ModelUnderTest) -> tuple[dict[str, bytes], float]:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from freezetui.engine.further import named_tensors
+from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.run import RunResult
+from freezetui.engine.usage import watch_forward
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding, Unchanged
 
@@ -23,7 +26,7 @@ _KEYS = {
     NEAR_ZERO: "noise_gradient",
     PRECISION: "precision",
 }
-_CUT_OFF, _ONE_BYTE, _NOT_REACHED = "reentrant", "one_byte", "not_reached"
+_CUT_OFF, _ONE_BYTE, _NOT_REACHED, _REPLACED = "reentrant", "one_byte", "not_reached", "replaced"
 
 
 def unchanged_tensors(result: RunResult) -> tuple[Unchanged, ...]:
@@ -32,7 +35,7 @@ def unchanged_tensors(result: RunResult) -> tuple[Unchanged, ...]:
     return tuple(
         Unchanged(name, _reason(result.gradients.get(name), largest))
         for name in result.trainable
-        if name not in result.trained
+        if name not in result.trained | result.empty
     )
 
 
@@ -45,28 +48,53 @@ def _reason(gradient: float | None, largest: float) -> str:
 
 
 def explain_unchanged(
-    model: nn.Module, result: RunResult, control: RunResult | None, unchanged: Sequence[Unchanged]
+    under_test: ModelUnderTest, result: RunResult, control: RunResult | None, unchanged: Sequence[Unchanged]
 ) -> list[Finding]:
-    """Return one finding per cause.
+    """Return one finding per cause; none for what the model's own code has frozen, which is a finding itself.
 
     Args:
         result: of the plan's run.
         control: the run with everything trainable; None if there was none.
     """
-    parameters = dict(model.named_parameters())
-    names: dict[str, list[str]] = {key: [] for key in (*_KEYS.values(), _CUT_OFF, _ONE_BYTE, _NOT_REACHED)}
+    tensors = named_tensors(under_test.model)
+    names: dict[str, list[str]] = {
+        key: [] for key in (*_KEYS.values(), _CUT_OFF, _ONE_BYTE, _NOT_REACHED, _REPLACED)
+    }
+    idle = _idle(under_test, result, unchanged)
     for tensor in unchanged:
+        if tensor.name in result.refrozen:
+            continue
         key = _KEYS[tensor.reason]
-        if parameters[tensor.name].dtype.itemsize == 1:
+        if tensor.name in result.replaced or tensor.name in result.vanished:
+            key = _REPLACED
+        elif tensor.name in tensors and tensors[tensor.name].dtype.itemsize == 1:
             key = _ONE_BYTE
         elif tensor.reason == NO_GRADIENT and control is not None and control.gradients.get(tensor.name):
             key = _CUT_OFF
-        elif tensor.reason in (NO_GRADIENT, ZERO) and _did_not_run(tensor.name, result):
+        elif tensor.name in idle:
             key = _NOT_REACHED
         names[key].append(tensor.name)
     return [finding(key, found) for key, found in names.items() if found]
 
 
-def _did_not_run(name: str, result: RunResult) -> bool:
-    """Whether the module that owns this parameter was not called, though the model was."""
-    return bool(result.ran) and name.rpartition(".")[0] not in result.ran
+def _idle(
+    under_test: ModelUnderTest, result: RunResult, unchanged: Sequence[Unchanged]
+) -> frozenset[str] | set[str]:
+    """Return those without a gradient that took no part in a forward pass: neither their module nor they."""
+    silent = {u.name for u in unchanged if u.reason in (NO_GRADIENT, ZERO)}
+    idle = {name for name in silent if result.ran and not _ran(under_test.model, name, result)}
+    return idle - watch_forward(under_test).used if idle else idle
+
+
+def _ran(model: nn.Module, name: str, result: RunResult) -> bool:
+    """Whether the module that owns this parameter was called; for one that cannot be called, its parent."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    path = name.rpartition(".")[0]
+    while path and _is_container(modules.get(path)):
+        path = path.rpartition(".")[0]
+    return path in result.ran
+
+
+def _is_container(module: nn.Module | None) -> bool:
+    """Whether a module only holds others, or parameters, and has no forward."""
+    return module is not None and type(module).forward is nn.Module.forward

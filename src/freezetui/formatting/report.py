@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from freezetui import numbers
+from freezetui.formatting.fixes import fix_code
+from freezetui.formatting.sentences import sentences as sentences
 from freezetui.sanity.report import Finding, SanityReport, Verdict
 from freezetui.text import listed, printable
 
@@ -13,6 +15,7 @@ _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 #: Finding's code -> why a check is inconclusive; if several apply, the first is shown.
 _REASONS = {
     "F6": "the model's own code sets requires_grad",
+    "N13": "a frozen tensor is gone after the steps",
     "N5": "nothing is frozen",
     "S8": "everything is frozen",
     "S9": "no tensor is trainable",
@@ -51,8 +54,13 @@ def summary(report: SanityReport) -> str:
     parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
     if buffers.tensors:
         parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged")
+    return "; ".join([*parts, *_cost(report)])
+
+
+def _cost(report: SanityReport) -> list[str]:
+    """Return where the check ran, what the plan saves, and how long it took."""
     modes = f", {report.modes}" if report.modes else ""
-    parts.append(f"{numbers.plural(report.steps, 'step')} on {report.device}{modes}")
+    parts = [f"{numbers.plural(report.steps, 'step')} on {report.device}{modes}"]
     if report.cost is not None and report.cost.control_step_seconds and report.cost.control_memory_bytes:
         time = report.cost.step_seconds / report.cost.control_step_seconds
         memory = report.cost.memory_bytes / report.cost.control_memory_bytes
@@ -61,8 +69,7 @@ def summary(report: SanityReport) -> str:
             f"{numbers.percent(time)} of the step time, "
             f"{numbers.percent(memory)} of the memory vs. full training"
         )
-    parts.append(numbers.duration(report.seconds))
-    return "; ".join(parts)
+    return [*parts, numbers.duration(report.seconds)]
 
 
 def finding_text(finding: Finding) -> str:
@@ -74,15 +81,15 @@ def finding_text(finding: Finding) -> str:
 
 
 def report_lines(report: SanityReport) -> Iterator[str]:
-    """Yield the whole report."""
+    """Yield the whole report: the verdict, what it rests on, the findings with their fixes, the cost."""
     yield headline(report)
-    yield summary(report)
+    for sentence in sentences(report):
+        yield f"  {sentence}"
+    for finding in report.findings:
+        yield finding_text(finding)
+        for line in fix_code(finding, report.own):
+            yield printable(f"        {line}")
     model = report.architecture or "no architecture"
     shape = f", input {numbers.shape(report.input)}" if report.input else ""
     yield printable(f"model: {model}{shape}") + ("" if report.forward else "; no forward pass")
-    if report.losses:
-        yield "losses: " + ", ".join(
-            "not finite" if loss is None else f"{loss:.4g}" for loss in report.losses
-        )
-    for finding in report.findings:
-        yield finding_text(finding)
+    yield f"cost: {'; '.join(_cost(report))}"

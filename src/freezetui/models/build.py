@@ -13,12 +13,14 @@ from torch.overrides import TorchFunctionMode
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.freeze.name_map import NameMap
 from freezetui.model_spec import ModelSpec
-from freezetui.models.fill import fill, materialize
+from freezetui.models.fill import allocate, fill, materialize
 from freezetui.models.inputs import Example, find_input
 from freezetui.models.load import CPU
 from freezetui.models.resize import resize
 from freezetui.models.spec import Factory, call, parse_factory
+from freezetui.models.transformers_loading import is_pretrained_model
 from freezetui.models.transformers_models import is_pretrained, pretrained_model
+from freezetui.models.trial import copied
 from freezetui.recognition.catalog import Recognition
 
 
@@ -49,20 +51,24 @@ def build_model(
     device: torch.device = CPU,
     progress: Callable[[str], None] = lambda phase: None,
     root: str = "",
+    own_input: bool = False,
 ) -> Built:
     """Build the spec's model, find an input for it, and load the checkpoint into it on `device`.
 
-    The input is searched for on the CPU, before the weights are loaded: whatever those forward passes
-    change is overwritten, so nothing has to be saved and restored.
+    The input is searched for on copies of the model: what is checked is as its factory built it. A model
+    without a forward is called by its `training_step`.
 
     Args:
-        spec: arguments that follow from the shapes (`num_classes`) may be left out; an empty input finds one.
+        spec: arguments that follow from the shapes (`num_classes`) may be left out; an empty input finds one,
+            a given one is used as it is.
         recognition: the architecture recognized from the checkpoint's names and shapes; None if unknown.
         progress: called with "build", "input" and "load" as each begins.
         root: the module of the model that the checkpoint belongs to; "" finds it.
+        own_input: whether the caller has inputs of its own: none is searched for then.
 
     Raises:
-        ModelError: the model cannot be built, or the checkpoint is for a different one.
+        ModelError: the model cannot be built, the checkpoint is for a different one, or it does not accept
+            the given input.
         ConfigError: the checkpoint fits in several places, or there is no such root.
         CheckpointError: the file's bytes cannot be reached.
     """
@@ -79,18 +85,44 @@ def build_model(
         resize(model, {tensor.name: tensor.shape for tensor in checkpoint.tensors})
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         materialize(model, checkpoint)
+    if getattr(type(model).forward, "__name__", "") == "_forward_unimplemented":
+        model.forward = getattr(model, "training_step", model.forward)
     progress("input")
     own, stored = _dtype(model), _stored_dtype(checkpoint)
     if stored not in (None, own):
         model.to(stored)
-    example, tried = find_input(model, factory, arguments, spec.input)
-    if example is None and stored not in (None, own):
+    example, tried = (None, ()) if own_input else find_input(model, factory, arguments, spec.input)
+    if example is None and not own_input and stored not in (None, own):
         example, tried = find_input(model.to(own), factory, arguments, spec.input)
+    if example is not None and factory.kind != "torchvision":
+        model = _after_first_forward(model, example, checkpoint)
+    allocate(model, checkpoint)
     progress("load")
     # Each weight is copied from the file's pages straight to the device, without a full copy in between.
     names = fill(model.to(device), checkpoint, root)
     built_by = ModelSpec(str(factory), arguments, example.shape if example else ())
     return Built(model, built_by, _dtype(model), example, tried, names)
+
+
+def _after_first_forward(model: nn.Module, example: Example, checkpoint: Checkpoint) -> nn.Module:
+    """Return a copy after one forward where only that has tensors of the file's names, else the model.
+
+    A layer that the first forward makes, or renames, must be there before its weights can be loaded.
+    """
+    stored = {tensor.name for tensor in checkpoint.tensors}
+    absent = stored.difference(dict(model.named_parameters()), model.state_dict())
+    if not absent or is_pretrained_model(model):
+        return model
+    try:
+        twin = copied(model)
+        args, kwargs = example.batch(2, 0, "cpu", _dtype(model))
+        with torch.random.fork_rng(devices=()), torch.no_grad():
+            twin(*args, **kwargs)
+    except Exception:  # it runs in train mode only, or cannot be copied
+        return model
+    names = twin.state_dict().keys()
+    gained = absent.intersection(names)
+    return twin if gained and stored.difference(absent) <= set(names) else model
 
 
 class SkipRandomInit(TorchFunctionMode):

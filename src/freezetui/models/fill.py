@@ -82,6 +82,16 @@ def materialize(model: nn.Module, checkpoint: Checkpoint) -> None:
     model.load_state_dict(load_tensors(checkpoint), strict=False)
 
 
+def allocate(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Give buffers that are empty until a first forward, such as an observer's, the file's shapes."""
+    shapes = {tensor.name: tensor.shape for tensor in checkpoint.tensors}
+    for path, module in model.named_modules():
+        for name, buffer in module._buffers.items():
+            shape = shapes.get(f"{path}.{name}" if path else name)
+            if buffer is not None and not buffer.numel() and shape is not None and 0 not in shape:
+                module._buffers[name] = buffer.new_zeros(shape)
+
+
 @torch.no_grad()
 def _renamed(
     module: nn.Module, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]

@@ -1,22 +1,36 @@
-"""Finds an input that a model accepts in train mode."""
+"""Finds an input that a model accepts, without changing the model."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from inspect import Parameter, signature
+from dataclasses import replace
+from itertools import chain, islice
+from time import monotonic
 from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
+from freezetui.errors import ModelError
 from freezetui.models.detection_inputs import detection_batch
-from freezetui.models.outputs import tensors_of
-from freezetui.models.probes import Probe, probes
+from freezetui.models.draws import Candidate, Draw, by, changed, draws_of
+from freezetui.models.mend import Mender
+from freezetui.models.own_inputs import last_resorts, own_candidates
 from freezetui.models.spec import Factory
+from freezetui.models.timm_inputs import timm_candidates
+from freezetui.models.transformers_inputs import transformers_candidates
+from freezetui.models.transformers_loading import is_pretrained_model
+from freezetui.models.trial import Failure, Trial, moved
 from freezetui.recognition.catalog import Recipe, recipe
+from freezetui.user_code import one_line, where_raised
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
+
+#: Seconds that a search may take, how many candidates are tried as they are, and how many are mended.
+_MAX_SECONDS, _MAX_PLAIN, _MAX_MENDED = 60.0, 12, 4
+#: Elements of a given input up to which a forward that will fail is run for its message.
+_MAX_COMPUTED = 1_000_000
 
 
 class Example(NamedTuple):
@@ -36,7 +50,7 @@ class Example(NamedTuple):
         """Return the arguments and keyword arguments of a forward; the same values on every device."""
         generator = torch.Generator().manual_seed(seed)
         args, kwargs = self.make(size, generator, dtype)
-        return _to(args, device), _to(kwargs, device)
+        return moved(args, device), moved(kwargs, device)
 
 
 def find_input(
@@ -47,59 +61,150 @@ def find_input(
     device: str = "cpu",
     mode: bool = True,
 ) -> tuple[Example | None, tuple[str, ...]]:
-    """Return the first candidate that a forward accepts, in train mode or not, else None and why each failed.
+    """Return an input that a forward accepts, in train mode or not, else None and why each failed.
 
-    The candidates: the given shape alone; else the known architecture's own; else the model's
-    `example_input_array` (Lightning) or `dummy_inputs` (transformers); else inputs that fit its first layers.
+    The candidates: the known architecture's own; else the model's `example_input_array` (Lightning) or
+    `dummy_inputs`; else what its config (transformers, timm) or its source and its layers say. What an error
+    says about a candidate changes the candidate. A given shape is not searched: it is used as it is.
 
-    Runs forward passes, so running statistics may change; modes and the random state do not.
+    Runs on copies: neither the model nor the random state changes.
+
+    Raises:
+        ModelError: the model does not accept the given shape.
     """
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    tried = []
-    with _training(model, mode):
-        for example in _candidates(model, factory, arguments, tuple(shape)):
-            try:
-                args, kwargs = example.batch(2, 0, device, dtype)
-                with torch.no_grad():
-                    if not tensors_of(model(*args, **kwargs)):
-                        raise TypeError("it returns no floating point tensor")
-            except Exception as error:  # the user's forward may raise anything
-                reason = " ".join(str(error).split())[:160]
-                tried.append(f"{example.text}: {type(error).__name__}: {reason}")
-            else:
-                return example, ()
-    return None, tuple(tried) or ("no layer reveals the input shape",)
+    trial = Trial(model, device, dtype, mode)
+    candidates = _candidates(model, factory, arguments, tuple(shape))
+    if shape:
+        return _given(trial, list(islice(candidates, _MAX_PLAIN)), tuple(shape)), ()
+    return _searched(trial, candidates, is_pretrained_model(model))
+
+
+def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int, ...]) -> Example:
+    """Return the candidate of this shape that is accepted without values, for which nothing is computed.
+
+    Where none is, the one that got furthest runs for real, unless it is large: then the check will tell.
+    """
+    failures: list[tuple[Example | Candidate, Failure]] = []
+    for candidate in candidates:
+        failed = trial.without_values(candidate.make)
+        if failed is None or failed.limits:
+            return _example(candidate)
+        failures.append((candidate, failed))
+    if not failures:
+        raise ModelError(f"No input of shape {by(shape)} can be made for {type(trial.model).__name__}.")
+    furthest, _ = max(failures, key=lambda pair: pair[1].entered)
+    real = trial.with_values(furthest.make) if math.prod(shape) <= _MAX_COMPUTED else None
+    if real is None:
+        return _example(furthest)
+    what = f"on the given input, {_example(furthest).text}"
+    raise ModelError(
+        f"The model's own forward raised {one_line(real.error)} {what}.",
+        where_raised(real.error),
+    ) from real.error
+
+
+def _searched(
+    trial: Trial, candidates: Iterator[Example | Candidate], ranked: bool
+) -> tuple[Example | None, tuple[str, ...]]:
+    """Try candidates as they are, then mend those that got furthest, then try the others.
+
+    Args:
+        ranked: whether later candidates are worse: the first one is then mended before any other is tried.
+    """
+    until = monotonic() + _MAX_SECONDS
+    failures: list[tuple[Example | Candidate, Failure]] = []
+    mended = 0
+    for candidate in chain(candidates, [None], last_resorts(trial.model)):
+        if candidate is None or len(failures) == _MAX_PLAIN or (ranked and len(failures) == 1):
+            found = _mended(trial, failures[mended:], until)
+            mended = len(failures)
+            if found is not None:
+                return found, ()
+        if candidate is None or monotonic() > until:
+            continue
+        failed = trial.failure(candidate.make)
+        if failed is None:
+            return _example(candidate), ()
+        failures.append((candidate, failed))
+    tried = tuple(f"{_example(c).text}: {one_line(failed.error, 160)}" for c, failed in failures)
+    return None, tried or ("no layer reveals the input shape",)
+
+
+def _mended(
+    trial: Trial, failures: list[tuple[Example | Candidate, Failure]], until: float
+) -> Example | None:
+    """Return one of the candidates that got furthest, changed so that it is accepted."""
+    furthest = sorted(failures, key=lambda pair: -pair[1].entered)
+    fixable = [(each, failed) for each, failed in furthest if isinstance(each, Candidate)]
+    for candidate, failed in fixable[:_MAX_MENDED]:
+        mender = Mender(trial.model, lambda other: trial.failure(other.make), until)
+        found = mender.mend(candidate, failed)
+        if found is not None:
+            return _example(found)
+    return None
+
+
+def _example(candidate: Example | Candidate) -> Example:
+    if isinstance(candidate, Example):
+        return candidate
+    return Example(candidate.shape, candidate.described(), candidate.make)
 
 
 def _candidates(
     model: nn.Module, factory: Factory, arguments: Mapping[str, Any], shape: tuple[int, ...]
-) -> Iterator[Example]:
+) -> Iterator[Example | Candidate]:
     known = recipe(factory.name, arguments) if factory.kind == "torchvision" else None
     if known is not None:
         yield from _known(model, known, shape)
         return
-    if not shape:
-        yield from _own(model)
-    for probe in probes(model, shape):
-        yield from _probed(model, probe)
+    if shape:
+        yield from _of_shape(model, shape)
+        return
+    pretrained = is_pretrained_model(model)
+    if pretrained:
+        yield from transformers_candidates(model)
+    yield from _own(model)
+    if not pretrained:
+        yield from timm_candidates(model, arguments)
+    yield from own_candidates(model)
 
 
-def _known(model: nn.Module, known: Recipe, shape: tuple[int, ...]) -> Iterator[Example]:
+def _of_shape(model: nn.Module, shape: tuple[int, ...]) -> Iterator[Candidate]:
+    """Yield candidates whose first input, and whatever has the same shape, has the given one instead."""
+    every = transformers_candidates(model) if is_pretrained_model(model) else own_candidates(model)
+    seen: list[tuple[Any, ...]] = []
+    for candidate in every:
+        first = next(draws_of((candidate.args, candidate.kwargs)), None)
+        if first is None:
+            continue
+
+        def given(draw: Draw, before: tuple[int, ...] = first.shape) -> Draw:
+            return replace(draw, shape=shape) if draw.shape == before and draw.what != "times" else draw
+
+        args, kwargs = changed((candidate.args, candidate.kwargs), given)
+        if (args, kwargs) not in seen:
+            seen.append((args, kwargs))
+            yield Candidate(args, kwargs)
+
+
+def _known(model: nn.Module, known: Recipe, shape: tuple[int, ...]) -> Iterator[Example | Candidate]:
     """Yield the catalog's recipe, with as many channels as the first layer reads."""
     first = next((m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Conv3d))), None)
     channels = known.shape[0] if first is None else first.in_channels
     shape = shape or (channels, *known.shape[1:])
     if known.kind == "detection":
         for label in (1, 0):  # label 0 is the background for some, the only class of others
-            yield Example(shape, f"images {_by(shape)} with targets", detection_batch(model, shape, label))
+            yield Example(shape, f"images {by(shape)} with targets", detection_batch(model, shape, label))
     elif known.kind == "flow":
-        yield Example(shape, f"pairs of images {_by(shape)}", _tensors(shape, 2))
+        image = Draw("images", shape)
+        yield Candidate((image, image), text=f"pairs of images {by(shape)}")
     else:
         what = "video" if known.kind == "video" else "images"
-        yield Example(shape, f"{what} {_by(shape)}", _tensors(shape, 1))
+        yield Candidate((Draw(what, shape),))
 
 
-def _own(model: nn.Module) -> Iterator[Example]:
+def _own(model: nn.Module) -> Iterator[Example | Candidate]:
     """Yield the model's own example, by the conventions of Lightning and transformers."""
     for attribute in ("example_input_array", "dummy_inputs"):
         try:
@@ -111,53 +216,11 @@ def _own(model: nn.Module) -> Iterator[Example]:
         args = () if isinstance(example, Mapping) else example if isinstance(example, tuple) else (example,)
         kwargs = dict(example) if isinstance(example, Mapping) else {}
         alone = args[0].shape[1:] if len(args) == 1 and isinstance(args[0], Tensor) else ()
-        yield Example(tuple(alone), f"the model's {attribute}", _like(args, kwargs))
-
-
-def _probed(model: nn.Module, probe: Probe) -> Iterator[Example]:
-    """Yield a probe for every input that forward requires; the later ones may be times, one scalar each."""
-    count = _required(model)
-    text = f"{probe.what} {_by(probe.shape)}"
-    if probe.high:
-        yield Example(probe.shape, text, _tokens(probe.shape, probe.high, count))
-        return
-    yield Example(probe.shape, f"{count} x {text}" if count > 1 else text, _tensors(probe.shape, count))
-    if count > 1:
-        yield Example(probe.shape, f"{text} and {count - 1} x times", _timed(probe.shape, count - 1))
-
-
-def _required(model: nn.Module) -> int:
-    """Return how many inputs a forward requires; at least one."""
-    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    try:
-        parameters = signature(model.forward).parameters.values()
-    except (TypeError, ValueError):
-        return 1
-    return max(1, sum(p.kind in kinds and p.default is Parameter.empty for p in parameters))
-
-
-def _tensors(shape: tuple[int, ...], count: int) -> Callable[[int, Generator, torch.dtype], Inputs]:
-    def make(size: int, generator: Generator, dtype: torch.dtype) -> Inputs:
-        drawn = [torch.randn(size, *shape, generator=generator) for _ in range(count)]
-        return tuple(tensor.to(dtype) for tensor in drawn), {}
-
-    return make
-
-
-def _timed(shape: tuple[int, ...], count: int) -> Callable[[int, Generator, torch.dtype], Inputs]:
-    def make(size: int, generator: Generator, dtype: torch.dtype) -> Inputs:
-        first = torch.randn(size, *shape, generator=generator).to(dtype)
-        times = [torch.randint(1, 10, (size,), generator=generator) for _ in range(count)]
-        return (first, *times), {}
-
-    return make
-
-
-def _tokens(shape: tuple[int, ...], high: int, count: int) -> Callable[[int, Generator, torch.dtype], Inputs]:
-    def make(size: int, generator: Generator, dtype: torch.dtype) -> Inputs:
-        return tuple(torch.randint(high, (size, *shape), generator=generator) for _ in range(count)), {}
-
-    return make
+        text = f"the model's {attribute}"
+        yield Example(tuple(alone), text, _like(args, kwargs))
+        if kwargs:  # or the dict itself is the one argument
+            yield Example((), text, _like((kwargs,), {}))
+        yield Example(tuple(alone), text, lambda *_, given=(args, kwargs): given)
 
 
 def _like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int, Generator, torch.dtype], Inputs]:
@@ -165,6 +228,10 @@ def _like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int, Gener
 
     def make(size: int, generator: Generator, dtype: torch.dtype) -> Inputs:
         def fresh(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: fresh(item) for name, item in value.items()}
+            if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+                return type(value)(map(fresh, value))
             if not isinstance(value, Tensor) or not value.dim():
                 return value
             if value.is_floating_point():
@@ -174,29 +241,3 @@ def _like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int, Gener
         return tuple(map(fresh, args)), {name: fresh(value) for name, value in kwargs.items()}
 
     return make
-
-
-@contextmanager
-def _training(model: nn.Module, mode: bool) -> Iterator[None]:
-    """Put every module into train mode or eval; restore the modes and torch's random state afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        model.train(mode)
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
-
-
-def _to(value: Any, device: torch.device | str) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_to(item, device) for item in value)
-    return {name: _to(item, device) for name, item in value.items()} if isinstance(value, dict) else value
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a scalar"

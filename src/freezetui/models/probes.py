@@ -33,20 +33,13 @@ class Probe(NamedTuple):
     high: int = 0
 
 
-def probes(model: nn.Module, shape: tuple[int, ...] = ()) -> Iterator[Probe]:
-    """Yield inputs that fit one of the first layers, the likely ones first; of the given shape, if any."""
+def leaves_of(model: nn.Module) -> list[nn.Module]:
+    """Return the first layers with parameters of their own; the model itself if it has no other."""
     leaves = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
-    for layer in [m for m in leaves if m is not model][:FIRST_LAYERS] or leaves[:1]:
-        if shape:
-            high = layer.num_embeddings if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)) else 0
-            yield Probe("tokens" if high else "tensors", shape, high)
-        else:
-            yield from _fitting(layer)
-    if shape:
-        yield Probe("tensors", shape)
+    return [m for m in leaves if m is not model][:FIRST_LAYERS] or leaves[:1]
 
 
-def _fitting(layer: nn.Module) -> Iterator[Probe]:
+def fitting(layer: nn.Module) -> Iterator[Probe]:
     """Yield inputs that this layer accepts."""
     if isinstance(layer, (nn.Embedding, nn.EmbeddingBag)):
         for length in (16, 64, 8):
@@ -57,6 +50,11 @@ def _fitting(layer: nn.Module) -> Iterator[Probe]:
         yield Probe("vectors", (layer.input_size,))
     elif isinstance(layer, nn.MultiheadAttention):
         yield Probe("sequences", (16, layer.embed_dim))
+    elif isinstance(layer, (nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder)):
+        attention = next(m for m in layer.modules() if isinstance(m, nn.MultiheadAttention))
+        yield from fitting(attention)
+    elif isinstance(layer, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        yield from fitting(layer.self_attn)
     elif isinstance(layer, nn.LayerNorm):
         yield Probe("sequences", (16, *layer.normalized_shape))
         yield Probe("vectors", tuple(layer.normalized_shape))

@@ -1,4 +1,4 @@
-"""The table of finding codes, with severity, message and fix; README's tables are made from it."""
+"""The codes S and N of the findings, and what a code is: severity, message and fix; README has them all."""
 
 from __future__ import annotations
 
@@ -26,117 +26,13 @@ class Code(NamedTuple):
     fix: str
 
 
-_EVAL = "set norm_statistics: freeze, which keeps frozen norms in eval; apply() does"
-_ON_PARAMETERS = "set it on the parameters of the model that trains"
-_NOT_IN_MODEL = "remove requires_grad from the model's train() and forward()"
-
 TABLE = (
     Code(
-        "batch_norm", "M1", "note", "a frozen BatchNorm updates its running statistics in train mode", _EVAL
-    ),
-    Code(
-        "norm_in_train_mode",
-        "M2",
-        "error",
-        "a frozen norm kept in eval changed: the model's own code puts it back into train mode",
-        "do not touch this norm's .training in the model's train() or forward()",
-    ),
-    Code(
-        "batch_counter",
-        "M3",
-        "note",
-        "only the batch counter of a frozen BatchNorm changes (momentum 0)",
-        "no action needed; norm_statistics: freeze stops it too",
-    ),
-    Code(
-        "tracking_norm",
-        "M4",
-        "note",
-        "a frozen InstanceNorm or SyncBatchNorm updates its running statistics in train mode",
-        _EVAL,
-    ),
-    Code(
-        "max_norm",
-        "M5",
-        "error",
-        "frozen but changed: max_norm makes the embedding rewrite its own weight in forward, in eval too",
-        "set max_norm=None on the frozen embedding",
-    ),
-    Code(
-        "spectral_norm",
-        "M6",
-        "note",
-        "a frozen spectral norm updates its u and v vectors, and so the effective weight, in train mode",
-        _EVAL,
-    ),
-    Code(
-        "observer",
-        "M7",
+        "replaced",
+        "S1",
         "warning",
-        "observers under frozen modules change, in eval too",
-        "call torch.ao.quantization.disable_observer on the frozen modules",
-    ),
-    Code(
-        "writes_weight",
-        "M8",
-        "error",
-        "frozen but changed: the model's own code writes the weight in its {phase}",
-        "write the weight only when self.training, or not at all",
-    ),
-    Code(
-        "writes_buffer",
-        "M8",
-        "warning",
-        "the model's own code rewrites buffers of frozen modules",
-        "write them only when self.training; no action needed for caches and counters",
-    ),
-    Code(
-        "left_gradient",
-        "M10",
-        "error",
-        "frozen but changed: something leaves a gradient in .grad, and the optimizer uses it",
-        "set p.grad = None after freezing (apply() does); give the optimizer trainable parameters only",
-    ),
-    Code(
-        "shared_memory",
-        "M17",
-        "error",
-        "frozen but changed: it shares its memory with a trainable tensor",
-        "freeze both or train both",
-    ),
-    Code(
-        "misspelled_flag",
-        "F1",
-        "warning",
-        "the attribute {attribute} has no effect: probably a misspelling of requires_grad",
-        "set requires_grad on the parameters, or leave it to the config",
-    ),
-    Code(
-        "flag_on_module",
-        "F2",
-        "warning",
-        "the attribute {attribute} was set on a module, where it has no effect",
-        "call requires_grad_(False) on the module, or leave it to the config",
-    ),
-    Code(
-        "flag_on_state_dict", "F3", None, "requires_grad set on the tensors of state_dict()", _ON_PARAMETERS
-    ),
-    Code(
-        "rebuilt_model", "F5", None, "requires_grad set on a model that is built again later", _ON_PARAMETERS
-    ),
-    Code(
-        "unfrozen_by_model",
-        "F6",
-        "error",
-        "frozen by the config, trainable after the steps: the model's own code sets requires_grad",
-        _NOT_IN_MODEL,
-    ),
-    Code(
-        "frozen_by_model",
-        "F6",
-        "error",
-        "trainable by the config, frozen after the steps: the model's own code sets requires_grad",
-        _NOT_IN_MODEL,
+        "trainable, but the model's own code replaces it by a new parameter, unknown to the optimizer",
+        "write into the parameter that is there",
     ),
     Code(
         "no_gradient",
@@ -232,7 +128,14 @@ TABLE = (
         "N6",
         "note",
         "unchanged, but also unchanged when trainable, so this is no evidence",
-        "no action needed if this part is unused in the forward pass",
+        "no action needed where its gradient is zero on this batch by chance; try --steps 10",
+    ),
+    Code(
+        "frozen_anyway",
+        "N6",
+        "note",
+        "frozen by its flag, and the model's own code freezes it as well, with everything trainable too",
+        "no action needed: the flag is False, and an optimizer that had it left it unchanged",
     ),
     Code(
         "cut_off",
@@ -269,5 +172,26 @@ TABLE = (
         "note",
         "dropout in a frozen module stays random in train mode",
         "set frozen_modules: eval to keep frozen modules in eval, dropout included",
+    ),
+    Code(
+        "not_looked_further",
+        "N12",
+        "note",
+        "forward passes on other batches raised an error in {mode} mode, so drift there is not looked for",
+        "no action needed if the model is not made for that mode",
+    ),
+    Code(
+        "renamed",
+        "N13",
+        "note",
+        "the model's own code renames it in a forward pass; its bits are unchanged under the new name",
+        "no action needed",
+    ),
+    Code(
+        "vanished",
+        "N13",
+        "error",
+        "frozen, but gone after the steps: the model's own code removes or renames it",
+        "do this before the config is applied, and save the checkpoint with the new names",
     ),
 )

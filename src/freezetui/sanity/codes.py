@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from freezetui.sanity import causes, run_causes, training_causes
+from freezetui.sanity import causes, change_causes, run_causes, training_causes
 from freezetui.sanity.causes import Code
 from freezetui.sanity.report import Finding
 
@@ -14,10 +14,8 @@ def _place(entry: Code) -> tuple[int, int]:
 
 
 #: Key -> code, those of a check before those of a run, in the order of the codes.
-CODES = {
-    entry.key: entry
-    for entry in sorted((*causes.TABLE, *training_causes.TABLE, *run_causes.TABLE), key=_place)
-}
+_TABLES = (change_causes, causes, training_causes, run_causes)
+CODES = {entry.key: entry for entry in sorted((e for t in _TABLES for e in t.TABLE), key=_place)}
 
 
 def finding(key: str, tensors: Iterable[str] = (), **values: str) -> Finding:

@@ -68,7 +68,7 @@ class TrainablePart(msgspec.Struct, frozen=True):
 
 
 class BufferPart(msgspec.Struct, frozen=True):
-    """The buffers of modules whose parameters are all frozen: how many are unchanged, which changed."""
+    """The buffers with frozen parameters around them: how many are unchanged, which changed."""
 
     tensors: int
     held: int
@@ -83,6 +83,7 @@ class OwnTraining(msgspec.Struct, frozen=True):
         steps: how many it took after the freeze.
         losses: one per step; None if it is not finite.
         frozen: the parameters that must stay unchanged; trainable: those that should change.
+        step: the user's own training step, as named on the command line; "" if the steps were the check's.
     """
 
     optimizer: str
@@ -90,6 +91,7 @@ class OwnTraining(msgspec.Struct, frozen=True):
     losses: tuple[float | None, ...]
     frozen: FrozenPart
     trainable: TrainablePart
+    step: str = ""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -117,11 +119,14 @@ class SanityReport(msgspec.Struct, frozen=True):
         verdict: "moved" if a frozen tensor's bits changed; "inconclusive" if nothing could be verified.
         architecture: what built the model, e.g. "torchvision:vgg16"; "" when there was no model.
         forward: False if only the bare tensors and an optimizer step were checked.
-        losses: one per step; gradients: name -> largest absolute gradient, for trainable tensors; None
-            if it is not finite, since JSON has no such numbers.
+        losses: one per step, and no training curve: the check's own loss is a random projection of the
+            outputs, whose sign alternates; with the user's step its loss, by the check's optimizer. None if
+            it is not finite, since JSON has no such numbers.
+        gradients: name -> largest absolute gradient, for trainable tensors; None if it is not finite.
         seconds: duration of the whole check, without the import of torch.
         stage: the stage of the config that was checked; None for the common rules alone.
         modes: how it was trained, e.g. "autocast to bfloat16, compiled"; "" as the model is.
+        environment: versions of Python, torch and the library that built the model, and the GPU's name.
         own: the steps as in the user's script; None if nothing is known of it.
         files: live name -> the checkpoint's names that it is made of, where they are not the same; all other
             fields have live names.
@@ -142,6 +147,7 @@ class SanityReport(msgspec.Struct, frozen=True):
     cost: Cost | None = None
     own: OwnTraining | None = None
     modes: str = ""
+    environment: dict[str, str] = {}
     input: tuple[int, ...] = ()
     files: dict[str, tuple[str, ...]] = {}
     stage: str | None = None

@@ -22,6 +22,9 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
         warm: freeze only after a first step with everything trainable, by the flags alone. "none": the
             script calls zero_grad(); "zeros": zero_grad(set_to_none=False); "before-step": it freezes between
             backward and the first step; "" freezes before training.
+        step: the script's own training step, `package.module:function` or `path/to/file.py:function`, called
+            with model, optimizer and device.
+        batch: a function that returns a batch, named like the step, or a file that torch.save wrote.
         dtype: of the weights; with `amp` the dtype of autocast, and the weights stay as they are.
         amp: forward passes under autocast, to bfloat16 unless `dtype` says otherwise.
         compile: forward passes through torch.compile.
@@ -32,6 +35,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     weight_decay: float | None = None
     optimizer_arguments: dict[str, Any] = {}
     warm: Warm = ""
+    step: str = ""
+    batch: str = ""
     dtype: Dtype = ""
     amp: bool = False
     compile: bool = False
@@ -40,4 +45,4 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     def own(self) -> bool:
         """Whether the check also takes steps as the user's script does."""
         rates = (self.lr, self.weight_decay) != (None, None)
-        return rates or bool(self.optimizer or self.optimizer_arguments or self.warm)
+        return rates or bool(self.optimizer or self.optimizer_arguments or self.warm or self.step)

@@ -68,7 +68,7 @@ class Comparison:
         return self._in_order()[1]
 
     @property
-    def changed_frozen(self) -> Sequence[int]:
+    def changed_frozen(self) -> list[int]:
         """The tensors of `session.tree` that changed although no stage of the plan trains them, ascending."""
         changed = self._in_order()[2]
         found = int.from_bytes(changed, "big") & ~int.from_bytes(self._not_frozen(), "big")

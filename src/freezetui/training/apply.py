@@ -217,9 +217,10 @@ def _set_flags(model: nn.Module, plan: LivePlan) -> None:
             stacklevel=5,
         )
     for name, train in plan.trains.items():
-        parameters[name].requires_grad_(train)
+        parameter = parameters[name]
+        type(parameter).requires_grad_(parameter, train)  # a script may have set an attribute of that name
         if not train:
-            parameters[name].grad = None
+            parameter.grad = None
     _applied_to.add(model)
     _read_back(model, plan)
 

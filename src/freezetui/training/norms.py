@@ -1,4 +1,9 @@
-"""Keeps frozen norm layers, or all frozen modules, in eval mode across model.train()."""
+"""Keeps frozen norm layers, or all frozen modules, in eval mode across model.train().
+
+A norm is a module with running statistics or spectral norm's vectors, under the names that torch gives them,
+and one that has buffers under any name which its own code writes depending on `self.training`; see
+`written_buffers`. Other modules, dropout above all, follow `train()`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,10 @@ from functools import partial, reduce
 
 from torch import nn
 
+from freezetui.training.written_buffers import written_in_training
+
 #: Buffers that a forward pass in train mode rewrites: running statistics, and spectral norm's vectors.
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "_u", "_v", "weight_u", "weight_v")
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "_u", "_v", "weight_u", "weight_v")
 
 
 def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
@@ -19,9 +26,14 @@ def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
     return {
         path: module
         for path, module in model.named_modules()
-        if any(name in _STATISTICS for name, _ in module.named_buffers(recurse=False))
-        and is_frozen(model, path)
+        if module._buffers and is_frozen(model, path) and statistics_of(module)
     }
+
+
+def statistics_of(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of a module's own buffers that a forward pass moves in train mode, and not in eval."""
+    named = [name for name, buffer in module._buffers.items() if buffer is not None and name in STATISTICS]
+    return tuple(dict.fromkeys((*named, *written_in_training(module))))
 
 
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -31,10 +43,16 @@ def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 def is_frozen(model: nn.Module, path: str) -> bool:
     """Whether all parameters of the module at `path`, or of its nearest parent with any, are frozen."""
+    parameters = nearest_parameters(model, path)
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+
+
+def nearest_parameters(model: nn.Module, path: str) -> list[nn.Parameter]:
+    """Return all parameters of the module at `path`, or of its nearest parent with any."""
     while True:
         parameters = list(_module_at(model, path).parameters())
         if parameters or not path:
-            return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+            return parameters
         path = path.rpartition(".")[0]
 
 

@@ -99,6 +99,7 @@ class Measures:
         """Return what the column can show now; the share comes first."""
         found = [self._made("gradient", self._session.report, self._gradients)]
         found.append(self._made("change", self._session.comparison, self._changes))
+        found[-1] = self._with_wrong(found[-1])
         return [SHARE, _BYTES, *(measure for measure in found if measure is not None)]
 
     def _made(self, name: Name, source: object, make: Callable[[], Measure | None]) -> Measure | None:
@@ -118,10 +119,19 @@ class Measures:
 
     def _changes(self) -> Measure | None:
         comparison = self._session.comparison
-        if comparison is None:
-            return None
-        wrong = sorted(comparison.changed_frozen)
-        return _measure("change", ("change", "relative change"), comparison.relative_change, wrong)
+        assert comparison is not None
+        return _measure("change", ("change", "relative change"), comparison.relative_change)
+
+    def _with_wrong(self, change: Measure | None) -> Measure | None:
+        """Return the changes with the frozen tensors that changed, which depend on the plan."""
+        comparison = self._session.comparison
+        if change is None or comparison is None:
+            return change
+        wrong = comparison.changed_frozen
+        if wrong != change.wrong:
+            change = change._replace(wrong=wrong)
+            self._known["change"] = comparison, self._session.tree, change
+        return change
 
 
 def _measure(

@@ -49,6 +49,8 @@ class LookActions(SessionScreen):
         tensor = self.session.tree.tensor(node) if tree.rows.family(node) is None else None
         if tensor is None:
             self.notify("Values are shown for one tensor: move to one", timeout=3)
+        elif tree.rows.times(node) > 1:
+            self.notify("This line stands for several tensors: press z for single blocks", timeout=3)
         elif self._values.running == tensor.name:
             self._values.cancel()
         elif not self._values.hide(tensor.name):

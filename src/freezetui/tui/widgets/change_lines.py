@@ -28,7 +28,7 @@ def change_of_tensor(session: Session, name: str, frozen: bool) -> list[Text]:
     return [Text(), *_head(session), *lines]
 
 
-def change_of_module(session: Session, spans: Iterable[tuple[int, int]], is_root: bool) -> list[Text]:
+def change_of_lines(session: Session, spans: Iterable[tuple[int, int]], is_root: bool) -> list[Text]:
     """Return what changed in the tensors of a line since the checkpoint of `--against`."""
     comparison = session.comparison
     if comparison is None:

@@ -15,7 +15,7 @@ from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.values import Values
-from freezetui.tui.widgets.change_lines import change_of_module, change_of_tensor
+from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
 from freezetui.tui.widgets.live_lines import about_module, about_tensor
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
@@ -51,9 +51,15 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     def show(self, session: Session, rows: VisibleRows, node: int) -> None:
         """Describe the line of `node`."""
         tensor = session.tree.tensor(node) if rows.family(node) is None else None
-        known = self.values.lines(tensor.name) if self.values and tensor else []
-        lines = _of_tensor(session, node, tensor, known) if tensor else _of_module(session, rows, node)
         times = rows.times(node)
+        lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
+        if tensor and times == 1:
+            state = session.plan.totals_over(rows.spans(node)).state
+            lines += change_of_tensor(session, tensor.name, state == "frozen")
+            values = self.values.lines(tensor.name) if self.values else []
+            lines += [Text(), *map(Text, values)] if values else []
+        else:
+            lines += change_of_lines(session, rows.spans(node), is_root=node == 0)
         if times > 1:
             lines[0] = Text(printable(_title(session, rows, node)), "bold")
             lines[1:1] = [Text(f"in {times:,} blocks, edited together; z: single blocks")]
@@ -89,7 +95,7 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
     return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {', '.join(parts)}")
 
 
-def _of_tensor(session: Session, node: int, tensor: TensorInfo, values: list[str]) -> list[Text]:
+def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
     index = session.tree.first[node]
     state = session.plan.totals(index, index + 1).state
     kind = {"parameter": "Parameter", "buffer": "Buffer", "unknown": "Tensor"}[tensor.kind]
@@ -106,8 +112,6 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo, values: list[str
         lines.append(Text(tensor.untrainable_reason))
     if tensor.requires_grad is not None:
         lines.append(Text(f"stored in the file: requires_grad = {tensor.requires_grad}", "dim"))
-    lines += change_of_tensor(session, tensor.name, state == "frozen")
-    lines += [Text(), *map(Text, values)] if values else []
     others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
     if others:
         lines += [
@@ -149,7 +153,6 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
         lines.append(
             Text(f"not trainable: {numbers.plural(totals.untrainable.tensors, 'tensor')} (buffer or integer)")
         )
-    lines += change_of_module(session, rows.spans(node), is_root=node == 0)
     if rows.matches is not None:
         lines.append(Text("filtered view", "italic"))
     return [*lines, *_about_file(session)] if node == 0 else lines

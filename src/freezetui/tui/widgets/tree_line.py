@@ -141,7 +141,7 @@ class TreeLine(NamedTuple):
         if columns.dtype:
             parts.append(Segment(_right(self.tensor.dtype if self.tensor else "", columns.dtype), dim))
         parts.append(Segment(_right(self._elements(), columns.elements), dim))
-        return parts + self._value(columns, styles)
+        return _joined(parts + self._value(columns, styles))
 
     def _state(self, width: int, styles: Styles) -> list[Segment]:
         state = self.totals.state
@@ -204,6 +204,17 @@ class TreeLine(NamedTuple):
             Segment(" " * (_BAR - filled), styles["plain"]),
             text,
         ]
+
+
+def _joined(parts: list[Segment]) -> list[Segment]:
+    """Return the segments with those of the same style in one; drawing takes time for each."""
+    joined: list[Segment] = []
+    for part in parts:
+        if joined and part.style is joined[-1].style:
+            joined[-1] = Segment(joined[-1].text + part.text, part.style)
+        elif part.text:
+            joined.append(part)
+    return joined
 
 
 def _fitted(layer: str, room: int) -> str:

@@ -1,0 +1,119 @@
+"""Forward passes after the steps, in train and in eval mode, on batches that the steps did not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+
+from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.training.digest import digest
+
+#: In each mode; more in train mode while they are cheap, for what acts only every tenth call.
+_MIN_FORWARDS, _MAX_FORWARDS = 2, 12
+_MIN_SECONDS = 0.05
+#: Of the time that the steps took.
+_SHARE = 0.05
+#: The first of their batches: none that a step has had.
+_FIRST_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Further:
+    """What forward passes without gradients changed.
+
+    Attributes:
+        in_train, in_eval: names whose bits changed in that mode.
+        count: how many passes ran, in both modes together.
+        failed: "train" or "eval", the modes in which the model raised.
+        seconds: that the passes themselves took.
+    """
+
+    in_train: frozenset[str] = frozenset()
+    in_eval: frozenset[str] = frozenset()
+    count: int = 0
+    failed: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def looked(self) -> bool:
+        """Whether there was a pass in eval mode."""
+        return self.count > 0 and "eval" not in self.failed
+
+
+def look_further(under_test: ModelUnderTest, names: Iterable[str], seconds: float) -> Further:
+    """Run further forward passes, and compare these tensors; leaves the model in train mode.
+
+    What eval() rewrites and train() restores, such as a merged adapter, has not changed.
+
+    Args:
+        seconds: how long the steps took.
+    """
+    model, watched = under_test.model, sorted(names)
+    if under_test.batch is None:
+        return Further()
+    before, started = digests(model, watched), perf_counter()
+    limit = max(_MIN_SECONDS, _SHARE * seconds)
+    in_train, train_failed = _forwards(under_test, _FIRST_BATCH, _MAX_FORWARDS, limit)
+    seconds = perf_counter() - started
+    after_train, started = digests(model, watched), perf_counter()
+    model.eval()
+    in_eval, eval_failed = _forwards(under_test, _FIRST_BATCH + _MAX_FORWARDS, _MIN_FORWARDS, 0.0)
+    model.train()
+    seconds += perf_counter() - started
+    return Further(
+        changed(before, after_train),
+        changed(after_train, digests(model, watched)),
+        in_train + in_eval,
+        tuple(mode for mode, failed in (("train", train_failed), ("eval", eval_failed)) if failed),
+        seconds,
+    )
+
+
+def _forwards(under_test: ModelUnderTest, first: int, most: int, seconds: float) -> tuple[int, bool]:
+    """Run two forward passes, and more within some seconds; return how many, and whether one raised."""
+    started = perf_counter()
+    for i in range(most):
+        if i >= _MIN_FORWARDS and perf_counter() - started > seconds:
+            return i, False
+        try:
+            forward(under_test, first + i)
+        except Exception:  # of the user's code, on a batch or in a mode that it may not be made for
+            return i, True
+    return most, False
+
+
+@torch.no_grad()
+def forward(under_test: ModelUnderTest, step: int) -> None:
+    """Run one forward pass without gradients, and not compiled: that would compile it anew for each mode."""
+    assert under_test.batch is not None
+    torch.manual_seed(under_test.seed + step)
+    args, kwargs = under_test.batch(step)
+    replace(under_test, forward=None)(*args, **kwargs)
+
+
+def digests(model: nn.Module, names: Iterable[str]) -> dict[str, bytes]:
+    """Return the digest of each of these parameters and buffers that the model still has."""
+    tensors, known = named_tensors(model), dict[int, bytes]()
+    found = {}
+    for name in names:
+        if name in tensors:
+            tensor = tensors[name]
+            found[name] = known[id(tensor)] = known.get(id(tensor)) or digest(tensor)
+    return found
+
+
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer, tied ones under each name."""
+    return {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+
+
+def changed(before: dict[str, bytes], after: dict[str, bytes]) -> frozenset[str]:
+    """Return the names whose digests differ, or that are gone."""
+    return frozenset(name for name in before if before[name] != after.get(name))

@@ -1,0 +1,135 @@
+"""The user's own training step, `(model, optimizer, device) -> loss`, as a whole or phase by phase."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from freezetui.engine.device import is_out_of_memory
+from freezetui.engine.model_under_test import Batch, ModelUnderTest
+from freezetui.engine.user_objects import user_object
+from freezetui.errors import ModelError
+from freezetui.user_code import user_code
+
+#: Calls without an optimizer step that are made for one: a GradScaler halves its scale of 2**16 in each, and
+#: a script that accumulates gradients takes a step in the last of several.
+MAX_SKIPPED = 24
+_FORM = "Write it as def step(model, optimizer, device), with loss.backward() and optimizer.step() in it."
+
+
+class UserStep:
+    """The function that `--step` names, which runs whole: forward, backward and optimizer step.
+
+    Attributes:
+        text: as on the command line.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._function = user_object(text, "--step")
+        if not callable(self._function):
+            raise ModelError(f"--step {text} is a {type(self._function).__name__}, not a function.", _FORM)
+        self._inputs: Batch | None = None
+
+    def __call__(self, under_test: ModelUnderTest, optimizer: Any) -> Any:
+        """Run it once, and return what it returns.
+
+        Raises:
+            ModelError: it raised.
+        """
+        model = under_test.model
+        remember = None
+        with suppress(RuntimeError):  # not supported on scripted modules
+            remember = model.register_forward_pre_hook(self._remember, with_kwargs=True)
+        try:
+            with user_code(f"--step {self.text}", is_out_of_memory):
+                chosen = model if under_test.forward is None else under_test.forward
+                return self._function(chosen, optimizer, under_test.device)
+        finally:
+            if remember is not None:
+                remember.remove()
+
+    def inputs(self, step: int) -> Batch:
+        """Return what the step has given to the model last.
+
+        Raises:
+            ModelError: it has not called the model.
+        """
+        if self._inputs is None:
+            raise ModelError(f"--step {self.text} does not call the model.")
+        return self._inputs
+
+    def refuse(self, why: str) -> ModelError:
+        """Return the error of a step that is not one."""
+        return ModelError(f"--step {self.text} {why}.", _FORM)
+
+    def _remember(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._inputs = args, kwargs
+
+
+class Interrupted:
+    """A call of the user's step that stops after its first forward, and before its first optimizer step.
+
+    It runs in a thread of its own, since only the user's code knows how to go on; one of the two threads
+    waits at any time.
+
+    Args:
+        call: runs the whole step.
+        device: whose CUDA device the thread uses.
+    """
+
+    FORWARD, STEP, END = "forward", "step", "end"
+
+    def __init__(self, call: Callable[[], Any], device: torch.device) -> None:
+        self._call, self._device = call, device
+        self._events: SimpleQueue[str] = SimpleQueue()
+        self._go = threading.Semaphore(0)
+        self._error: BaseException | None = None
+        self._reached = ""
+        self.result: Any = None
+        threading.Thread(target=self._run, name="user-step", daemon=True).start()
+
+    def until(self, *events: str) -> None:
+        """Go on until one of these is reached, or the end.
+
+        Raises:
+            ModelError: the step raised.
+        """
+        while self._reached not in (*events, self.END):
+            self._go.release()
+            self._reached = self._events.get()
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def ended(self) -> bool:
+        """Whether the step has returned."""
+        return self._reached == self.END
+
+    def reach(self, event: str) -> None:
+        """Stop here, in the step's own thread, until the other goes on."""
+        self._events.put(event)
+        self._go.acquire()
+
+    def _run(self) -> None:
+        self._go.acquire()
+        try:
+            if self._device.type == "cuda":
+                torch.cuda.set_device(self._device)
+            self.result = self._call()
+        except BaseException as error:  # raised again in the thread that waits
+            self._error = error
+        self._events.put(self.END)
+
+
+def number(result: Any) -> float | None:
+    """Return the loss that a step has returned; None if it returned none."""
+    if isinstance(result, Tensor):
+        return float(result.detach().float().mean()) if result.numel() else None
+    return float(result) if isinstance(result, (int, float)) and not isinstance(result, bool) else None

@@ -1,0 +1,74 @@
+"""Diagnoses buffers that changed where not everything around them trains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from torch import nn
+
+from freezetui.engine.further import named_tensors
+from freezetui.engine.run import RunResult
+from freezetui.engine.why_moved import shares_memory
+from freezetui.sanity.codes import finding
+from freezetui.sanity.report import Finding
+from freezetui.training.norms import STATISTICS, statistics_of
+
+_COUNTER = "num_batches_tracked"
+_SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
+#: The key of a buffer among frozen parameters -> that of one with trainable ones around it as well.
+_MIXED = {
+    "batch_norm": "mixed_statistics",
+    "statistics": "mixed_statistics",
+    "tracking_norm": "mixed_tracking_norm",
+    "spectral_norm": "mixed_spectral_norm",
+    "observer": "mixed_observer",
+    "writes_buffer": "mixed_buffer",
+    "unheld_statistics": "mixed_statistics",
+}
+
+
+def why_drifted(model: nn.Module, result: RunResult) -> list[Finding]:
+    """Return one finding per cause for the buffers that changed, and that something frozen surrounds."""
+    drifted = [name for name in result.drifted if name not in result.counted]
+    tensors, modules = named_tensors(model), dict(model.named_modules(remove_duplicate=False))
+    by_cause: dict[str, list[str]] = defaultdict(list)
+    for name in drifted:
+        path, _, last = name.rpartition(".")
+        if path not in modules or name not in tensors:
+            by_cause["writes_buffer"].append(name)  # the model has renamed or removed it
+            continue
+        siblings = {n.rpartition(".")[2] for n in drifted if n.rpartition(".")[0] == path}
+        key = _drift(modules[path], path, last, siblings, result)
+        if shares_memory(tensors[name], model):
+            key = "shared_buffer"
+        elif result.around[name] == "mixed":
+            key = _MIXED.get(key, "")
+        if key:
+            by_cause[key].append(name)
+    return [finding(key, names) for key, names in by_cause.items()]
+
+
+def _drift(module: nn.Module, path: str, last: str, drifted: Iterable[str], result: RunResult) -> str:
+    """Return the finding's key for a buffer; only one that must stay in eval counts against the freeze."""
+    name = f"{path}.{last}" if path else last
+    in_eval = name in result.further.in_eval
+    if path in result.held and last in statistics_of(module):
+        if path in result.awake or not in_eval:
+            return "norm_in_train_mode"
+        if last in STATISTICS:
+            return "norm_in_eval"
+    kind = type(module).__name__
+    if last in _SPECTRAL:
+        return "spectral_norm"
+    if last in ("running_mean", "running_var", _COUNTER):
+        if "InstanceNorm" in kind or "SyncBatchNorm" in kind:
+            return "tracking_norm"
+        return "batch_counter" if set(drifted) == {_COUNTER} else "batch_norm"
+    if "Observer" in kind or "FakeQuant" in kind:
+        return "observer"
+    if last in getattr(module, "_non_persistent_buffers_set", ()):
+        return "cache"
+    if in_eval or not result.further.looked:
+        return "writes_buffer"
+    return "statistics" if last in statistics_of(module) else "unheld_statistics"
