@@ -87,7 +87,8 @@ def build_model(
         materialize(model, checkpoint)
     if getattr(type(model).forward, "__name__", "") == "_forward_unimplemented":
         model.forward = getattr(model, "training_step", model.forward)
-    progress("input")
+    if not own_input:
+        progress("input")
     own, stored = _dtype(model), _stored_dtype(checkpoint)
     if stored not in (None, own):
         model.to(stored)
