@@ -6,9 +6,10 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress, islice, starmap
+from operator import add
 from typing import Literal, NamedTuple
 
-from freezetui.freeze.tree import ParamTree
+from freezetui.freeze.tree import ParamTree, trainable
 
 FROZEN, TRAINABLE, UNTRAINABLE = 0, 1, 2
 
@@ -21,6 +22,7 @@ _ONLY = [bytes(value == other for other in range(256)) for value in (FROZEN, TRA
 _OUTSIDE = 3
 #: Adding up more runs than this is slower than adding up all tensors.
 _MAX_RUNS = 2000
+_UNTOUCHED = bytes([UNTRAINABLE, TRAINABLE]) + bytes(range(2, 256))
 _INVERT = bytes([TRAINABLE, FROZEN, UNTRAINABLE]) + bytes(range(3, 256))
 
 
@@ -84,9 +86,7 @@ class FreezePlan:
         self.version = 0
         self._undo: list[_Diff] = []
         self._redo: list[_Diff] = []
-        self.states = bytearray(
-            [UNTRAINABLE if tensor.untrainable_reason else TRAINABLE for tensor in tree.tensors]
-        )
+        self.states = bytearray(trainable(tree.tensors).translate(_UNTOUCHED))
         if mask is not None:
             self.states = self._with(mask)
 
@@ -215,9 +215,9 @@ class FreezePlan:
 
     def _with(self, mask: bytes | bytearray) -> bytearray:
         """Return the states that `mask` asks for."""
-        new = bytearray(
-            old if old == UNTRAINABLE else value for old, value in zip(self.states, mask, strict=True)
-        )
+        assert len(mask) == len(self.states), "one byte per tensor"
+        fixed = self.states.translate(_ONLY[UNTRAINABLE])
+        new = bytearray(map(max, mask, map(add, fixed, fixed))) if any(fixed) else bytearray(mask)
         self._tie(new, [index for index in self.tree.tie_groups if new[index] == TRAINABLE])
         return new
 

@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from operator import itemgetter, sub
+from operator import attrgetter, itemgetter, sub
 
 from freezetui.checkpoint.types import TensorInfo, counts
 from freezetui.freeze.tree_builder import preorder
@@ -173,6 +173,18 @@ class ParamTree:
             if group[0] not in seen:
                 seen.add(group[0])
                 yield index, group
+
+
+_DECIDES = attrgetter("kind", "dtype", "packing")
+
+
+def trainable(tensors: Sequence[TensorInfo]) -> bytes:
+    """Return, per tensor, 1 if it is trainable; vectorized, since there may be a million."""
+    kinds = list(map(_DECIDES, tensors))
+    found = {
+        kind: not tensor.untrainable_reason for kind, tensor in dict(zip(kinds, tensors, strict=True)).items()
+    }
+    return bytes(map(found.__getitem__, kinds))
 
 
 def _sums(values: Sequence[int]) -> Sequence[int]:

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,14 @@ class Failure(NamedTuple):
     limits: bool = False
 
 
+class Tried(Protocol):
+    """An input: an `Example` or a `Candidate`."""
+
+    @property
+    def make(self) -> Callable[..., Any]:
+        """Batch size, generator and dtype -> arguments and keyword arguments."""
+
+
 class Trial:
     """Runs candidates on copies.
 
@@ -49,8 +57,9 @@ class Trial:
         self.heavy = elements > _MAX_LIGHT and self.device != _META
         self._fits_meta = True
 
-    def failure(self, make: Callable[..., Any]) -> Failure | None:
+    def failure(self, candidate: Tried) -> Failure | None:
         """Return why a forward fails, None if it does not; a heavy one runs without values first."""
+        make = candidate.make
         if self.heavy and self._fits_meta:
             failed = self.without_values(make)
             if failed is not None and not failed.limits:

@@ -96,8 +96,9 @@ class TreeView(Guarded, ScrollView, can_focus=True):
 
     def on_mount(self) -> None:
         """Expand more levels where there is room for more lines."""
-        self.rows.first_lines = max(self.rows.first_lines, self.app.size.height)
-        if not self.cursor:
+        height = self.app.size.height
+        if height > self.rows.first_lines and not self.cursor:
+            self.rows.first_lines = height
             self.rows.close_all(0)
             self.virtual_size = Size(0, len(self.rows))
 
