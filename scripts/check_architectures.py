@@ -1,7 +1,7 @@
 """Check a freeze on many architectures; `--write docs/architectures.md` writes the table.
 
-Each model is small and random. Its library saves it, the first half of its parameters is frozen, and the check
-runs as the command line runs it: the model is built from the spec, an input is searched for, the weights are
+Each model is small and random. Its library saves it, the first half of its parameters is frozen, and it is
+checked as on the command line: the model is built from the spec, an input is searched for, the weights are
 loaded, and three steps are compared with three steps of the control run. Each has a process of its own.
 """
 
