@@ -70,7 +70,7 @@ class Row(msgspec.Struct):
         library, name: what was checked.
         verdict: "held", "moved", "inconclusive" or "error".
         frozen, trainable: how many tensors.
-        input: what the input was.
+        input: its shape, if all inputs have the same.
         reason: why it was not held.
         seconds: from the file to the verdict.
     """
@@ -173,7 +173,7 @@ def held(library: str, name: str) -> Row:
             for f in report.findings
             if f.severity != "note"
         )
-    shown = getattr(under_test, "input", "") or "x".join(map(str, report.input))
+    shown = "x".join(map(str, report.input))
     return Row(
         library, name, report.verdict, report.frozen.tensors, report.trainable.tensors, shown, reason, seconds
     )
@@ -246,17 +246,16 @@ def markdown(rows: list[Row]) -> str:
         "## What remains",
         "",
         *(
-            f"- {row.library} {row.name}: {row.verdict}: {row.reason}"
-            for row in done
-            if row.verdict != "held"
+            [f"- {r.library} {r.name}: {r.verdict}: {r.reason}" for r in done if r.verdict != "held"]
+            or ["Nothing."]
         ),
         "",
         "## All",
         "",
-        "| library | architecture | verdict | frozen | trains | input | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| library | architecture | verdict | frozen | trains | seconds |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {' | '.join(map(str, (r.library, r.name, r.verdict, r.frozen, r.trainable, r.input)))} | "
+            f"| {' | '.join(map(str, (r.library, r.name, r.verdict, r.frozen, r.trainable)))} | "
             f"{r.seconds:.1f} |"
             for r in done
         ),
