@@ -21,7 +21,7 @@ from freezetui.freeze.live_plan import LivePlan, live_plan
 from freezetui.freeze.name_map import NameMap
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import resolve
-from freezetui.models.live_names import ancestry, live_tensors, same_tensor
+from freezetui.models.live_names import ancestry, live_tensors, plain_path, same_tensor
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.models.saved_names import Saved
 from freezetui.text import listed
@@ -263,7 +263,7 @@ def _report(
         frozen=tuple(plain[row.name] for row in rows if not row.tensor.requires_grad),
         trainable=tuple(plain[row.name] for row in rows if row.tensor.requires_grad),
         counts=Expect(_count(rows, False), _count(rows, True)),
-        norms=tuple(modules[path] for path in norms),
+        norms=tuple(modules.get(path, plain_path(path)) for path in norms),
         new=tuple(plain[name] for name in plan.new),
         unplaced=plan.unplaced,
         dropped=plan.dropped,

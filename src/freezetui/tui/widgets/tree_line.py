@@ -194,8 +194,8 @@ class TreeLine(NamedTuple):
             return [text]
         filled = min(_BAR, math.ceil(value.bar * _BAR - 0.01)) if value.text else 0
         train = round(filled * self.totals.share) if value.is_split else 0
-        if 0 < self.totals.share < 1 and train in (0, filled):
-            train = filled - 1 if train else min(1, filled - 1)
+        if value.is_split and 0 < self.totals.share < 1 and filled > 1:
+            train = min(max(train, 1), filled - 1)  # both parts are there
         cells = filled - train
         return [
             Segment(" ", styles["plain"]),
