@@ -19,12 +19,14 @@ from freezetui.diff.report import TensorDiff
 from freezetui.diff.run import diff
 from freezetui.diff.stats import tensor_stats
 from freezetui.diff.validate import validate
+from support.distributed import save_distributed
 
-FORMATS = ("zip", "legacy", "safetensors", "shards", "pickle shards")
+FORMATS = ("zip", "legacy", "safetensors", "shards", "pickle shards", "distributed", "in rows", "in blocks")
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 FP8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
 COMPLEX = ("complex64", "complex128", "complex32")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
+DISTRIBUTED = FORMATS[-3:]
 ALL = FLOATS * 3 + FP8 + COMPLEX + INTEGERS
 #: What neither the legacy format nor every version of safetensors keeps.
 NOT_LEGACY = {*FP8, "uint16", "uint32", "uint64", "complex32"}
@@ -55,7 +57,7 @@ def changed(chance: random.Random, tensor: Tensor) -> Tensor:
     """The tensor after training, perhaps."""
     style = chance.choice(["same", "same", "one", "all", "decay", "cast", "reshaped", "noise"])
     dtype = str(tensor.dtype).removeprefix("torch.")
-    after = tensor.clone()
+    after = tensor.clone(memory_format=torch.contiguous_format)
     if style == "one" and tensor.numel():
         bits = after.contiguous().view(-1).view(torch.uint8).clone()
         place = chance.randrange(len(bits))
@@ -87,6 +89,9 @@ def write(tensors: dict[str, Tensor], kind: str, folder: Path) -> Path:
         path = folder / "model.pth"
         torch.save(tensors, path, _use_new_zipfile_serialization=kind == "zip")
         return path
+    if kind in DISTRIBUTED:
+        save_distributed(tensors, folder, by_rows=kind == "in rows", by_blocks=kind == "in blocks")
+        return folder
     dense = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
     if kind == "safetensors":
         save_file(dense, folder / "model.safetensors")
@@ -113,7 +118,8 @@ def allowed(kind: str) -> list[str]:
 
 def bits_of(tensor: Tensor) -> Tensor:
     """A row of bytes for each element."""
-    return tensor.contiguous().view(-1).view(torch.uint8).view(-1, tensor.itemsize)
+    flat = tensor.clone(memory_format=torch.contiguous_format).view(-1)
+    return flat.view(torch.uint8).view(-1, tensor.itemsize)
 
 
 def doubles(tensor: Tensor) -> Tensor:
@@ -175,7 +181,7 @@ def check(told: TensorDiff, before: Tensor | None, after: Tensor | None) -> None
 def test_a_generated_pair(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
     torch.manual_seed(seed)
-    kinds = FORMATS[seed % 5], chance.choice(FORMATS)
+    kinds = FORMATS[seed % len(FORMATS)], chance.choice(FORMATS)
     dtypes = [dtype for dtype in allowed(kinds[0]) if dtype in allowed(kinds[1])]
     before = {f"layer.{i}.weight": random_tensor(chance, chance.choice(dtypes)) for i in range(12)}
     if kinds[0] in ("zip", "legacy"):

@@ -120,6 +120,21 @@ def _sam(t: Any) -> Any:
     return t.SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=mask)
 
 
+def _blip2(t: Any, config: Any) -> Any:
+    text = t.OPTConfig(
+        vocab_size=99, hidden_size=32, ffn_dim=37, num_hidden_layers=2, num_attention_heads=2, word_embed_proj_dim=32,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    former = {**_BERT, "encoder_hidden_size": 32}
+    return config(
+        vision_config=_VIT,
+        qformer_config=former,
+        text_config=text.to_dict(),
+        num_query_tokens=4,
+        image_token_index=98,
+    )
+
+
 def _series(kind: str) -> Callable[[Any], Any]:
     sizes = {
         "prediction_length": 6, "context_length": 12, "lags_sequence": [1, 2, 3], "num_time_features": 2, "d_model": 16,
@@ -140,7 +155,7 @@ MORE: dict[str, Callable[[Any], Any]] = {
         embedding_size=8, hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1], num_labels=5
     ),
     "DPTForDepthEstimation": lambda t: t.DPTConfig(
-        **_VIT, backbone_out_indices=[0, 0, 1, 1], neck_hidden_sizes=[8, 8, 16, 16], fusion_hidden_size=16,
+        **{**_VIT, "num_hidden_layers": 4}, backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 16, 16], fusion_hidden_size=16,
         reassemble_factors=[4, 2, 1, 0.5], is_hybrid=False,
     ),
     "GLPNForDepthEstimation": lambda t: t.GLPNConfig(
@@ -149,6 +164,26 @@ MORE: dict[str, Callable[[Any], Any]] = {
     "SegformerForSemanticSegmentation": lambda t: t.SegformerConfig(
         depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=16
     ),
+    "AlignModel": lambda t: t.AlignConfig(
+        text_config=_BERT, projection_dim=80,
+        vision_config={"width_coefficient": 0.25, "depth_coefficient": 0.2, "image_size": 64, "hidden_dim": 80},
+    ),
+    "ClapModel": lambda t: t.ClapConfig(
+        text_config=_BERT, projection_dim=16,
+        audio_config={
+            "spec_size": 64, "num_mel_bins": 16, "patch_size": 4, "patch_stride": [4, 4], "window_size": 4,
+            "depths": [1, 1], "num_attention_heads": [2, 2], "patch_embeds_hidden_size": 16, "hidden_size": 32,
+        },
+    ),
+    "CLIPSegForImageSegmentation": lambda t: t.CLIPSegConfig(
+        text_config=_BERT, vision_config=_VIT, projection_dim=32, extract_layers=[0, 1], reduce_dim=16,
+        decoder_num_attention_heads=2, decoder_intermediate_size=32,
+    ),
+    "LayoutLMv3ForTokenClassification": lambda t: t.LayoutLMv3Config(
+        **_BERT, coordinate_size=6, shape_size=4, input_size=32, patch_size=8
+    ),
+    "Blip2ForConditionalGeneration": lambda t: _blip2(t, t.Blip2Config),
+    "InstructBlipForConditionalGeneration": lambda t: _blip2(t, t.InstructBlipConfig),
     "Swin2SRForImageSuperResolution": lambda t: t.Swin2SRConfig(
         image_size=16, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4, patch_size=1, upscale=2
     ),

@@ -23,7 +23,7 @@ class LstmWithState(nn.Module):
 
 
 class GruWithHidden(nn.Module):
-    """One step of a recurrent decoder, as in torch's tutorial: a hidden state from outside, sequence first."""
+    """A step of a recurrent decoder: sequence first, with a hidden state from outside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -325,7 +325,7 @@ class UnbatchedImage(nn.Module):
         self.fc = nn.Linear(6, 2)
 
     def forward(self, img: Tensor) -> Tensor:
-        c, h, w = img.shape
+        _, _, _ = img.shape
         return self.fc(self.conv(img).mean((1, 2)))
 
 

@@ -33,7 +33,7 @@ async def test_an_offer_can_wait_and_can_be_discarded(opened, sample, tmp_path):
     path = sample("vgg_digits.pth")
     async with opened(path) as driver:
         await driver.press("a")
-    for key, left in (("escape", 1), ("x", 0)):
+    for key, left in (("escape", 1), ("delete", 0)):
         async with opened(path) as driver:
             await driver.until(lambda d=driver: "Restore an unsaved choice?" in d.screen_text(), 10)
             await driver.press(key)

@@ -10,14 +10,16 @@ from contextlib import contextmanager
 from io import BufferedReader
 from typing import NamedTuple
 
+from freezetui.checkpoint.formats.dcp import METADATA
+from freezetui.checkpoint.formats.dcp_pieces import Piece, are_rows, places_of, read_piece
 from freezetui.checkpoint.formats.detect import container
 from freezetui.checkpoint.formats.gguf import read_entries
 from freezetui.checkpoint.formats.safetensors import read_header
 from freezetui.checkpoint.formats.torch_legacy import legacy_storages
 from freezetui.checkpoint.formats.torch_zip import zip_storages
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
-from freezetui.checkpoint.sources.base import version_of
-from freezetui.checkpoint.sources.local import open_file
+from freezetui.checkpoint.sources.base import OpenFile, version_of
+from freezetui.checkpoint.sources.local import LocalSource, open_file
 from freezetui.checkpoint.sources.urls import is_url, shown_source
 from freezetui.checkpoint.state_dict.composite import MAX_PLACES
 from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
@@ -29,6 +31,7 @@ from freezetui.text import printable
 _NORESERVE = 0x4000 if sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64") else 0
 _PRIVATE = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", _NORESERVE)
 
+_JOIN = "torch.distributed.checkpoint.format_utils"
 #: Offset and length of bytes in a file.
 Span = tuple[int, int]
 
@@ -106,6 +109,14 @@ class Weights:
             raise self._lacks(tensor)
         return found
 
+    def pieces(self, tensor: TensorInfo) -> list[Piece]:
+        """Return the pieces of a tensor of a distributed checkpoint; [] for other formats.
+
+        Raises:
+            CheckpointError: one of them is missing or corrupt.
+        """
+        return []
+
     def checksum(self, tensor: TensorInfo) -> int:
         """Return the archive's CRC-32 of the tensor's storage; 0 if it has none."""
         key, file = self._holder(tensor)
@@ -133,6 +144,54 @@ class Weights:
         return key, next((file for file in parts if key in file.places), None)
 
 
+class DistributedWeights(Weights):
+    """Finds the pieces of a distributed checkpoint's tensors; its files are mapped as they are needed."""
+
+    def __init__(self, checkpoint: Checkpoint, directory: LocalSource) -> None:
+        super().__init__(checkpoint, ())
+        self._directory, self._maps = directory, dict[str, mmap.mmap]()
+        source = checkpoint.parts[0].source
+        with open_file(source) as opened:
+            _check_unchanged(opened, checkpoint.parts[0])
+            self._places = places_of(opened.file.read(opened.size), opened.name, directory.sizes())
+
+    def storage(self, tensor: TensorInfo) -> memoryview:
+        """Return the bytes of the tensor; a copy if they are in several pieces."""
+        pieces = self.pieces(tensor)
+        if not are_rows(pieces, tensor.shape):
+            raise CheckpointError(
+                f"{printable(tensor.name)} is split across files in blocks.",
+                f"Join them: python -m {_JOIN} dcp_to_torch DIRECTORY model.pth",
+            )
+        if len(pieces) == 1:
+            return pieces[0].raw
+        return memoryview(bytearray().join(piece.raw for piece in pieces))
+
+    def safetensors(self, tensor: TensorInfo) -> None:
+        """Return None: no tensor is in a safetensors file."""
+
+    def parts(self, tensor: TensorInfo) -> list[memoryview]:
+        """Return []: such tensors are not stored."""
+        return []
+
+    def pieces(self, tensor: TensorInfo) -> list[Piece]:
+        """Return the pieces of a tensor, ordered by their offsets."""
+        places = self._places.get(tensor.storage.key if tensor.storage else "")
+        if not places:
+            raise self._lacks(tensor)
+        return [read_piece(self._map(place.path), place, tensor, printable(place.path)) for place in places]
+
+    def checksum(self, tensor: TensorInfo) -> int:
+        """Return 0: there are no checksums for whole tensors."""
+        return 0
+
+    def _map(self, name: str) -> mmap.mmap:
+        if name not in self._maps:
+            with self._directory.child(name).open() as opened:
+                self._maps[name] = _private_map(opened)
+        return self._maps[name]
+
+
 @contextmanager
 def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
     """Open the bytes of a checkpoint's tensors.
@@ -143,6 +202,10 @@ def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
     """
     if checkpoint.incomplete:
         raise CheckpointError(checkpoint.incomplete)
+    first = checkpoint.parts[0].source if checkpoint.parts else ""
+    if os.path.basename(first) == METADATA and not is_url(first):  # noqa: PTH119 (a URL is not a path)
+        yield DistributedWeights(checkpoint, LocalSource(first).parent())
+        return
     yield Weights(checkpoint, [_mapped(part) for part in checkpoint.parts])
 
 
@@ -152,16 +215,9 @@ def _mapped(part: Part) -> Mapped:
             f"{shown_source(part.source)} is remote; its weights are needed on this machine.",
             "Download it and pass the copy.",
         )
-    if part.source.endswith(".metadata"):
-        raise CheckpointError(
-            f"{printable(part.source)} is a distributed checkpoint; its weights are split across files.",
-            "Join them: python -m torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY model.pth",
-        )
-    with open_file(part.source) as (file, size, head, name):
-        if size != part.size or version_of(file) != part.version:
-            raise CheckpointError(f"{name} has changed since it was opened.", "Open it again.")
-        assert isinstance(file, BufferedReader)
-        data = mmap.mmap(file.fileno(), 0, flags=_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    with open_file(part.source) as opened:
+        _check_unchanged(opened, part)
+        data, (_, size, head, name) = _private_map(opened), opened
     view, kind = memoryview(data), container(head)
     if kind == "zip":
         directory = ZipDirectory(data, size, name)
@@ -176,3 +232,13 @@ def _mapped(part: Part) -> Mapped:
     ranges = ((tensor, entry.data_offsets) for tensor, entry in entries.items())
     places = {tensor: (start + low, high - low) for tensor, (low, high) in ranges}
     return Mapped(view, places, None, part.source)
+
+
+def _check_unchanged(opened: OpenFile, part: Part) -> None:
+    if opened.size != part.size or version_of(opened.file) != part.version:
+        raise CheckpointError(f"{opened.name} has changed since it was opened.", "Open it again.")
+
+
+def _private_map(opened: OpenFile) -> mmap.mmap:
+    assert isinstance(opened.file, BufferedReader)
+    return mmap.mmap(opened.file.fileno(), 0, flags=_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)

@@ -31,9 +31,13 @@ _WORST = (1, 3, 0)
 @click.option("--stage", metavar="NAME|all", help="Check this stage of the config, or each in turn.")
 @model_options
 @training_options
+@click.option("--report", "to", metavar="FILE", help="Write a receipt (.json: as JSON, else as text).")
 @json_option
-def check(paths: tuple[str, ...], as_json: bool, stage: str | None, **options: Any) -> None:
+def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | None, **options: Any) -> None:
     """Run a few real training steps, then compare every tensor bit for bit."""
+    from freezetui.formatting.receipt import receipts
+    from freezetui.session.receipt_file import receipt_path, write_receipt
+
     session = open_session(session_options(paths, **options))
     if not session.architecture.trusted and not _may_import(session):
         named = session.architecture.model.architecture
@@ -46,6 +50,7 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, **options: A
             f"{session.config_path} does not fit: {'; '.join(session.saved.refused[:3])}.",
             "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
+    path = receipt_path(session, to) if to is not None else None
     each = stage == _ALL and _ALL not in session.stages.names
     reports = [_checked(session, name) for name in ((session.stages.names or (None,)) if each else (stage,))]
     if as_json:
@@ -53,6 +58,9 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, **options: A
     else:
         for report in reports:
             _print(report)
+    if path is not None:
+        write_receipt(path, receipts(reports, session, as_json=path.suffix == ".json"))
+        say(f"Saved {path}")
     codes = {report.exit_code for report in reports}
     sys.exit(next(code for code in _WORST if code in codes))
 

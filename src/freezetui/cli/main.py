@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\b
 Examples:
   freezetui model.pth                          open the TUI
+  freezetui                                    choose among recent checkpoints and those below
   freezetui show model.pth --depth 2           print the tree
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    verify that frozen weights do not change
@@ -84,6 +85,8 @@ class _Commands(click.Group):
         return next(iter(get_close_matches(word, self.commands, 1, 0.7)), "")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and _is_terminal():  # asks which checkpoint to open
+            args = ["open"]
         # An option of `open` may precede the path: freezetui --key ema model.pth
         if args and args[0].startswith("-") and args[0] not in ("--help", "-h", "--version"):
             args = ["open", *args]
@@ -112,7 +115,7 @@ def main() -> None:
 
 
 @main.command(name="open", short_help="Open the TUI (prints the tree when stdout is not a terminal).")
-@paths_argument
+@click.argument("paths", metavar="[PATH]...", nargs=-1, type=click.Path(path_type=str, readable=False))
 @key_option
 @config_option
 @click.option(
@@ -124,8 +127,13 @@ def main() -> None:
 @model_options
 @click.pass_context
 def open_command(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) -> None:
-    """Open a checkpoint in the terminal; without a terminal, print what `show` or `diff` prints."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    """Open a checkpoint in the terminal; without a terminal, print what `show` or `diff` prints.
+
+    Without a PATH, list recent checkpoints and those below the working directory.
+    """
+    if not paths and not _is_terminal():
+        raise click.UsageError("Missing argument 'PATH...'.", ctx)
+    if not _is_terminal():
         if options["against"] is not None and len(paths) == 1:
             shared = {name: options[name] for name in ("config", "python", "engine")}
             ctx.invoke(diff, paths=(options["against"], *paths), key_after=options["key"], **shared)
@@ -133,13 +141,14 @@ def open_command(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) 
         return
     from freezetui.session.loading import open_in_thread
 
-    opening = open_in_thread(session_options(paths, **options))
+    chosen = session_options(paths or (".",), **options)
+    opening = open_in_thread(chosen) if paths else None
     from freezetui.tui.app import FreezeTuiApp  # takes 0.1 s; most files are read meanwhile
     from freezetui.tui.run import run_app
 
-    if opening.done():
+    if opening is not None and opening.done():
         opening.result()
-    app = FreezeTuiApp(session_options(paths, **options), opening)
+    app = FreezeTuiApp(chosen, opening, choose=not paths)
     code = run_app(app)
     if app.failure is not None:
         raise app.failure
@@ -162,6 +171,10 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
 
 for _command in (plan, check, diff, stats, validate, export):
     main.add_command(_command)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _show(options: Options, depth: int | None, as_json: bool) -> None:

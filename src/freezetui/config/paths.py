@@ -15,8 +15,8 @@ from freezetui.text import shortened
 
 SUFFIX = ".freeze.yaml"
 
-#: Suffixes of checkpoint files at a URL.
-_ENDINGS = frozenset([".pth", ".pt", ".pt2", ".bin", ".ckpt", ".safetensors", ".gguf", ".tar"])
+#: Suffixes of checkpoint files.
+ENDINGS = frozenset([".pth", ".pt", ".pt2", ".bin", ".ckpt", ".safetensors", ".gguf", ".tar"])
 _SHARD = re.compile(r"[-_.]\d+-of-\d+$")
 #: A config for more models than this is named after the first one only.
 _MAX_NAMED = 3
@@ -43,7 +43,7 @@ def _beside(checkpoint: str | Path) -> Path:
     name, path = name_of(checkpoint).removesuffix(".index.json"), Path(checkpoint)
     if is_url(str(checkpoint)):
         path = Path(name)
-        is_directory = path.suffix not in _ENDINGS
+        is_directory = path.suffix not in ENDINGS
     else:
         is_directory = os.path.isdir(path)  # noqa: PTH112 (does not raise where the name is too long)
     if path.name in ("", ".."):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from math import prod
 
+from freezetui.checkpoint.formats.dcp_pieces import are_rows
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import ITEMSIZE, TensorInfo
 from freezetui.errors import CheckpointError
@@ -25,7 +26,10 @@ def raw_of(weights: Weights, info: TensorInfo) -> memoryview | None:
     storage = info.storage
     if info.packing is not None or itemsize is None or (storage is not None and storage.stride is not None):
         return None
-    raw = weights.storage(info)
+    pieces = weights.pieces(info)
+    if pieces and (len(pieces) > 1 or not are_rows(pieces, info.shape)):
+        return None
+    raw = pieces[0].raw if pieces else weights.storage(info)
     start = storage.offset * itemsize if storage is not None else 0
     stop = start + prod(info.shape) * itemsize
     if stop > len(raw):

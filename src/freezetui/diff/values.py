@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from operator import add, le
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from freezetui.checkpoint.formats.dcp_pieces import Piece, are_rows
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import ITEMSIZE, ROW_PACKED, TensorInfo
 from freezetui.diff.dtypes import CARRIERS, Array, is_numeric
@@ -83,6 +86,8 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     if block is not None:
         flat = np.frombuffer(block.toreadonly(), carrier) if len(block) else np.empty(0, carrier)
         return TensorValues([flat], is_numeric(info.dtype))
+    if pieces := weights.pieces(info):
+        return TensorValues(_joined(pieces, info, carrier), is_numeric(info.dtype))
     storage = info.storage
     assert storage is not None and storage.stride is not None
     raw = weights.storage(info).toreadonly()
@@ -91,6 +96,40 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     if view is None:
         raise reaches_beyond(info, flat.size)
     return TensorValues([view], is_numeric(info.dtype))
+
+
+def _joined(pieces: Sequence[Piece], info: TensorInfo, carrier: np.dtype[Any]) -> list[Array]:
+    """Return the elements of a tensor in pieces: ranges of rows in place, other blocks as a copy.
+
+    Raises:
+        CheckpointError: the pieces are not the whole tensor.
+    """
+    blocks = [_block(piece, info, carrier) for piece in pieces]
+    if are_rows(list(pieces), info.shape):
+        return [block.reshape(-1) for block in blocks]
+    reach = [tuple(map(add, piece.offsets, piece.shape)) for piece in pieces]
+    fits = all(len(end) == len(info.shape) and all(map(le, end, info.shape)) for end in reach)
+    if not fits or sum(block.size for block in blocks) != prod(info.shape):
+        raise CheckpointError(f"The pieces of {printable(info.name)} are not the whole.", "Save it again.")
+    try:
+        whole = np.zeros(info.shape, carrier)
+    except MemoryError:
+        raise UnreadableError(f"{printable(info.name)} is too large to be joined in memory.") from None
+    for piece, block, end in zip(pieces, blocks, reach, strict=True):
+        whole[tuple(map(slice, piece.offsets, end))] = block
+    return [whole]
+
+
+def _block(piece: Piece, info: TensorInfo, carrier: np.dtype[Any]) -> Array:
+    raw = piece.raw.toreadonly()
+    count = len(raw) // carrier.itemsize
+    flat = np.frombuffer(raw, carrier, count) if count else np.empty(0, carrier)
+    if piece.stride is None:
+        return flat.reshape(piece.shape)
+    view = _strided(flat, piece.shape, piece.stride)
+    if view is None:
+        raise reaches_beyond(info, flat.size)
+    return view.reshape(piece.shape)
 
 
 def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int]) -> Array | None:

@@ -7,14 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from freezetui.training.norms import STATISTICS, is_frozen, nearest_parameters
+from freezetui.training.norms import is_frozen, nearest_parameters
+from freezetui.training.statistics import STATISTICS
 
 #: What surrounds a buffer: only frozen parameters, some of both, or only trainable ones.
 Surroundings = Literal["frozen", "mixed", "trainable"]
 
 
 def surroundings(model: nn.Module) -> dict[str, Surroundings]:
-    """Return buffer -> what surrounds it, tied ones under each name.
+    """Return buffer -> what surrounds it, tied ones under each name; also of parameters that cannot train.
 
     A buffer belongs to the nearest module around it that has parameters. One without any belongs to nothing
     that is frozen. A norm with a trainable parameter of its own trains, and its statistics with it.
@@ -22,6 +23,7 @@ def surroundings(model: nn.Module) -> dict[str, Surroundings]:
     found: dict[str, Surroundings] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         names = [name for name, buffer in module._buffers.items() if buffer is not None]
+        names += [name for name, p in module._parameters.items() if p is not None and not _can_train(p)]
         if names:
             around = _around(model, module, path)
             found.update({f"{path}.{name}" if path else name: around for name in names})
@@ -37,6 +39,10 @@ def _around(model: nn.Module, module: nn.Module, path: str) -> Surroundings:
         name in STATISTICS for name, _ in module.named_buffers(recurse=False)
     )
     return "mixed" if flags == {True, False} and not (is_norm and True in own) else "trainable"
+
+
+def _can_train(parameter: Tensor) -> bool:
+    return parameter.is_floating_point() or parameter.is_complex()
 
 
 def counters(model: nn.Module) -> dict[str, float]:

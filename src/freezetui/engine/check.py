@@ -14,6 +14,7 @@ from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.schema import ConfigData, fingerprint
 from freezetui.engine.device import choose_device, is_out_of_memory
+from freezetui.engine.environment import environment
 from freezetui.engine.flags import (
     flags_set_back,
     frozen_by_constructor,
@@ -78,7 +79,8 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
         request.stage,
         request.training,
     )
-    return msgspec.structs.replace(report, stage=request.stage)
+    around = environment(report.architecture, device)
+    return msgspec.structs.replace(report, stage=request.stage, environment=around)
 
 
 def _opened(request: CheckRequest) -> Checkpoint:

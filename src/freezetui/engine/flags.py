@@ -17,6 +17,9 @@ from freezetui.training.norms import is_frozen
 #: Parts of the names of classes that drop something at random in train mode.
 _RANDOM = ("Dropout", "DropPath", "StochasticDepth")
 
+#: The functional one, as in F.dropout(x, 0.1, self.training).
+_DROPOUT = "dropout"
+
 #: Keras' name for it.
 _KERAS = "trainable"
 
@@ -70,16 +73,23 @@ def _is_meant(attribute: str) -> bool:
     return attribute == _KERAS or bool(get_close_matches(attribute, ["requires_grad"], cutoff=0.8))
 
 
+def _drops(module: nn.Module) -> bool:
+    """Whether a module drops something at random in train mode."""
+    if isinstance(module, (nn.MultiheadAttention, nn.RNNBase)):
+        return bool(module.dropout)
+    if any(word in type(module).__name__ for word in _RANDOM):
+        return any(getattr(module, rate, None) for rate in ("p", "drop_prob"))
+    cls: type = type(module)
+    rates = [v for name, v in vars(module).items() if "drop" in name and isinstance(v, (int, float))]
+    return "training" in own_options(cls) and (any(rates) or (not rates and _DROPOUT in read_on_others(cls)))
+
+
 def random_in_frozen(model: nn.Module, result: RunResult) -> list[Finding]:
     """Return a note on dropout in frozen modules, which stays random in train mode."""
     names = [
         path
         for path, module in model.named_modules()
-        if any(word in type(module).__name__ for word in _RANDOM)
-        and any(getattr(module, rate, None) for rate in ("p", "drop_prob"))
-        and path not in result.held
-        and path in result.ran
-        and is_frozen(model, path)
+        if _drops(module) and path not in result.held and path in result.ran and is_frozen(model, path)
     ]
     return [finding("dropout", names)] if names else []
 

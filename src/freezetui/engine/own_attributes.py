@@ -45,24 +45,25 @@ class _Access(NamedTuple):
 
 
 def _accesses(cls: type) -> Iterator[_Access]:
-    for code in _codes(cls):
+    for owner, code in _codes(cls):
         last: list[tuple[str, object]] = [("", None), ("", None)]
         for instruction in dis.get_instructions(code):
             read = instruction.opname in ("LOAD_ATTR", "LOAD_METHOD")
             if read or instruction.opname == "STORE_ATTR":
-                own = last[-1][1] == "self"
+                own = last[-1][1] == owner
                 yield _Access(str(instruction.argval), read, own, last[-2][0] == "LOAD_CONST")
             # Newer Pythons load two names in one instruction.
             names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
             last += [(instruction.opname, name) for name in names]
 
 
-def _codes(cls: type) -> Iterator[CodeType]:
-    """Yield the code of every method below nn.Module, and of every function inside one."""
+def _codes(cls: type) -> Iterator[tuple[str, CodeType]]:
+    """Yield what every method below nn.Module calls `self`, and its code and that of the functions in it."""
     for value in _members(cls):
         function = unwrap(getattr(value, "fget", None) or getattr(value, "__func__", value))  # type: ignore[arg-type]
         if isinstance(function, FunctionType):
-            yield from _inside(function.__code__)
+            owner = next(iter(function.__code__.co_varnames), "")
+            yield from ((owner, code) for code in _inside(function.__code__))
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:

@@ -204,13 +204,13 @@ def run(
 def looked_further(under_test: ModelUnderTest, result: RunResult) -> RunResult:
     """Run more forward passes on other batches, and add what they change of what must hold."""
     started = perf_counter()
-    further = look_further(
-        under_test, [*result.frozen, *result.frozen_buffers], result.step_seconds * len(result.losses)
-    )
+    watched = [*result.frozen, *result.frozen_buffers]
+    further = look_further(under_test, watched, result.ran, result.step_seconds * len(result.losses))
     return replace(
         result,
         further=further,
         moved=result.moved | further.in_train | further.in_eval,
+        final_flags=_flags(under_test.model),
         overhead_seconds=result.overhead_seconds + max(0.0, perf_counter() - started - further.seconds),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -12,9 +13,14 @@ from freezetui.engine.run import RunResult
 from freezetui.engine.why_moved import shares_memory
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
-from freezetui.training.norms import STATISTICS, statistics_of
+from freezetui.training.norms import statistics_of
+from freezetui.training.statistics import STATISTICS
 
 _COUNTER = "num_batches_tracked"
+#: Names of statistics of what passes through, apart from codebooks, queues and the like.
+_STATISTICS = re.compile(
+    r"mean|var|std|avg|average|moment|running|moving|stat|sigma|max|min|scale|norm|^[uv]\d*$"
+)
 _SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
 #: The key of a buffer among frozen parameters -> that of one with trainable ones around it as well.
 _MIXED = {
@@ -24,6 +30,7 @@ _MIXED = {
     "spectral_norm": "mixed_spectral_norm",
     "observer": "mixed_observer",
     "writes_buffer": "mixed_buffer",
+    "writes_in_training": "mixed_buffer",
     "unheld_statistics": "mixed_statistics",
 }
 
@@ -71,4 +78,7 @@ def _drift(module: nn.Module, path: str, last: str, drifted: Iterable[str], resu
         return "cache"
     if in_eval or not result.further.looked:
         return "writes_buffer"
-    return "statistics" if last in statistics_of(module) else "unheld_statistics"
+    held_by_apply = last in statistics_of(module)
+    if _STATISTICS.search(last):
+        return "statistics" if held_by_apply else "unheld_statistics"
+    return "writes_in_training" if held_by_apply else "writes_buffer"

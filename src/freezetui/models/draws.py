@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-Kind = Literal["normal", "uniform", "integers", "ones", "zeros", "range"]
+Kind = Literal["normal", "uniform", "integers", "ones", "zeros", "boxes"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Draw:
     Attributes:
         what: for display, e.g. "images".
         shape: without the batch dimension.
-        kind: "uniform" is in [0, 1), "integers" in [low, high), "range" counts along the last dimension.
+        kind: "uniform" is in [0, 1), "integers" in [low, high), "boxes" are corners in pixels.
         batch: where the batch dimension is inserted; None if there is none.
         dtype: of integers, ones and zeros; None is int64 for integers, else the model's.
         high, low: bounds of integers.
@@ -45,8 +45,8 @@ class Draw:
         shape = tuple(size if i == axis % len(self.shape) else n for i, n in enumerate(self.shape))
         return replace(self, shape=shape, fixed=tuple((p, v) for p, v in self.fixed if p < shape[-1]))
 
-    def tensor(self, size: int, generator: Generator, dtype: torch.dtype) -> Tensor:
-        """Return the tensor on the CPU; `dtype` is that of floating point inputs."""
+    def tensor(self, size: int, generator: Generator | None, dtype: torch.dtype) -> Tensor:
+        """Return the tensor on the default device; `dtype` is that of floating point inputs."""
         shape = list(self.shape)
         if self.batch is not None:
             shape.insert(self.batch, size)
@@ -57,8 +57,9 @@ class Draw:
         if self.kind == "integers":
             drawn = torch.randint(self.low, max(self.high, self.low + 1), shape, generator=generator)
             return self._with_fixed(drawn).to(self.dtype or torch.int64)
-        if self.kind == "range":
-            return torch.arange(shape[-1]).expand(shape).to(self.dtype or torch.int64)
+        if self.kind == "boxes":
+            corners = torch.rand(shape, generator=generator) * 0.4 + torch.tensor([0.0, 0.0, 0.5, 0.5])
+            return (corners * 64).to(dtype)
         return self._with_fixed(torch.full(shape, float(self.kind == "ones"))).to(self.dtype or dtype)
 
     def _with_fixed(self, tensor: Tensor) -> Tensor:
@@ -102,14 +103,14 @@ class Candidate(NamedTuple):
         return self.text or _described(list(draws_of((self.args, self.kwargs))))
 
     def make(
-        self, size: int, generator: Generator, dtype: torch.dtype
+        self, size: int, generator: Generator | None, dtype: torch.dtype
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments and keyword arguments of a forward."""
         made: tuple[tuple[Any, ...], dict[str, Any]] = drawn((self.args, self.kwargs), size, generator, dtype)
         return made
 
 
-def drawn(tree: Any, size: int, generator: Generator, dtype: torch.dtype) -> Any:
+def drawn(tree: Any, size: int, generator: Generator | None, dtype: torch.dtype) -> Any:
     """Return the tree with tensors in place of its draws."""
     if isinstance(tree, Draw):
         return tree.tensor(size, generator, dtype)

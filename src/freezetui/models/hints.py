@@ -18,7 +18,7 @@ class Hint(NamedTuple):
             "higher" and "lower" the number of dimensions; "bound" an index or length that is too large;
             "missing" an input that is None; "key" one of a dict.
         left, right: the two sizes; the right one is the model's own where that is known.
-        name: of the missing input or key, if the message has it.
+        name: of the missing key, or the message that asks for an input.
     """
 
     kind: Kind
@@ -112,12 +112,11 @@ def _rank(text: str) -> Hint | None:
 
 
 def _missing(error: Exception, text: str) -> Hint | None:
-    found = re.search(
-        r"(?:specify|provide|provided|pass|requires?|need) (?:either )?(?:`|')?([a-z]\w*_\w+)", text
-    )
-    if found:
-        return Hint("missing", name=found[1])
-    return Hint("missing") if "NoneType" in text else None
+    """The message is kept as the name: which optional input it names is for the caller to see."""
+    asked = re.search(r"specif|provide|pass(ed)?\b|requir|\bneeds?\b|None|missing", text)
+    if asked and isinstance(error, (ValueError, TypeError, AssertionError, AttributeError, RuntimeError)):
+        return Hint("missing", name=text)
+    return None
 
 
 def _view(text: str) -> Hint | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from freezetui.errors import ModelError
 from freezetui.models.detection_inputs import detection_batch
 from freezetui.models.draws import Candidate, Draw, by, changed, draws_of
 from freezetui.models.mend import Mender
-from freezetui.models.own_inputs import own_candidates
+from freezetui.models.own_inputs import last_resorts, own_candidates
 from freezetui.models.spec import Factory
 from freezetui.models.timm_inputs import timm_candidates
 from freezetui.models.transformers_inputs import transformers_candidates
@@ -28,7 +28,7 @@ from freezetui.user_code import one_line, where_raised
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: Seconds that a search may take, how many candidates are tried as they are, and how many are mended.
-_MAX_SECONDS, _MAX_PLAIN, _MAX_MENDED = 90.0, 12, 4
+_MAX_SECONDS, _MAX_PLAIN, _MAX_MENDED = 60.0, 12, 4
 #: Elements of a given input up to which a forward that will fail is run for its message.
 _MAX_COMPUTED = 1_000_000
 
@@ -39,12 +39,12 @@ class Example(NamedTuple):
     Attributes:
         shape: of one example, without the batch dimension; () if it is not tensors of one shape.
         text: for display, e.g. "images 3x64x64".
-        make: batch size, generator and dtype -> arguments and keyword arguments, on the CPU.
+        make: batch size, generator and dtype -> arguments and keyword arguments, on the default device.
     """
 
     shape: tuple[int, ...]
     text: str
-    make: Callable[[int, Generator, torch.dtype], Inputs]
+    make: Callable[[int, Generator | None, torch.dtype], Inputs]
 
     def batch(self, size: int, seed: int, device: torch.device | str, dtype: torch.dtype) -> Inputs:
         """Return the arguments and keyword arguments of a forward; the same values on every device."""
@@ -77,7 +77,7 @@ def find_input(
     candidates = _candidates(model, factory, arguments, tuple(shape))
     if shape:
         return _given(trial, list(islice(candidates, _MAX_PLAIN)), tuple(shape)), ()
-    return _searched(trial, candidates)
+    return _searched(trial, candidates, is_pretrained_model(model))
 
 
 def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int, ...]) -> Example:
@@ -93,50 +93,69 @@ def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int
         failures.append((candidate, failed))
     if not failures:
         raise ModelError(f"No input of shape {by(shape)} can be made for {type(trial.model).__name__}.")
+    found = _mended(_Fixed(trial, shape), failures, monotonic() + _MAX_SECONDS)
+    if found is not None:
+        return found
     furthest, _ = max(failures, key=lambda pair: pair[1].entered)
     real = trial.with_values(furthest.make) if math.prod(shape) <= _MAX_COMPUTED else None
     if real is None:
         return _example(furthest)
+    what = f"on the given input, {_example(furthest).text}"
     raise ModelError(
-        f"The model's own forward raised {one_line(real.error)} (the given input: {_example(furthest).text}).",
+        f"The model's own forward raised {one_line(real.error)} {what}.",
         where_raised(real.error),
     ) from real.error
 
 
+class _Fixed:
+    """Runs candidates without values, those alone whose first input has the given shape."""
+
+    def __init__(self, trial: Trial, shape: tuple[int, ...]) -> None:
+        self.model, self._trial, self._shape = trial.model, trial, shape
+
+    def failure(self, candidate: Candidate) -> Failure | None:
+        first = next(draws_of((candidate.args, candidate.kwargs)), None)
+        if first is None or first.shape != self._shape:
+            return Failure(ValueError("the shape is given"), -1)
+        failed = self._trial.without_values(candidate.make)
+        return None if failed is None or failed.limits else failed
+
+
 def _searched(
-    trial: Trial, candidates: Iterator[Example | Candidate]
+    trial: Trial, candidates: Iterator[Example | Candidate], ranked: bool
 ) -> tuple[Example | None, tuple[str, ...]]:
-    """Try candidates as they are, then mend those that got furthest, then try the others."""
+    """Try candidates as they are, then mend those that got furthest, then try the others.
+
+    Args:
+        ranked: whether later candidates are worse: the first one is then mended before any other is tried.
+    """
     until = monotonic() + _MAX_SECONDS
     failures: list[tuple[Example | Candidate, Failure]] = []
-    mended = False
-    for candidate in candidates:
-        failed = trial.failure(candidate.make)
+    mended = 0
+    for candidate in chain(candidates, [None], last_resorts(trial.model)):
+        if candidate is None or len(failures) == _MAX_PLAIN or (ranked and len(failures) == 1):
+            found = _mended(trial, failures[mended:], until)
+            mended = len(failures)
+            if found is not None:
+                return found, ()
+        if candidate is None or monotonic() > until:
+            continue
+        failed = trial.failure(candidate)
         if failed is None:
             return _example(candidate), ()
         failures.append((candidate, failed))
-        if len(failures) == _MAX_PLAIN:
-            mended = True
-            found = _mended(trial, failures, until)
-            if found is not None:
-                return found, ()
-        if monotonic() > until:
-            break
-    found = None if mended else _mended(trial, failures, until)
-    if found is not None:
-        return found, ()
     tried = tuple(f"{_example(c).text}: {one_line(failed.error, 160)}" for c, failed in failures)
     return None, tried or ("no layer reveals the input shape",)
 
 
 def _mended(
-    trial: Trial, failures: list[tuple[Example | Candidate, Failure]], until: float
+    trial: Trial | _Fixed, failures: list[tuple[Example | Candidate, Failure]], until: float
 ) -> Example | None:
     """Return one of the candidates that got furthest, changed so that it is accepted."""
     furthest = sorted(failures, key=lambda pair: -pair[1].entered)
     fixable = [(each, failed) for each, failed in furthest if isinstance(each, Candidate)]
     for candidate, failed in fixable[:_MAX_MENDED]:
-        mender = Mender(trial.model, lambda other: trial.failure(other.make), until)
+        mender = Mender(trial.model, trial.failure, until)
         found = mender.mend(candidate, failed)
         if found is not None:
             return _example(found)
@@ -221,10 +240,12 @@ def _own(model: nn.Module) -> Iterator[Example | Candidate]:
         yield Example(tuple(alone), text, lambda *_, given=(args, kwargs): given)
 
 
-def _like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int, Generator, torch.dtype], Inputs]:
+def _like(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[int, Generator | None, torch.dtype], Inputs]:
     """Return a maker of tensors of these shapes, floating point ones random; the batch comes first."""
 
-    def make(size: int, generator: Generator, dtype: torch.dtype) -> Inputs:
+    def make(size: int, generator: Generator | None, dtype: torch.dtype) -> Inputs:
         def fresh(value: Any) -> Any:
             if isinstance(value, dict):
                 return {name: fresh(item) for name, item in value.items()}

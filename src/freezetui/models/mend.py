@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from inspect import signature
@@ -10,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from freezetui.models.draws import Candidate, Constant, Draw, changed, draws_of
+from freezetui.models.draws import Candidate, Draw, changed, draws_of
 from freezetui.models.hints import Hint, hint_of
 from freezetui.models.own_inputs import drawn_by_name
 from freezetui.models.trial import Failure
@@ -89,16 +90,19 @@ class Mender:
             yield from self._completed(candidate, hint.name)
         if hint.kind == "key":
             yield from _keyed(self._model, candidate, hint.name)
+        if hint.kind == "bound":
+            every = changed((candidate.args, candidate.kwargs), _small)
+            yield Candidate(*every)
         for i, draw in enumerate(draws):
             for other in _variants(self._model, draw, hint):
                 yield _with(candidate, i, other)
 
-    def _completed(self, candidate: Candidate, name: str) -> Iterator[Candidate]:
-        """Yield the candidate with one more of the optional inputs; the named one first."""
+    def _completed(self, candidate: Candidate, message: str) -> Iterator[Candidate]:
+        """Yield the candidate with one more of the optional inputs; one that the message names first."""
         parameters = list(signature(self._model.forward).parameters.values())
-        names = [p.name for p in parameters if p.default is None and p.name not in candidate.kwargs]
-        names = names[len(candidate.args) :] if not candidate.kwargs else names
-        names.sort(key=lambda each: each != name)
+        later = parameters[len(candidate.args) :]
+        names = [p.name for p in later if p.default is None and p.name not in candidate.kwargs]
+        names.sort(key=lambda each: re.search(rf"\b{each}\b", message) is None)
         for each in names[:8]:
             for draw in drawn_by_name(self._model, each)[:2]:
                 yield candidate._replace(kwargs={**candidate.kwargs, each: draw})
@@ -155,13 +159,13 @@ class Mender:
         else:
             return None
         for _ in range(14):
-            n = _next(known)
-            if n is None:
+            chosen = _next(known)
+            if chosen is None:
                 return None
-            other, result = at(n)
+            other, result = at(chosen)
             if done(result):
                 return other, result
-            if result is _STOP or n not in known:
+            if result is _STOP or chosen not in known:
                 return None
         return None
 
@@ -228,7 +232,7 @@ def _keyed(model: nn.Module, candidate: Candidate, key: str) -> Iterator[Candida
                 break
 
 
-def _with(candidate: Candidate, number: int, other: Draw | Constant) -> Candidate:
+def _with(candidate: Candidate, number: int, other: Draw) -> Candidate:
     """Return the candidate with another draw at one place."""
     count = iter(range(1_000_000))
     args, kwargs = changed(
@@ -271,6 +275,10 @@ def _variants(model: nn.Module, draw: Draw, hint: Hint) -> Iterator[Draw]:
                 for axis in axes:
                     other = other.resized(axis, size)
                 yield other
+
+
+def _small(draw: Draw) -> Draw:
+    return replace(draw, high=min(draw.high, 2), low=0) if draw.kind == "integers" else draw
 
 
 def _elements(draw: Draw) -> int:

@@ -50,6 +50,11 @@ def fitting(layer: nn.Module) -> Iterator[Probe]:
         yield Probe("vectors", (layer.input_size,))
     elif isinstance(layer, nn.MultiheadAttention):
         yield Probe("sequences", (16, layer.embed_dim))
+    elif isinstance(layer, (nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder)):
+        attention = next(m for m in layer.modules() if isinstance(m, nn.MultiheadAttention))
+        yield from fitting(attention)
+    elif isinstance(layer, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        yield from fitting(layer.self_attn)
     elif isinstance(layer, nn.LayerNorm):
         yield Probe("sequences", (16, *layer.normalized_shape))
         yield Probe("vectors", tuple(layer.normalized_shape))
@@ -57,9 +62,17 @@ def fitting(layer: nn.Module) -> Iterator[Probe]:
         yield from _by_weight(layer)
 
 
+#: What a layer may read that takes its shape from its first input.
+_LAZY = (Probe("images", (3, 64, 64)), Probe("vectors", (16,)), Probe("signals", (4, 64)))
+
+
 def _by_weight(layer: nn.Module) -> Iterator[Probe]:
     """Yield inputs by the rank of the weight, which also covers custom layers that resemble torch's."""
-    shape = tuple(getattr(getattr(layer, "weight", None), "shape", ()))
+    weight = getattr(layer, "weight", None)
+    if weight is None or nn.parameter.is_lazy(weight):
+        yield from _LAZY
+        return
+    shape = tuple(weight.shape)
     channels = getattr(layer, "in_channels", shape[1] if len(shape) > 1 else 0)
     if getattr(layer, "transposed", False):
         for side in SEEDS:

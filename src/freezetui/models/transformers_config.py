@@ -15,8 +15,8 @@ from freezetui.models.draws import Draw
 
 #: Parts of a config, in the order in which a size is looked up.
 _PARTS = (
-    "text_config", "vision_config", "audio_config", "encoder", "decoder", "text_encoder", "audio_encoder",
-    "backbone_config", "qformer_config", "speech_encoder", "thinker_config",
+    "text_config", "vision_config", "image_config", "audio_config", "encoder", "decoder", "text_encoder",
+    "audio_encoder", "backbone_config", "qformer_config", "speech_encoder", "thinker_config",
 )  # fmt: skip
 
 
@@ -137,7 +137,8 @@ class Facts:
     @cached_property
     def pixels(self) -> tuple[int, ...]:
         """The shape of an image, or of a video."""
-        part = "vision_config" if hasattr(self.config, "vision_config") else "encoder"
+        parts = ("vision_config", "image_config", "encoder")
+        part = next((name for name in parts if hasattr(self.config, name)), "")
         size: Any = self.get("image_size", "crop_size", "img_size", part=part, default=64)
         sides = tuple(size.values()) if isinstance(size, dict) else size
         sides = tuple(sides) if isinstance(sides, (tuple, list)) else (sides, sides)

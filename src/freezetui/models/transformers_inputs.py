@@ -34,8 +34,8 @@ def transformers_candidates(model: nn.Module) -> Iterator[Candidate]:
         {**inputs, **decoded},
         {**inputs, **labels, **decoded},
         inputs,
-        {**text, **labels} if facts.image_tokens else {},
-        text if facts.image_tokens else {},
+        {**text, **labels} if text and len(inputs) > len(text) else {},
+        text,
         main,
     ]
     plain: list[Candidate] = []
@@ -54,7 +54,7 @@ def _single(draw: Draw) -> Draw:
 
 def _text(facts: Facts) -> Inputs:
     """Return token ids, with as many image tokens as there are image features."""
-    if "input_ids" not in facts.names or facts.class_name.startswith("Musicgen"):
+    if "input_ids" not in facts.names:
         return {}
     found: Inputs = {"input_ids": facts.ids()}
     length = found["input_ids"].shape[-1]
@@ -176,6 +176,13 @@ def _others(facts: Facts) -> Inputs:
 
 def _decoded(facts: Facts) -> Inputs:
     """Return ids for the decoder, which some models derive from labels."""
-    if "decoder_input_ids" not in facts.names or facts.class_name.startswith("Musicgen"):
+    if "decoder_input_ids" not in facts.names:
         return {}
+    if facts.class_name.startswith("Musicgen"):  # a row for each codebook of each example
+        books = int(facts.get("num_codebooks", part="decoder", default=4))
+        return {
+            "decoder_input_ids": Draw(
+                "codes", (2 * books, 8), "integers", facts.decoder_vocabulary, batch=None
+            )
+        }
     return {"decoder_input_ids": Draw("tokens", (8,), "integers", facts.decoder_vocabulary, 3)}

@@ -130,7 +130,14 @@ TABLE = (
         "M8",
         "warning",
         "the model's own code rewrites buffers of frozen modules",
-        "write them only when self.training; no action needed for caches and counters",
+        "write them only when self.training, and in their own module; no action needed for caches",
+    ),
+    Code(
+        "writes_in_training",
+        "M8",
+        "warning",
+        "the model's own code rewrites buffers of frozen modules in train mode",
+        _EVAL,
     ),
     Code(
         "mixed_buffer",

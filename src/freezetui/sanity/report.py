@@ -120,12 +120,13 @@ class SanityReport(msgspec.Struct, frozen=True):
         architecture: what built the model, e.g. "torchvision:vgg16"; "" when there was no model.
         forward: False if only the bare tensors and an optimizer step were checked.
         losses: one per step, and no training curve: the check's own loss is a random projection of the
-            outputs, whose sign alternates; with the user's step its loss, under the check's optimizer. None if
+            outputs, whose sign alternates; with the user's step its loss, by the check's optimizer. None if
             it is not finite, since JSON has no such numbers.
         gradients: name -> largest absolute gradient, for trainable tensors; None if it is not finite.
         seconds: duration of the whole check, without the import of torch.
         stage: the stage of the config that was checked; None for the common rules alone.
         modes: how it was trained, e.g. "autocast to bfloat16, compiled"; "" as the model is.
+        environment: versions of Python, torch and the library that built the model, and the GPU's name.
         own: the steps as in the user's script; None if nothing is known of it.
         files: live name -> the checkpoint's names that it is made of, where they are not the same; all other
             fields have live names.
@@ -146,6 +147,7 @@ class SanityReport(msgspec.Struct, frozen=True):
     cost: Cost | None = None
     own: OwnTraining | None = None
     modes: str = ""
+    environment: dict[str, str] = {}
     input: tuple[int, ...] = ()
     files: dict[str, tuple[str, ...]] = {}
     stage: str | None = None

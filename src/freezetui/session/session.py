@@ -16,7 +16,7 @@ from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
-from freezetui.recognition.architecture import from_checkpoint, from_user
+from freezetui.recognition.architecture import from_checkpoint, from_user, model_name
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 from freezetui.session.as_opened import has_changed, why_not_as_opened
@@ -70,7 +70,8 @@ class Session:
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
-        self.tree = ParamTree(tensors, root=beside.name.removesuffix(SUFFIX))
+        name = model_name(self._detected.model) or beside.name.removesuffix(SUFFIX)
+        self.tree = ParamTree(tensors, root=name)
         self.saved = SavedConfig(path, required=options.config is not None)
         self.stages = self.saved.read(self.tree)
         if options.stage is not None:

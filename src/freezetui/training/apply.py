@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from torch import nn
 
+from freezetui import numbers
 from freezetui.checkpoint.state_dict.wrappers import unwrap
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.schema import ConfigData, Count, Expect
@@ -20,7 +21,7 @@ from freezetui.freeze.live_plan import LivePlan, live_plan
 from freezetui.freeze.name_map import NameMap
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import resolve
-from freezetui.models.live_names import ancestry, live_tensors, same_tensor
+from freezetui.models.live_names import ancestry, live_tensors, plain_path, same_tensor
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.models.saved_names import Saved
 from freezetui.text import listed
@@ -62,10 +63,13 @@ class Applied(msgspec.Struct, frozen=True):
             ("frozen in the checkpoint and without a place in the model", (*self.unplaced, *self.dropped)),
         )
         return (
-            f"frozen {frozen.tensors:,} tensors, {frozen.elements:,} elements; "
-            f"trainable {trainable.tensors:,} tensors, {trainable.elements:,} elements; "
-            f"{len(self.norms):,} norm layers stay in eval"
+            f"frozen {_counted(frozen)}; trainable {_counted(trainable)}; "
+            f"{numbers.plural(len(self.norms), 'norm layer stays', 'norm layers stay')} in eval"
         ) + "".join(f"; {what}: {listed(names, most=3, longest=None)}" for what, names in lists if names)
+
+
+def _counted(count: Count) -> str:
+    return f"{numbers.plural(count.tensors, 'tensor')}, {numbers.plural(count.elements, 'element')}"
 
 
 def apply(
@@ -259,7 +263,7 @@ def _report(
         frozen=tuple(plain[row.name] for row in rows if not row.tensor.requires_grad),
         trainable=tuple(plain[row.name] for row in rows if row.tensor.requires_grad),
         counts=Expect(_count(rows, False), _count(rows, True)),
-        norms=tuple(modules[path] for path in norms),
+        norms=tuple(modules.get(path, plain_path(path)) for path in norms),
         new=tuple(plain[name] for name in plan.new),
         unplaced=plan.unplaced,
         dropped=plan.dropped,

@@ -10,7 +10,7 @@ from torch import nn
 from freezetui.errors import FreezeTuiError
 from freezetui.text import listed
 from freezetui.training.digest import digest
-from freezetui.training.norms import frozen_norms
+from freezetui.training.norms import frozen_statistics
 
 
 class FreezeMoved(FreezeTuiError):
@@ -42,8 +42,7 @@ class FreezeGuard:
     def __init__(self, model: nn.Module, statistics: bool = True) -> None:
         self._model = model
         self._names = [name for name, p in model.named_parameters() if not p.requires_grad]
-        for path, norm in frozen_norms(model).items() if statistics else ():
-            self._names += [f"{path}.{name}" for name, _ in norm.named_buffers(recurse=False)]
+        self._names += frozen_statistics(model) if statistics else []
         self._start = self._read()
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """Keeps frozen norm layers, or all frozen modules, in eval mode across model.train().
 
 A norm is a module with running statistics or spectral norm's vectors, under the names that torch gives them,
-and one that has buffers under any name which its own code writes depending on `self.training`; see
-`written_buffers`. Other modules, dropout above all, follow `train()`.
+and one with tensors under any name that its own code writes depending on `self.training`; see `statistics`.
+Other modules, dropout above all, follow `train()`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from functools import partial, reduce
 
 from torch import nn
 
-from freezetui.training.written_buffers import written_in_training
-
-#: Buffers that a forward pass in train mode rewrites: running statistics, and spectral norm's vectors.
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "_u", "_v", "weight_u", "weight_v")
+from freezetui.training.statistics import STATISTICS, written_in_training
 
 
 def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
@@ -26,12 +23,22 @@ def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
     return {
         path: module
         for path, module in model.named_modules()
-        if module._buffers and is_frozen(model, path) and statistics_of(module)
+        if is_frozen(model, path) and statistics_of(module)
     }
 
 
+def frozen_statistics(model: nn.Module) -> list[str]:
+    """Return the names of all buffers of frozen norms, and of those that they write in their children."""
+    names = []
+    for path, module in frozen_norms(model).items():
+        own = [name for name, _ in module.named_buffers(recurse=False)]
+        known = [name for name in statistics_of(module) if name not in module._parameters]
+        names += [f"{path}.{name}" if path else name for name in dict.fromkeys((*own, *known))]
+    return names
+
+
 def statistics_of(module: nn.Module) -> tuple[str, ...]:
-    """Return the names of a module's own buffers that a forward pass moves in train mode, and not in eval."""
+    """Return the names of tensors that the module's forward pass moves in train mode, and not in eval."""
     named = [name for name, buffer in module._buffers.items() if buffer is not None and name in STATISTICS]
     return tuple(dict.fromkeys((*named, *written_in_training(module))))
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from textual import events, on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
@@ -28,11 +29,16 @@ from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
+if TYPE_CHECKING:
+    from freezetui.tui.screens.picker import PickerScreen
+
 _PRINTABLE = PrintableFilter()
 #: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
 EXIT_CRASHED = 70
 #: With more errors than this before the dialog is answered, the screen cannot be drawn at all.
 _MAX_ERRORS_AT_ONCE = 3
+#: On smaller screens a toast is one line: those of the CSS classes `-tiny` and `-low`.
+_MIN_WIDTH, _MIN_HEIGHT = 78, 20
 
 
 class FreezeTuiApp(Guarded, App[int]):
@@ -41,6 +47,7 @@ class FreezeTuiApp(Guarded, App[int]):
     Args:
         options: from the command line.
         opening: the session, if it is already being opened.
+        choose: whether to ask first which checkpoint to open, in place of that of the options.
 
     Attributes:
         main_screen: None until the session is open.
@@ -57,9 +64,10 @@ class FreezeTuiApp(Guarded, App[int]):
         bind("app.quit", "q,ctrl+c", "quit", "quit", "Quit (prompts to save)", True),
     ]
 
-    def __init__(self, options: Options, opening: Opening | None = None) -> None:
+    def __init__(self, options: Options, opening: Opening | None = None, choose: bool = False) -> None:
         super().__init__()
-        self._opening = opening or open_in_thread(options)
+        self._options = options
+        self._opening = None if choose else opening or open_in_thread(options)
         self.main_screen: MainScreen | None = None
         self.failure: FreezeTuiError | None = None
         self.errors: list[BaseException] = []
@@ -69,11 +77,21 @@ class FreezeTuiApp(Guarded, App[int]):
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the main screen if the file has been read, as most have; else the loading screen."""
+        if self._opening is None:
+            from freezetui.tui.screens.picker import PickerScreen
+
+            return PickerScreen()
         if self._opening.done() and self._opening.exception() is None:
             return self._make_main_screen()
         return LoadingScreen(self._opening)
 
+    def on_picker_screen_chosen(self, event: PickerScreen.Chosen) -> None:
+        """Open what was chosen, and show the progress."""
+        self._opening = open_in_thread(msgspec.structs.replace(self._options, source=event.source))
+        self.push_screen(LoadingScreen(self._opening))
+
     def _make_main_screen(self) -> MainScreen:
+        assert self._opening is not None
         self.main_screen = MainScreen(self._opening.result())
         # All of this lives as long as the program, so the collector never needs to scan it again.
         gc.freeze()
@@ -82,6 +100,7 @@ class FreezeTuiApp(Guarded, App[int]):
 
     @on(LoadingScreen.Done)
     async def _opened(self) -> None:
+        assert self._opening is not None
         error = self._opening.exception()
         if isinstance(error, OSError):
             error = from_os_error(error)
@@ -103,9 +122,23 @@ class FreezeTuiApp(Guarded, App[int]):
         return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
     def notify(self, message: str, *, title: str = "", **options: Any) -> None:
-        """Show a toast; control characters and markup in names of files and tensors are escaped."""
+        """Show a toast; control characters and markup in names of files and tensors are escaped.
+
+        On a small screen it is one line, and takes the place of the one before.
+        """
         options["markup"] = False
+        if self._is_small:
+            message, title = "; ".join((f"{title}: {message}" if title else message).splitlines()), ""
         super().notify(printable_lines(message), title=printable_lines(title), **options)
+
+    @property
+    def _is_small(self) -> bool:
+        return self.size.width < _MIN_WIDTH or self.size.height < _MIN_HEIGHT
+
+    def on_notify(self) -> None:
+        """Let a toast take the place of the one before on a small screen."""
+        if self._is_small:
+            self.clear_notifications()
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
         """Show a screen; toasts are cleared first, since they would cover it."""

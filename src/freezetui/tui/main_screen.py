@@ -21,7 +21,6 @@ from freezetui.tui.saving import may_quit
 from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.filter_input import FilterInput
-from freezetui.tui.widgets.footer import KeyFooter
 
 
 class MainScreen(
@@ -56,7 +55,7 @@ class MainScreen(
         yield self._against_bar
         yield self._map
         yield self._totals
-        yield KeyFooter(compact=True, show_command_palette=False)
+        yield self._footer
 
     def on_mount(self) -> None:
         """Show problems and warnings of the config and the checkpoint."""
@@ -76,6 +75,10 @@ class MainScreen(
         elsewhere = self.focused is not self.tree_view and not isinstance(self.focused, Input)
         if elsewhere and event.key not in self.active_bindings:
             self.set_focus(self.tree_view)
+
+    def on_descendant_focus(self) -> None:
+        """Name the keys of what has the focus."""
+        self._footer.refresh()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the filter key while a filter is being typed: it is a letter then."""
@@ -101,6 +104,11 @@ class MainScreen(
         else:
             self._panel.cancel()
             self.tree_view.focus()
+
+    async def action_run_key(self, action: str) -> None:
+        """Run the action of a key of the footer (a click)."""
+        tree = ("edit", "next_match", "presets")
+        await self.app.run_action(action, self.tree_view if action.startswith(tree) else self)
 
     def action_notices(self) -> None:
         """Show in full what the header is brief about."""

@@ -16,6 +16,7 @@ from torch.distributed import checkpoint as dcp
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.storage import open_weights
 from freezetui.errors import CheckpointError
+from support.distributed import save_distributed
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -84,11 +85,36 @@ def test_a_training_state(tmp_path: Path) -> None:
     assert len(open_checkpoint(tmp_path, key="ema").tensors) == len(checkpoint.tensors)
 
 
-def test_the_sanity_step_says_how_to_join_the_pieces(tmp_path: Path) -> None:
-    save(dict(trained()[0].state_dict()), tmp_path)
+def test_the_bytes_in_one_piece_in_rows_and_in_blocks(tmp_path: Path) -> None:
+    state = {"a": torch.randn(5, 4), "b": torch.randn(7), "c": torch.tensor(3), "d": torch.randn(4, 6).t()}
+    for how in ({}, {"by_rows": True}, {"by_blocks": True}):
+        folder = tmp_path / "_".join(how or ["whole"])
+        save_distributed(state, folder, **how)
+        checkpoint = open_checkpoint(folder)
+        with open_weights(checkpoint) as weights:
+            for info in checkpoint.tensors:
+                if info.name in "ad" and "by_blocks" in how:
+                    with pytest.raises(CheckpointError, match=r"split across files.*dcp_to_torch"):
+                        weights.storage(info)
+                    continue
+                if info.name == "d":  # saved with its strides, which the metadata do not say
+                    continue
+                assert bytes(weights.storage(info)) == state[info.name].numpy().tobytes(), (info, how)
+
+
+def test_a_piece_that_is_missing_or_something_else_is_named(tmp_path: Path) -> None:
+    save_distributed({"a": torch.randn(5, 4), "b": torch.randn(7)}, tmp_path, by_rows=True)
     checkpoint = open_checkpoint(tmp_path)
-    with pytest.raises(CheckpointError, match=r"split across files.*dcp_to_torch"), open_weights(checkpoint):
-        pass
+    data = next(tmp_path.glob("*.distcp"))
+    data.write_bytes(data.read_bytes()[:-100])
+    with (
+        open_weights(checkpoint) as weights,
+        pytest.raises(CheckpointError, match="does not contain the data"),
+    ):
+        weights.storage(checkpoint.tensors[-1])
+    data.write_bytes(bytes(10_000))
+    with open_weights(checkpoint) as weights, pytest.raises(CheckpointError):
+        weights.storage(checkpoint.tensors[0])
 
 
 class Runs:

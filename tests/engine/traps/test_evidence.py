@@ -173,6 +173,13 @@ TRAPS = {
     ),
     "S6 block": told(lambda: Residual(Reentrant(mlp())), "S6"),
     "S6 two": told(lambda: Residual(nn.Sequential(Reentrant(mlp()), Reentrant(mlp()))), "S6"),
+    "S6 between layers": told(
+        lambda: Net(head=nn.Sequential(Reentrant(nn.Linear(4, 4)), nn.Linear(4, 3))),
+        "S6",
+        "head.0.inner.weight",
+        "head.0.inner.bias",
+    ),
+    "S6 all that trains": Case(lambda: Net(head=Reentrant(nn.Linear(4, 3))), "S6", None, "inconclusive"),
     "S7": told(one_byte, "S7", "head.scale"),
     "S8": Case(Net, "S8", (), "inconclusive", freeze=("**",)),
     "S8 by modules": Case(Net, "S8", (), "inconclusive", freeze=("body", "head")),

@@ -121,6 +121,18 @@ class UnfreezesOnce(Net):
         return super().forward(x)
 
 
+class UnfreezesLater(Net):
+    """Unfreezes gradually: the body trains from the fifth call on."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls >= 5:
+            self.body.requires_grad_(True)
+        return super().forward(x)
+
+
 class UnfreezesUnused(Net):
     """Sets the flag of a part that nothing reaches."""
 
@@ -176,6 +188,7 @@ TRAPS = {
     "F6 in forward": moved(UnfreezesInForward, "F6", "body.weight", "body.bias"),
     "F6 in train()": moved(UnfreezesInTrain, "F6", "body.weight", "body.bias"),
     "F6 for one step": moved(UnfreezesOnce, "F6", "body.weight", "body.bias"),
+    "F6 later": Case(UnfreezesLater, "F6", ("body.weight", "body.bias"), "inconclusive"),
     "F6 unused": Case(UnfreezesUnused, "F6", ("body.spare.weight", "body.spare.bias"), "inconclusive"),
     "F6 frozen": Case(FreezesInForward, "F6", ("head.bias",), "inconclusive"),
     "F6 frozen in train()": Case(staged, "F6", ("head.0.weight", "head.0.bias"), "inconclusive"),

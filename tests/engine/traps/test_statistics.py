@@ -9,6 +9,8 @@ from torch.nn import functional
 from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils.parametrizations import spectral_norm
 
+from freezetui.freeze.rules import Rule
+from freezetui.training.config import FreezeConfig
 from support.traps import Case, Net, assert_as_planted, between, images, moved, told
 
 
@@ -98,6 +100,75 @@ class Whitening(MeanVar):
         return (x - mean) / (var + 1e-5).sqrt()
 
 
+class FrozenParameters(nn.Module):
+    """Statistics as parameters that its constructor froze."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(4), requires_grad=False)
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean.lerp_(x.detach().mean(0), 0.1)
+        return (x - self.mean) * self.weight
+
+
+class Average(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.zeros(4))
+
+    def update(self, x: Tensor) -> None:
+        self.value.lerp_(x, 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.update(x)
+        return self.value
+
+
+class OfChild(nn.Module):
+    """Has its child keep the statistics: by a method, by a call, or by writing there itself."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.linear, self.average, self.way = nn.Linear(4, 4), Average(), way
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.detach().mean(0)
+        if self.training and self.way == "method":
+            self.average.update(mean)
+        elif self.training and self.way == "call":
+            self.average(mean)
+        elif self.training:
+            self.average.value.copy_(mean)
+        return self.linear(x - self.average.value)
+
+
+class ByRoot(Net):
+    """The root writes the statistics of its frozen body."""
+
+    def __init__(self) -> None:
+        super().__init__(OfChild("none"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.body.average.value.lerp_(x.mean(0), 0.1)
+        return self.head(self.body.linear(x))
+
+
+class Noisy(nn.Linear):
+    """Has a buffer, and reads `training` for its noise: no norm."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.register_buffer("scale", torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        return x + torch.randn_like(x) * self.scale if self.training else x
+
+
 class OwnTrain(Net):
     """Its train() puts the norm back into train mode, past the norm's own train()."""
 
@@ -107,6 +178,12 @@ class OwnTrain(Net):
             if isinstance(module, nn.BatchNorm1d):
                 module.training = mode
         return self
+
+
+class TrainsBody(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        self.body.train()
+        return super().forward(x)
 
 
 class TrainsInForward(Net):
@@ -187,6 +264,11 @@ TRAPS = {
         lambda: Net(between(nn.BatchNorm1d(4, affine=False))), "M1", *at("body.1"), train=("body.0.bias",)
     ),
     "held by a parent": told(HeldByParent, "M1", "running_mean"),
+    "of a child": told(lambda: Net(OfChild("method")), "M8", "body.average.value", **UPDATE),
+    "written by the root": told(ByRoot, "M8", "body.average.value"),
+    "frozen parameters": moved(
+        lambda: Net(between(FrozenParameters())), "M8", "body.1.mean", **UPDATE, train=("body.1.weight",)
+    ),
     "own train()": moved(lambda: OwnTrain(between(nn.BatchNorm1d(4))), "M2", *at("body.1")),
     "train in forward": moved(lambda: TrainsInForward(between(nn.BatchNorm1d(4))), "M2", *at("body.1")),
     "train in forward, own norm": moved(
@@ -267,6 +349,12 @@ TWINS = {
     "F.batch_norm": Case(lambda: Net(between(Functional()))),
     "whitening": Case(lambda: Net(between(Whitening(False)))),
     "power iteration": Case(lambda: Net(between(PowerIteration()))),
+    "frozen parameters": Case(lambda: Net(between(FrozenParameters())), notes=("N3",)),
+    "by a child's method": Case(lambda: Net(OfChild("method"))),
+    "by a child's call": Case(lambda: Net(OfChild("call"))),
+    "in a child": Case(lambda: Net(OfChild("write"))),
+    "body.train() in forward": Case(lambda: TrainsBody(between(nn.BatchNorm1d(4)))),
+    "noise": Case(lambda: Net(Noisy())),
     "own train() of others": Case(lambda: OwnTrain(head=nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)))),
     "norm that trains": Case(lambda: Net(head=nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)))),
     "own norm that trains": Case(lambda: Net(head=nn.Sequential(MeanVar(), nn.Linear(4, 3)))),
@@ -291,6 +379,14 @@ TWINS = {
     "spectral that trains": Case(lambda: Net(head=spectral_norm(nn.Linear(4, 3)))),
     "LayerNorm": Case(lambda: Net(between(nn.LayerNorm(4), nn.GELU()))),
 }
+
+
+def test_noise_in_a_frozen_module_stays() -> None:
+    """Only what its own code writes makes a module a norm, which is kept in eval."""
+    net = Net(between(Noisy(), MeanVar()))
+    applied = FreezeConfig(rules=(Rule("freeze", "body"),)).apply(net)
+    assert applied.norms == ("body.2",)
+    assert net.train().body[1].training and not net.body[2].training
 
 
 @pytest.mark.parametrize("case", TRAPS)

@@ -67,6 +67,15 @@ class SometimesLooked(nn.Embedding):
         return super().forward(x) if self.training else functional.embedding(x, self.weight, max_norm=0.5)
 
 
+def long_row(kind: type) -> nn.Module:
+    """Return a table with one row that is longer than its max_norm, of a token that no batch has."""
+    table = kind(50, 4, max_norm=1.0)
+    with torch.no_grad():
+        table.weight.mul_(0.1)
+        table.weight[40] = 3.0
+    return table
+
+
 M5 = {
     "Embedding": moved(lambda: Net(nn.Embedding(5, 4, max_norm=0.5)), "M5", "body.weight", batch=tokens),
     "subclass": moved(lambda: Net(Named(5, 4, max_norm=0.5)), "M5", "body.weight", batch=tokens),
@@ -75,6 +84,15 @@ M5 = {
     "own constant": moved(lambda: Net(Unnamed()), "M5", "body.weight", batch=tokens),
     "functional bag": moved(lambda: Net(FunctionalBag()), "M5", "body.weight", batch=tokens),
     "looked up outside": moved(Outside, "M5", "body.weight", batch=tokens),
+    "a row that the batch lacks": moved(
+        lambda: Net(long_row(nn.Embedding)), "M5", "body.weight", batch=tokens
+    ),
+    "long row, bag": moved(
+        lambda: Net(nn.Sequential(nn.Unflatten(0, (-1, 1)), long_row(nn.EmbeddingBag))),
+        "M5",
+        "body.1.weight",
+        batch=tokens,
+    ),
     "in eval only": moved(lambda: Net(SometimesLooked(5, 4)), "M5", "body.weight", batch=tokens),
 }
 M5_TWINS = {
@@ -320,6 +338,18 @@ class Counting(nn.Linear):
         return super().forward(x)
 
 
+class Numbered(nn.Linear):
+    """Whole numbers as a parameter, as quantized layers have them."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.q = nn.Parameter(torch.arange(4), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.q.data.add_(1)
+        return super().forward(x)
+
+
 class Cached(nn.Linear):
     """Caches what it has computed, outside of the state dict."""
 
@@ -334,7 +364,9 @@ class Cached(nn.Linear):
 
 M8 = {
     "clipped": moved(lambda: Net(Clipped(4, 4)), "M8", "body.weight", words="forward"),
-    "standardized": moved(lambda: Net(Standardized(4, 4)), "M8", "body.weight", words="forward"),
+    "standardized": moved(
+        lambda: Net(Standardized(4, 4)), "M8", "body.weight", words="forward", norms="update"
+    ),
     "reassigned": moved(lambda: Net(Reassigned(4, 4)), "M8", "body.weight", words="forward"),
     "in backward": moved(lambda: Net(Constrained(4, 4)), "M8", "body.weight", words="backward"),
     "every tenth call": moved(lambda: Net(EveryTenth(4, 4)), "M8", "body.weight", words="forward"),
@@ -350,7 +382,17 @@ M8 = {
         lambda: OptimizerHook(register_optimizer_step_pre_hook), "M8", "body.weight", words="optimizer step"
     ),
     "step pre hook, gradient": moved(GradientHook, "M8", "body.weight", words="optimizer step"),
-    "codebook": moved(lambda: Net(between(Codebook())), "M8", "body.1.embed", words="forward"),
+    "codebook": moved(
+        lambda: Net(between(Codebook())), "M8", "body.1.embed", words="forward", norms="update"
+    ),
+    "codebook buffers, gated": told(
+        lambda: Net(between(BufferCodebook())),
+        "M8",
+        "body.1.embed",
+        "body.1.cluster_size",
+        norms="update",
+    ),
+    "whole numbers as a parameter": told(lambda: Net(Numbered()), "M8", "body.q"),
     "codebook in eval": moved(lambda: Net(between(Codebook(False))), "M8", "body.1.embed"),
     "codebook buffers": told(
         lambda: Net(between(BufferCodebook(False))), "M8", "body.1.embed", "body.1.cluster_size"
@@ -368,6 +410,8 @@ M8_TWINS = {
     "whole counters": Case(lambda: Net(Counting(torch.int64))),
     "float counters": Case(lambda: Net(Counting(torch.float32))),
     "codebook that trains": Case(lambda: Net(head=between(BufferCodebook()))),
+    "gated codebook": Case(lambda: Net(between(Codebook())), notes=("N6",)),
+    "standardized, gated": Case(lambda: Net(Standardized(4, 4))),
     "gated codebook buffers": Case(lambda: Net(between(BufferCodebook())), notes=("N6",)),
     "cache": Case(lambda: Net(Cached()), notes=("M8",)),
     "experts that train": Case(lambda: Net(head=Experts()), notes=("S3",)),

@@ -37,7 +37,7 @@ def read_dcp(directory: Source, key: str | None) -> Checkpoint | None:
             raise CheckpointError(f"{opened.name} is too large for a metadata file.", "It may be malicious.")
         part = Part(source.location, opened.size, version_of(opened.file))
         unpickled = read_pickle(opened.file.read(opened.size), opened.name)
-        state = _state(unpickled.value, "Metadata")
+        state = state_of(unpickled.value, "Metadata")
         if not isinstance(state, dict):
             return None
         entries, stored, files = (
@@ -87,10 +87,10 @@ def _is_path(value: Any) -> bool:
 
 def _tensor(name: Any, value: Any) -> TypedTensorStub | None:
     """Return a stub for a tensor as torch.save would have written it; None if it is not a tensor."""
-    state = _state(value, "TensorStorageMetadata")
+    state = state_of(value, "TensorStorageMetadata")
     if not isinstance(state, dict) or type(name) is not str:
         return None
-    properties, size = _state(state.get("properties"), "TensorProperties"), state.get("size")
+    properties, size = state_of(state.get("properties"), "TensorProperties"), state.get("size")
     if type(properties) is tuple and properties:
         dtype, requires_grad = properties[0], len(properties) > 2 and properties[2] is True
     elif isinstance(properties, dict):
@@ -124,7 +124,7 @@ def _sizes(entries: Any, stored: Any, files: Mapping[str, int]) -> dict[str, int
         return None
     pieces: dict[str, list[int]] = {}
     for place, value in stored.items():
-        index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
+        index, info = state_of(place, "MetadataIndex"), state_of(value, "_StorageInfo")
         if not isinstance(index, dict) or not isinstance(info, dict):
             return None  # of another writer
         name = index.get("fqn")
@@ -132,7 +132,7 @@ def _sizes(entries: Any, stored: Any, files: Mapping[str, int]) -> dict[str, int
             pieces.setdefault(name, []).append(_piece(info, files))
     sizes = {name: 0 if 0 in found else sum(found) for name, found in pieces.items()}
     for name, value in entries.items() if isinstance(entries, dict) else ():
-        state = _state(value, "TensorStorageMetadata")
+        state = state_of(value, "TensorStorageMetadata")
         chunks = state.get("chunks") if isinstance(state, dict) else None
         if isinstance(chunks, list) and type(name) is str and len(chunks) > len(pieces.get(name, ())):
             sizes[name] = 0
@@ -161,7 +161,7 @@ def _objects(
         return
     places: dict[str, set[tuple[int, int]]] = {}
     for place, value in stored.items():
-        index, info = _state(place, "MetadataIndex"), _state(value, "_StorageInfo")
+        index, info = state_of(place, "MetadataIndex"), state_of(value, "_StorageInfo")
         name = index.get("fqn") if isinstance(index, dict) else None
         if type(name) is str and _is(entries.get(name), "BytesStorageMetadata") and isinstance(info, dict):
             length = _piece(info, files)
@@ -189,13 +189,13 @@ def _objects(
 def _lengths(entries: Any) -> Iterator[int]:
     """Yield the bytes of each piece in the `.distcp` files."""
     for value in entries.values() if isinstance(entries, dict) else ():
-        state = _state(value, "_StorageInfo")
+        state = state_of(value, "_StorageInfo")
         length = state.get("length") if isinstance(state, dict) else None
         if type(length) is int and 0 <= length < 2**63:
             yield length
 
 
-def _state(value: Any, name: str) -> Any:
+def state_of(value: Any, name: str) -> Any:
     """Return the attributes of an instance of the module's class `name`; None for anything else."""
     return value.state if _is(value, name) else None
 

@@ -13,6 +13,7 @@ import msgspec
 from freezetui import numbers
 from freezetui.checkpoint.formats.inner_pickles import named_in
 from freezetui.checkpoint.formats.torch_zip import read_zip
+from freezetui.checkpoint.formats.window import Window
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.sources.base import Stream
@@ -219,30 +220,11 @@ def _files(file: Stream, directory: ZipDirectory, members: list[Member]) -> Iter
     """Yield each member as a file of its own, and its size."""
     for member in members:
         if member.method == STORED:
-            yield _Window(file, directory.offset(member), member.size), member.size
+            yield Window(file, directory.offset(member), member.size), member.size
         elif member.size <= _MAX_PACKED:
             yield BytesIO(directory.read(member)), member.size
         else:
             yield BytesIO(), 0  # counted as not checked
-
-
-class _Window:
-    """An uncompressed member as a file of its own."""
-
-    def __init__(self, file: Stream, start: int, size: int) -> None:
-        self._file, self._start, self._size, self._at = file, start, size, 0
-
-    def seek(self, offset: int, /) -> object:
-        """Move to a byte."""
-        self._at = offset
-        return offset
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes, fewer at the end."""
-        self._file.seek(self._start + self._at)
-        data = self._file.read(min(size, max(0, self._size - self._at)))
-        self._at += len(data)
-        return data
 
 
 def _read_old(
@@ -255,7 +237,7 @@ def _read_old(
             f"{source} is a compressed torch.export archive from before torch 2.7.",
             "Load it with torch.export.load and save it again.",
         )
-    window = _Window(file, directory.offset(member), member.size)
+    window = Window(file, directory.offset(member), member.size)
     inner = ZipDirectory(window, member.size, source)
     archive = read_zip(inner, source)
     named = named_in(_files(file, directory, found.others), source)

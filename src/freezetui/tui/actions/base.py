@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from textual import on
 from textual.message import Message
 from textual.screen import Screen
 
+from freezetui.session.notices import notices
 from freezetui.session.session import Session
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.columns import Measures
 from freezetui.tui.describing import Describing
+from freezetui.tui.footer_keys import FooterKey, filter_keys, finding_keys, screen_keys, tree_keys
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.check_panel import CheckPanel
 from freezetui.tui.widgets.detail_line import DetailLine
 from freezetui.tui.widgets.details import DetailsPane, one_line
 from freezetui.tui.widgets.filter_bar import FilterBar
+from freezetui.tui.widgets.filter_input import FilterInput
+from freezetui.tui.widgets.footer import KeyFooter
 from freezetui.tui.widgets.header import Header
 from freezetui.tui.widgets.model_map import ModelMap
 from freezetui.tui.widgets.parameter_tree import ParameterTree
@@ -43,6 +49,7 @@ class SessionScreen(Guarded, Screen[None]):
         self._panel = CheckPanel(id="check")
         self._filter = FilterBar(session, id="filter")
         self._totals = TotalsBar(session, id="totals")
+        self._footer = KeyFooter(self._footer_keys, id="keys")
         self._describing = Describing(self, session)
 
     @on(ParameterTree.Moved)
@@ -51,6 +58,7 @@ class SessionScreen(Guarded, Screen[None]):
         tree = self.tree_view
         if self._details.display:
             self._details.show(self.session, tree.rows, tree.node)
+        self._footer.refresh()
         self._detail_line.text = one_line(self.session, tree.rows, tree.node)
         self._map.refresh()
 
@@ -64,3 +72,14 @@ class SessionScreen(Guarded, Screen[None]):
         self._totals.refresh()
         self._show_line()
         self.post_message(self.Changed())
+
+    def _footer_keys(self) -> Iterator[FooterKey]:
+        """Yield the keys that do something now."""
+        if isinstance(self.focused, FilterInput):
+            yield from filter_keys()
+        elif self.focused is not None and self.focused.parent is self._panel and not self._panel.running:
+            yield from finding_keys()
+        else:
+            session, tree = self.session, self.tree_view
+            yield from tree_keys(session, tree.node, tree.rows.matches is not None)
+            yield from screen_keys(session, self._panel.running, any(True for _ in notices(session)))

@@ -39,6 +39,13 @@ class CheckActions(SessionScreen):
         self.app.copy_to_clipboard(event.code)
         self.notify(f"copied: {event.code}", timeout=3)
 
+    @on(CheckPanel.ReceiptWanted)
+    @work
+    async def _save_receipt(self) -> None:
+        from freezetui.tui.saving import save_receipt
+
+        await save_receipt(self.app, self.session)
+
     @work
     async def action_check(self) -> None:
         """Run the check, of each stage in turn; ask first for what is missing, and for user code."""

@@ -54,11 +54,13 @@ class RecoverActions(SessionScreen):
 
     @work
     async def _offer(self) -> None:
+        from freezetui.session.recent import note_opened
         from freezetui.session.recovery_files import discard, found, restore
         from freezetui.state import keeps_state
 
         if not keeps_state():
             return
+        await asyncio.to_thread(note_opened, self.session.options)
         for each in await asyncio.to_thread(found, self.session):
             while not self.is_current or self._filter.display or self._panel.running:
                 await asyncio.sleep(_LOOK_DELAY)
@@ -67,9 +69,9 @@ class RecoverActions(SessionScreen):
                 restore(self.session, each.kept)
                 self.tree_view.show_plan(self.session.plan)
                 self._write()
-            if answer in ("r", "x"):
+            if answer in ("r", "delete"):
                 discard(each)
-            if answer != "x":
+            if answer != "delete":
                 return
 
     async def _asked(self, each: Found) -> str:
@@ -80,5 +82,5 @@ class RecoverActions(SessionScreen):
 
         when = datetime.fromtimestamp(each.kept.when).astimezone().strftime("%Y-%m-%d %H:%M")
         body = f"On {when} freezetui ended before a choice was saved to {Path(each.kept.config).name}."
-        options = [("r", "restore it"), ("escape", "not now"), ("x", "discard it")]
+        options = [("r", "restore it"), ("escape", "not now"), ("delete", "discard it")]
         return await self.app.push_screen_wait(ConfirmScreen("Restore an unsaved choice?", body, options))

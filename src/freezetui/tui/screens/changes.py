@@ -29,7 +29,7 @@ def changes_text(session: Session) -> Text:
         sign = "■ freeze " if rule.action == "freeze" else "○ train  "
         text.append(sign, "bold").append(printable(rule.pattern) + "\n")
     if len(rules) > _MAX_RULES:
-        text.append(f"and {len(rules) - _MAX_RULES:,} more rules\n", "dim")
+        text.append(f"and {numbers.plural(len(rules) - _MAX_RULES, 'more rule')}\n", "dim")
     before, now = FreezePlan(session.tree, session.saved_mask).totals(), session.totals
     for word, old, new in (
         ("frozen", before.frozen, now.frozen),

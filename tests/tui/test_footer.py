@@ -1,0 +1,69 @@
+"""The footer names what does something now, and the most needed keys where there is little room."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def footer(driver) -> str:
+    return driver.screen_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (200, 50)])
+async def test_freeze_train_and_undo_are_named_at_every_size(opened, size):
+    async with opened(size=size) as driver:
+        await driver.press("j", "f")
+        for key in ("f freeze", "t train", "u undo", "/ filter", "r check", "s save", "? help"):
+            assert key in footer(driver)
+
+
+async def test_the_footer_follows_the_context(opened):
+    async with opened(size=(130, 30)) as driver:
+        assert "u undo" not in footer(driver) and "[ ] stage" not in footer(driver)
+        await driver.press("j", "f")
+        assert "u undo" in footer(driver)
+        await driver.press("plus", "enter")
+        assert "[ ] stage" in footer(driver)
+        await driver.press("slash")
+        assert footer(driver).startswith("enter apply") and "esc clear" in footer(driver)
+        await driver.type("bias")
+        await driver.press("enter")
+        assert "F freeze all" in footer(driver) and "esc end filter" in footer(driver)
+    async with opened("shufflenet_digits.safetensors", size=(130, 30)) as driver:
+        buffer = next(i for i, t in enumerate(driver.session.tree.tensors) if t.untrainable_reason)
+        driver.tree.go_to(driver.session.tree.position[buffer])
+        await driver.pilot.pause()
+        assert "f freeze" not in footer(driver) and "buffers do not require grad" in footer(driver)
+
+
+async def test_a_click_on_a_key_does_it(opened):
+    async with opened() as driver:
+        await driver.press("j")
+        await driver.pilot.click("#keys", offset=(footer(driver).index("f freeze"), 0))
+        await driver.pilot.pause()
+        assert driver.state("features") == "frozen"
+
+
+async def test_a_toast_never_covers_the_tree_of_a_small_screen(sample):
+    from freezetui.session.options import Options
+    from freezetui.tui.app import FreezeTuiApp
+
+    app = FreezeTuiApp(Options(source=str(sample("vgg_digits.pth")), engine=False))
+    async with app.run_test(size=(60, 15), notifications=True) as pilot:
+        while app.main_screen is None:
+            await pilot.pause(0.02)
+        await pilot.pause()
+        tree = app.main_screen.tree_view.region
+
+        def lines() -> list[str]:
+            return ["".join(s.text for s in strip) for strip in app.screen._compositor.render_strips()]
+
+        before = lines()
+        app.notify("first", timeout=30)
+        app.notify("one\ntwo", title="Saved", timeout=30)
+        for _ in range(40):
+            await pilot.pause(0.05)
+            if any("Saved: one; two" in line for line in lines()):
+                break
+        assert any("Saved: one; two" in line for line in lines()), lines()
+        assert lines()[: tree.bottom] == before[: tree.bottom]
