@@ -102,7 +102,7 @@ def test_the_root_is_named_after_the_checkpoint_not_the_config(tmp_path):
     saved = run("plan", SAMPLES / "vgg_digits.pth", "--freeze", "features", "-o", config)
     assert saved.stderr == f"Saved {config}\n"
     lines = run("show", SAMPLES / "vgg_digits.pth", "--config", config, "--depth", "0").stdout
-    assert "◐ mixed   vgg_digits " in lines
+    assert "◐ mixed   vgg16 " in lines
 
 
 def test_plan_presets(vgg):
@@ -265,7 +265,7 @@ def test_check_finds_what_moves_a_frozen_weight(tmp_path):
         (
             "rules:\n  - freeze: features\nexpect:\n  frozen: {tensors: 1, elements: 1}\n"
             "  trainable: {tensors: 6, elements: 236170}\n",
-            "1 tensors",
+            "1 tensor",
         ),
         (
             "rules:\n  - freeze: features\nexpect:\n  frozen: {tensors: 26, elements: 154688, "

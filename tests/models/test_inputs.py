@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -172,3 +173,12 @@ def test_every_floating_point_tensor_of_an_output_is_reached_once_and_in_order()
     found = tensors_of(nested)
     assert [id(t) for t in found] == [id(t) for t in (a, b, c, d)]
     assert tensors_of(a)[0] is a and tensors_of("text") == []
+
+
+def test_a_large_given_input_is_not_drawn_before_the_check_runs_it() -> None:
+    """20 GB in one batch: it goes straight to the device of the check."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    started = time.process_time()
+    example, _ = find_input(model, OWN, {}, (3, 30000, 30000))
+    assert example is not None and example.shape == (3, 30000, 30000)
+    assert time.process_time() - started < 20  # drawing it takes minutes

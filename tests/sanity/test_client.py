@@ -24,7 +24,7 @@ from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity import client
 from freezetui.sanity.client import Engine, run_check
-from freezetui.sanity.protocol import CheckRequest, Finished, Progress
+from freezetui.sanity.protocol import CheckRequest, Finished, Progress, Training
 from freezetui.text import plain_lines
 
 SOUND = """
@@ -61,10 +61,38 @@ BAD = """
         time.sleep(600)
 
     def forks():
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             time.sleep(600)
-        print("last words", flush=True)
+        print("last words of the parent of", child, flush=True)
         os._exit(3)
+
+    def holds_the_gil():
+        ctypes.PyDLL(None).sleep(600)
+
+    def talks():
+        line = "x" * 9999
+        for i in range(5000):
+            print(line)
+            print(line, file=sys.stderr)
+        print("the end", flush=True)
+        os._exit(4)
+
+    def starves():
+        import resource, torch
+        from torch import nn
+
+        class Hungry(nn.Linear):
+            def forward(self, x):
+                return super().forward(x) + torch.ones(2**33).sum()
+
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**30,) * 2)
+        return Hungry(4, 3)
+
+    def batch():
+        import torch
+        return torch.ones(2, 4)
 
     def hoards():
         return [bytearray(2**62)]
@@ -177,16 +205,23 @@ ENDS = {
     "hoards": "MemoryError",
     "raises": r"raised KeyError: .*red.*\. Raised at .*bad.py, line \d+, in raises\.",
     "quits": r"raised SystemExit: enough\. Raised at .*bad.py, line \d+, in quits\.",
-    "forks": "exit code 3.*last words",
+    "forks": r"exit code 3.*last words of the parent of \d+",
+    "starves": r"Out of memory: RuntimeError: .*can't allocate memory",
 }
 
 
 @pytest.mark.parametrize("factory", ENDS)
 def test_every_end_is_one_clear_line(files: Path, factory: str) -> None:
+    training = Training(batch=f"{files / 'bad.py'}:batch")  # what runs then is the model of the check itself
     with pytest.raises(EngineError, match=ENDS[factory]) as caught:
-        run_check(request(files, f"bad.py:{factory}"), timeout=60)
+        run_check(request(files, f"bad.py:{factory}", training=training), timeout=60)
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
+    for child in re.findall(r"parent of (\d+)", str(caught.value)):
+        deadline = time.monotonic() + 10
+        while alive(int(child)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(int(child))
 
 
 def test_the_log_of_what_a_person_can_act_on_holds_no_traceback_of_ours(files: Path) -> None:
@@ -207,11 +242,22 @@ def test_a_device_that_is_not_here_is_told_with_those_that_are(files: Path) -> N
         run_check(request(files, device="cuda:99"))
 
 
-def test_a_hang_ends_with_the_timeout(files: Path) -> None:
+@pytest.mark.parametrize("factory", ["sleeps", "holds_the_gil"])
+def test_a_hang_ends_with_the_timeout(files: Path, factory: str) -> None:
     started = time.monotonic()
-    with pytest.raises(EngineError, match="timed out after 8 s"):
-        run_check(request(files, "bad.py:sleeps"), timeout=8)
+    timed_out = pytest.raises(EngineError, match="timed out after 8 s")
+    with Engine(request(files, f"bad.py:{factory}"), timeout=8) as engine, timed_out:
+        list(engine.events())
     assert time.monotonic() - started < 12
+    assert not alive(engine._process.pid)
+
+
+def test_what_the_models_code_prints_is_bounded(files: Path) -> None:
+    with Engine(request(files, "bad.py:talks")) as engine:
+        with pytest.raises(EngineError, match=r"exit code 4.*the end"):
+            list(engine.events())
+        assert engine.log_tail()[-1] == "the end"
+        assert len(engine._log.text(ended=True)) <= client._TAIL_BYTES
 
 
 def test_cancel_from_another_thread_ends_the_whole_group_at_once(files: Path) -> None:

@@ -157,7 +157,7 @@ def with_fingerprint(model: nn.Module, **changes: object) -> FreezeConfig:
 MISMATCHES = {
     "counts": (
         with_fingerprint(Tied(), expect=Expect(Count(1, 20), Count(2, 20))),
-        r"frozen: expected 1 tensors \(20 elements\), found 0 \(0\)",
+        r"frozen: expected 1 tensor \(20 elements\), found 0 \(0\)",
     ),
     "fingerprint": (
         FreezeConfig(rules=FREEZE_BODY.rules, expect=Expect(Count(4, 24, "sha256:another"))),
@@ -253,7 +253,7 @@ def test_the_public_config_loads_what_the_face_saves(tmp_path: Path) -> None:
     loaded = Public.load(path)
     assert isinstance(loaded, FreezeConfig)
     assert str(loaded.apply(Net())) == (
-        "frozen 4 tensors, 24 elements; trainable 2 tensors, 9 elements; 1 norm layers stay in eval"
+        "frozen 4 tensors, 24 elements; trainable 2 tensors, 9 elements; 1 norm layer stays in eval"
     )
 
 

@@ -49,6 +49,7 @@ async def test_undo_and_redo(opened):
         await driver.press("a", "i")
         await driver.press("u", "u", "u")
         assert driver.session.plan.mask() == start
+        assert "undo: 26 tensors in features trainable again" in driver.notices()
         await driver.press("ctrl+r")
         assert driver.session.plan.mask() == frozen
         await driver.press("u", "u")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -70,7 +72,7 @@ async def test_an_inconclusive_check_paints_no_check_mark(opened, answers):
         await driver.press("f")
         await checked(driver)
         text = driver.screen_text()
-        assert "INCONCLUSIVE" in text and "✓" not in text and "bit for bit" not in text
+        assert "INCONCLUSIVE" in text and "✓" not in text
         assert "frozen ?" in text
         (line,) = outcome_of(driver.session, "features.0.weight")
         assert line == "last check: unchanged, but nothing is proven: there was no forward pass"
@@ -82,7 +84,7 @@ async def test_after_held_tab_and_enter_lead_to_a_tensor_and_the_panel_closes_an
         driver.go("features")
         await driver.press("f")
         await checked(driver)
-        assert "26 frozen tensors proven" in driver.screen_text()
+        assert "Frozen: 26 tensors identical, bit for bit" in driver.screen_text()
         await driver.press("tab", "enter")
         assert driver.tree.has_focus
         assert driver.session.tree.path(driver.tree.node) == "features.0.weight"
@@ -90,6 +92,11 @@ async def test_after_held_tab_and_enter_lead_to_a_tensor_and_the_panel_closes_an
         assert "HELD" not in driver.screen_text()
         await driver.press("R")
         assert "HELD: 26 frozen tensors" in driver.screen_text()
+        await driver.press("tab", "up", "enter")  # from the first line to the last
+        assert "Save the receipt as" in driver.screen_text()
+        await driver.press("enter")
+        (receipt,) = Path(driver.session.options.source).parent.glob("*.receipt.txt")
+        assert receipt.read_text().startswith("freezetui receipt")
         await driver.press("R")
         assert "HELD" not in driver.screen_text()
 

@@ -33,7 +33,7 @@ async def test_freeze_the_features_prove_it_add_a_stage_save_and_copy(opened, sa
         await press("enter", "Enter: accept")
         await press("plus", "1 classifier")
         await press("enter", "everything")
-        await press("up", "vgg_digits")
+        await press("up", "vgg16")
         await press("t", "t train")
         assert driver.session.totals.frozen.tensors == 0
         await press("s", "s save")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.errors import PatternError
@@ -116,7 +117,8 @@ def _frozen_differs(expect: Expect, tree: ParamTree, mask: bytearray) -> str:
     if (wanted.tensors, wanted.elements) == (got.tensors, got.elements):
         return f"as many frozen tensors as recorded, {got.tensors:,}, but with different names or shapes"
     return (
-        f"frozen: expected {wanted.tensors:,} tensors ({wanted.elements:,} elements), "
+        f"frozen: expected {numbers.plural(wanted.tensors, 'tensor')} "
+        f"({numbers.plural(wanted.elements, 'element')}), "
         f"found {got.tensors:,} ({got.elements:,})"
     )
 

@@ -39,7 +39,7 @@ def _head(tensor: TensorDiff) -> str:
     if tensor.changed is None:
         return "changed: its bytes differ"
     share = numbers.percent(tensor.changed / tensor.elements) if tensor.elements else ""
-    return f"changed: {tensor.changed:,} of {tensor.elements:,} elements ({share})"
+    return f"changed: {tensor.changed:,} of {numbers.plural(tensor.elements, 'element')} ({share})"
 
 
 def _amounts(tensor: TensorDiff) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from freezetui import numbers
 from freezetui.checkpoint.pickles.globals import marked
 from freezetui.checkpoint.types import Checkpoint
+from freezetui.formatting.words import untrainable_word
 from freezetui.freeze.blocks import repeats
 from freezetui.freeze.plan import FreezePlan, Size
 from freezetui.freeze.tree import ParamTree
@@ -17,7 +18,7 @@ from freezetui.text import printable
 #: In a file whose tensors are all tied, every name would list all the others.
 _MAX_TIED = 64
 _MAX_TIES = 20
-_SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed ", "untrainable": "· fixed "}
+_SIGNS = {"frozen": "■ frozen", "trainable": "○ train ", "mixed": "◐ mixed "}
 
 
 def show_json(checkpoint: Checkpoint, plan: FreezePlan, architecture: str) -> dict[str, Any]:
@@ -139,4 +140,5 @@ def _line(plan: FreezePlan, node: int, stop: int, folded: bool) -> str:
     tied = "  tied" if tensor and tree.first[node] in tree.tie_groups else ""
     share = "" if totals.state == "untrainable" else numbers.percent(totals.share)
     columns = f"{what:>26} {numbers.count(elements):>10} {share:>6}"
-    return f"{_SIGNS[totals.state]}  {label:<40} {columns}{tied}".rstrip()
+    sign = _SIGNS.get(totals.state) or f"· {untrainable_word(tensor):<6}"
+    return f"{sign}  {label:<40} {columns}{tied}".rstrip()

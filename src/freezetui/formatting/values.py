@@ -55,7 +55,8 @@ def stats_lines(stats: Sequence[TensorStats]) -> Iterator[str]:
 
 def tensor_lines(stats: TensorStats) -> Iterator[str]:
     """Yield all details of one tensor."""
-    yield printable(f"{stats.name}  {numbers.shape(stats.shape)} {stats.dtype}, {stats.elements:,} elements")
+    elements = numbers.plural(stats.elements, "element")
+    yield printable(f"{stats.name}  {numbers.shape(stats.shape)} {stats.dtype}, {elements}")
     yield from value_lines(stats)
 
 

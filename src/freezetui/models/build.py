@@ -85,9 +85,9 @@ def build_model(
         resize(model, {tensor.name: tensor.shape for tensor in checkpoint.tensors})
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         materialize(model, checkpoint)
-    if getattr(type(model).forward, "__name__", "") == "_forward_unimplemented":
-        model.forward = getattr(model, "training_step", model.forward)
-    progress("input")
+    _make_callable(model)
+    if not own_input:
+        progress("input")
     own, stored = _dtype(model), _stored_dtype(checkpoint)
     if stored not in (None, own):
         model.to(stored)
@@ -102,6 +102,15 @@ def build_model(
     names = fill(model.to(device), checkpoint, root)
     built_by = ModelSpec(str(factory), arguments, example.shape if example else ())
     return Built(model, built_by, _dtype(model), example, tried, names)
+
+
+def _make_callable(model: nn.Module) -> None:
+    """Let `training_step` stand in for a forward that is not defined; keep `DataParallel` on one device."""
+    if getattr(type(model).forward, "__name__", "") == "_forward_unimplemented":
+        model.forward = getattr(model, "training_step", model.forward)
+    for module in model.modules():
+        if isinstance(module, nn.DataParallel):
+            module.device_ids = []
 
 
 def _after_first_forward(model: nn.Module, example: Example, checkpoint: Checkpoint) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Generator, nn
 
 def detection_batch(
     model: nn.Module, shape: tuple[int, ...], label: int
-) -> Callable[[int, Generator, torch.dtype], tuple[tuple[Any, ...], dict[str, Any]]]:
+) -> Callable[[int, Generator | None, torch.dtype], tuple[tuple[Any, ...], dict[str, Any]]]:
     """Return a factory of image lists with two boxes each, and masks and keypoints if there is a head.
 
     Keeps the model from scaling its images up to 800 pixels, which would take a hundred times longer.
@@ -24,7 +24,7 @@ def detection_batch(
     has_mask = heads is not None and heads.has_mask()
     keypoints = heads.keypoint_predictor.kps_score_lowres.out_channels if _has_keypoint(heads) else 0
 
-    def target(generator: Generator) -> dict[str, torch.Tensor]:
+    def target(generator: Generator | None) -> dict[str, torch.Tensor]:
         corners = torch.rand(2, 4, generator=generator) * 0.4 + torch.tensor([0.0, 0.0, 0.5, 0.5])
         boxes = corners * torch.tensor([width, height, width, height])
         found = {"boxes": boxes, "labels": torch.full((2,), label)}
@@ -37,7 +37,9 @@ def detection_batch(
             found["keypoints"] = torch.cat([inside + boxes[:, None, :2], torch.ones(2, keypoints, 1)], dim=2)
         return found
 
-    def make(size: int, generator: Generator, dtype: torch.dtype) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def make(
+        size: int, generator: Generator | None, dtype: torch.dtype
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         images = [torch.rand(shape, generator=generator).to(dtype) for _ in range(size)]
         return (images, [target(generator) for _ in range(size)]), {}
 

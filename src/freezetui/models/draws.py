@@ -45,8 +45,8 @@ class Draw:
         shape = tuple(size if i == axis % len(self.shape) else n for i, n in enumerate(self.shape))
         return replace(self, shape=shape, fixed=tuple((p, v) for p, v in self.fixed if p < shape[-1]))
 
-    def tensor(self, size: int, generator: Generator, dtype: torch.dtype) -> Tensor:
-        """Return the tensor on the CPU; `dtype` is that of floating point inputs."""
+    def tensor(self, size: int, generator: Generator | None, dtype: torch.dtype) -> Tensor:
+        """Return the tensor on the default device; `dtype` is that of floating point inputs."""
         shape = list(self.shape)
         if self.batch is not None:
             shape.insert(self.batch, size)
@@ -103,14 +103,14 @@ class Candidate(NamedTuple):
         return self.text or _described(list(draws_of((self.args, self.kwargs))))
 
     def make(
-        self, size: int, generator: Generator, dtype: torch.dtype
+        self, size: int, generator: Generator | None, dtype: torch.dtype
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments and keyword arguments of a forward."""
         made: tuple[tuple[Any, ...], dict[str, Any]] = drawn((self.args, self.kwargs), size, generator, dtype)
         return made
 
 
-def drawn(tree: Any, size: int, generator: Generator, dtype: torch.dtype) -> Any:
+def drawn(tree: Any, size: int, generator: Generator | None, dtype: torch.dtype) -> Any:
     """Return the tree with tensors in place of its draws."""
     if isinstance(tree, Draw):
         return tree.tensor(size, generator, dtype)

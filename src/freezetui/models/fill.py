@@ -12,12 +12,14 @@ from freezetui.errors import ModelError
 from freezetui.freeze.live_plan import lost_block
 from freezetui.freeze.name_map import LiveTensor, NameMap
 from freezetui.models import timm_names, transformers_loading
-from freezetui.models.live_names import live_tensors, submodule
+from freezetui.models.live_names import ancestry, live_tensors, submodule
 from freezetui.models.load import load_tensors
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.recognition.catalog import COUNTER
 from freezetui.text import listed
 
+#: torch's quantization-aware layers, whose own loading resizes their buffers.
+_OBSERVERS = frozenset({"FakeQuantizeBase", "ObserverBase"})
 _HINT = "Check --architecture and --arg, or choose another dict in the file with --key."
 
 
@@ -83,12 +85,15 @@ def materialize(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def allocate(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Give buffers that are empty until a first forward, such as an observer's, the file's shapes."""
+    """Give buffers that a first forward allocates, or resizes as observers do, the file's shapes."""
     shapes = {tensor.name: tensor.shape for tensor in checkpoint.tensors}
     for path, module in model.named_modules():
+        observes = not _OBSERVERS.isdisjoint(ancestry(module))
         for name, buffer in module._buffers.items():
             shape = shapes.get(f"{path}.{name}" if path else name)
-            if buffer is not None and not buffer.numel() and shape is not None and 0 not in shape:
+            if buffer is None or shape is None or 0 in shape or shape == tuple(buffer.shape):
+                continue
+            if observes or not buffer.numel():
                 module._buffers[name] = buffer.new_zeros(shape)
 
 

@@ -39,12 +39,12 @@ class Example(NamedTuple):
     Attributes:
         shape: of one example, without the batch dimension; () if it is not tensors of one shape.
         text: for display, e.g. "images 3x64x64".
-        make: batch size, generator and dtype -> arguments and keyword arguments, on the CPU.
+        make: batch size, generator and dtype -> arguments and keyword arguments, on the default device.
     """
 
     shape: tuple[int, ...]
     text: str
-    make: Callable[[int, Generator, torch.dtype], Inputs]
+    make: Callable[[int, Generator | None, torch.dtype], Inputs]
 
     def batch(self, size: int, seed: int, device: torch.device | str, dtype: torch.dtype) -> Inputs:
         """Return the arguments and keyword arguments of a forward; the same values on every device."""
@@ -93,6 +93,9 @@ def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int
         failures.append((candidate, failed))
     if not failures:
         raise ModelError(f"No input of shape {by(shape)} can be made for {type(trial.model).__name__}.")
+    found = _mended(_Fixed(trial, shape), failures, monotonic() + _MAX_SECONDS)
+    if found is not None:
+        return found
     furthest, _ = max(failures, key=lambda pair: pair[1].entered)
     real = trial.with_values(furthest.make) if math.prod(shape) <= _MAX_COMPUTED else None
     if real is None:
@@ -102,6 +105,20 @@ def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int
         f"The model's own forward raised {one_line(real.error)} {what}.",
         where_raised(real.error),
     ) from real.error
+
+
+class _Fixed:
+    """Runs candidates without values, those alone whose first input has the given shape."""
+
+    def __init__(self, trial: Trial, shape: tuple[int, ...]) -> None:
+        self.model, self._trial, self._shape = trial.model, trial, shape
+
+    def failure(self, candidate: Candidate) -> Failure | None:
+        first = next(draws_of((candidate.args, candidate.kwargs)), None)
+        if first is None or first.shape != self._shape:
+            return Failure(ValueError("the shape is given"), -1)
+        failed = self._trial.without_values(candidate.make)
+        return None if failed is None or failed.limits else failed
 
 
 def _searched(
@@ -123,7 +140,7 @@ def _searched(
                 return found, ()
         if candidate is None or monotonic() > until:
             continue
-        failed = trial.failure(candidate.make)
+        failed = trial.failure(candidate)
         if failed is None:
             return _example(candidate), ()
         failures.append((candidate, failed))
@@ -132,13 +149,13 @@ def _searched(
 
 
 def _mended(
-    trial: Trial, failures: list[tuple[Example | Candidate, Failure]], until: float
+    trial: Trial | _Fixed, failures: list[tuple[Example | Candidate, Failure]], until: float
 ) -> Example | None:
     """Return one of the candidates that got furthest, changed so that it is accepted."""
     furthest = sorted(failures, key=lambda pair: -pair[1].entered)
     fixable = [(each, failed) for each, failed in furthest if isinstance(each, Candidate)]
     for candidate, failed in fixable[:_MAX_MENDED]:
-        mender = Mender(trial.model, lambda other: trial.failure(other.make), until)
+        mender = Mender(trial.model, trial.failure, until)
         found = mender.mend(candidate, failed)
         if found is not None:
             return _example(found)
@@ -223,10 +240,12 @@ def _own(model: nn.Module) -> Iterator[Example | Candidate]:
         yield Example(tuple(alone), text, lambda *_, given=(args, kwargs): given)
 
 
-def _like(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[int, Generator, torch.dtype], Inputs]:
+def _like(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[int, Generator | None, torch.dtype], Inputs]:
     """Return a maker of tensors of these shapes, floating point ones random; the batch comes first."""
 
-    def make(size: int, generator: Generator, dtype: torch.dtype) -> Inputs:
+    def make(size: int, generator: Generator | None, dtype: torch.dtype) -> Inputs:
         def fresh(value: Any) -> Any:
             if isinstance(value, dict):
                 return {name: fresh(item) for name, item in value.items()}

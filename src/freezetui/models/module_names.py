@@ -33,7 +33,7 @@ class ModuleNames:
         return found if isinstance(found, Tensor) and not nn.parameter.is_lazy(found) else None
 
     def texts(self, node: ast.expr) -> list[str]:
-        """Return the strings that an expression lists, or the keys of a dict of modules; [] if it has none."""
+        """Return the strings that an expression lists, or a dict's keys; [] if it has none."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "keys":
             node = node.func.value
         if isinstance(node, (ast.Tuple, ast.List)):

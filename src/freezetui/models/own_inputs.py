@@ -38,7 +38,7 @@ def own_candidates(model: nn.Module) -> Iterator[Candidate]:
             keywords |= tree if isinstance(tree, dict) else {}
         else:
             positional.append(tree)
-    if not inputs:
+    if not inputs or not leaves_of(model):
         return
     graph = any(item.role == "edges" for item in inputs)
     options = [_options(model, item, inputs, graph) for item in inputs]

@@ -62,9 +62,17 @@ def fitting(layer: nn.Module) -> Iterator[Probe]:
         yield from _by_weight(layer)
 
 
+#: What a layer may read that takes its shape from its first input.
+_LAZY = (Probe("images", (3, 64, 64)), Probe("vectors", (16,)), Probe("signals", (4, 64)))
+
+
 def _by_weight(layer: nn.Module) -> Iterator[Probe]:
     """Yield inputs by the rank of the weight, which also covers custom layers that resemble torch's."""
-    shape = tuple(getattr(getattr(layer, "weight", None), "shape", ()))
+    weight = getattr(layer, "weight", None)
+    if weight is None or nn.parameter.is_lazy(weight):
+        yield from _LAZY
+        return
+    shape = tuple(weight.shape)
     channels = getattr(layer, "in_channels", shape[1] if len(shape) > 1 else 0)
     if getattr(layer, "transposed", False):
         for side in SEEDS:

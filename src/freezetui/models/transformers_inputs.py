@@ -34,8 +34,8 @@ def transformers_candidates(model: nn.Module) -> Iterator[Candidate]:
         {**inputs, **decoded},
         {**inputs, **labels, **decoded},
         inputs,
-        {**text, **labels} if facts.image_tokens else {},
-        text if facts.image_tokens else {},
+        {**text, **labels} if text and len(inputs) > len(text) else {},
+        text,
         main,
     ]
     plain: list[Candidate] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,14 @@ class Failure(NamedTuple):
     limits: bool = False
 
 
+class Tried(Protocol):
+    """An input: an `Example` or a `Candidate`."""
+
+    @property
+    def make(self) -> Callable[..., Any]:
+        """Batch size, generator and dtype -> arguments and keyword arguments."""
+
+
 class Trial:
     """Runs candidates on copies.
 
@@ -49,8 +57,9 @@ class Trial:
         self.heavy = elements > _MAX_LIGHT and self.device != _META
         self._fits_meta = True
 
-    def failure(self, make: Callable[..., Any]) -> Failure | None:
+    def failure(self, candidate: Tried) -> Failure | None:
         """Return why a forward fails, None if it does not; a heavy one runs without values first."""
+        make = candidate.make
         if self.heavy and self._fits_meta:
             failed = self.without_values(make)
             if failed is not None and not failed.limits:
@@ -74,8 +83,7 @@ class Trial:
                 stack.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("ignore")
                 torch.manual_seed(0)
-                args, kwargs = make(2, torch.Generator().manual_seed(0), self.dtype)
-                args, kwargs = moved(args, device), moved(kwargs, device)
+                args, kwargs = self._made(make, device)
                 stack.enter_context(_META if device == _META != self.device else nullcontext())
                 if not tensors_of(model.train(self.mode)(*args, **kwargs)):
                     raise TypeError("it returns no floating point tensor")
@@ -84,6 +92,15 @@ class Trial:
                 raise
             return Failure(error, len(entered), device == _META != self.device and _lacks_values(error))
         return None
+
+    def _made(self, make: Callable[..., Any], device: torch.device) -> Any:
+        """Return the arguments of a forward; those for the meta device are not drawn, which takes time."""
+        if device == _META != self.device:
+            with suppress(Exception), _META:  # makers that look at values need some
+                args, kwargs = make(2, None, self.dtype)
+                return moved(args, device), moved(kwargs, device)
+        args, kwargs = make(2, torch.Generator().manual_seed(0), self.dtype)
+        return moved(args, device), moved(kwargs, device)
 
     @contextmanager
     def _copy(self, device: torch.device) -> Iterator[nn.Module]:

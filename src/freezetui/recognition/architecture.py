@@ -81,6 +81,16 @@ def may_rename(spec: str) -> bool:
     return spec.startswith(_RENAMING)
 
 
+def model_name(spec: ModelSpec) -> str:
+    """Return what a library calls a model: "vgg16"; "" for other specs, and where the name is an argument."""
+    if not is_library_model(spec.architecture):
+        return ""
+    if spec.architecture == "timm:create_model":
+        return str(spec.arguments.get("model_name", ""))
+    name = spec.architecture.partition(":")[2]
+    return "" if name.startswith("Auto") else name
+
+
 def moved_path(spec: str, old: Path, new: Path) -> str:
     """Return `path/to/file.py:callable` of directory `old` relative to `new`; other specs unchanged."""
     source, _, name = spec.rpartition(":")

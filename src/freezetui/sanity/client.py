@@ -6,11 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from itertools import dropwhile
 from types import TracebackType
+from typing import IO
 
 import msgspec
 
@@ -22,6 +22,8 @@ from freezetui.text import plain_lines
 
 _NEEDS = ("msgspec", "torch", "numpy", "safetensors")
 _TAIL_BYTES = 64 * 1024
+#: Seconds that the rest of the log of an engine that has ended is waited for.
+_MAX_WAIT_S = 2.0
 
 
 class Engine:
@@ -46,17 +48,17 @@ class Engine:
         except UnicodeEncodeError as error:
             raise EngineError(f"{error.object!r} is not valid UTF-8.", "Rename the file.") from None
         self._timeout = timeout
-        self._timed_out = self._cancelled = False
-        # Open as long as the engine: close() closes it.
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._timed_out = self._cancelled = self._told = False
         self._process = subprocess.Popen(
             bootstrap.command("freezetui.engine.main", python, needs=_NEEDS, arguments=[str(os.getpid())]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._log,
+            stderr=subprocess.PIPE,
             env=bootstrap.environment(python, PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1"),
             start_new_session=True,
         )
+        assert self._process.stderr is not None
+        self._log = _Tail(self._process.stderr)
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
         self._request = line
 
@@ -86,6 +88,7 @@ class Engine:
                 event = decode_event(line)
             except msgspec.DecodeError as error:
                 raise EngineError("The engine's answer cannot be read.", f"{error}.") from None
+            self._told = not isinstance(event, Progress)
             if isinstance(event, Failed):
                 raise EngineError(event.message, event.hint)
             yield event
@@ -101,7 +104,7 @@ class Engine:
         self._kill()
 
     def close(self) -> None:
-        """End the engine if it still runs, and remove its log."""
+        """End the engine if it still runs."""
         self._kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -112,12 +115,7 @@ class Engine:
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """Return the last lines that the engine and the model's code printed, without control characters."""
-        try:
-            log = self._log.fileno()
-            start = max(0, os.fstat(log).st_size - _TAIL_BYTES)
-            text = os.pread(log, _TAIL_BYTES, start).decode("utf-8", "replace")
-        except (OSError, ValueError):
-            return []
+        text = self._log.text(ended=self._told or self._process.poll() is not None)
         return plain_lines(text)[-lines:]
 
     def _watch(self) -> None:
@@ -158,6 +156,31 @@ class Engine:
             dump = dropwhile(lambda line: not line.startswith("Current thread"), lines[crash:])
             lines = [line for line in dump if line.startswith("  File ")][:1] or lines[:crash]
         return f" Last log line: {lines[-1].strip()}" if lines else ""
+
+
+class _Tail:
+    """The last bytes of a pipe, read by a thread: who writes never waits, however much it is."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe, self._bytes = pipe, bytearray()
+        self._reader = threading.Thread(target=self._read, name="engine-log", daemon=True)
+        self._reader.start()
+
+    def text(self, ended: bool) -> str:
+        """Return what has arrived; all of it, if its writer has ended."""
+        self._reader.join(_MAX_WAIT_S if ended else 0.0)
+        return bytes(self._bytes).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Close the pipe, unless something that has outlived the engine still holds its other end."""
+        self._reader.join(_MAX_WAIT_S)
+        if not self._reader.is_alive():
+            self._pipe.close()
+
+    def _read(self) -> None:
+        while chunk := os.read(self._pipe.fileno(), _TAIL_BYTES):
+            # One assignment: the other thread sees the old bytes or the new ones.
+            self._bytes = (self._bytes + chunk)[-_TAIL_BYTES:]
 
 
 def run_check(

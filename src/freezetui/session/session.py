@@ -16,7 +16,7 @@ from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
-from freezetui.recognition.architecture import from_checkpoint, from_user
+from freezetui.recognition.architecture import from_checkpoint, from_user, model_name
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
 from freezetui.session.as_opened import has_changed, why_not_as_opened
@@ -70,7 +70,8 @@ class Session:
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
-        self.tree = ParamTree(tensors, root=beside.name.removesuffix(SUFFIX))
+        name = model_name(self._detected.model) or beside.name.removesuffix(SUFFIX)
+        self.tree = ParamTree(tensors, root=name)
         self.saved = SavedConfig(path, required=options.config is not None)
         self.stages = self.saved.read(self.tree)
         if options.stage is not None:
@@ -157,12 +158,12 @@ class Session:
         gone = self.saved.on_disk
         lost = (self.config is not None and gone == "deleted") or (self.saved.written and gone == "changed")
         edited = self.stages.masks() != self.saved.masks or self.stages.schedule != self.saved.schedule
-        return (
-            lost
-            or edited
-            or self.architecture_changed
-            or (self.norm_statistics != (self.config or ConfigData()).norm_statistics)
-        )
+        return lost or edited or self.architecture_changed or self.norm_statistics != self.saved_norms
+
+    @property
+    def saved_norms(self) -> str:
+        """The setting `norm_statistics` on disk, or the default."""
+        return (self.config or ConfigData()).norm_statistics
 
     @property
     def saved_here(self) -> bool:
@@ -174,7 +175,11 @@ class Session:
     @property
     def report_is_stale(self) -> bool:
         """Whether the last check of the shown stage was of another plan."""
-        return self.checks.is_stale(self.stages.shown, self.plan.mask())
+        return self.is_stale(self.stages.shown)
+
+    def is_stale(self, stage: str | None) -> bool:
+        """Whether the last check of a stage was of another plan, or with other norm statistics."""
+        return self.checks.is_stale(stage, self.stages.plan_of(stage).mask(), self.norm_statistics)
 
     @property
     def report(self) -> SanityReport | None:
@@ -288,7 +293,7 @@ class Session:
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`, with the checkpoint's names."""
-        self.checks.store(report, mask)
+        self.checks.store(report, mask, self.norm_statistics)
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)

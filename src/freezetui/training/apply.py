@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from torch import nn
 
+from freezetui import numbers
 from freezetui.checkpoint.state_dict.wrappers import unwrap
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.schema import ConfigData, Count, Expect
@@ -62,10 +63,13 @@ class Applied(msgspec.Struct, frozen=True):
             ("frozen in the checkpoint and without a place in the model", (*self.unplaced, *self.dropped)),
         )
         return (
-            f"frozen {frozen.tensors:,} tensors, {frozen.elements:,} elements; "
-            f"trainable {trainable.tensors:,} tensors, {trainable.elements:,} elements; "
-            f"{len(self.norms):,} norm layers stay in eval"
+            f"frozen {_counted(frozen)}; trainable {_counted(trainable)}; "
+            f"{numbers.plural(len(self.norms), 'norm layer stays', 'norm layers stay')} in eval"
         ) + "".join(f"; {what}: {listed(names, most=3, longest=None)}" for what, names in lists if names)
+
+
+def _counted(count: Count) -> str:
+    return f"{numbers.plural(count.tensors, 'tensor')}, {numbers.plural(count.elements, 'element')}"
 
 
 def apply(

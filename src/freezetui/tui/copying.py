@@ -7,7 +7,7 @@ from typing import Any
 from textual.app import App
 
 from freezetui.errors import FreezeTuiError
-from freezetui.formatting.fix_code import fix_code
+from freezetui.formatting.fixes import fix_code
 from freezetui.formatting.python_code import python_code
 from freezetui.formatting.script_lines import script_lines
 from freezetui.freeze.live_tree import has_other_names, live_mask, live_tree
@@ -41,7 +41,7 @@ async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: i
         texts.append(Copyable("name", "The name", session.tree.path(node)))
     texts.append(Copyable("pattern", "The pattern of this line", line_pattern(rows, node)))
     live = session.checks.live_report(session.stages.shown)
-    fixes = [(f.code, fix_code(f) or f.fix) for f in (live.findings if live else ())]
+    fixes = [(f.code, "\n".join(fix_code(f, live.own)) or f.fix) for f in live.findings] if live else []
     texts += [Copyable(f"fix {code}", f"The fix of {code}", fix) for code, fix in fixes if fix]
     await app.push_screen_wait(CopyScreen(texts))
 

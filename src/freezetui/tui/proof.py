@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import NamedTuple
 
 from rich.text import Text
 
 from freezetui import numbers
-from freezetui.formatting.fix_code import fix_code
+from freezetui.formatting.fixes import fix_code
 from freezetui.formatting.report import finding_text, headline, summary
-from freezetui.freeze.plan import FROZEN
+from freezetui.formatting.sentences import sentences
+from freezetui.freeze.plan import FROZEN, TRAINABLE
 from freezetui.sanity.report import Verdict
 from freezetui.session.outcome import Outcome
 from freezetui.session.session import Session
@@ -21,10 +23,8 @@ from freezetui.tui.widgets.tree_line import MARKS
 _COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
 _INDENT = "      "
 _WORDS = {
-    Outcome.PROVEN: "proven: unchanged, bit for bit, by the same steps that change {} when trainable",
     Outcome.BY_FLAG: "held by the flag alone: no gradient reaches {} when trainable either",
     Outcome.UNPROVEN: "not proven: this check could not have seen {} change",
-    Outcome.WRONG: "changed",
 }
 
 
@@ -34,11 +34,15 @@ class ProofLine(NamedTuple):
     Attributes:
         tensor: the checkpoint's name of the tensor that Enter goes to; "" for none.
         code: what `y` copies; "" for nothing.
+        is_finding: whether it is worth being highlighted first.
+        receipt: whether Enter saves the receipt.
     """
 
     text: Text
     tensor: str = ""
     code: str = ""
+    is_finding: bool = False
+    receipt: bool = False
 
 
 class Proof(NamedTuple):
@@ -48,13 +52,18 @@ class Proof(NamedTuple):
     lines: tuple[ProofLine, ...]
 
 
-def proof_of(session: Session) -> Proof:
-    """Return what the last check of the shown stage has proven."""
+def proof_of(session: Session, brief: bool = False) -> Proof:
+    """Return what the last check of the shown stage has proven.
+
+    Args:
+        brief: whether there is room for a few lines only: the findings then come first.
+    """
     report, stage = session.report, session.stages.shown
     which = "" if stage is None else f"{printable(stage)}: "
     if report is None:
         return Proof(Text.assemble(which, "not checked yet (press r)"), ())
-    lines = tuple(_lines(session))
+    found = list(_lines(session))
+    lines = tuple(sorted(found, key=lambda line: not line.is_finding) if brief else found)
     keys = ["Tab: this list"]
     keys += ["Enter: go to tensor"] if any(line.tensor for line in lines) else []
     keys += ["y: copy the fix"] if any(line.code for line in lines) else []
@@ -66,20 +75,32 @@ def proof_of(session: Session) -> Proof:
 
 
 def _lines(session: Session) -> Iterator[ProofLine]:
-    """Yield the findings with their fixes, then how many frozen tensors were proven, and how."""
+    """Yield what was shown in sentences, the findings with their fixes, and what was not proven."""
     report, live = session.report, session.checks.live_report(session.stages.shown)
     assert report is not None and live is not None
+    targets = [_first(session, FROZEN), "", _first(session, TRAINABLE)]
+    for sentence, tensor in zip_longest(sentences(report), targets, fillvalue=""):
+        if sentence:
+            yield ProofLine(Text(sentence), tensor)
     for finding, of_live in zip(report.findings, live.findings, strict=True):
-        code = fix_code(of_live)
+        code = fix_code(of_live, live.own)
         text = Text(finding_text(finding))
-        if code:
-            text.append("".join(f"\n{_INDENT}{printable(line)}" for line in code.splitlines()), "bold")
-        yield ProofLine(text, finding.tensors[0] if finding.tensors else "", code or finding.fix)
+        text.append("".join(f"\n{_INDENT}{printable(line)}" for line in code), "bold")
+        target = finding.tensors[0] if finding.tensors else ""
+        yield ProofLine(text, target, "\n".join(code) or finding.fix, is_finding=True)
     yield from _counts(session)
+    yield ProofLine(Text("Save the receipt of this check…"), receipt=True)
+
+
+def _first(session: Session, state: int) -> str:
+    """Return the first tensor that was checked in this state; "" if there is none."""
+    outcomes = session.outcomes
+    place = -1 if outcomes is None else outcomes.states.find(bytes([state]))
+    return session.tree.tensors[place].name if place >= 0 else ""
 
 
 def _counts(session: Session) -> Iterator[ProofLine]:
-    """Yield for each outcome how many frozen parameters have it; Enter goes to the first."""
+    """Yield how many frozen parameters were not proven, and why; Enter goes to the first."""
     outcomes = session.outcomes
     assert outcomes is not None
     frozen = [i for i, state in enumerate(outcomes.states) if state == FROZEN]

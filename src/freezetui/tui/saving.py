@@ -8,7 +8,7 @@ from typing import Any
 from textual.app import App
 
 from freezetui import numbers
-from freezetui.config.paths import why_no_config
+from freezetui.config.paths import SUFFIX, why_no_config
 from freezetui.errors import FreezeTuiError
 from freezetui.session.session import Session
 from freezetui.tui.screens.busy import run_with_busy_screen
@@ -80,6 +80,37 @@ async def show_config_text(app: App[Any], session: Session) -> None:
         return
     if text:
         await app.push_screen_wait(CopyScreen([Copyable(path.name, "As it would be written", text)]))
+
+
+async def save_receipt(app: App[Any], session: Session) -> None:
+    """Ask where, and write the receipt of the checks that are of the plans as they are. Only for a worker."""
+    from freezetui.formatting.receipt import receipts
+    from freezetui.session.receipt_file import receipt_path, write_receipt
+
+    def refused(text: str) -> str:
+        try:
+            receipt_path(session, text)
+        except FreezeTuiError as error:
+            return str(error)
+        return ""
+
+    path = session.config_path
+    name = str(path.with_name(path.name.removesuffix(SUFFIX) + ".receipt.txt"))
+    screen = PromptScreen(
+        "Save the receipt as", "As text, or as JSON if the name ends in .json", name, refused
+    )
+    answer = await app.push_screen_wait(screen)
+    if answer is None:
+        return
+    target, stages = receipt_path(session, answer), session.stages.names or (None,)
+    fresh = [session.checks.live_report(stage) for stage in stages if not session.is_stale(stage)]
+    reports = [report for report in fresh if report is not None]
+    try:
+        write_receipt(target, receipts(reports, session, as_json=target.suffix == ".json"))
+    except FreezeTuiError as error:
+        app.notify(str(error), title="Not saved", severity="error", timeout=10)
+    else:
+        app.notify(str(target.name), title="Receipt saved", timeout=4)
 
 
 async def may_quit(app: App[Any], session: Session) -> bool:

@@ -69,8 +69,10 @@ def places_of(metadata: bytes, source: str, files: Mapping[str, int]) -> dict[st
     written: dict[tuple[Any, Any], Any] = {}
     for place, value in stored.items():
         index, info = state_of(place, "MetadataIndex"), state_of(value, "_StorageInfo")
-        if isinstance(index, dict) and isinstance(info, dict) and _is_shape(index.get("offset")):
-            written[index.get("fqn"), index["offset"]] = info
+        if not isinstance(index, dict) or not isinstance(info, dict):
+            continue
+        if type(index.get("fqn")) is str and _is_shape(index.get("offset")):
+            written[index["fqn"], index["offset"]] = info
     found = {name: _places(name, value, written, files) for name, value in entries.items()}
     return {name: places for name, places in found.items() if places}
 
@@ -90,8 +92,8 @@ def _places(
             or not _is_shape(part.get("sizes"))
         ):
             return []
-        info = written.get((name, part["offsets"]))
-        path, start, length = (info or {}).get("relative_path"), *map((info or {}).get, ("offset", "length"))
+        info = written.get((name, part["offsets"]), {})
+        path, start, length = info.get("relative_path"), info.get("offset"), info.get("length")
         if type(path) is not str or type(start) is not int or type(length) is not int:
             return []
         if start < 0 or length < 0 or start + length > files.get(path, -1):

@@ -105,6 +105,9 @@ class CheckPanel(Guarded, Vertical):
             super().__init__()
             self.name = name
 
+    class ReceiptWanted(Message):
+        """The user wants to save the receipt of the checks."""
+
     class FixWanted(Message):
         """The user wants to copy the fix of a finding."""
 
@@ -177,7 +180,7 @@ class CheckPanel(Guarded, Vertical):
         if not self.running:
             self._lines = proof.lines
             self._say(Text.assemble(" check: ", proof.headline))
-            first = next((i for i, line in enumerate(proof.lines) if line.tensor or line.code), 0)
+            first = next((i for i, line in enumerate(proof.lines) if line.is_finding), 0)
             self._list([Option(line.text) for line in proof.lines], highlighted=first)
 
     def on_unmount(self) -> None:
@@ -267,10 +270,12 @@ class CheckPanel(Guarded, Vertical):
         findings.call_after_refresh(findings.scroll_to_highlight)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Jump to the finding's first tensor."""
+        """Jump to the tensor that a line is about, or save the receipt."""
         event.stop()
         line = self._lines[event.option_index] if event.option_index < len(self._lines) else None
-        if line is not None and line.tensor:
+        if line is not None and line.receipt:
+            self.post_message(self.ReceiptWanted())
+        elif line is not None and line.tensor:
             self.post_message(self.JumpTo(line.tensor))
 
     def action_copy_fix(self) -> None:

@@ -75,14 +75,15 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
         totals = session.plan.totals_over(rows.spans(node))
         counts = (
             f"{totals.frozen.tensors:,} frozen, {totals.trainable.tensors:,} trainable"
-            f", {totals.parameters.elements:,} elements, {numbers.size(totals.parameters.bytes)}"
+            f", {numbers.plural(totals.parameters.elements, 'element')}"
+            f", {numbers.size(totals.parameters.bytes)}"
         )
         if totals.untrainable.tensors:
             counts += f", {totals.untrainable.tensors:,} not trainable"
         return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {counts}")
     parts = [
         f"{tensor.dtype} {numbers.shape(tensor.shape)}",
-        f"{tensor.elements:,} elements",
+        numbers.plural(tensor.elements, "element"),
         numbers.size(tensor.bytes),
     ]
     index = session.tree.first[node]
@@ -102,8 +103,8 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
         Text(printable(tensor.name), "bold"),
         Text(f"{kind}{' (guessed from its name)' if tensor.guessed else ''}, {tensor.dtype}"),
         Text(" × ".join(map(str, tensor.shape)) or "scalar"),
-        Text(f"{tensor.elements:,} {'element' if tensor.elements == 1 else 'elements'}"),
-        Text(f"{numbers.size(tensor.bytes)} ({tensor.bytes:,} bytes)"),
+        Text(numbers.plural(tensor.elements, "element")),
+        Text(f"{numbers.size(tensor.bytes)} ({numbers.plural(tensor.bytes, 'byte')})"),
         Text(),
         Text(_STATE[state], "bold"),
     ]
@@ -146,7 +147,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
     for word, tally in (("frozen", totals.frozen), ("trainable", totals.trainable)):
         lines += [
             Text(f"{word}: {numbers.plural(tally.tensors, 'tensor')}"),
-            Text(f"  {tally.elements:,} elements, {numbers.size(tally.bytes)}", "dim"),
+            Text(f"  {numbers.plural(tally.elements, 'element')}, {numbers.size(tally.bytes)}", "dim"),
         ]
     if totals.untrainable.tensors:
         lines.append(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from freezetui import numbers
 from freezetui.freeze.blocks import in_every_block
-from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.plan import FROZEN, FreezePlan
+from freezetui.text import printable
 from freezetui.tui.search import neighbour
 from freezetui.tui.widgets.block_groups import Span
 from freezetui.tui.widgets.visible_rows import VisibleRows
@@ -147,12 +148,12 @@ class TreeEdits:
         return _changed("preset", self.plan.replace(mask))
 
     def undo(self) -> str:
-        """Undo the last edit.
+        """Undo the last edit, and say what that was.
 
         Raises:
             EditRefused: there is none.
         """
-        return _stepped(self.plan.undo(), "nothing to undo")
+        return self._stepped(self.plan.undo, "undo")
 
     def redo(self) -> str:
         """Redo the last edit that was undone.
@@ -160,7 +161,24 @@ class TreeEdits:
         Raises:
             EditRefused: there is none.
         """
-        return _stepped(self.plan.redo(), "nothing to redo")
+        return self._stepped(self.plan.redo, "redo")
+
+    def _stepped(self, step: Callable[[], Span | None], name: str) -> str:
+        """Undo or redo, and return what it did: how many tensors, where, and what they are now."""
+        before = bytes(self.plan.states)
+        span = step()
+        if span is None:
+            raise EditRefused(f"nothing to {name}")
+        after, tree = self.plan.states, self.rows.tree
+        changed = [i for i in range(*span) if before[i] != after[i]]
+        now = {after[i] for i in changed}
+        state = "changed" if len(now) > 1 else "frozen" if now == {FROZEN} else "trainable"
+        above = tree.position[changed[0]]
+        while tree.first[tree.end[above]] <= changed[-1]:
+            above = tree.parents[above]
+        where = f" in {printable(tree.path(above))}" if above else ""
+        again = " again" if name == "undo" else ""
+        return f"{name}: {numbers.plural(len(changed), 'tensor')}{where} {state}{again}"
 
     def _state(self, spans: Sequence[Span]) -> str:
         return self.plan.totals_over(spans).state
@@ -194,9 +212,3 @@ _BY_NAME: dict[str, Callable[[TreeEdits, int], str]] = {
 
 def _changed(what: str, tensors: int) -> str:
     return f"{what}: {numbers.plural(tensors, 'tensor')} changed"
-
-
-def _stepped(changed: Span | None, nothing: str) -> str:
-    if changed is None:
-        raise EditRefused(nothing)
-    return ""

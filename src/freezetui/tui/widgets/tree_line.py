@@ -12,6 +12,7 @@ from rich.style import Style
 
 from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.formatting.words import untrainable_word
 from freezetui.freeze.plan import FreezeTotals, State
 from freezetui.text import printable
 
@@ -22,7 +23,6 @@ WORDS: dict[State, str] = {
     "frozen": "frozen",
     "trainable": "train",
     "mixed": "mixed",
-    "untrainable": "fixed",
 }
 #: What has its own style: the tree's component classes `tree--NAME`.
 STYLES = (
@@ -146,7 +146,8 @@ class TreeLine(NamedTuple):
     def _state(self, width: int, styles: Styles) -> list[Segment]:
         state = self.totals.state
         mark = Segment(MARKS[self.mark], styles[MARK_STYLES[self.mark]])
-        word = f"{SIGNS[state]} {WORDS[state]:<6} " if width > 3 else SIGNS[state]
+        name = untrainable_word(self.tensor) if state == "untrainable" else WORDS[state]
+        word = f"{SIGNS[state]} {name:<6} " if width > 3 else SIGNS[state]
         return [
             Segment(word, styles[state]),
             mark,
@@ -193,8 +194,8 @@ class TreeLine(NamedTuple):
             return [text]
         filled = min(_BAR, math.ceil(value.bar * _BAR - 0.01)) if value.text else 0
         train = round(filled * self.totals.share) if value.is_split else 0
-        if 0 < self.totals.share < 1 and train in (0, filled):
-            train = filled - 1 if train else min(1, filled - 1)
+        if value.is_split and 0 < self.totals.share < 1 and filled > 1:
+            train = min(max(train, 1), filled - 1)  # both parts are there
         cells = filled - train
         return [
             Segment(" ", styles["plain"]),
