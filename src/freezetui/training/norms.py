@@ -44,7 +44,7 @@ def statistics_of(module: nn.Module) -> tuple[str, ...]:
 
 
 def has_frozen_spectral_norm(module: nn.Module) -> bool:
-    """Whether an old-style spectral norm belongs to a frozen weight, whatever becomes of the bias beside it."""
+    """Whether an old-style spectral norm belongs to a frozen weight, whatever its bias does."""
     own = dict(module._parameters.items())
     weights = [own.get(f"{name[:-2]}_orig") for name, _ in module._buffers.items() if name.endswith("_u")]
     return any(weight is not None and not weight.requires_grad for weight in weights)
