@@ -158,6 +158,9 @@ def projected_loss(under_test: ModelUnderTest, step: int) -> Tensor | None:
     torch.manual_seed(under_test.seed + step)
     if under_test.batch is None:
         return None
+    for parameter in under_test.model.parameters():
+        if parameter.dtype.itemsize == 1:  # no optimizer clears it, and torch adds no second gradient to it
+            parameter.grad = None
     args, kwargs = under_test.batch(step)
     given = under_test.given
     what = f"{given} does not fit the model: its forward" if given else "The model's own forward"

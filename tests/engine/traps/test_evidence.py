@@ -151,10 +151,22 @@ class Residual(nn.Module):
         return self.block(x) + self.head(x)
 
 
-def one_byte() -> nn.Module:
+def one_byte(dtype: torch.dtype = torch.float8_e4m3fn, name: str = "scale") -> nn.Module:
     net = Net()
-    net.head.scale = nn.Parameter(torch.ones(3).to(torch.float8_e4m3fn))
+    net.head.register_parameter(name, nn.Parameter(torch.ones(3).to(dtype)))
     return net
+
+
+class Packed(nn.Module):
+    """A layer with a weight in float8, which it unpacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 4).to(torch.float8_e4m3fn))
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight.float(), self.bias)
 
 
 def mlp() -> nn.Module:
@@ -181,6 +193,8 @@ TRAPS = {
     ),
     "S6 all that trains": Case(lambda: Net(head=Reentrant(nn.Linear(4, 3))), "S6", None, "inconclusive"),
     "S7": told(one_byte, "S7", "head.scale"),
+    "S7 e5m2": told(lambda: one_byte(torch.float8_e5m2, "gain"), "S7", "head.gain"),
+    "S7 in use": told(lambda: Net(head=Packed()), "S7", "head.weight"),
     "S8": Case(Net, "S8", (), "inconclusive", freeze=("**",)),
     "S8 by modules": Case(Net, "S8", (), "inconclusive", freeze=("body", "head")),
     "S8 convolution": Case(
