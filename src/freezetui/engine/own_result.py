@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from freezetui.engine.precision import Lost
-from freezetui.engine.why_unchanged import NO_GRADIENT, PRECISION, ZERO
+from freezetui.engine.why_unchanged import NO_GRADIENT, NOISE, PRECISION, ZERO
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding, FrozenPart, OwnTraining, TrainablePart, Unchanged
 
@@ -97,9 +97,10 @@ class OwnRun:
 
     def _losses_of_updates(self) -> list[Finding]:
         by_key: dict[str, list[str]] = defaultdict(list)
+        noise = NOISE * max(self.gradients.values(), default=0.0)
         for name in self.trainable:
             lost = self.lost.get(name)
-            if not self.gradients.get(name):
+            if self.gradients.get(name, 0.0) <= noise:
                 continue
             if name not in self.moved:
                 too_small = lost is not None and lost.update
