@@ -149,7 +149,7 @@ def check_model(
         kept.give_back()  # the user's steps begin with the checkpoint's own weights, too
         steps_of = step_of("own", "as your script: step")
         own = own_run(under_test, following(config, stage), training, steps, steps_of)
-        findings += own.findings(known=result.moved)
+        findings += own.findings(known=result.moved | result.unfrozen)
     progress(Progress("compare", steps, steps, "comparing"))
     unchanged = unchanged_tensors(result)
     findings += explain_unchanged(under_test, result, full, unchanged)

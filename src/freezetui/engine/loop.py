@@ -84,12 +84,12 @@ class Loop:
             return
         self._running.until()
         step = self.under_test.step
-        if step is None or self._updates:
+        if step is None or self._updates > 0:
             return
         step.refuse_without_step(self._running.result, self.parameters, self._versions)
         for _ in range(MAX_SKIPPED):
             step(self.under_test, self.optimizer)
-            if self._updates:
+            if self._updates > 0:
                 return
         raise step.refuse(f"took no optimizer step in {1 + MAX_SKIPPED} calls")
 

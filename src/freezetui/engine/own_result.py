@@ -30,6 +30,7 @@ class OwnRun:
         gradients: trainable parameter -> largest absolute gradient; absent if it never received one.
         moved: the parameters whose bits changed after the freeze.
         step: the user's own training step; "" without.
+        thawed: the frozen parameters that are trainable afterwards.
         causes: frozen parameter that the optimizer moved -> the finding's key.
         lost: trainable parameter -> how far its updates were lost.
     """
@@ -42,6 +43,7 @@ class OwnRun:
     gradients: dict[str, float]
     moved: frozenset[str]
     step: str = ""
+    thawed: frozenset[str] = frozenset()
     causes: dict[str, str] = field(default_factory=dict)
     lost: dict[str, Lost] = field(default_factory=dict)
 
@@ -77,8 +79,10 @@ class OwnRun:
         for name, key in self.causes.items():
             if name not in known:
                 by_cause[key].append(name)
-        once = [n for n in self.frozen if n in self.moved and n not in self.causes and n not in known]
-        if once:
+        rest = [n for n in self.frozen if n in self.moved and n not in self.causes and n not in known]
+        if thawed := [name for name in rest if name in self.thawed]:
+            found.append(finding("unfrozen_by_model", thawed))
+        if once := [name for name in rest if name not in self.thawed]:
             found.append(finding("writes_weight", once, phase=_ONCE))
         found += [
             finding(key, names, optimizer=self.optimizer, phase="optimizer's hook")

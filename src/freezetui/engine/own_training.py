@@ -136,6 +136,7 @@ def own_run(
     frozen = tuple(name for name, train in start.flags.items() if not train)
     reached = loop.watch.gradients
     gradients = {name: reached[id(p)] for name, p in start.names.items() if id(p) in reached}
+    thawed = frozenset(name for name in frozen if start.names[name].requires_grad)
     run = OwnRun(
         optimizer=loop.text,
         steps=taken,
@@ -145,9 +146,10 @@ def own_run(
         gradients=gradients,
         moved=moved,
         step=training.step,
+        thawed=thawed,
         lost=_lost(start.samples, training, {name: start.names[name] for name in gradients}),
     )
-    run.causes.update(_causes(loop, {n: start.names[n] for n in frozen if n in moved}))
+    run.causes.update(_causes(loop, {n: start.names[n] for n in frozen if n in moved - thawed}))
     return run
 
 
