@@ -239,3 +239,22 @@ def test_what_only_the_first_forward_writes_is_told_with_its_cause() -> None:
     assert (report.verdict, report.frozen.moved) == ("moved", ("body.weight",))
     assert codes(report)["M8"].tensors == ("body.weight",)
     assert "once" in codes(report)["M8"].message
+
+
+class ThawsLater(nn.Linear):
+    """Sets its own flag in a later forward."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.weight.requires_grad_(self.calls > 2)
+        return super().forward(x)
+
+
+def test_a_flag_that_the_model_sets_back_is_not_blamed_on_the_optimizer() -> None:
+    model = Net()
+    model.body = ThawsLater(4, 4)
+    report = check(model, lr=1e-3)
+    assert set(codes(report)) == {"F6"}
+    assert codes(report)["F6"].tensors == ("body.weight",)

@@ -27,7 +27,7 @@ from freezetui.engine.model_under_test import ModelUnderTest, load_model_under_t
 from freezetui.engine.modes import described_modes, in_modes
 from freezetui.engine.names import file_names, what_differs
 from freezetui.engine.own_result import OwnRun
-from freezetui.engine.own_training import own_run, weights_taken_back
+from freezetui.engine.own_training import Kept, own_run
 from freezetui.engine.run import RunResult, following, looked_further, run, train_everything
 from freezetui.engine.verdict import unproven_findings, verdict, without_evidence
 from freezetui.engine.why_drifted import why_drifted
@@ -132,11 +132,7 @@ def check_model(
     def step_of(phase: str, text: str) -> Callable[[int], None]:
         return lambda i: progress(Progress(phase, i, steps, f"{text} {i + 1} of {steps}"))
 
-    own: OwnRun | None = None
-    if training.own:  # first, and taken back: both runs are on the checkpoint's own weights
-        steps_of = step_of("own", "as your script: step")
-        with weights_taken_back(under_test.model):
-            own = own_run(under_test, following(config, stage), training, steps, steps_of)
+    kept = Kept(under_test.model) if training.own else None
     result = run(under_test, following(config, stage), steps, step_of("step", "step"))
     result = looked_further(under_test, result)
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
@@ -144,11 +140,16 @@ def check_model(
     if result.further.failed:
         findings.append(finding("not_looked_further", mode=" and ".join(result.further.failed)))
     findings += random_in_frozen(under_test.model, result)
-    findings += own.findings(known=result.moved) if own is not None else []
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
         full, control_findings = _control(under_test, steps, step_of("control", "control run: step"))
         findings += control_findings
+    own: OwnRun | None = None
+    if kept is not None and not result.vanished:
+        kept.give_back()  # the user's steps begin with the checkpoint's own weights, too
+        steps_of = step_of("own", "as your script: step")
+        own = own_run(under_test, following(config, stage), training, steps, steps_of)
+        findings += own.findings(known=result.moved | result.unfrozen)
     progress(Progress("compare", steps, steps, "comparing"))
     unchanged = unchanged_tensors(result)
     findings += explain_unchanged(under_test, result, full, unchanged)

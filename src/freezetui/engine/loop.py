@@ -13,7 +13,7 @@ from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.evidence import changes_bits
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
-from freezetui.engine.user_step import MAX_SKIPPED, Interrupted, UserStep, number
+from freezetui.engine.user_step import MAX_SKIPPED, Interrupted, UserStep, number, versions_of
 from freezetui.errors import ModelError
 from freezetui.models.outputs import tensors_of
 from freezetui.user_code import user_code
@@ -52,6 +52,7 @@ class Loop:
         self._take_step = self.optimizer.step
         self._running: Interrupted | None = None
         self._updates = 0
+        self._versions: list[int] = []
 
     def forward(self, step: int) -> Tensor | None:
         """Return the loss of a batch, see `projected_loss`; None without a forward.
@@ -82,10 +83,15 @@ class Loop:
             self._update()
             return
         self._running.until()
+        step = self.under_test.step
+        if step is None or self._updates > 0:
+            return
+        step.refuse_without_step(self._running.result, self.parameters, self._versions)
         for _ in range(MAX_SKIPPED):
-            if self.under_test.step is None or self._updates:
-                break
-            self.under_test.step(self.under_test, self.optimizer)
+            step(self.under_test, self.optimizer)
+            if self._updates > 0:
+                return
+        raise step.refuse(f"took no optimizer step in {1 + MAX_SKIPPED} calls")
 
     def value(self, loss: Tensor | None) -> float | None:
         """Return the loss of the step that `optimize` has ended; None if there is none."""
@@ -107,7 +113,7 @@ class Loop:
             return loss
 
         self.optimizer.step = stepped  # type: ignore[method-assign]
-        self._running, self._updates = running, 0
+        self._running, self._updates, self._versions = running, 0, versions_of(self.parameters)
         with ExitStack() as hooks:
             if self.under_test.forward is None:  # a compiled one cannot stop
                 with suppress(RuntimeError):  # not supported on scripted modules

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from freezetui.engine.precision import Lost
-from freezetui.engine.why_unchanged import NO_GRADIENT, PRECISION, ZERO
+from freezetui.engine.why_unchanged import NO_GRADIENT, NOISE, PRECISION, ZERO
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding, FrozenPart, OwnTraining, TrainablePart, Unchanged
 
@@ -30,6 +30,7 @@ class OwnRun:
         gradients: trainable parameter -> largest absolute gradient; absent if it never received one.
         moved: the parameters whose bits changed after the freeze.
         step: the user's own training step; "" without.
+        thawed: the frozen parameters that are trainable afterwards.
         causes: frozen parameter that the optimizer moved -> the finding's key.
         lost: trainable parameter -> how far its updates were lost.
     """
@@ -42,6 +43,7 @@ class OwnRun:
     gradients: dict[str, float]
     moved: frozenset[str]
     step: str = ""
+    thawed: frozenset[str] = frozenset()
     causes: dict[str, str] = field(default_factory=dict)
     lost: dict[str, Lost] = field(default_factory=dict)
 
@@ -77,8 +79,10 @@ class OwnRun:
         for name, key in self.causes.items():
             if name not in known:
                 by_cause[key].append(name)
-        once = [n for n in self.frozen if n in self.moved and n not in self.causes and n not in known]
-        if once:
+        rest = [n for n in self.frozen if n in self.moved and n not in self.causes and n not in known]
+        if thawed := [name for name in rest if name in self.thawed]:
+            found.append(finding("unfrozen_by_model", thawed))
+        if once := [name for name in rest if name not in self.thawed]:
             found.append(finding("writes_weight", once, phase=_ONCE))
         found += [
             finding(key, names, optimizer=self.optimizer, phase="optimizer's hook")
@@ -97,9 +101,10 @@ class OwnRun:
 
     def _losses_of_updates(self) -> list[Finding]:
         by_key: dict[str, list[str]] = defaultdict(list)
+        noise = NOISE * max(self.gradients.values(), default=0.0)
         for name in self.trainable:
             lost = self.lost.get(name)
-            if not self.gradients.get(name):
+            if self.gradients.get(name, 0.0) <= noise:
                 continue
             if name not in self.moved:
                 too_small = lost is not None and lost.update

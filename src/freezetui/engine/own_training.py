@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from freezetui.engine.optimizers import Watch, build_optimizer, described
 from freezetui.engine.own_result import OwnRun
 from freezetui.engine.precision import Lost, Samples
 from freezetui.engine.run import Prepare, train_everything
-from freezetui.engine.user_step import MAX_SKIPPED, number
+from freezetui.engine.user_step import MAX_SKIPPED, number, versions_of
 from freezetui.sanity.training import Training
 from freezetui.training.digest import digest
 from freezetui.user_code import user_code
@@ -80,17 +80,10 @@ class OwnLoop:
             self.update(step)
             return number(loss)
         torch.manual_seed(self.under_test.seed + step)
-        taken, versions = self.watch.steps, self._versions()
+        taken, versions = self.watch.steps, versions_of(self.parameters)
         result = own(self.under_test, self.optimizer)
         if self.watch.steps == taken:
-            if self._versions() != versions:
-                raise own.refuse("changes weights without the optimizer that it is given")
-            if (
-                isinstance(result, Tensor)
-                and result.requires_grad
-                and not any(map(_has_grad, self.parameters))
-            ):
-                raise own.refuse("returned a loss, and called neither backward() nor step()")
+            own.refuse_without_step(result, self.parameters, versions)
         return number(result)
 
     def train(self, steps: int, progress: Callable[[int], None]) -> list[float]:
@@ -110,9 +103,6 @@ class OwnLoop:
         if self.under_test.step is not None and self.watch.steps == first:
             raise self.under_test.step.refuse(f"took no optimizer step in {attempt} calls")
         return losses
-
-    def _versions(self) -> list[int]:
-        return [parameter._version for parameter in self.parameters]
 
     def _closure(self, step: int) -> Tensor | None:
         with torch.enable_grad():
@@ -146,6 +136,7 @@ def own_run(
     frozen = tuple(name for name, train in start.flags.items() if not train)
     reached = loop.watch.gradients
     gradients = {name: reached[id(p)] for name, p in start.names.items() if id(p) in reached}
+    thawed = frozenset(name for name in frozen if start.names[name].requires_grad)
     run = OwnRun(
         optimizer=loop.text,
         steps=taken,
@@ -155,9 +146,10 @@ def own_run(
         gradients=gradients,
         moved=moved,
         step=training.step,
+        thawed=thawed,
         lost=_lost(start.samples, training, {name: start.names[name] for name in gradients}),
     )
-    run.causes.update(_causes(loop, {n: start.names[n] for n in frozen if n in moved}))
+    run.causes.update(_causes(loop, {n: start.names[n] for n in frozen if n in moved - thawed}))
     return run
 
 
@@ -176,6 +168,7 @@ class _Start:
         self.flags = {name: parameter.requires_grad for name, parameter in self.names.items()}
         self._digests = {name: digest(parameter) for name, parameter in self.names.items()}
         self.samples = Samples(loop.parameters)
+        loop.watch.gradients.clear()  # those of a first step with everything trainable
         loop.watch.listeners.append(lambda when: when == "before" and self.samples.take_gradients())
 
     def moved(self) -> frozenset[str]:
@@ -183,15 +176,25 @@ class _Start:
         return frozenset(n for n, parameter in self.names.items() if digest(parameter) != self._digests[n])
 
 
-@contextmanager
-def weights_taken_back(model: nn.Module) -> Iterator[None]:
-    """Give every parameter and buffer its bits back afterwards, wherever its shape is still the same."""
-    kept = {name: tensor.detach().clone() for name, tensor in _state(model).items()}
-    yield
-    model.zero_grad()
-    for name, tensor in _state(model).items():
-        if name in kept and kept[name].shape == tensor.shape:
-            tensor.data.copy_(kept[name])
+class Kept:
+    """A copy of every parameter and buffer, to give the model its bits back where it still has the tensor."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._copies: dict[str, Tensor] = {}
+        for name, tensor in _state(model).items():
+            with suppress(ValueError, RuntimeError):  # one without a shape yet
+                self._copies[name] = tensor.detach().clone()
+
+    def give_back(self) -> None:
+        """Write the copies back, and drop them."""
+        self._model.zero_grad()
+        for name, tensor in _state(self._model).items():
+            copied = self._copies.get(name)
+            if copied is not None and copied.shape == tensor.shape:
+                with suppress(RuntimeError):  # several elements in one place
+                    tensor.data.copy_(copied)
+        self._copies.clear()
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
@@ -261,10 +264,6 @@ def _moved_by_step(loop: OwnLoop, names: dict[str, nn.Parameter]) -> set[str]:
     loop.watch.listeners.append(listen)
     loop.train(1, lambda step: None)
     return {name for name in names if digests["before"][name] != digests["after"][name]}
-
-
-def _has_grad(parameter: nn.Parameter) -> bool:
-    return parameter.grad is not None
 
 
 def _scaler(under_test: ModelUnderTest) -> torch.amp.GradScaler | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
@@ -69,6 +69,24 @@ class UserStep:
         """Return the error of a step that is not one."""
         return ModelError(f"--step {self.text} {why}.", _FORM)
 
+    def refuse_without_step(
+        self, result: Any, parameters: Sequence[torch.nn.Parameter], versions: list[int]
+    ) -> None:
+        """Raise if a call without an optimizer step is not one of several that lead to one.
+
+        Args:
+            result: what it has returned.
+            versions: of the parameters before the call.
+
+        Raises:
+            ModelError: it has another optimizer, or returned its loss without a backward.
+        """
+        if versions_of(parameters) != versions:
+            raise self.refuse("changes weights without the optimizer that it is given")
+        has_graph = isinstance(result, Tensor) and result.requires_grad
+        if has_graph and all(parameter.grad is None for parameter in parameters):
+            raise self.refuse("returned a loss, and called neither backward() nor step()")
+
     def _remember(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._inputs = args, kwargs
 
@@ -126,6 +144,11 @@ class Interrupted:
         except BaseException as error:  # raised again in the thread that waits
             self._error = error
         self._events.put(self.END)
+
+
+def versions_of(parameters: Iterable[Tensor]) -> list[int]:
+    """Return torch's counters of writes to these tensors."""
+    return [parameter._version for parameter in parameters]
 
 
 def number(result: Any) -> float | None:

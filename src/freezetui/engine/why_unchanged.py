@@ -17,7 +17,7 @@ NO_GRADIENT, ZERO, NEAR_ZERO = "no gradient", "zero gradient", "gradient near ze
 PRECISION = "update below the precision"
 
 #: Below this fraction of the model's largest gradient there is only float32 rounding noise.
-_NOISE = 1e-6
+NOISE = 1e-6
 
 #: A report's reason -> the key of its finding; the other two keys are more specific than a reason.
 _KEYS = {
@@ -44,7 +44,7 @@ def _reason(gradient: float | None, largest: float) -> str:
         return NO_GRADIENT
     if gradient == 0.0:
         return ZERO
-    return NEAR_ZERO if gradient <= _NOISE * largest else PRECISION
+    return NEAR_ZERO if gradient <= NOISE * largest else PRECISION
 
 
 def explain_unchanged(
