@@ -12,6 +12,7 @@ import timm
 import torch
 from torch import Tensor, nn
 from torch.ao.quantization import FakeQuantize, MovingAveragePerChannelMinMaxObserver
+from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 from freezetui.errors import ModelError
 from freezetui.model_spec import ModelSpec
@@ -173,6 +174,38 @@ def test_transformers_models_compute_their_own_loss(name: str) -> None:
     _, kwargs = example.batch(2, 0, "cpu", torch.float32)
     assert isinstance(model(**kwargs).loss, Tensor) or name.startswith("DetrFor")
     assert not name.startswith(("Llava", "CLIP")) or "pixel_values" in kwargs
+
+
+class Trained(nn.Module):
+    """Hands its batch on to a model of transformers, as a Lightning module does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = tiny_transformers.build("BertForMaskedLM")
+
+    def forward(self, batch: Any) -> Any:
+        return self.model(**batch).loss
+
+
+class Detector(nn.Module):
+    """Hands its images and targets on to a model of torchvision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
+
+    def forward(self, images: Any, targets: Any = None) -> Any:
+        return self.model(images, targets)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(Trained, "tokens 16 and labels 16"), (Detector, "images 3x64x64")]
+)
+def test_a_wrapper_takes_what_the_librarys_model_inside_takes(kind: type, text: str) -> None:
+    model = kind()
+    example, tried = find_input(model, OWN, {})
+    assert example is not None and example.text.startswith(text), tried
+    assert trains_on(model, example)
 
 
 def test_timm_models_read_images_of_the_size_they_were_built_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import suppress
 from typing import Any
 
 from torch import nn
@@ -16,7 +17,8 @@ _MAX_DEPTH = 12
 def uses_of(model: nn.Module) -> dict[Path, Use]:
     """Return what the model's forward does with its inputs; empty where there is no source."""
     reader = _Reader()
-    reader.read(model, model.forward, {}, 0)
+    with suppress(Exception):  # an attribute that the source names may run the user's code
+        reader.read(model, model.forward, {}, 0)
     for use in list(reader.uses.values()):  # what is concatenated is read by the same layer
         first = reader.uses.get(use.joined[0]) if use.joined else None
         if first is not None and not use.layers:

@@ -8,7 +8,15 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from freezetui.models.forward_source import Path, Use, body, is_column, position, standing_in
+from freezetui.models.forward_source import (
+    DETECTION,
+    Path,
+    Use,
+    body,
+    is_column,
+    position,
+    standing_in,
+)
 from freezetui.models.module_names import ModuleNames
 
 #: Layers that change no feature: what follows decides.
@@ -153,6 +161,9 @@ class Expressions(ModuleNames):
         if module is not None:
             for place, value in arguments:
                 self.passed(module, place, value)
+            for origin in [self.origin(k.value) for k in node.keywords if k.arg is None]:
+                if origin:
+                    self.reader.use(origin).spread = module
             return None
         if isinstance(node.func, ast.Attribute) and len(node.args) > 1:  # F.linear(x, self.weight)
             weight, origin = self.weight(node.args[1]), self.origin(node.args[0])
@@ -222,7 +233,8 @@ class Expressions(ModuleNames):
                 if not siblings:
                     return
                 module = siblings[0]
-        own = None if type(module).__module__.startswith("torch.nn") else body(module.forward)
+        known = type(module).__module__.startswith(("torch.nn", DETECTION))
+        own = None if known else body(module.forward)
         if own is None:
             use = self.reader.use(origin)
             use.layers.append((module, place if isinstance(place, int) else position(module, place)))

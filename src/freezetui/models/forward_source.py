@@ -10,6 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+#: Where torchvision's detection models are defined: they read lists of images, and of targets.
+DETECTION = "torchvision.models.detection"
+
 #: A place in an input: the argument's name, then keys of dicts, and positions of tuples.
 Path = tuple["str | int", ...]
 
@@ -29,6 +32,7 @@ class Use:
         alias: the name that it is unpacked to; "" if it is not.
         joined: the inputs that it is concatenated with, itself included, in order.
         loss: the function or layer that compares an output with it; "" if none does.
+        spread: the module that is called with its keys as keyword arguments.
     """
 
     layers: list[tuple[nn.Module, int]] = field(default_factory=list)
@@ -41,6 +45,7 @@ class Use:
     alias: str = ""
     joined: tuple[Path, ...] = ()
     loss: str = ""
+    spread: nn.Module | None = None
 
 
 def body(function: Any) -> tuple[list[str], list[ast.stmt]] | None:

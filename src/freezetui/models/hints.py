@@ -113,7 +113,7 @@ def _rank(text: str) -> Hint | None:
 
 def _missing(error: Exception, text: str) -> Hint | None:
     """The message is kept as the name: which optional input it names is for the caller to see."""
-    asked = re.search(r"specif|provide|pass(ed)?\b|requir|\bneeds?\b|None|missing", text)
+    asked = re.search(r"specif|provide|pass(ed)?\b|requir|\bneeds?\b|[Nn]one\b|missing", text)
     if asked and isinstance(error, (ValueError, TypeError, AssertionError, AttributeError, RuntimeError)):
         return Hint("missing", name=text)
     return None

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from freezetui.errors import ModelError
 from freezetui.models.detection_inputs import detection_batch
 from freezetui.models.draws import Candidate, Draw, by, changed, draws_of
+from freezetui.models.live_names import unwrap
 from freezetui.models.mend import Mender
 from freezetui.models.own_inputs import last_resorts, own_candidates
 from freezetui.models.spec import Factory
@@ -77,7 +78,7 @@ def find_input(
     candidates = _candidates(model, factory, arguments, tuple(shape))
     if shape:
         return _given(trial, list(islice(candidates, _MAX_PLAIN)), tuple(shape)), ()
-    return _searched(trial, candidates, is_pretrained_model(model))
+    return _searched(trial, candidates, is_pretrained_model(unwrap(model)[0]))
 
 
 def _given(trial: Trial, candidates: list[Example | Candidate], shape: tuple[int, ...]) -> Example:
@@ -178,9 +179,9 @@ def _candidates(
     if shape:
         yield from _of_shape(model, shape)
         return
-    pretrained = is_pretrained_model(model)
+    pretrained = is_pretrained_model(unwrap(model)[0])
     if pretrained:
-        yield from transformers_candidates(model)
+        yield from transformers_candidates(unwrap(model)[0])
     yield from _own(model)
     if not pretrained:
         yield from timm_candidates(model, arguments)
@@ -189,7 +190,8 @@ def _candidates(
 
 def _of_shape(model: nn.Module, shape: tuple[int, ...]) -> Iterator[Candidate]:
     """Yield candidates whose first input, and whatever has the same shape, has the given one instead."""
-    every = transformers_candidates(model) if is_pretrained_model(model) else own_candidates(model)
+    core = unwrap(model)[0]
+    every = transformers_candidates(core) if is_pretrained_model(core) else own_candidates(model)
     seen: list[tuple[Any, ...]] = []
     for candidate in every:
         first = next(draws_of((candidate.args, candidate.kwargs)), None)

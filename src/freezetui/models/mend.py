@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from inspect import signature
+from inspect import Parameter, signature
 from time import monotonic
 from typing import Any
 
@@ -18,6 +18,8 @@ from freezetui.models.trial import Failure
 
 #: Bounds of one search: forward passes, seconds, and elements of one input's example.
 _MAX_RUNS, _MAX_SECONDS, _MAX_ELEMENTS = 60, 20.0, 4_000_000
+
+_VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 #: Which dimensions of which draws are changed together.
 _Place = tuple[tuple[int, ...], tuple[int, ...]]
@@ -101,7 +103,8 @@ class Mender:
         """Yield the candidate with one more of the optional inputs; one that the message names first."""
         parameters = list(signature(self._model.forward).parameters.values())
         later = parameters[len(candidate.args) :]
-        names = [p.name for p in later if p.default is None and p.name not in candidate.kwargs]
+        absent = [p for p in later if p.name not in candidate.kwargs and p.kind not in _VARIABLE]
+        names = [p.name for p in absent if p.default in (None, Parameter.empty)]
         names.sort(key=lambda each: re.search(rf"\b{each}\b", message) is None)
         for each in names[:8]:
             for draw in drawn_by_name(self._model, each)[:2]:

@@ -12,9 +12,11 @@ from torch import nn
 
 from freezetui.models.consumers import uses_of
 from freezetui.models.draws import Candidate, Draw, PerExample, changed
-from freezetui.models.forward_source import Path, Use
+from freezetui.models.forward_source import DETECTION, Path, Use
 from freezetui.models.probes import Probe, fitting, leaves_of
-from freezetui.models.roles import NODES, Input, by_role, compared, share, states_of
+from freezetui.models.roles import NODES, Input, by_role, compared, detected, share, states_of
+from freezetui.models.transformers_inputs import transformers_candidates
+from freezetui.models.transformers_loading import is_pretrained_model
 
 #: How many candidates of one forward are made.
 _MAX_CANDIDATES = 48
@@ -123,6 +125,12 @@ def _summing(sizes: list[int], total: int) -> Iterator[tuple[int, ...]]:
 def _options(model: nn.Module, item: Input, inputs: list[Input], graph: bool) -> list[Any]:
     """Return what one input may be, the likely first; at least one."""
     layer, place = item.use.layers[0] if item.use.layers else (None, 0)
+    if item.use.spread is not None and is_pretrained_model(item.use.spread):
+        return [
+            candidate.kwargs for candidate in itertools.islice(transformers_candidates(item.use.spread), 3)
+        ]
+    if layer is not None and type(layer).__module__.startswith(DETECTION):
+        return [detected(place)]
     if item.use.loss:
         found: list[Any] = list(compared(model, item.use.loss))
     elif isinstance(layer, (nn.RNNBase, nn.RNNCellBase)) and place > 0:

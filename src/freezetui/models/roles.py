@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from freezetui.models.draws import Constant, Draw
+from freezetui.models.draws import Constant, Draw, PerExample
 from freezetui.models.forward_source import Path, Use
 
 #: How many nodes and edges a graph has, how long a sequence is, how many points are in a cloud.
@@ -60,6 +60,17 @@ class Input(NamedTuple):
         """What its name says it is; "" if nothing."""
         name = self.name.lower().strip("_")
         return next((role for role, pattern in _NAMES if re.fullmatch(pattern, name)), "")
+
+
+def detected(place: int) -> PerExample:
+    """Return the images of a detection model, or their targets, as lists."""
+    image = Draw("images", (3, 64, 64), "uniform", batch=None)
+    target = {
+        "boxes": Draw("boxes", (2, 4), "boxes", batch=None),
+        "labels": Draw("labels", (2,), "integers", 2, 1, batch=None),
+        "masks": Draw("masks", (2, 64, 64), "ones", dtype=torch.uint8, batch=None),
+    }
+    return PerExample(target if place else image)
 
 
 def share(item: Input, layer: nn.Linear | nn.Conv2d) -> Draw:
