@@ -21,7 +21,20 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support.sparse import llama  # noqa: E402
 
-VGG, TRANSFORMER = "vgg_digits.pth", "tiny_transformer.pth"
+VGG = "vgg_digits.pth"
+#: A model whose embedding is renormalized in every forward pass, frozen or not.
+TAGGER = """
+from collections import OrderedDict
+from torch import nn
+
+def tagger():
+    words = nn.Embedding(500, 64, max_norm=1.0)
+    hidden, tags = nn.Linear(16 * 64, 128), nn.Linear(128, 12)
+    layers = OrderedDict(words=words, flat=nn.Flatten(), hidden=hidden, act=nn.ReLU(), tags=tags)
+    return nn.Sequential(layers)
+"""
+SHAPES = {"words.weight": (500, 64), "hidden.weight": (128, 1024), "hidden.bias": (128,)}
+SHAPES |= {"tags.weight": (12, 128), "tags.bias": (12,)}
 SIZE = (132, 34)
 
 
@@ -39,8 +52,11 @@ class Session:
 
     async def until(self, ready: Callable[[], object]) -> None:
         """Wait until the app is that far."""
-        while not ready():
+        for _ in range(1200):
+            if ready():
+                return
             await asyncio.sleep(0.1)
+        raise TimeoutError("the app did not get that far in two minutes")
 
 
 async def tour(session: Session) -> None:
@@ -55,7 +71,7 @@ async def tour(session: Session) -> None:
 
 async def moved(session: Session) -> None:
     """Freeze an embedding that its max_norm renormalizes, and check."""
-    session.go("tok_embed")
+    session.go("words")
     await session.press("f", "r")
     await session.until(lambda: session.app.main_screen.session.report)
 
@@ -81,7 +97,7 @@ async def changes(session: Session) -> None:
     await session.press("down")
 
 
-def trained(before: Path, after: Path) -> Path:
+def trained(before: Path, after: Path) -> None:
     """Write a checkpoint in which the classifier and one frozen tensor changed."""
     state = torch.load(before, weights_only=True)
     for number, name in enumerate(state):
@@ -89,7 +105,6 @@ def trained(before: Path, after: Path) -> Path:
             state[name] = state[name] * (1 + 0.01 * (number % 7 + 1))
     torch.save(state, after)
     after.with_name("trained.freeze.yaml").write_text("freezetui: 1\nrules:\n  - freeze: features\n")
-    return after
 
 
 async def shoot(options: Options, act: Callable[[Session], Awaitable[None]], title: str) -> str:
@@ -114,23 +129,24 @@ async def shoot(options: Options, act: Callable[[Session], Awaitable[None]], tit
 def main() -> None:
     """Use copies, so that no config beside a sample is read."""
     os.environ["FREEZETUI_STATE"] = "0"
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        vgg, transformer = (
-            Path(shutil.copy(ROOT / "sample_ckpts" / sample, directory)) for sample in (VGG, TRANSFORMER)
-        )
-        built_by = ModelSpec(f"{ROOT / 'examples' / 'tiny_transformer.py'}:build")
-        model = llama(directory / "llama.safetensors")
-        after = trained(vgg, directory / "trained.pth")
+    with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)  # no picture shows a path of this machine
+        shutil.copy(ROOT / "sample_ckpts" / VGG, VGG)
+        Path("tagger.py").write_text(TAGGER)
+        torch.save({name: torch.randn(shape) for name, shape in SHAPES.items()}, "tagger.pth")
+        built_by = ModelSpec("tagger.py:tagger", input=(16,))
+        llama(Path("llama.safetensors"))
+        trained(Path(VGG), Path("trained.pth"))
         for picture, options, act in (
-            ("screenshot", Options(str(vgg), device="cpu"), tour),
-            ("moved", Options(str(transformer), model=built_by, device="cpu"), moved),
-            ("map", Options(str(model), engine=False), blocks),
-            ("stages", Options(str(vgg), engine=False), stages),
-            ("changes", Options(str(after), engine=False, against=str(vgg)), changes),
+            ("screenshot", Options(VGG, device="cpu"), tour),
+            ("moved", Options("tagger.pth", model=built_by, device="cpu"), moved),
+            ("map", Options("llama.safetensors", engine=False), blocks),
+            ("stages", Options(VGG, engine=False), stages),
+            ("changes", Options("trained.pth", engine=False, against=VGG), changes),
         ):
-            svg = asyncio.run(shoot(options, act, f"freezetui {Path(options.source).name}"))
-            (ROOT / "docs" / f"{picture}.svg").write_text(svg.replace(f"{ROOT}/", ""))
+            svg = asyncio.run(shoot(options, act, f"freezetui {options.source}"))
+            (ROOT / "docs" / f"{picture}.svg").write_text(svg)
+        os.chdir(ROOT)
 
 
 if __name__ == "__main__":
