@@ -23,7 +23,6 @@ WORDS: dict[State, str] = {
     "frozen": "frozen",
     "trainable": "train",
     "mixed": "mixed",
-    "untrainable": "other",
 }
 #: What has its own style: the tree's component classes `tree--NAME`.
 STYLES = (
