@@ -46,3 +46,22 @@ async def test_norm_statistics_are_seen_changed_and_saved(opened, sample):
         await driver.press("escape", "s")
         await driver.until(lambda: not driver.session.unsaved, 10)
         assert read_config(driver.session.config_path).norm_statistics == "update"
+
+
+async def test_folds_the_cursor_and_filters_are_there_the_next_time(opened, sample, monkeypatch):
+    path = sample("vgg_digits.pth")
+    async with opened(path) as driver:
+        driver.go("features.5.weight")
+        lines = list(driver.tree.rows.visible)
+        await driver.press("slash")
+        await driver.type("bias")
+        await driver.press("enter", "escape")
+        driver.go("features.5.weight")
+    async with opened(path) as driver:
+        assert list(driver.tree.rows.visible) == lines
+        assert driver.session.tree.path(driver.tree.node) == "features.5.weight"
+        await driver.press("slash", "up")
+        assert driver.app.focused.value == "bias"
+    monkeypatch.setenv("FREEZETUI_STATE", "0")
+    async with opened(path) as driver:
+        assert driver.tree.cursor == 0 and list(driver.tree.rows.visible) != lines

@@ -25,11 +25,20 @@ _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json", "mod
 _SKIPPED = frozenset(["__pycache__", "node_modules", "site-packages"])
 
 
+class View(msgspec.Struct, frozen=True):
+    """How a checkpoint was looked at: expanded modules, the line of the cursor, filters, the newest last."""
+
+    opened: tuple[str, ...] = ()
+    cursor: str = ""
+    filters: tuple[str, ...] = ()
+
+
 class Recent(msgspec.Struct, frozen=True):
-    """A checkpoint that was opened: its path, or its URL without user and query, and when."""
+    """A checkpoint that was opened: its path, or its URL without user and query, when, and its view."""
 
     source: str
     when: float
+    view: View = View()
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -52,16 +61,27 @@ def recent() -> list[Recent]:
     return [each for each in read[:_MAX_ENTRIES] if is_url(each.source) or os.path.lexists(each.source)]
 
 
-def note_opened(options: Options) -> None:
-    """Remember what is open; only for what one path names, and never an error."""
+def remembered(options: Options) -> View:
+    """Return how a checkpoint was looked at the last time; an empty view if that is not known."""
+    source = _named(options)
+    return next((each.view for each in recent() if each.source == source), View())
+
+
+def note_opened(options: Options, view: View | None = None) -> None:
+    """Remember what is open, and `view` if given; only for what one path names, and never an error."""
     directory = state_directory() if keeps_state() and not options.more else None
     if directory is None:
         return
-    source = options.source
-    source = shown_url(source) if is_url(source) else os.path.realpath(source)
-    entries = [Recent(source, time.time()), *(each for each in recent() if each.source != source)]
+    source = _named(options)
+    shown = Recent(source, time.time(), remembered(options) if view is None else view)
+    entries = [shown, *(each for each in recent() if each.source != source)]
     with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
         write_private(directory / _NAME, msgspec.json.encode(entries[:_MAX_ENTRIES]))
+
+
+def _named(options: Options) -> str:
+    source = options.source
+    return shown_url(source) if is_url(source) else os.path.realpath(source)
 
 
 def checkpoints_below(directory: str) -> list[Candidate]:

@@ -107,6 +107,7 @@ class MainScreen(
 
     def end(self) -> None:
         """End what runs for the session; it may be called again."""
+        self.remember_view()
         self.end_recovery()
         self.end_looking()
         self.session.close()

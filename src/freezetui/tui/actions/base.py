@@ -9,6 +9,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from freezetui.session.notices import notices
+from freezetui.session.recent import View, note_opened, remembered
 from freezetui.session.session import Session
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.columns import Measures
@@ -27,6 +28,9 @@ from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
+#: Filters that are kept for the next time.
+_MAX_FILTERS = 20
+
 
 class SessionScreen(Guarded, Screen[None]):
     """What the actions of every topic need: the session, the widgets, and redrawing.
@@ -42,7 +46,10 @@ class SessionScreen(Guarded, Screen[None]):
         super().__init__()
         self.session = session
         session.stages.next(0)
-        self.tree_view = ParameterTree(session.plan, VisibleRows(session.tree), id="tree")
+        view, rows = remembered(session.options), VisibleRows(session.tree)
+        if view.opened:
+            rows.expand_only(view.opened)
+        self.tree_view = ParameterTree(session.plan, rows, id="tree")
         self._map, self._measures = ModelMap(self.tree_view, id="map"), Measures(session)
         self._header = Header(session, id="header")
         self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
@@ -51,6 +58,16 @@ class SessionScreen(Guarded, Screen[None]):
         self._totals = TotalsBar(session, id="totals")
         self._footer = KeyFooter(self._footer_keys, id="keys")
         self._describing = Describing(self, session)
+        self._filter.history = list(view.filters)
+        place = rows.line_of(max(0, session.tree.find(view.cursor)))
+        self.tree_view.set_reactive(ParameterTree.cursor, place)
+
+    def remember_view(self) -> None:
+        """Keep how the checkpoint is looked at for the next time."""
+        tree, filters = self.tree_view, self._filter.history[-_MAX_FILTERS:]
+        opened = tuple(tree.rows.expanded())
+        cursor = tree.rows.tree.path(tree.node)
+        note_opened(self.session.options, View(opened, cursor, tuple(filters)))
 
     @on(ParameterTree.Moved)
     def _show_line(self) -> None:

@@ -73,6 +73,7 @@ class FilterBar(Guarded, Horizontal):
     BINDINGS = [
         Binding("escape", "leave", "clear", tooltip="Clear the filter", id="filter.end"),
         Binding("down", "done", show=False, id="filter.to-tree"),
+        Binding("up", "earlier", show=False, tooltip="The filter before", id="filter.earlier"),
     ]
 
     class Changed(Message):
@@ -102,6 +103,7 @@ class FilterBar(Guarded, Horizontal):
         self._shown: Found | None = None
         self._text = ""
         self._waiting: list[_Asked] = []
+        self.history: list[str] = []
 
     def search_in(self, tree: ParamTree) -> None:
         """Search another tree from now on."""
@@ -178,7 +180,17 @@ class FilterBar(Guarded, Horizontal):
     def _finish(self) -> None:
         """Keep the filter once its matches are known."""
         text = self.query_one(Input).value
+        if text.strip():
+            self.history = [*(each for each in self.history if each != text), text]
         self._in_turn(text, lambda found: self.post_message(self.Done(keep=bool(text.strip()))))
+
+    def action_earlier(self) -> None:
+        """Take the filter that was applied before the one that is shown."""
+        text = self.query_one(Input).value
+        place = self.history.index(text) if text in self.history else len(self.history)
+        if place > 0:
+            self.query_one(Input).value = self.history[place - 1]
+            self.query_one(Input).cursor_position = len(self.history[place - 1])
 
     def action_leave(self) -> None:
         """Clear the filter (Esc)."""

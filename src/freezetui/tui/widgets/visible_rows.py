@@ -5,13 +5,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import islice
 
 from freezetui.freeze.plan import FreezePlan, FreezeTotals
 from freezetui.freeze.tree import ParamTree
 from freezetui.tui.widgets.block_groups import BlockGroups, Span, braces, repeated
 from freezetui.tui.widgets.row_order import Key, in_order, matching, paths
 
-_FIRST_LINES = 40
+_FIRST_LINES, _MAX_KEPT = 40, 1_000
 
 
 class VisibleRows:
@@ -225,6 +226,21 @@ class VisibleRows:
     def show_only(self, matches: Sequence[Span] | None) -> None:
         """Show only these tensors and the modules above them; None shows the tree as before the filter."""
         self.matches = None if matches is None else list(matches)
+        self._rebuild()
+
+    def expanded(self) -> list[str]:
+        """Return the paths of the first expanded modules; a filter changes nothing about them."""
+        opened = islice((node for node, is_open in enumerate(self.opened) if is_open), _MAX_KEPT)
+        return [self.tree.path(node) for node in opened]
+
+    def expand_only(self, modules: Sequence[str]) -> None:
+        """Expand these modules and no others; those that are not in the tree are left out."""
+        self.opened = bytearray(len(self.tree))
+        self.groups.forget()
+        for node in (0, *map(self.tree.find, modules)):
+            if node >= 0 and not self.tree.leaf[node]:
+                self._open(node)
+        self.first_lines = len(self.tree)  # a taller screen expands nothing more
         self._rebuild()
 
     def _open_first_levels(self) -> None:
