@@ -1,8 +1,8 @@
 """Check a freeze on many architectures; `--write docs/architectures.md` writes the table.
 
-Each model is small and random. Its library saves it, the first half of its parameters is frozen, and the check
-runs as the command line runs it: the model is built from the spec, an input is searched for, the weights are
-loaded, and three steps are compared with three steps of the control run. Each runs in a process of its own.
+Each model is small and random. Its library saves it, the first half of its parameters is frozen, and it is
+checked as on the command line: the model is built from the spec, an input is searched for, the weights are
+loaded, and three steps are compared with three steps of the control run. Each has a process of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import sys
 import tempfile
 import time
@@ -47,124 +48,14 @@ from support.shrunk_configs import shrunk  # noqa: E402
 
 _MAX_SECONDS = 240
 
-#: Models of transformers, by task; those not in `tiny_transformers` are made of shrunk configs.
-TRANSFORMERS = (
-    # text
-    "BertForMaskedLM RobertaForSequenceClassification DistilBertForQuestionAnswering AlbertForMaskedLM "
-    "ElectraForTokenClassification DebertaV2ForSequenceClassification MPNetForMultipleChoice "
-    "BertForPreTraining BertForNextSentencePrediction XLMRobertaForTokenClassification "
-    "BigBirdForMaskedLM LongformerForQuestionAnswering FunnelForMaskedLM CanineForSequenceClassification "
-    "GPT2LMHeadModel GPT2ForSequenceClassification LlamaForCausalLM MistralForCausalLM MixtralForCausalLM "
-    "Qwen2ForCausalLM GemmaForCausalLM PhiForCausalLM GPTNeoXForCausalLM OPTForCausalLM BloomForCausalLM "
-    "FalconForCausalLM MambaForCausalLM XLNetLMHeadModel "
-    "T5ForConditionalGeneration BartForConditionalGeneration BartForSequenceClassification MarianMTModel "
-    "PegasusForConditionalGeneration MT5ForConditionalGeneration LEDForConditionalGeneration "
-    # images
-    "ViTForImageClassification DeiTForImageClassification BeitForImageClassification SwinForImageClassification "
-    "ConvNextForImageClassification ResNetForImageClassification MobileViTForImageClassification "
-    "Dinov2ForImageClassification ViTMAEForPreTraining SegformerForSemanticSegmentation "
-    "UperNetForSemanticSegmentation DetrForObjectDetection YolosForObjectDetection "
-    "ConditionalDetrForObjectDetection DPTForDepthEstimation GLPNForDepthEstimation "
-    "MaskFormerForInstanceSegmentation Mask2FormerForUniversalSegmentation Swin2SRForImageSuperResolution "
-    "SamModel ViTMAEModel VitPoseForPoseEstimation "
-    # video and audio
-    "VideoMAEForVideoClassification TimesformerForVideoClassification VivitForVideoClassification "
-    "Wav2Vec2ForCTC Wav2Vec2ForSequenceClassification HubertForCTC WavLMForCTC SEWForCTC "
-    "ASTForAudioClassification WhisperForConditionalGeneration Speech2TextForConditionalGeneration "
-    "SpeechT5ForSpeechToText MusicgenForConditionalGeneration EncodecModel ClapModel "
-    # time series
-    "PatchTSTForPrediction PatchTSMixerForPrediction TimeSeriesTransformerForPrediction "
-    "InformerForPrediction AutoformerForPrediction DecisionTransformerModel "
-    # several modalities
-    "CLIPModel SiglipModel ChineseCLIPModel AlignModel GroupViTModel CLIPSegForImageSegmentation "
-    "ViltForQuestionAnswering ViltForMaskedLM BlipForConditionalGeneration BlipForQuestionAnswering "
-    "BlipForImageTextRetrieval Blip2ForConditionalGeneration GitForCausalLM FlavaModel "
-    "LlavaForConditionalGeneration PaliGemmaForConditionalGeneration Qwen2VLForConditionalGeneration "
-    "Idefics3ForConditionalGeneration InstructBlipForConditionalGeneration Kosmos2ForConditionalGeneration "
-    "OwlViTForObjectDetection LayoutLMForTokenClassification LayoutLMv3ForTokenClassification "
-    "LxmertForPreTraining VisualBertForPreTraining TapasForQuestionAnswering Pix2StructForConditionalGeneration "
-    "VisionEncoderDecoderModel SpeechEncoderDecoderModel EncoderDecoderModel VisionTextDualEncoderModel"
-).split()
-
-TORCHVISION = [
-    "alexnet",
-    "convnext_tiny",
-    "densenet121",
-    "efficientnet_b0",
-    "googlenet",
-    "inception_v3",
-    "mnasnet0_5",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "regnet_y_400mf",
-    "resnet18",
-    "resnext50_32x4d",
-    "shufflenet_v2_x0_5",
-    "squeezenet1_1",
-    "swin_t",
-    "vgg11",
-    "vit_b_32",
-    "maxvit_t",
-    "fcn_resnet50",
-    "deeplabv3_mobilenet_v3_large",
-    "lraspp_mobilenet_v3_large",
-    "fasterrcnn_mobilenet_v3_large_320_fpn",
-    "maskrcnn_resnet50_fpn",
-    "keypointrcnn_resnet50_fpn",
-    "retinanet_resnet50_fpn",
-    "ssdlite320_mobilenet_v3_large",
-    "fcos_resnet50_fpn",
-    "r3d_18",
-    "s3d",
-    "mvit_v1_b",
-    "swin3d_t",
-    "raft_small",
-    "quantized_resnet18",
-    "quantized_mobilenet_v2",
-    "quantized_mobilenet_v3_large",
-    "quantized_googlenet",
-    "quantized_inception_v3",
-    "quantized_shufflenet_v2_x0_5",
-]
-
-TIMM = [
-    "convnext_atto",
-    "vit_tiny_patch16_224",
-    "deit_tiny_patch16_224",
-    "swin_tiny_patch4_window7_224",
-    "efficientnet_b0",
-    "efficientformer_l1",
-    "mixer_s32_224",
-    "resnet18",
-    "resnetv2_50",
-    "regnetx_002",
-    "levit_128s",
-    "crossvit_tiny_240",
-    "cait_xxs24_224",
-    "coat_tiny",
-    "pit_ti_224",
-    "poolformer_s12",
-    "mobilevit_xxs",
-    "tf_efficientnet_lite0",
-    "xcit_nano_12_p16_224",
-    "beit_base_patch16_224",
-    "eva02_tiny_patch14_224",
-    "vit_small_patch14_dinov2",
-    "maxvit_rmlp_pico_rw_256",
-    "ghostnet_050",
-    "hrnet_w18_small",
-    "dla34",
-    "edgenext_xx_small",
-    "gcresnet33ts",
-    "repvgg_a0",
-    "tresnet_m",
-    "twins_pcpvt_small",
-    "visformer_tiny",
-    "inception_next_atto",
-    "fastvit_t8",
-    "nfnet_l0",
-]
-
+#: Library -> the names of its models; those of transformers not in `tiny_transformers` or `more_transformers`
+#: are made of shrunk configs.
+LISTED = {
+    library: names.split()
+    for library, names in re.findall(
+        r"^\[(\w+)\]$([^\[]*)", Path(__file__).with_name("architectures.txt").read_text("utf-8"), re.MULTILINE
+    )
+}
 OWN = [
     name
     for name, value in vars(own_models).items()
@@ -179,7 +70,7 @@ class Row(msgspec.Struct):
         library, name: what was checked.
         verdict: "held", "moved", "inconclusive" or "error".
         frozen, trainable: how many tensors.
-        input: what the input was.
+        input: its shape, if all inputs have the same.
         reason: why it was not held.
         seconds: from the file to the verdict.
     """
@@ -245,9 +136,9 @@ def save_own(name: str, directory: Path) -> tuple[Path, ModelSpec]:
 
 
 SAVE = {
-    "transformers": (save_transformers, TRANSFORMERS),
-    "torchvision": (save_torchvision, TORCHVISION),
-    "timm": (save_timm, TIMM),
+    "transformers": (save_transformers, LISTED["transformers"]),
+    "torchvision": (save_torchvision, LISTED["torchvision"]),
+    "timm": (save_timm, LISTED["timm"]),
     "own code": (save_own, OWN),
 }
 
@@ -282,7 +173,7 @@ def held(library: str, name: str) -> Row:
             for f in report.findings
             if f.severity != "note"
         )
-    shown = getattr(under_test, "input", "") or "x".join(map(str, report.input))
+    shown = "x".join(map(str, report.input))
     return Row(
         library, name, report.verdict, report.frozen.tensors, report.trainable.tensors, shown, reason, seconds
     )
@@ -347,25 +238,25 @@ def markdown(rows: list[Row]) -> str:
         "",
         *(__doc__ or "").splitlines()[2:],
         "Written by `scripts/check_architectures.py` with torch "
-        f"{torch.__version__.split('+')[0]}, transformers {transformers.__version__}, timm {timm.__version__}, "
-        f"torchvision {torchvision.__version__.split('+')[0]}.",
+        f"{torch.__version__.split('+')[0]}, transformers {transformers.__version__}, "
+        f"timm {timm.__version__}, torchvision {torchvision.__version__.split('+')[0]}.",
         "",
         f"{len(good)} of {len(done)} are held ({counts}).",
         "",
         "## What remains",
         "",
         *(
-            f"- {row.library} {row.name}: {row.verdict}: {row.reason}"
-            for row in done
-            if row.verdict != "held"
+            [f"- {r.library} {r.name}: {r.verdict}: {r.reason}" for r in done if r.verdict != "held"]
+            or ["Nothing."]
         ),
         "",
         "## All",
         "",
-        "| library | architecture | verdict | frozen | trains | input | seconds |",
-        "|---|---|---|---|---|---|---|",
+        "| library | architecture | verdict | frozen | trains | seconds |",
+        "|---|---|---|---|---|---|",
         *(
-            f"| {r.library} | {r.name} | {r.verdict} | {r.frozen} | {r.trainable} | {r.input} | {r.seconds:.1f} |"
+            f"| {' | '.join(map(str, (r.library, r.name, r.verdict, r.frozen, r.trainable)))} | "
+            f"{r.seconds:.1f} |"
             for r in done
         ),
         "",

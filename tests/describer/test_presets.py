@@ -97,10 +97,10 @@ def test_a_model_of_towers_is_asked_which(known) -> None:
         clip.trains("head")
     assert clip.trains("head:text") == ["text_projection.weight"]
     assert clip.trains("head:vision") == ["visual_projection.weight"]
-    with pytest.raises(PatternError, match=r"Choose last-blocks:1:text or last-blocks:1:vision"):
+    with pytest.raises(PatternError, match=r"Choose last-blocks:1:vision or last-blocks:1:text"):
         clip.trains("last-blocks:1")
     with pytest.raises(
-        PatternError, match=r"no such part\. Choose last-blocks:1:text or last-blocks:1:vision"
+        PatternError, match=r"no such part\. Choose last-blocks:1:vision or last-blocks:1:text"
     ):
         clip.trains("last-blocks:1:sound")
     text = modules(clip.trains("last-blocks:1:text"))

@@ -218,3 +218,24 @@ def test_a_check_without_options_takes_no_other_steps_and_a_request_carries_them
     assert check().own is None
     asked = CheckRequest(checkpoint="x", training=Training(optimizer="sgd", lr=0.1, warm="zeros"))
     assert decode_request(encode(asked)) == asked
+
+
+class InitializesOnce(nn.Linear):
+    """Sets its weight in its first forward, as ActNorm does."""
+
+    ready = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.ready:
+            self.weight.data.div_(x.std() + 1)
+            self.ready = True
+        return super().forward(x)
+
+
+def test_what_only_the_first_forward_writes_is_told_with_its_cause() -> None:
+    model = Net()
+    model.body = InitializesOnce(4, 4)
+    report = check(model, lr=1e-3)
+    assert (report.verdict, report.frozen.moved) == ("moved", ("body.weight",))
+    assert codes(report)["M8"].tensors == ("body.weight",)
+    assert "once" in codes(report)["M8"].message

@@ -266,6 +266,8 @@ def test_what_a_batch_stands_for() -> None:
     assert given((x, y), lambda a, b=None: x) == ((x, y), {})
     assert given(((x,), {"mask": y}), lambda x, mask: x) == ((x,), {"mask": y})
     assert given({"a": x, "b": y}, lambda *, a, b: x) == ((), {"a": x, "b": y})
+    assert given((x, y), lambda batch, batch_idx: x) == (((x, y), 0), {})
+    assert given({"a": x}, lambda inputs: x) == (({"a": x},), {})
     assert given({"a": x}, lambda batch: x) == (({"a": x},), {})
     assert given({"a": x}, lambda **inputs: x) == ((), {"a": x})
 

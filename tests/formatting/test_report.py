@@ -106,6 +106,11 @@ def test_three_sentences_say_what_was_proven_and_no_more():
     assert sentences(replace(held, trainable=still))[2] == (
         "Trainable: 1 of 4 tensors changed by their gradients; 3 did not: 2 no gradient, 1 zero gradient."
     )
+    gone = replace(held, verdict="inconclusive", findings=(finding("vanished", ("a",)),))
+    assert sentences(gone)[:2] == (
+        "Frozen: 1 of 2 tensors cannot be found after the steps: a.",
+        "The same weights changed when they were allowed to (control run).",
+    )
     nothing = replace(held, frozen=FrozenPart(0, 0), trainable=TrainablePart(0, 0))
     assert sentences(nothing) == ("Frozen: nothing is frozen.", "Trainable: nothing is trainable.")
 

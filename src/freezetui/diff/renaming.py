@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.diff.matching import Matching, Pair, match
 from freezetui.errors import FreezeTuiError
-from freezetui.freeze.name_map import NameMap
 from freezetui.numbers import plural
 
+if TYPE_CHECKING:
+    from freezetui.freeze.name_map import NameMap
+
 #: Returns the name map of a checkpoint's model; raises a FreezeTuiError that says why there is none.
-Ask = Callable[[Checkpoint], NameMap]
+Ask: TypeAlias = "Callable[[Checkpoint], NameMap]"
 
 #: A part of a name -> how else the same tensor is spelled: both weight norms of torch, the names of norms
 #: converted from TensorFlow, and the modules that PEFT puts around others.

@@ -46,6 +46,9 @@ def arguments_of(batch: Any, model: nn.Module) -> Batch:
     both = isinstance(batch, tuple) and len(batch) == 2
     if both and isinstance(batch[0], tuple) and isinstance(batch[1], dict):
         return batch[0], dict(batch[1])
+    names = _required(model.forward)
+    if names[:1] == ["batch"]:  # a training_step(batch, batch_idx), as Lightning has it
+        return (batch, *(0 for _ in names[1:])), {}
     if isinstance(batch, Mapping) and all(isinstance(key, str) for key in batch):
         named = {str(key): value for key, value in batch.items()}
         return ((), named) if _takes(model, (), named) or not _takes(model, (batch,), {}) else ((batch,), {})

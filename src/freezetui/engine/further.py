@@ -28,7 +28,8 @@ class Further:
     """What forward passes without gradients changed.
 
     Attributes:
-        in_train, in_eval: names whose bits changed in that mode.
+        in_train: names whose bits changed in train mode only, or once.
+        in_eval: names whose bits change in eval mode, too.
         count: how many passes ran, in both modes together.
         failed: "train" or "eval", the modes in which the model raised.
         seconds: that the passes themselves took.
@@ -47,36 +48,44 @@ class Further:
 
 
 def look_further(
-    under_test: ModelUnderTest, names: Iterable[str], ran: Container[str], seconds: float
+    under_test: ModelUnderTest, before: dict[str, bytes], ran: Container[str], seconds: float
 ) -> Further:
     """Run further forward passes, and compare these tensors; leaves the model in train mode.
 
     What eval() rewrites and train() restores, such as a merged adapter, has not changed.
 
     Args:
+        before: name -> digest, of the tensors as they are now.
         ran: paths of the modules that the steps called.
         seconds: how long the steps took.
     """
-    model, watched = under_test.model, sorted(names)
+    model = under_test.model
     if under_test.batch is None:
         return Further()
-    before, started = digests(model, watched), perf_counter()
+    started = perf_counter()
     limit = max(_MIN_SECONDS, _SHARE * seconds)
     in_train, train_failed = _forwards(under_test, _FIRST_BATCH, _MAX_FORWARDS, limit)
     _look_up_long_rows(model, ran)
+    in_eval, eval_failed = _in_eval(under_test, _FIRST_BATCH + _MAX_FORWARDS)
     seconds = perf_counter() - started
-    after_train, started = digests(model, watched), perf_counter()
-    model.eval()
-    in_eval, eval_failed = _forwards(under_test, _FIRST_BATCH + _MAX_FORWARDS, _MIN_FORWARDS, 0.0)
-    model.train()
-    seconds += perf_counter() - started
-    return Further(
-        changed(before, after_train),
-        changed(after_train, digests(model, watched)),
-        in_train + in_eval,
-        tuple(mode for mode, failed in (("train", train_failed), ("eval", eval_failed)) if failed),
-        seconds,
-    )
+    now = digests(model, before)
+    found, by_eval = changed(before, now), frozenset[str]()
+    if found and not eval_failed:
+        now = {name: now[name] for name in found if name in now}
+        started = perf_counter()
+        more, _ = _in_eval(under_test, _FIRST_BATCH + 2 * _MAX_FORWARDS)
+        seconds, in_eval = seconds + perf_counter() - started, in_eval + more
+        by_eval = changed(now, digests(model, now))
+    failed = tuple(mode for mode, raised in (("train", train_failed), ("eval", eval_failed)) if raised)
+    return Further(found - by_eval, by_eval, in_train + in_eval, failed, seconds)
+
+
+def _in_eval(under_test: ModelUnderTest, first: int) -> tuple[int, bool]:
+    """Run forward passes in eval mode, and go back to train mode."""
+    under_test.model.eval()
+    result = _forwards(under_test, first, _MIN_FORWARDS, 0.0)
+    under_test.model.train()
+    return result
 
 
 def _forwards(under_test: ModelUnderTest, first: int, most: int, seconds: float) -> tuple[int, bool]:

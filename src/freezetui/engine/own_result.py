@@ -15,6 +15,8 @@ from freezetui.sanity.report import Finding, FrozenPart, OwnTraining, TrainableP
 #: From this share of lost elements on a tensor is named that changes in part.
 _MIN_SHARE = 0.5
 _NO_UPDATE = "no update"
+#: What happened in these steps and never again, as a first forward that initializes.
+_ONCE = "forward or backward, once"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class OwnRun:
 
     Attributes:
         optimizer: as a script writes it.
+        steps: how many it has taken since the freeze.
         losses: one per step; empty without a forward pass.
         gradients: trainable parameter -> largest absolute gradient; absent if it never received one.
         moved: the parameters whose bits changed after the freeze.
@@ -74,6 +77,9 @@ class OwnRun:
         for name, key in self.causes.items():
             if name not in known:
                 by_cause[key].append(name)
+        once = [n for n in self.frozen if n in self.moved and n not in self.causes and n not in known]
+        if once:
+            found.append(finding("writes_weight", once, phase=_ONCE))
         found += [
             finding(key, names, optimizer=self.optimizer, phase="optimizer's hook")
             for key, names in by_cause.items()

@@ -140,14 +140,15 @@ def own_run(
     model.train()
     loop = OwnLoop(under_test, training)
     start = _warmed_up(loop, prepare) if training.warm else _Start(loop)
+    first = loop.watch.steps
     losses = loop.train(steps, progress)
-    moved = start.moved()
+    taken, moved = loop.watch.steps - first, start.moved()
     frozen = tuple(name for name, train in start.flags.items() if not train)
     reached = loop.watch.gradients
     gradients = {name: reached[id(p)] for name, p in start.names.items() if id(p) in reached}
     run = OwnRun(
         optimizer=loop.text,
-        steps=steps,
+        steps=taken,
         losses=tuple(losses),
         frozen=frozen,
         trainable=tuple(name for name, train in start.flags.items() if train),

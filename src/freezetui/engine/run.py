@@ -48,6 +48,7 @@ class RunResult:
         step_seconds: of the fastest step, since other load on the machine only makes steps slower.
         memory_bytes: gradients, optimizer state and tensors saved for backward; on CUDA the peak.
         overhead_seconds: spent on digests.
+        digests: of every tensor after the steps.
         further: what forward passes after the steps changed.
     """
 
@@ -70,6 +71,7 @@ class RunResult:
     step_seconds: float
     memory_bytes: int
     overhead_seconds: float
+    digests: dict[str, bytes]
     further: Further = field(default_factory=Further)
 
     @property
@@ -198,14 +200,15 @@ def run(
         step_seconds=min(seconds),
         memory_bytes=memory,
         overhead_seconds=reading + rereading,
+        digests=after,
     )
 
 
 def looked_further(under_test: ModelUnderTest, result: RunResult) -> RunResult:
     """Run more forward passes on other batches, and add what they change of what must hold."""
     started = perf_counter()
-    watched = [*result.frozen, *result.frozen_buffers]
-    further = look_further(under_test, watched, result.ran, result.step_seconds * len(result.losses))
+    before = {n: result.digests[n] for n in (*result.frozen, *result.frozen_buffers) if n in result.digests}
+    further = look_further(under_test, before, result.ran, result.step_seconds * len(result.losses))
     return replace(
         result,
         further=further,

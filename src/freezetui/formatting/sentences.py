@@ -8,7 +8,7 @@ from freezetui import numbers
 from freezetui.sanity.report import OwnTraining, SanityReport, TrainablePart
 from freezetui.text import listed, printable
 
-_CODE_WITHOUT_EVIDENCE = "N6"
+_CODE_WITHOUT_EVIDENCE, _CODE_GONE = "N6", "N13"
 _MAX_LOSSES = 5
 
 
@@ -27,6 +27,9 @@ def _frozen(report: SanityReport) -> str:
     if frozen.moved:
         count = f"{len(frozen.moved):,} of {numbers.plural(frozen.tensors, 'tensor')}"
         return f"Frozen: {count} changed: {listed(frozen.moved, most=3, longest=None)}."
+    if gone := _gone(report):
+        count = f"{len(gone):,} of {numbers.plural(frozen.tensors, 'tensor')}"
+        return f"Frozen: {count} cannot be found after the steps: {listed(gone, most=3, longest=None)}."
     after = numbers.plural(report.steps, "training step" if report.forward else "optimizer step")
     whole = f"Frozen: {numbers.plural(frozen.tensors, 'tensor')} identical, bit for bit, after {after}"
     if not report.forward:
@@ -39,8 +42,8 @@ def _frozen(report: SanityReport) -> str:
 
 def _allowed(report: SanityReport) -> str:
     """Return what the control run has shown of the tensors that did not change."""
-    left = report.frozen.tensors - len(report.frozen.moved)
-    if not left:
+    left = report.frozen.tensors - len(report.frozen.moved) - len(_gone(report))
+    if left <= 0:
         return ""
     if report.cost is None:
         return "Without a control run it is not known whether they would change if they were trainable."
@@ -62,6 +65,11 @@ def _allowed(report: SanityReport) -> str:
         parts.append(f"{len(unproven):,} did not change even then, which proves nothing about them")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _gone(report: SanityReport) -> list[str]:
+    """Return the frozen tensors that the model's own code has removed."""
+    return [n for f in report.findings if (f.code, f.severity) == (_CODE_GONE, "error") for n in f.tensors]
 
 
 def _trainable(report: SanityReport) -> str:

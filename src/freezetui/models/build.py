@@ -86,7 +86,8 @@ def build_model(
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         materialize(model, checkpoint)
     _make_callable(model)
-    progress("input")
+    if not own_input:
+        progress("input")
     own, stored = _dtype(model), _stored_dtype(checkpoint)
     if stored not in (None, own):
         model.to(stored)

@@ -19,10 +19,16 @@ class Checks:
     def __init__(self) -> None:
         self._last: dict[str | None, tuple[SanityReport, bytes]] = {}
         self._live: dict[str | None, SanityReport] = {}
+        self._norms: dict[str | None, str] = {}
         self._outcomes: dict[str | None, Outcomes] = {}
 
-    def store(self, report: SanityReport, mask: bytes) -> None:
-        """Store the report of a check of the plan `mask`, as the engine sent it."""
+    def store(self, report: SanityReport, mask: bytes, norms: str) -> None:
+        """Store the report of a check of the plan `mask`, as the engine sent it.
+
+        Args:
+            norms: the setting `norm_statistics` that was checked.
+        """
+        self._norms[report.stage] = norms
         self._live[report.stage] = report
         self._last[report.stage] = report.in_file_names(), mask
         self._outcomes.pop(report.stage, None)
@@ -40,9 +46,9 @@ class Checks:
         """Return the same report with the names of the live model."""
         return self._live.get(stage)
 
-    def is_stale(self, stage: str | None, mask: bytes) -> bool:
-        """Whether the last check of a stage was of another plan than `mask`."""
-        return stage in self._last and self._last[stage][1] != mask
+    def is_stale(self, stage: str | None, mask: bytes, norms: str) -> bool:
+        """Whether the last check of a stage was of another plan than `mask`, or with other `norms`."""
+        return stage in self._last and (self._last[stage][1], self._norms[stage]) != (mask, norms)
 
     def outcomes(self, stage: str | None, tree: ParamTree) -> Outcomes | None:
         """Return what the last check of a stage says about each tensor; None before the first."""
@@ -59,6 +65,7 @@ class Checks:
         """Keep what is known of a stage under its new name."""
         if old in self._last:
             self._last[new], self._live[new] = self._last.pop(old), self._live.pop(old)
+            self._norms[new] = self._norms.pop(old)
             self._outcomes.pop(old, None)
 
     def move(self, moved: Callable[[bytes], bytes]) -> None:

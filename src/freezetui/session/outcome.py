@@ -45,7 +45,7 @@ _NO_EVIDENCE = {
     "N7": "no gradient changed anything",
     "N3": "there was no control run",
 }
-_CUT_OFF = next(entry.message for entry in TABLE if entry.key == "cut_off")
+_BY_FLAG = frozenset(entry.message for entry in TABLE if entry.key in ("cut_off", "frozen_anyway"))
 
 
 class Outcomes:
@@ -116,7 +116,7 @@ def _noted(report: SanityReport) -> dict[str, TensorOutcome]:
         found.update(dict.fromkeys(names, TensorOutcome(outcome, words)))
 
     for finding in report.findings:
-        if finding.message == _CUT_OFF:
+        if finding.message in _BY_FLAG:
             note(finding.tensors, Outcome.BY_FLAG, "held by its flag: no gradient reaches it when trainable")
         elif finding.code == "N8":
             note(finding.tensors, Outcome.UNPROVEN, _NOT_IN_MODEL)

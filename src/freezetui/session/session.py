@@ -158,12 +158,12 @@ class Session:
         gone = self.saved.on_disk
         lost = (self.config is not None and gone == "deleted") or (self.saved.written and gone == "changed")
         edited = self.stages.masks() != self.saved.masks or self.stages.schedule != self.saved.schedule
-        return (
-            lost
-            or edited
-            or self.architecture_changed
-            or (self.norm_statistics != (self.config or ConfigData()).norm_statistics)
-        )
+        return lost or edited or self.architecture_changed or self.norm_statistics != self.saved_norms
+
+    @property
+    def saved_norms(self) -> str:
+        """The setting `norm_statistics` on disk, or the default."""
+        return (self.config or ConfigData()).norm_statistics
 
     @property
     def saved_here(self) -> bool:
@@ -175,7 +175,11 @@ class Session:
     @property
     def report_is_stale(self) -> bool:
         """Whether the last check of the shown stage was of another plan."""
-        return self.checks.is_stale(self.stages.shown, self.plan.mask())
+        return self.is_stale(self.stages.shown)
+
+    def is_stale(self, stage: str | None) -> bool:
+        """Whether the last check of a stage was of another plan, or with other norm statistics."""
+        return self.checks.is_stale(stage, self.stages.plan_of(stage).mask(), self.norm_statistics)
 
     @property
     def report(self) -> SanityReport | None:
@@ -289,7 +293,7 @@ class Session:
 
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`, with the checkpoint's names."""
-        self.checks.store(report, mask)
+        self.checks.store(report, mask, self.norm_statistics)
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)

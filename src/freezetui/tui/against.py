@@ -1,4 +1,4 @@
-"""Against: compares the open checkpoint with an earlier one, in a thread."""
+"""Against: compares the open checkpoint with an earlier one, in a process of its own."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Against:
         self._problem = ""
         promise = self._promise = Future()
         promise.add_done_callback(lambda _: done())
-        run_in_thread(promise, lambda: compared(self._session, work.report))
+        run_in_thread(promise, lambda: _compared(self._session, work))
 
     def cancel(self) -> None:
         """Stop comparing."""
         if self._work is not None:
-            self._work.cancelled = True
+            self._work.cancel()
             self._work, self._problem = None, "cancelled"
 
     def settle(self) -> bool:
@@ -105,30 +105,7 @@ def config_beside(session: Session) -> Path | None:
     return found if os.path.isfile(found) else None  # noqa: PTH113 (its name may be too long)
 
 
-def compared(session: Session, progress: Callable[[str], None]) -> Comparison:
-    """Return what changed from the checkpoint of `--against` to the open one.
+def _compared(session: Session, work: Work) -> Comparison:
+    from freezetui.tui.comparing import compared  # the first screen needs none
 
-    numpy is imported here, if at all: the first screen needs none.
-
-    Raises:
-        CheckpointError: the other checkpoint cannot be read, or the bytes of one.
-    """
-    from freezetui.diff.report import relative_change
-    from freezetui.diff.run import diff
-    from freezetui.diff.sides import open_side
-    from freezetui.session.live_names import live_names
-
-    options = session.options
-    assert options.against is not None
-    progress("opening")
-    before = open_side(options.against, options.key, progress)
-    report = diff(
-        before,
-        session.checkpoint,
-        progress=progress,
-        ask=lambda side: live_names(side, options.python, options.engine, progress),
-    )
-    here = {t.new_name or t.name: t for t in report.tensors if t.status != "removed"}
-    relative = {name: None if t.status == "unread" else relative_change([t]) for name, t in here.items()}
-    removed = tuple(t.name for t in report.tensors if t.status == "removed")
-    return Comparison(session, options.against, here, relative, removed, report.matching)
+    return compared(session, work)

@@ -73,7 +73,7 @@ class FreezeTuiApp(Guarded, App[int]):
         self.errors: list[BaseException] = []
         self.crash: BaseException | None = None
         self.log_path: Path | None = None
-        self._telling, self._errors_seen = False, 0
+        self._telling, self._errors_seen, self._opened_so_far = False, 0, 0
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the main screen if the file has been read, as most have; else the loading screen."""
@@ -89,6 +89,27 @@ class FreezeTuiApp(Guarded, App[int]):
         """Open what was chosen, and show the progress."""
         self._opening = open_in_thread(msgspec.structs.replace(self._options, source=event.source))
         self.push_screen(LoadingScreen(self._opening))
+
+    @work
+    async def reopen(self, options: Options) -> None:
+        """Open something else in place of what is open; ask first if something is unsaved."""
+        from freezetui.tui.screens.busy import wait_with_busy_screen
+
+        before = self.main_screen
+        if before is None or not await before.leave():
+            return
+        opening = open_in_thread(options)
+        try:
+            opened = await wait_with_busy_screen(self, "Opening…", opening)
+        except (FreezeTuiError, OSError) as error:
+            opened = None
+            self.notify(str(error), title="Not opened", severity="error", timeout=10)
+        if opened is None:
+            before.stay()
+            return
+        self._opening, self._options = opening, options
+        before.end()  # it stays in a mode of its own, which is not shown again
+        await self._show_main()
 
     def _make_main_screen(self) -> MainScreen:
         assert self._opening is not None
@@ -108,8 +129,13 @@ class FreezeTuiApp(Guarded, App[int]):
             self.failure = error
             self.exit(2)
             return
-        self.add_mode("main", self._make_main_screen)
-        await self.switch_mode("main")
+        await self._show_main()
+
+    async def _show_main(self) -> None:
+        self._opened_so_far += 1
+        mode = f"main{self._opened_so_far}"
+        self.add_mode(mode, self._make_main_screen)
+        await self.switch_mode(mode)
 
     async def on_key(self, event: events.Key) -> None:
         """Forward a letter typed right after the key that moved the focus to an input."""

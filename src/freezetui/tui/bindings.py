@@ -59,6 +59,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "pattern.copy",
         "cost.show",
         "check.architecture",
+        "config.norms",
+        "file.key",
         "state.show",
         "app.help",
         "app.quit",

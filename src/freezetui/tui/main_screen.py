@@ -15,6 +15,7 @@ from freezetui.tui.actions.find import FindActions
 from freezetui.tui.actions.look import LookActions
 from freezetui.tui.actions.recover import RecoverActions
 from freezetui.tui.actions.save import SaveActions
+from freezetui.tui.actions.settings import SettingsActions
 from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
 from freezetui.tui.saving import may_quit
@@ -33,6 +34,7 @@ class MainScreen(
     SaveActions,
     CopyActions,
     RecoverActions,
+    SettingsActions,
 ):
     """Choose what trains, check it, save it."""
 
@@ -66,9 +68,7 @@ class MainScreen(
 
     def on_unmount(self) -> None:
         """End what runs for the session."""
-        self.end_recovery()
-        self.end_looking()
-        self.session.close()
+        self.end()
 
     def on_key(self, event: events.Key) -> None:
         """Return the focus to the tree on a key that the focused widget does not handle."""
@@ -104,6 +104,17 @@ class MainScreen(
         else:
             self._panel.cancel()
             self.tree_view.focus()
+
+    def end(self) -> None:
+        """End what runs for the session; it may be called again."""
+        self.end_recovery()
+        self.end_looking()
+        self.session.close()
+
+    def stay(self) -> None:
+        """Go on after `leave`: what is unsaved is kept again."""
+        self._settled = False
+        self.refresh_session()
 
     async def action_run_key(self, action: str) -> None:
         """Run the action of a key of the footer (a click)."""

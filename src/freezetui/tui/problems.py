@@ -8,6 +8,7 @@ from textual.widget import Widget
 from freezetui.session.notices import notices
 from freezetui.session.session import Session
 from freezetui.text import printable
+from freezetui.tui.actions.settings import norms_text
 
 
 def tell_problems(widget: Widget, session: Session) -> None:
@@ -28,4 +29,9 @@ def notices_text(session: Session) -> Text:
     for notice in notices(session):
         text.append(f"{notice.short}\n", "bold")
         text.append("".join(f"  {printable(line)}\n" for line in notice.lines) + "\n")
-    return text if text else Text("Nothing is wrong: the checkpoint is as it was opened, the config fits it.")
+    text = text or Text("Nothing is wrong.\n\n")
+    text.append(f"norm_statistics: {norms_text(session.norm_statistics)}; B changes it\n", "dim")
+    choices = session.checkpoint.choices
+    if len(choices) > 1:
+        text.append(f"{len(choices):,} state_dicts in this file; K opens another one\n", "dim")
+    return text

@@ -52,13 +52,18 @@ class Proof(NamedTuple):
     lines: tuple[ProofLine, ...]
 
 
-def proof_of(session: Session) -> Proof:
-    """Return what the last check of the shown stage has proven."""
+def proof_of(session: Session, brief: bool = False) -> Proof:
+    """Return what the last check of the shown stage has proven.
+
+    Args:
+        brief: whether there is room for a few lines only: the findings then come first.
+    """
     report, stage = session.report, session.stages.shown
     which = "" if stage is None else f"{printable(stage)}: "
     if report is None:
         return Proof(Text.assemble(which, "not checked yet (press r)"), ())
-    lines = tuple(_lines(session))
+    found = list(_lines(session))
+    lines = tuple(sorted(found, key=lambda line: not line.is_finding) if brief else found)
     keys = ["Tab: this list"]
     keys += ["Enter: go to tensor"] if any(line.tensor for line in lines) else []
     keys += ["y: copy the fix"] if any(line.code for line in lines) else []

@@ -102,9 +102,8 @@ async def save_receipt(app: App[Any], session: Session) -> None:
     answer = await app.push_screen_wait(screen)
     if answer is None:
         return
-    target, masks, checks = receipt_path(session, answer), session.stages.masks(), session.checks
-    stages = session.stages.names or (None,)
-    fresh = [checks.live_report(stage) for stage in stages if not checks.is_stale(stage, masks[stage])]
+    target, stages = receipt_path(session, answer), session.stages.names or (None,)
+    fresh = [session.checks.live_report(stage) for stage in stages if not session.is_stale(stage)]
     reports = [report for report in fresh if report is not None]
     try:
         write_receipt(target, receipts(reports, session, as_json=target.suffix == ".json"))

@@ -31,11 +31,19 @@ class Work:
 
     Attributes:
         progress: how far it is, for display.
-        cancelled: set it to end the work at its next report of progress.
+        cancelled: whether the result is no longer wanted.
+        stop: ends the work at once; else it ends at its next report of progress.
     """
 
     progress: str = ""
     cancelled: bool = False
+    stop: Callable[[], object] | None = None
+
+    def cancel(self) -> None:
+        """End the work."""
+        self.cancelled = True
+        if self.stop is not None:
+            self.stop()
 
     def report(self, text: str) -> None:
         """Take a progress message.
@@ -81,7 +89,7 @@ class Values:
     def cancel(self) -> None:
         """End what is being read, if anything is."""
         if self._running:
-            self._running[1].cancelled = True
+            self._running[1].cancel()
             self._running = None
 
     def hide(self, name: str) -> bool:

@@ -10,6 +10,9 @@ from freezetui.tui.saving import FINDING_RULES
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
+#: On a lower screen the findings come before the sentences.
+_MIN_HEIGHT = 20
+
 
 class CheckActions(SessionScreen):
     """Checks the plan: every stage in turn."""
@@ -25,7 +28,7 @@ class CheckActions(SessionScreen):
         if self._panel.display and not self._panel.running:
             from freezetui.tui.proof import proof_of  # the first screen needs none
 
-            await self._panel.show(proof_of(self.session))
+            await self._panel.show(proof_of(self.session, brief=self.size.height < _MIN_HEIGHT))
 
     @on(CheckPanel.JumpTo)
     def _jump(self, event: CheckPanel.JumpTo) -> None:

@@ -23,8 +23,14 @@ def changes_text(session: Session) -> Text:
         )
     if session.architecture_changed:
         text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")
+    if session.norm_statistics != session.saved_norms:
+        text.append("norm_statistics  ", "bold").append(
+            f"{session.saved_norms} → {session.norm_statistics}\n"
+        )
+    if session.stages.schedule != session.saved.schedule:
+        text.append("stages   ", "bold").append(f"{printable(', '.join(session.stages.names)) or 'none'}\n")
     if not rules:
-        return text if session.architecture_changed else text.append("Nothing has changed.")
+        return text if session.unsaved else text.append("Nothing has changed.")
     for rule in rules[:_MAX_RULES]:
         sign = "■ freeze " if rule.action == "freeze" else "○ train  "
         text.append(sign, "bold").append(printable(rule.pattern) + "\n")

@@ -34,7 +34,8 @@ class PickerScreen(Guarded, Screen[None]):
     DEFAULT_CSS = """
     PickerScreen {
         & > #picker-title, & > #picker-keys { height: 1; background: $panel; }
-        & > OptionList { height: 1fr; border: none; background: $background; }
+        & > OptionList { height: 1fr; background: $background; }
+        & > OptionList, & > OptionList:focus { border: none; }
     }
     """
     AUTO_FOCUS = "OptionList"

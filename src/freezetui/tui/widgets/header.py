@@ -102,9 +102,8 @@ class Header(Guarded, Widget):
 
     def _verdict(self, stage: str | None) -> str:
         """Return the sign of a stage's last check; "" before it, and after an edit of its plan."""
-        checks, mask = self.session.checks, self.session.stages.plan_of(stage).mask()
-        report = checks.report(stage)
-        return "" if report is None or checks.is_stale(stage, mask) else _VERDICTS[report.verdict]
+        report = self.session.checks.report(stage)
+        return "" if report is None or self.session.is_stale(stage) else _VERDICTS[report.verdict]
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""

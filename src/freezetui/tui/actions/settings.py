@@ -1,0 +1,51 @@
+"""SettingsActions: another state_dict of the file, and what becomes of the statistics of frozen norms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+from textual import work
+
+from freezetui.tui.actions.base import SessionScreen
+
+if TYPE_CHECKING:
+    from freezetui.tui.app import FreezeTuiApp
+
+#: State_dicts that are offered; each has a digit as its key.
+_MAX_CHOICES = 9
+
+
+class SettingsActions(SessionScreen):
+    """Changes what is open, and settings of the config that no line of the tree shows."""
+
+    @work
+    async def action_key(self) -> None:
+        """Choose another state_dict of the file, such as its EMA copy, and open it."""
+        from freezetui.tui.screens.confirm import ConfirmScreen
+
+        choices = self.session.checkpoint.choices[:_MAX_CHOICES]
+        if len(choices) < 2:
+            self.notify("The file holds one state_dict only.", timeout=3)
+            return
+        shown = self.session.checkpoint.unwrapped
+        options = [(str(number), key or "the top level") for number, key in enumerate(choices, 1)]
+        screen = ConfirmScreen("Which state_dict?", f"Shown: {shown or 'the top level'}", options)
+        answer = await self.app.push_screen_wait(screen)
+        if answer:
+            asked = msgspec.structs.replace(self.session.options, key=choices[int(answer) - 1])
+            cast("FreezeTuiApp", self.app).reopen(asked)
+
+    def action_norms(self) -> None:
+        """Let the running statistics of frozen norms change, or keep them."""
+        session = self.session
+        session.norm_statistics = "update" if session.norm_statistics == "freeze" else "freeze"
+        self.refresh_session()
+        self.notify(f"norm_statistics: {norms_text(session.norm_statistics)}", timeout=4)
+
+
+def norms_text(setting: str) -> str:
+    """Return what `norm_statistics` means."""
+    if setting == "freeze":
+        return "freeze (frozen norms stay in eval and keep their statistics)"
+    return "update (frozen norms follow train mode, and their statistics change)"
