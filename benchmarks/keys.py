@@ -10,7 +10,7 @@ from startup import FREEZETUI
 
 PAGE_DOWN = "\x1b[6~"
 EXPAND_ALL, SPACE = "E", " "
-BUDGET = "16 ms"
+BUDGET = "16 ms, with the details 33 ms"
 
 
 def measure(runs: int) -> list[Row]:

@@ -103,6 +103,22 @@ async def test_a_folded_family_toggles_all_its_blocks(opened):
         assert "{0..5} ×6" in driver.screen_text()
 
 
+async def test_the_last_column_and_the_order_change_on_keys(opened):
+    async with opened(size=(60, 15)) as driver:
+        await driver.press("m")
+        assert "bytes" in driver.screen_text() and "share" not in driver.screen_text()
+        driver.go("features.28")
+        await driver.press("M")
+        assert "bytes ▼" in driver.screen_text() and "M: model order" in driver.screen_text()
+        assert driver.session.tree.path(driver.tree.node) == "features.28"
+        titles = [driver.tree.rows.title(node) for node in driver.tree.rows.visible]
+        assert titles[:3] == ["", "classifier", "classifier.0"]
+        assert titles.index("features.28") < titles.index("features.2") < titles.index("features.0")
+        await driver.press("M", "m")
+        assert "share" in driver.screen_text() and "▼" not in driver.screen_text()
+        assert list(driver.tree.rows.visible) == sorted(driver.tree.rows.visible)
+
+
 async def test_a_range_of_lines_is_edited_together_until_esc(opened):
     async with opened() as driver:
         driver.go("features.24")

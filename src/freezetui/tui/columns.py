@@ -81,7 +81,8 @@ class Measure(NamedTuple):
 
 
 SHARE = Measure("share", ("share", "share of model"))
-_BYTES = Measure("bytes", ("bytes", "bytes"))
+#: What is known of every checkpoint.
+SIZES = (SHARE, Measure("bytes", ("bytes", "bytes")))
 
 
 class Measures:
@@ -100,7 +101,7 @@ class Measures:
         found = [self._made("gradient", self._session.report, self._gradients)]
         found.append(self._made("change", self._session.comparison, self._changes))
         found[-1] = self._with_wrong(found[-1])
-        return [SHARE, _BYTES, *(measure for measure in found if measure is not None)]
+        return [*SIZES, *(measure for measure in found if measure is not None)]
 
     def _made(self, name: Name, source: object, make: Callable[[], Measure | None]) -> Measure | None:
         known = self._known.get(name)

@@ -13,6 +13,7 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
+from freezetui.tui.cost_text import cost_table
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.values import Values
 from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
@@ -155,7 +156,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
         )
     if rows.matches is not None:
         lines.append(Text("filtered view", "italic"))
-    return [*lines, *_about_file(session)] if node == 0 else lines
+    return [*lines, Text(), *cost_table(session), *_about_file(session)] if node == 0 else lines
 
 
 def _title(session: Session, rows: VisibleRows, node: int) -> str:

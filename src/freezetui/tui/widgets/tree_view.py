@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from freezetui import numbers
 from freezetui.freeze.plan import FreezePlan
-from freezetui.tui.columns import SHARE, Measure
+from freezetui.tui.columns import SHARE, SIZES, Measure
 from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.block_groups import Span
@@ -76,7 +76,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         self.painter = TreePainter(plan, rows)
         self.selection = LineRange()
         self.virtual_size = Size(0, len(rows))
-        self._measures: Sequence[Measure] = (SHARE,)
+        self._measures: Sequence[Measure] = SIZES
         self._styles: dict[str, dict[str, Style]] = {}
 
     @property
@@ -178,10 +178,12 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         measure, note = self.painter.measure, ""
         if self.selection.anchor is not None:
             lines = len(self.selection.lines(self.rows, self.cursor))
-            note = f"{numbers.plural(lines, 'line')}: f t space, esc"
+            note = f"{numbers.plural(lines, 'line')}, esc ends"
         elif self.rows.key is not None:
-            note = f"by {measure.heading[0]}, M: as the model"
-        self.heading = (measure.heading, note)
+            note = "M: model order"
+        sign = " ▼" if self.rows.key is not None else ""
+        short, long = measure.heading
+        self.heading = ((f"{short}{sign}", f"{long}{sign}"), note)
 
     # Drawing
 
