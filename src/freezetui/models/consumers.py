@@ -45,9 +45,8 @@ class _Reader:
         found = body(function)
         if found is None or depth > _MAX_DEPTH:
             return
-        names, statements = found
-        env: dict[str, Path] = {name: (name,) for name in names} if origins == {} else dict(origins or {})
-        _Statements(self, owner, env, depth).block(statements)
+        env: dict[str, Path] = {name: (name,) for name in found.names} if origins == {} else dict(origins or {})
+        _Statements(self, owner, env, depth, found.owner or "self").block(found.statements)
 
 
 class _Statements(Expressions):

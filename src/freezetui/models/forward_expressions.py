@@ -44,8 +44,10 @@ class Expressions(ModuleNames):
         env: local name -> the input that it is made of.
     """
 
-    def __init__(self, reader: Reader, owner: nn.Module, env: dict[str, Path], depth: int) -> None:
-        super().__init__(owner)
+    def __init__(
+        self, reader: Reader, owner: nn.Module, env: dict[str, Path], depth: int, called: str = "self"
+    ) -> None:
+        super().__init__(owner, called)
         self.reader, self.env, self.depth = reader, env, depth
 
     def loop(self, target: ast.expr, over: ast.expr) -> None:
@@ -201,7 +203,7 @@ class Expressions(ModuleNames):
         origins: dict[str, Path] = {}
         for place, value in arguments:
             origin = self.origin(value)
-            named = place if isinstance(place, str) else (found[0][place] if place < len(found[0]) else "")
+            named = place if isinstance(place, str) else "".join(found.names[place : place + 1])
             if origin and named:
                 origins[named] = origin
         if not origins:
@@ -241,7 +243,6 @@ class Expressions(ModuleNames):
             if is_column(value):
                 use.columns = max(use.columns, sum(1 for _ in self.siblings(module)))
             return
-        names = own[0]
-        named = place if isinstance(place, str) else (names[place] if place < len(names) else "")
+        named = place if isinstance(place, str) else "".join(own.names[place : place + 1])
         if named:
             self.reader.read(module, module.forward, {named: origin}, self.depth + 1)

@@ -6,7 +6,7 @@ import ast
 import inspect
 import textwrap
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -48,8 +48,22 @@ class Use:
     spread: nn.Module | None = None
 
 
-def body(function: Any) -> tuple[list[str], list[ast.stmt]] | None:
-    """Return the parameters' names, without self, and the body; None where there is no source."""
+class Source(NamedTuple):
+    """The source of a function.
+
+    Attributes:
+        names: the parameters' names, without the first one of a method.
+        statements: the body.
+        owner: what a method calls `self`; "" for a function.
+    """
+
+    names: list[str]
+    statements: list[ast.stmt]
+    owner: str
+
+
+def body(function: Any) -> Source | None:
+    """Return the source of a function; None where there is none."""
     try:
         source = textwrap.dedent(inspect.getsource(function))
         tree = ast.parse(source).body[0]
@@ -58,11 +72,10 @@ def body(function: Any) -> tuple[list[str], list[ast.stmt]] | None:
     if not isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef)):
         return None
     arguments = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args)]
-    if arguments and inspect.ismethod(function):
-        arguments = arguments[1:]
-    arguments += [a.arg for a in tree.args.kwonlyargs]
-    arguments += [tree.args.kwarg.arg] if tree.args.kwarg else []
-    return arguments, tree.body
+    owner = arguments.pop(0) if arguments and inspect.ismethod(function) else ""
+    every = [*tree.args.kwonlyargs, tree.args.vararg, tree.args.kwarg]
+    arguments += [each.arg for each in every if each is not None]
+    return Source(arguments, tree.body, owner)
 
 
 def shape_of(node: ast.expr) -> ast.expr | None:
