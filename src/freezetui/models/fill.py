@@ -91,7 +91,7 @@ def materialize(model: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def _widen(module: nn.Module) -> None:
-    """Write down how wide a lazy layer's input is, which torch does in its first forward only if it allocates."""
+    """Write down how wide a lazy layer's input is: torch does so only where it allocates the weight."""
     for weight in (getattr(module, "weight", None), getattr(module, "running_mean", None)):
         if weight is None:
             continue

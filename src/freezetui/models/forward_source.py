@@ -24,6 +24,10 @@ class Use:
     Attributes:
         layers: the layers that read it first, each with the position of the argument there; in order.
         keys: the keys that are looked up in it: it is a dict.
+        attributes: the attributes that it has and a tensor has not: it is an object.
+        role: what it is by what reads it: "lengths" or "".
+        several: whether it is all positional arguments: a number picks one.
+        stepped: whether a step of it is read: a dimension comes before those of one step.
         elements: into how many parts it is unpacked; 0 if it is not.
         rank: into how many dimensions its shape is unpacked; 0 if it is not.
         listed: whether it is iterated over.
@@ -37,6 +41,10 @@ class Use:
 
     layers: list[tuple[nn.Module, int]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    attributes: bool = False
+    role: str = ""
+    several: bool = False
+    stepped: bool = False
     elements: int = 0
     rank: int = 0
     listed: bool = False
