@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from contextlib import suppress
+from inspect import Parameter, signature
 from typing import Any
 
 from torch import nn
 
 from freezetui.models.forward_expressions import Expressions
 from freezetui.models.forward_source import Path, Use, body, shape_of
+from freezetui.models.records import makers_of
 
 _MAX_DEPTH = 12
 
@@ -17,6 +19,12 @@ _MAX_DEPTH = 12
 def uses_of(model: nn.Module) -> dict[Path, Use]:
     """Return what the model's forward does with its inputs; empty where there is no source."""
     reader = _Reader()
+    for name in makers_of(model):
+        reader.use((name,)).attributes = True
+    with suppress(TypeError, ValueError):
+        for name, parameter in signature(model.forward).parameters.items():
+            if parameter.kind is Parameter.VAR_POSITIONAL:
+                reader.use((name,)).several = True
     with suppress(Exception):  # an attribute that the source names may run the user's code
         reader.read(model, model.forward, {}, 0)
     for use in list(reader.uses.values()):  # what is concatenated is read by the same layer
@@ -45,9 +53,10 @@ class _Reader:
         found = body(function)
         if found is None or depth > _MAX_DEPTH:
             return
-        names, statements = found
-        env: dict[str, Path] = {name: (name,) for name in names} if origins == {} else dict(origins or {})
-        _Statements(self, owner, env, depth).block(statements)
+        env: dict[str, Path] = (
+            {name: (name,) for name in found.names} if origins == {} else dict(origins or {})
+        )
+        _Statements(self, owner, env, depth, found.owner or "self").block(found.statements)
 
 
 class _Statements(Expressions):

@@ -74,6 +74,37 @@ class Constant(NamedTuple):
     value: Any
 
 
+class Record(NamedTuple):
+    """An object with attributes.
+
+    Attributes:
+        make: what makes it, given the attributes by name.
+        tree: attribute -> tree.
+    """
+
+    make: Callable[..., Any]
+    tree: dict[str, Any]
+
+
+class Batch(dict[str, Any]):
+    """A batch whose keys are attributes, too, as graphs and batches of tokenizers are."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the value of a key.
+
+        Raises:
+            AttributeError: there is no such key.
+        """
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def to(self, *args: Any, **kwargs: Any) -> Batch:
+        """Return the same with its tensors moved or converted."""
+        return Batch({k: v.to(*args, **kwargs) if isinstance(v, Tensor) else v for k, v in self.items()})
+
+
 class PerExample(NamedTuple):
     """A list with one tree for each example."""
 
@@ -116,6 +147,8 @@ def drawn(tree: Any, size: int, generator: Generator | None, dtype: torch.dtype)
         return tree.tensor(size, generator, dtype)
     if isinstance(tree, Constant):
         return tree.value
+    if isinstance(tree, Record):
+        return tree.make(**drawn(tree.tree, size, generator, dtype))
     if isinstance(tree, PerExample):
         return [drawn(tree.tree, 1, generator, dtype) for _ in range(size)]
     if isinstance(tree, Mapping):
@@ -129,7 +162,7 @@ def draws_of(tree: Any) -> Iterator[Draw]:
     """Yield the draws of a tree, in order."""
     if isinstance(tree, Draw):
         yield tree
-    elif isinstance(tree, PerExample):
+    elif isinstance(tree, (PerExample, Record)):
         yield from draws_of(tree.tree)
     elif isinstance(tree, Mapping):
         for item in tree.values():
@@ -145,6 +178,8 @@ def changed(tree: Any, change: Callable[[Draw], Draw]) -> Any:
         return change(tree)
     if isinstance(tree, Constant):
         return tree
+    if isinstance(tree, Record):
+        return Record(tree.make, changed(tree.tree, change))
     if isinstance(tree, PerExample):
         return PerExample(changed(tree.tree, change))
     if isinstance(tree, Mapping):

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import ModelError
 from freezetui.freeze.live_plan import lost_block
 from freezetui.freeze.name_map import LiveTensor, NameMap
 from freezetui.models import timm_names, transformers_loading
-from freezetui.models.live_names import ancestry, live_tensors, submodule
+from freezetui.models.live_names import ancestry, live_tensors, plain_names, submodule
 from freezetui.models.load import load_tensors
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.recognition.catalog import COUNTER
@@ -43,12 +44,14 @@ def fill(model: nn.Module, checkpoint: Checkpoint, root: str = "") -> NameMap:
     found = submodule(model, names.root)
     assert found is not None
     module, prefix = found
+    real = {row.plain: row for row in live_tensors(module) if row.role == "base"}
     tensors = {
         name[len(names.prefix) :]: tensor
         for name, tensor in load_tensors(checkpoint).items()
         if name.startswith(names.prefix)
     }
-    real = {row.plain: row for row in live_tensors(module) if row.role == "base"}
+    plain = plain_names(tensors, real.values())
+    tensors = {plain[name]: tensor for name, tensor in tensors.items()}
     made = _renamed(module, tensors, {plain: row.tensor for plain, row in real.items()})
     state = module.state_dict()  # keeps the version metadata that torch's own layers read
     state.clear()
@@ -82,6 +85,24 @@ def _initialize(model: nn.Module, names: NameMap) -> None:
 def materialize(model: nn.Module, checkpoint: Checkpoint) -> None:
     """Give lazy parameters the shapes of the checkpoint's tensors of the same names."""
     model.load_state_dict(load_tensors(checkpoint), strict=False)
+    for module in model.modules():
+        if isinstance(module, LazyModuleMixin) and not module.has_uninitialized_params():
+            _widen(module)
+
+
+def _widen(module: nn.Module) -> None:
+    """Write down how wide a lazy layer's input is: torch does so only where it allocates the weight."""
+    for weight in (getattr(module, "weight", None), getattr(module, "running_mean", None)):
+        if weight is None:
+            continue
+        if hasattr(module, "in_features"):
+            module.in_features = weight.shape[1]
+        elif hasattr(module, "in_channels"):
+            transposed = bool(getattr(module, "transposed", False))
+            module.in_channels = weight.shape[0] if transposed else weight.shape[1] * int(module.groups)  # type: ignore[arg-type]
+        elif hasattr(module, "num_features"):
+            module.num_features = weight.shape[0]
+        return
 
 
 def allocate(model: nn.Module, checkpoint: Checkpoint) -> None:

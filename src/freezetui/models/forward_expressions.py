@@ -6,7 +6,7 @@ import ast
 import re
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from freezetui.models.forward_source import (
     DETECTION,
@@ -22,6 +22,19 @@ from freezetui.models.module_names import ModuleNames
 #: Layers that change no feature: what follows decides.
 _TRANSPARENT = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2d, nn.ReLU, nn.SiLU, nn.GELU, nn.Unflatten)
 _JOINING = ("cat", "concat", "concatenate", "hstack")
+#: What describes a tensor, and is not made of its values.
+_DESCRIBING = (
+    "shape",
+    "size",
+    "device",
+    "dtype",
+    "ndim",
+    "dim",
+    "numel",
+    "new_zeros",
+    "new_ones",
+    "new_tensor",
+)
 _BATCHES = ("batch", "data", "inputs", "sample", "samples", "batched_inputs", "features", "args")
 
 
@@ -44,8 +57,10 @@ class Expressions(ModuleNames):
         env: local name -> the input that it is made of.
     """
 
-    def __init__(self, reader: Reader, owner: nn.Module, env: dict[str, Path], depth: int) -> None:
-        super().__init__(owner)
+    def __init__(
+        self, reader: Reader, owner: nn.Module, env: dict[str, Path], depth: int, called: str = "self"
+    ) -> None:
+        super().__init__(owner, called)
         self.reader, self.env, self.depth = reader, env, depth
 
     def loop(self, target: ast.expr, over: ast.expr) -> None:
@@ -88,7 +103,13 @@ class Expressions(ModuleNames):
         if isinstance(node, ast.Subscript):
             return self.subscript(node)
         if isinstance(node, ast.Attribute):
-            return self.origin(node.value) if self.module(node) is None else None
+            origin = self.origin(node.value) if self.module(node) is None else None
+            if node.attr in _DESCRIBING:
+                return None
+            if origin is None or (hasattr(Tensor, node.attr) and not self.reader.use(origin).attributes):
+                return origin
+            self.reader.use(origin).attributes = True
+            return self.key(origin, node.attr)
         if isinstance(node, ast.Call):
             return self.call(node)
         if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.SetComp)):
@@ -123,7 +144,7 @@ class Expressions(ModuleNames):
             return [self.key(origin, name) for name in self.strings[node.slice.id]][-1]
         if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
             use = self.reader.use(origin)
-            if origin[-1] in _BATCHES or use.elements:
+            if origin[-1] in _BATCHES or use.elements or use.several:
                 use.elements = max(use.elements, node.slice.value + 1)
                 self.reader.use((*origin, node.slice.value))
                 return (*origin, node.slice.value)
@@ -141,12 +162,13 @@ class Expressions(ModuleNames):
         """Follow a call of a module, of a method of self, or of anything else, which passes its input on."""
         named = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in self.strings}
         free = next((name for name in named if name not in self.bound), None)
-        if free is not None and isinstance(node.func, ast.Subscript):  # layers[name](batch[name])
+        if free is not None:  # layers[name](batch[name])
+            last = None
             for text in self.strings[free]:
                 self.bound[free] = text
-                self.call(node)
+                last = self.call(node)
             del self.bound[free]
-            return None
+            return last
         module = self.module(node.func)
         arguments: list[tuple[int | str, ast.expr]] = list(enumerate(node.args))
         arguments += [(k.arg, k.value) for k in node.keywords if k.arg is not None]
@@ -158,6 +180,11 @@ class Expressions(ModuleNames):
                 if origin and place in (1, "target", "labels"):
                     self.reader.use(origin).loss = kind
             return None
+        if name == "pack_padded_sequence":
+            for place, value in arguments:
+                origin = self.origin(value) if place in (1, "lengths") else None
+                if origin:
+                    self.reader.use(origin).role = "lengths"
         if module is not None:
             for place, value in arguments:
                 self.passed(module, place, value)
@@ -179,6 +206,8 @@ class Expressions(ModuleNames):
             if origin is not None:
                 if node.func.attr == "get" and node.args and isinstance(node.args[0], ast.Constant):
                     return self.key(origin, str(node.args[0].value)) if len(node.args) == 1 else None
+                if node.func.attr in _DESCRIBING:
+                    return None
                 if node.func.attr in ("unsqueeze",):
                     self.reader.use(origin).lifted = True
                 for _, value in arguments:
@@ -201,7 +230,7 @@ class Expressions(ModuleNames):
         origins: dict[str, Path] = {}
         for place, value in arguments:
             origin = self.origin(value)
-            named = place if isinstance(place, str) else (found[0][place] if place < len(found[0]) else "")
+            named = place if isinstance(place, str) else "".join(found.names[place : place + 1])
             if origin and named:
                 origins[named] = origin
         if not origins:
@@ -238,10 +267,13 @@ class Expressions(ModuleNames):
         if own is None:
             use = self.reader.use(origin)
             use.layers.append((module, place if isinstance(place, int) else position(module, place)))
-            if is_column(value):
-                use.columns = max(use.columns, sum(1 for _ in self.siblings(module)))
+            if is_column(value) and isinstance(module, nn.Embedding):
+                use.columns = max(
+                    use.columns, sum(isinstance(m, nn.Embedding) for m in self.siblings(module))
+                )
+            elif is_column(value):
+                use.stepped = True
             return
-        names = own[0]
-        named = place if isinstance(place, str) else (names[place] if place < len(names) else "")
+        named = place if isinstance(place, str) else "".join(own.names[place : place + 1])
         if named:
             self.reader.read(module, module.forward, {named: origin}, self.depth + 1)

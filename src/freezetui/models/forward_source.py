@@ -6,7 +6,7 @@ import ast
 import inspect
 import textwrap
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -24,6 +24,10 @@ class Use:
     Attributes:
         layers: the layers that read it first, each with the position of the argument there; in order.
         keys: the keys that are looked up in it: it is a dict.
+        attributes: the attributes that it has and a tensor has not: it is an object.
+        role: what it is by what reads it: "lengths" or "".
+        several: whether it is all positional arguments: a number picks one.
+        stepped: whether a step of it is read: a dimension comes before those of one step.
         elements: into how many parts it is unpacked; 0 if it is not.
         rank: into how many dimensions its shape is unpacked; 0 if it is not.
         listed: whether it is iterated over.
@@ -37,6 +41,10 @@ class Use:
 
     layers: list[tuple[nn.Module, int]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
+    attributes: bool = False
+    role: str = ""
+    several: bool = False
+    stepped: bool = False
     elements: int = 0
     rank: int = 0
     listed: bool = False
@@ -48,8 +56,22 @@ class Use:
     spread: nn.Module | None = None
 
 
-def body(function: Any) -> tuple[list[str], list[ast.stmt]] | None:
-    """Return the parameters' names, without self, and the body; None where there is no source."""
+class Source(NamedTuple):
+    """The source of a function.
+
+    Attributes:
+        names: the parameters' names, without the first one of a method.
+        statements: the body.
+        owner: what a method calls `self`; "" for a function.
+    """
+
+    names: list[str]
+    statements: list[ast.stmt]
+    owner: str
+
+
+def body(function: Any) -> Source | None:
+    """Return the source of a function; None where there is none."""
     try:
         source = textwrap.dedent(inspect.getsource(function))
         tree = ast.parse(source).body[0]
@@ -58,11 +80,10 @@ def body(function: Any) -> tuple[list[str], list[ast.stmt]] | None:
     if not isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef)):
         return None
     arguments = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args)]
-    if arguments and inspect.ismethod(function):
-        arguments = arguments[1:]
-    arguments += [a.arg for a in tree.args.kwonlyargs]
-    arguments += [tree.args.kwarg.arg] if tree.args.kwarg else []
-    return arguments, tree.body
+    owner = arguments.pop(0) if arguments and inspect.ismethod(function) else ""
+    every = [*tree.args.kwonlyargs, tree.args.vararg, tree.args.kwarg]
+    arguments += [each.arg for each in every if each is not None]
+    return Source(arguments, tree.body, owner)
 
 
 def shape_of(node: ast.expr) -> ast.expr | None:

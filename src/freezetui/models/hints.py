@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from typing import Literal, NamedTuple
 
 Kind = Literal[
@@ -102,7 +103,10 @@ def _rank(text: str) -> Hint | None:
         return Hint("lower" if got > max(wanted[:2]) else "higher")
     if re.search(r"expected \d+D or \d+D.*got \d+D", text):
         return Hint("higher")
-    if re.search(r"Dimension out of range|too many indices|dims in the desired ordering|number of dim", text):
+    if re.search(
+        r"Dimension out of range|too many indices|dims in the desired ordering|number of (?:dim|axis|axes)",
+        text,
+    ):
         return Hint("higher")
     if re.search(
         r"iteration over a 0-d|invalid index of a 0-dim|zero-dimensional|more than 1 value per", text
@@ -113,7 +117,10 @@ def _rank(text: str) -> Hint | None:
 
 def _missing(error: Exception, text: str) -> Hint | None:
     """The message is kept as the name: which optional input it names is for the caller to see."""
-    asked = re.search(r"specif|provide|pass(ed)?\b|requir|\bneeds?\b|[Nn]one\b|missing", text)
+    if isinstance(error, (AssertionError, TypeError, AttributeError)):  # the line names what is missing
+        frames = traceback.extract_tb(error.__traceback__)
+        text = f"{text} {frames[-1].line or ''}" if frames else text
+    asked = re.search(r"specif|provide|pass(ed)?\b|requir|\bneeds?\b|[Nn]one\b|NoneType|missing", text)
     if asked and isinstance(error, (ValueError, TypeError, AssertionError, AttributeError, RuntimeError)):
         return Hint("missing", name=text)
     return None

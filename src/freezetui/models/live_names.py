@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import torch
@@ -123,6 +123,29 @@ def live_tensors(module: nn.Module, name: str = "", plain: str = "", role: Role 
             yield from live_tensors(child, f"{name}{key}.", plain, role)
         else:
             yield from live_tensors(child, f"{name}{key}.", f"{plain}{key}.", own)
+
+
+def plain_names(names: Iterable[str], rows: Iterable[Live], prefix: str = "") -> dict[str, str]:
+    """Return a file's name -> the plain name in the model, for names with `module` segments on either side.
+
+    A model whose body alone is in a `DataParallel` saves `body.module.0.weight`.
+
+    Args:
+        names: the file's.
+        rows: the live tensors that the file belongs to.
+        prefix: of the rows' names.
+    """
+    own = [row for row in rows if row.role == "base"]
+    plain = {row.plain for row in own}
+    wrapped_names = {row.name[len(prefix) :]: row.plain for row in own}
+    found = {name: name if name in plain else wrapped_names.get(name, name) for name in names}
+    taken = set(found.values())
+    for name in found:
+        bare = ".".join(segment for segment in name.split(".") if segment != "module")
+        if found[name] not in plain and bare in plain and bare not in taken:
+            found[name] = bare
+            taken.add(bare)
+    return found
 
 
 def same_tensor(tensor: Tensor) -> object:

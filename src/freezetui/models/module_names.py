@@ -14,13 +14,14 @@ class ModuleNames:
 
     Attributes:
         owner: the module that is `self`.
+        called: what the function calls it.
         modules: local name -> module.
         strings: local name -> the strings that it takes one after the other.
         bound: local name -> the string that it is at the moment.
     """
 
-    def __init__(self, owner: nn.Module) -> None:
-        self.owner = owner
+    def __init__(self, owner: nn.Module, called: str = "self") -> None:
+        self.owner, self.called = owner, called
         self.modules: dict[str, nn.Module] = {}
         self.strings: dict[str, list[str]] = {}
         self.bound: dict[str, str] = {}
@@ -51,7 +52,7 @@ class ModuleNames:
     def module(self, node: ast.expr) -> nn.Module | None:
         """Return the module that an expression names; of a list of modules the first."""
         if isinstance(node, ast.Name):
-            return self.owner if node.id == "self" else self.modules.get(node.id)
+            return self.owner if node.id == self.called else self.modules.get(node.id)
         if isinstance(node, ast.Attribute):
             base = self.module(node.value)
             found = getattr(base, node.attr, None) if base is not None else None

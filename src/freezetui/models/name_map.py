@@ -15,7 +15,7 @@ from freezetui.errors import ConfigError
 from freezetui.freeze.name_map import LiveTensor, NameMap, Origin, Reshaped
 from freezetui.models import peft_names, timm_names, torch_names, transformers_loading
 from freezetui.models.ghosts import Ghost, ghost, ghost_of
-from freezetui.models.live_names import Live, live_tensors, same_tensor
+from freezetui.models.live_names import Live, live_tensors, plain_names, same_tensor
 from freezetui.models.places import Place, choose, find_places, named_places
 
 #: Name -> (shape, dtype without `torch.`).
@@ -121,6 +121,8 @@ def _map_at(model: nn.Module, ghosts: Mapping[str, Ghost], place: Place) -> Name
 def _load(place: Place, there: Mapping[str, Ghost], rows: Sequence[Live]) -> _Loaded:
     """Run the loading of the library that the module belongs to."""
     own = {row.plain: row.tensor for row in rows if row.role == "base"}
+    plain = plain_names(there, rows, place.live_prefix)
+    there = {plain[name]: value for name, value in there.items()}
     if transformers_loading.is_pretrained_model(place.module):
         done = transformers_loading.convert(place.module, there, own)
         route = f"transformers {transformers_loading.version()}"

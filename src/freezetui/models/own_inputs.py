@@ -11,15 +11,18 @@ from typing import Any
 from torch import nn
 
 from freezetui.models.consumers import uses_of
-from freezetui.models.draws import Candidate, Draw, PerExample, changed
+from freezetui.models.draws import Batch, Candidate, Draw, PerExample, Record, changed
 from freezetui.models.forward_source import DETECTION, Path, Use
 from freezetui.models.probes import Probe, fitting, leaves_of
+from freezetui.models.records import makers_of
 from freezetui.models.roles import NODES, Input, by_role, compared, detected, share, states_of
 from freezetui.models.transformers_inputs import transformers_candidates
 from freezetui.models.transformers_loading import is_pretrained_model
 
 #: How many candidates of one forward are made.
 _MAX_CANDIDATES = 48
+#: How many of them give the same to all inputs with the same options.
+_MAX_ALIKE = 8
 
 
 def own_candidates(model: nn.Module) -> Iterator[Candidate]:
@@ -28,13 +31,18 @@ def own_candidates(model: nn.Module) -> Iterator[Candidate]:
     Each input has several options; all take their first one, then one after the other its further ones.
     """
     parameters = required(model)
-    uses = uses_of(model)
-    positional, keywords = [], {}
+    uses, makers = uses_of(model), makers_of(model)
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
     inputs: list[Input] = []
     for parameter in parameters:
         annotation = str(parameter.annotation) if parameter.annotation is not Parameter.empty else ""
         tree = _structure((parameter.name,), uses, annotation, inputs)
-        if parameter.kind is Parameter.KEYWORD_ONLY:
+        if isinstance(tree, Record):
+            tree = tree._replace(make=makers.get(parameter.name, tree.make))
+        if parameter.kind is Parameter.VAR_POSITIONAL and tree not in [item.path for item in inputs]:
+            positional += tree
+        elif parameter.kind is Parameter.KEYWORD_ONLY:
             keywords[parameter.name] = tree
         elif parameter.kind is Parameter.VAR_KEYWORD:
             keywords |= tree if isinstance(tree, dict) else {}
@@ -52,7 +60,7 @@ def own_candidates(model: nn.Module) -> Iterator[Candidate]:
 def last_resorts(model: nn.Module) -> Iterator[Candidate]:
     """Yield the likely candidates as one example, without a batch or in a batch of its own."""
     for candidate in itertools.islice(own_candidates(model), 6):
-        for change in (_unbatched_alone, _single):
+        for change in (_unbatched_alone, _single, _step):
             args, kwargs = changed((candidate.args, candidate.kwargs), change)
             yield Candidate(args, kwargs)
 
@@ -79,7 +87,8 @@ def _structure(path: Path, uses: dict[Path, Use], annotation: str, inputs: list[
     use = uses.get(path, Use())
     if use.keys:
         keys = {key: _structure((*path, key), uses, "", inputs) for key in use.keys}
-        return PerExample(keys) if use.listed else keys
+        tree = Record(Batch, keys) if use.attributes else keys
+        return PerExample(tree) if use.listed else tree
     if use.elements and Input(path, use).role != "edges" and not annotation.endswith("Tensor"):
         return tuple(_structure((*path, i), uses, "", inputs) for i in range(use.elements))
     inputs.append(Input(path, use, annotation))
@@ -91,6 +100,8 @@ def _filled(tree: Any, chosen: dict[Path, Any]) -> Any:
     if isinstance(tree, PerExample):
         filled = _filled(tree.tree, chosen)
         return PerExample(changed(filled, _objects))
+    if isinstance(tree, Record):
+        return tree._replace(tree=_filled(tree.tree, chosen))
     if isinstance(tree, dict):
         return {key: _filled(item, chosen) for key, item in tree.items()}
     if isinstance(tree, tuple) and tree in chosen:
@@ -104,11 +115,25 @@ def _objects(draw: Draw) -> Draw:
 
 
 def _choices(options: list[list[Any]]) -> Iterator[tuple[Any, ...]]:
-    """Yield the first of all, then all combinations in the order of how far they are from that."""
+    """Yield the first of all, the same one of inputs with the same options, then all other combinations.
+
+    In the order of how far they are from the first of all.
+    """
+    known: dict[Any, int] = {}
+    alike = [known.setdefault(tuple(each) if _are_draws(each) else i, i) for i, each in enumerate(options)]
+    kinds = list(dict.fromkeys(alike))
+    if len(kinds) < len(options):
+        for choice in itertools.islice(_choices([options[kind] for kind in kinds]), _MAX_ALIKE):
+            of = dict(zip(kinds, choice, strict=True))
+            yield tuple(of[kind] for kind in alike)
     longest = sum(len(each) - 1 for each in options)
     for distance in range(min(longest, 14) + 1):
         for places in _summing([len(each) for each in options], distance):
             yield tuple(each[place] for each, place in zip(options, places, strict=True))
+
+
+def _are_draws(options: list[Any]) -> bool:
+    return all(isinstance(each, Draw) for each in options)
 
 
 def _summing(sizes: list[int], total: int) -> Iterator[tuple[int, ...]]:
@@ -145,6 +170,8 @@ def _options(model: nn.Module, item: Input, inputs: list[Input], graph: bool) ->
         else:
             found += [_draw(probe) for leaf in leaves_of(model) for probe in fitting(leaf)]
     found = [_ranked(draw, item) for draw in found]
+    if item.use.stepped:
+        found = [*(replace(d, shape=(4, *d.shape)) for d in found if isinstance(d, Draw)), *found]
     if (
         item.role != "offsets"
         and isinstance(layer, nn.EmbeddingBag)
@@ -155,6 +182,8 @@ def _options(model: nn.Module, item: Input, inputs: list[Input], graph: bool) ->
         found = [_unbatched(draw) for draw in found]
     if item.use.listed and ("list" in item.annotation.lower() or item.role == "images"):
         found = [*(PerExample(_unbatched_alone(d)) for d in found if isinstance(d, Draw)), *found]
+    elif item.use.listed:  # views of the same examples
+        found = [*found[:3], *([d, d] for d in found[:2] if isinstance(d, Draw)), *found[3:]]
     found = found or [Draw("vectors", (1,))]
     return list(dict.fromkeys(found)) if all(map(_hashable, found)) else found
 
@@ -188,7 +217,14 @@ def _ranked(draw: Any, item: Input) -> Any:
 
 
 def _single(draw: Draw) -> Draw:
-    return draw if draw.batch is None else replace(draw, shape=(1, *draw.shape), batch=None)
+    """Return a batch of one example."""
+    at = draw.batch
+    return draw if at is None else replace(draw, shape=(*draw.shape[:at], 1, *draw.shape[at:]), batch=None)
+
+
+def _step(draw: Draw) -> Draw:
+    """Return one token, and all else as a batch of one."""
+    return replace(draw, shape=(1,), batch=None) if draw.kind == "integers" else _single(draw)
 
 
 def _unbatched_alone(draw: Draw) -> Draw:

@@ -80,6 +80,7 @@ def _by_weight(layer: nn.Module) -> Iterator[Probe]:
     elif len(shape) == 5:
         for side in VOLUMES:
             yield Probe("volumes", (channels, side, side, side))
+        yield Probe("videos", (channels, 16, 112, 112))
     elif len(shape) == 4:
         for side in SIDES:
             yield Probe("images", (channels, side, side))

@@ -58,8 +58,12 @@ class Input(NamedTuple):
     @property
     def role(self) -> str:
         """What its name says it is; "" if nothing."""
+        if self.use.role:
+            return self.use.role
         name = self.name.lower().strip("_")
-        return next((role for role, pattern in _NAMES if re.fullmatch(pattern, name)), "")
+        names = dict.fromkeys((name, name.rstrip("0123456789_")))  # img1, s2
+        found = (role for each in names for role, pattern in _NAMES if re.fullmatch(pattern, each))
+        return next(found, "")
 
 
 def detected(place: int) -> PerExample:
@@ -140,13 +144,15 @@ def by_role(
         yield Draw("labels", (), "integers", rows or 2)
         yield Draw("labels", (LENGTH,), "integers", rows or 2)
         yield from (Draw("targets", (n,)) for n in (1, *_last_widths(model)))
-    elif role == "columns" or item.use.columns > 1:
+    elif (role == "columns" and (rows or layer is None)) or item.use.columns > 1:
         count = item.use.columns or 1
         high = min((m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)), default=2)
         yield Draw("columns", (count,), "integers", high)
     elif role == "tokens" and layer is None:
         every = [m for m in model.modules() if isinstance(m, nn.Embedding)]
         yield from (Draw("tokens", (LENGTH,), "integers", m.num_embeddings) for m in every[:2])
+    elif role == "tokens" and rows and _sequence_first(model):
+        yield Draw("tokens", (LENGTH,), "integers", rows, batch=1)
     elif role == "points":
         yield from _points(layer, width)
     elif isinstance(layer, nn.Embedding) and len(inputs) > 1 and role != "tokens":
@@ -160,6 +166,12 @@ def by_role(
     elif role == "context" and width:
         yield Draw("context", (7, width))
         yield Draw("context", (width,))
+
+
+def _sequence_first(model: nn.Module) -> bool:
+    """Whether attention reads (length, batch, features) in all of the model."""
+    attention = [m for m in model.modules() if isinstance(m, nn.MultiheadAttention)]
+    return bool(attention) and not any(m.batch_first for m in attention)
 
 
 def _width(layer: nn.Module | None) -> int:
@@ -196,6 +208,8 @@ def _masks(item: Input, width: int) -> Iterator[Any]:
     ones, zeros = torch.int64, torch.bool
     square = Constant(torch.zeros(LENGTH, LENGTH))
     padding = [Draw("masks", (LENGTH,), "ones", dtype=ones), Draw("masks", (LENGTH,), "zeros", dtype=zeros)]
+    if "padding" in item.name:  # torch's own: True hides
+        padding.reverse()
     pairs = [
         Draw("masks", (1, LENGTH), "ones", dtype=ones),
         Draw("masks", (1, 1, LENGTH), "ones", dtype=ones),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from freezetui.models.draws import Batch
 from freezetui.models.outputs import tensors_of
 
 #: Above this many parameters a candidate is run without values first.
@@ -197,4 +199,12 @@ def moved(value: Any, device: torch.device | str) -> Any:
         return type(value)(*(moved(item, device) for item in value))
     if isinstance(value, (tuple, list)):
         return type(value)(moved(item, device) for item in value)
-    return {name: moved(item, device) for name, item in value.items()} if isinstance(value, dict) else value
+    if is_dataclass(value) and not isinstance(value, (type, Mapping)):
+        made = copy.copy(value)
+        for each in fields(value):
+            object.__setattr__(made, each.name, moved(getattr(value, each.name), device))
+        return made
+    if isinstance(value, dict):
+        items = {name: moved(item, device) for name, item in value.items()}
+        return Batch(items) if isinstance(value, Batch) else items
+    return value
