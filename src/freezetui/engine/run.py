@@ -19,6 +19,7 @@ from freezetui.engine.further import Further, look_further
 from freezetui.engine.loop import Loop
 from freezetui.engine.memory import saved_for_backward, training_state
 from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.engine.not_finite import Source, source_of
 from freezetui.models.live_names import same_tensor
 from freezetui.training.apply import Applied, apply, apply_checked
 from freezetui.training.digest import digest_state
@@ -49,6 +50,7 @@ class RunResult:
         memory_bytes: gradients, optimizer state and tensors saved for backward; on CUDA the peak.
         overhead_seconds: spent on digests.
         digests: of every tensor after the steps.
+        not_finite: where the first loss that is not finite comes from; None if all are, or it is not known.
         further: what forward passes after the steps changed.
     """
 
@@ -72,6 +74,7 @@ class RunResult:
     memory_bytes: int
     overhead_seconds: float
     digests: dict[str, bytes]
+    not_finite: Source | None = None
     further: Further = field(default_factory=Further)
 
     @property
@@ -174,7 +177,7 @@ def run(
         toggled.update(name for name, flag in planned.items() if start[name].requires_grad is not flag)
 
     with _recorded_calls(model) as ran:
-        losses, seconds, memory = _train(under_test, loop, steps, progress, after_forward)
+        losses, seconds, memory, source = _train(under_test, loop, steps, progress, after_forward)
     after, rereading = _digests(under_test)
     end = dict(model.named_parameters(remove_duplicate=False))
     now = counters(model)
@@ -201,6 +204,7 @@ def run(
         memory_bytes=memory,
         overhead_seconds=reading + rereading,
         digests=after,
+        not_finite=source,
     )
 
 
@@ -224,9 +228,10 @@ def _train(
     steps: int,
     progress: Callable[[int], None],
     after_forward: Callable[[], None],
-) -> tuple[tuple[float, ...], list[float], int]:
-    """Take the steps; return their losses, how many seconds each took, and the bytes that they need."""
+) -> tuple[tuple[float, ...], list[float], int, Source | None]:
+    """Return the losses of the steps, the seconds of each, the bytes that they need, and a fault's source."""
     losses, seconds, memory = [], [], 0
+    source: Source | None = None
     if under_test.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(under_test.device)
     for step in range(steps):
@@ -238,6 +243,7 @@ def _train(
             memory = max(memory, saved())
             after_forward()
             loop.backward(loss)
+        source = source or source_of(under_test, loop, loss, step)
         loop.optimize()
         synchronize(under_test.device)
         seconds.append(perf_counter() - started)
@@ -247,7 +253,7 @@ def _train(
     memory += training_state(loop.optimizer)
     if under_test.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(under_test.device)
-    return tuple(losses), seconds, memory
+    return tuple(losses), seconds, memory, source
 
 
 @contextmanager
