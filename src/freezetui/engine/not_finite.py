@@ -42,29 +42,39 @@ class Source:
         return finding("not_finite")
 
 
-def source_of(under_test: ModelUnderTest, loop: Loop, loss: Tensor | None, step: int) -> Source | None:
-    """Return where the loss of a step comes from, None if it is finite; called before the optimizer's step.
+class Watch:
+    """Looks at the losses of a run; made before its first forward pass, which changes statistics.
 
-    With a user's own step the loss is not known yet, so its gradients speak for it.
+    Attributes:
+        source: where the first loss that is not finite comes from; None as long as all are.
     """
-    if loss is None:
-        fine = under_test.step is None or all(
-            _is_finite(p.grad) for p in loop.parameters if p.grad is not None
-        )
-    else:
-        value = loop.value(loss)
-        fine = value is None or math.isfinite(value)
-    if fine:
-        return None
-    if not step and (weights := _weights(under_test.model)):
-        return Source(weights)
-    return _first_output(under_test, step)
 
+    def __init__(self, under_test: ModelUnderTest) -> None:
+        self.source: Source | None = None
+        self._under_test = under_test
+        self._buffers = {n for n, buffer in under_test.model.named_buffers() if not _is_finite(buffer)}
 
-def _weights(model: nn.Module) -> tuple[str, ...]:
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    bad = {name for name, tensor in tensors if not _is_finite(tensor)}
-    return tuple(name for name in (*model.state_dict(keep_vars=True), *bad) if name in bad)
+    def look(self, loop: Loop, loss: Tensor | None, step: int) -> None:
+        """Look at the loss of a step, before the optimizer's step.
+
+        With a user's own step the loss is not known yet, so its gradients speak for it.
+        """
+        if self.source is not None:
+            return
+        if loss is None:
+            gradients = (p.grad for p in loop.parameters if p.grad is not None)
+            fine = self._under_test.step is None or all(map(_is_finite, gradients))
+        else:
+            value = loop.value(loss)
+            fine = value is None or math.isfinite(value)
+        if not fine:
+            weights = () if step else self._weights()
+            self.source = Source(weights) if weights else _first_output(self._under_test, step)
+
+    def _weights(self) -> tuple[str, ...]:
+        model = self._under_test.model
+        bad = self._buffers | {n for n, parameter in model.named_parameters() if not _is_finite(parameter)}
+        return tuple(dict.fromkeys(n for n in (*model.state_dict(keep_vars=True), *sorted(bad)) if n in bad))
 
 
 def _first_output(under_test: ModelUnderTest, step: int) -> Source:

@@ -19,7 +19,7 @@ from freezetui.engine.further import Further, look_further
 from freezetui.engine.loop import Loop
 from freezetui.engine.memory import saved_for_backward, training_state
 from freezetui.engine.model_under_test import ModelUnderTest
-from freezetui.engine.not_finite import Source, source_of
+from freezetui.engine.not_finite import Source, Watch
 from freezetui.models.live_names import same_tensor
 from freezetui.training.apply import Applied, apply, apply_checked
 from freezetui.training.digest import digest_state
@@ -171,13 +171,13 @@ def run(
     held = frozenset(path for path, module in model.named_modules() if is_held(module))
     before, reading = _digests(under_test)
     model.train()
-    loop, toggled = Loop(under_test), set[str]()
+    loop, watch, toggled = Loop(under_test), Watch(under_test), set[str]()
 
     def after_forward() -> None:
         toggled.update(name for name, flag in planned.items() if start[name].requires_grad is not flag)
 
     with _recorded_calls(model) as ran:
-        losses, seconds, memory, source = _train(under_test, loop, steps, progress, after_forward)
+        losses, seconds, memory = _train(under_test, loop, steps, progress, after_forward, watch)
     after, rereading = _digests(under_test)
     end = dict(model.named_parameters(remove_duplicate=False))
     now = counters(model)
@@ -204,7 +204,7 @@ def run(
         memory_bytes=memory,
         overhead_seconds=reading + rereading,
         digests=after,
-        not_finite=source,
+        not_finite=watch.source,
     )
 
 
@@ -228,10 +228,10 @@ def _train(
     steps: int,
     progress: Callable[[int], None],
     after_forward: Callable[[], None],
-) -> tuple[tuple[float, ...], list[float], int, Source | None]:
-    """Return the losses of the steps, the seconds of each, the bytes that they need, and a fault's source."""
+    watch: Watch,
+) -> tuple[tuple[float, ...], list[float], int]:
+    """Take the steps; return their losses, how many seconds each took, and the bytes that they need."""
     losses, seconds, memory = [], [], 0
-    source: Source | None = None
     if under_test.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(under_test.device)
     for step in range(steps):
@@ -243,7 +243,7 @@ def _train(
             memory = max(memory, saved())
             after_forward()
             loop.backward(loss)
-        source = source or source_of(under_test, loop, loss, step)
+        watch.look(loop, loss, step)
         loop.optimize()
         synchronize(under_test.device)
         seconds.append(perf_counter() - started)
@@ -253,7 +253,7 @@ def _train(
     memory += training_state(loop.optimizer)
     if under_test.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(under_test.device)
-    return tuple(losses), seconds, memory, source
+    return tuple(losses), seconds, memory
 
 
 @contextmanager
