@@ -1,4 +1,4 @@
-"""The user's state directory, the log of unexpected errors in it, and private files."""
+"""The user's state directory: the theme and the log of unexpected errors in it, and private files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from freezetui.text import printable, printable_lines
 
 #: "0" keeps nothing between runs but the log of errors.
 VARIABLE = "FREEZETUI_STATE"
-_LOG_NAME = "errors.log"
+_LOG_NAME, _THEME_NAME = "errors.log", "theme"
 _MAX_LOG_BYTES = 256 * 2**10
 _MAX_ENTRY_CHARACTERS = 16 * 2**10
+_MAX_THEME_BYTES = 256
 #: The user and the password of a URL.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
 
@@ -42,7 +43,7 @@ def state_directory() -> Path | None:
 
 
 def keeps_state() -> bool:
-    """Whether recovery files, recent checkpoints and views may be kept: unless FREEZETUI_STATE=0 is set."""
+    """Whether recovery files and what the user did and chose is kept: not with FREEZETUI_STATE=0."""
     return os.environ.get(VARIABLE) != "0"
 
 
@@ -93,6 +94,21 @@ def write_private(path: Path, data: bytes, locked: bool = False) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def remembered_theme() -> str:
+    """Return the name of the theme that the user chose the last time; "" if none is known."""
+    directory = state_directory() if keeps_state() else None
+    data = b"" if directory is None else read_private(directory / _THEME_NAME, _MAX_THEME_BYTES)
+    return data.decode("utf-8", "replace").strip()
+
+
+def remember_theme(name: str) -> None:
+    """Keep the name of a theme for the next time; it is not an error if that is not possible."""
+    directory = state_directory() if keeps_state() else None
+    if directory is not None:
+        with contextlib.suppress(OSError):
+            write_private(directory / _THEME_NAME, f"{name}\n".encode())
 
 
 def log_error(error: BaseException, what: str) -> Path | None:

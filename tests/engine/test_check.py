@@ -493,8 +493,36 @@ def test_a_loss_that_is_no_number_proves_nothing() -> None:
 
     report = check(Net(head=Log(4, 3)))
     assert report.verdict == "inconclusive"
-    assert "N4" in codes(report)
+    told = next(f for f in report.findings if f.code == "N4")
+    assert (told.tensors, "and head (Log) is the first" in told.message) == ((), True)
     assert headline(report) == "? INCONCLUSIVE: the loss is not a finite number"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+@pytest.mark.parametrize("where", ["body.0.weight", "body.1.running_var", "head.bias"])
+def test_a_loss_that_is_no_number_names_what_the_checkpoint_has_wrong(where: str, value: str) -> None:
+    model = Net(body=nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)))
+    model.state_dict()[where][0] = float(value)
+    report = check(model.eval() if "running" in where else model)
+    if report.verdict == "held":  # a variance that is infinite only makes its output zero
+        assert (where, value) == ("body.1.running_var", "inf")
+        return
+    told = next(f for f in report.findings if f.code == "N4")
+    assert told.tensors == (where,)
+    assert "before the first step" in told.message
+
+
+def test_a_forward_that_overflows_in_a_later_step_blames_no_weight_of_the_checkpoint() -> None:
+    class Grows(nn.Linear):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return super().forward(x) * (1.0 if self.calls == 1 else float("inf"))
+
+    told = next(f for f in check(Net(head=Grows(4, 3))).findings if f.code == "N4")
+    assert told.tensors == ()
+    assert "head (Grows)" in told.message
 
 
 def test_trainable_tensors_that_all_stay_unchanged_prove_nothing() -> None:

@@ -12,7 +12,7 @@ from freezetui.config.schema import ConfigData
 from freezetui.engine.check import check_model
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.errors import ModelError
-from freezetui.formatting.report import summary
+from freezetui.formatting.report import cost
 from freezetui.freeze.rules import Rule
 from freezetui.sanity.report import SanityReport
 from freezetui.sanity.training import Training
@@ -50,7 +50,7 @@ def test_weights_and_batches_in_another_dtype(dtype: str) -> None:
     report = check(model, dtype=dtype, optimizer="sgd", lr=0.1)
     assert (report.verdict, report.modes) == ("held", dtype)
     assert model.seen == {getattr(torch, dtype)} == {parameter.dtype for parameter in model.parameters()}
-    assert f"on cpu, {dtype}" in summary(report)
+    assert f"on cpu, {dtype}" in "; ".join(cost(report))
     assert report.own is not None and report.own.trainable.moved == 2
 
 

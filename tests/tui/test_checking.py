@@ -60,7 +60,7 @@ async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_ed
         driver.go("features.0")
         await driver.press("t")
         assert driver.tree.line(driver.tree.node).mark == Outcome.NONE
-        assert "check: outdated: ✓ HELD" in driver.screen_text()
+        assert "check: out of date: ✓ HELD" in driver.screen_text()
         assert "last check: out of date" in driver.screen_text()
         await driver.press("u")
         assert "check: ✓ HELD" in driver.screen_text()

@@ -101,6 +101,33 @@ async def test_after_held_tab_and_enter_lead_to_a_tensor_and_the_panel_closes_an
         assert "HELD" not in driver.screen_text()
 
 
+async def test_a_saved_receipt_is_known_when_the_checkpoint_is_opened_again(opened, answers, sample):
+    answers[0].append(HELD)
+    path = sample("vgg_digits.pth")
+    async with opened(path) as driver:
+        driver.go("features")
+        await driver.press("f", "s")
+        await driver.until(lambda: driver.session.saved_here)
+        await driver.press("escape")
+        await checked(driver)
+        await driver.press("tab", "end", "enter", "enter")
+        await driver.until(lambda: list(path.parent.glob("*.receipt.txt")))
+    async with opened(path) as driver:
+        assert not driver.main.query_one("#check").display
+        await driver.until(lambda: driver.session.report is not None, 10)
+        await driver.pilot.pause()
+        assert "last check: held as of 20" in driver.screen_text()
+        assert "frozen ✓" in driver.screen_text()
+        assert outcome_of(driver.session, "features.0.weight")[0].startswith("last check (as of 20")
+        await driver.press("R")
+        assert "check: as of 20" in driver.screen_text() and "HELD: 26 frozen" in driver.screen_text()
+    path.write_bytes(path.read_bytes())
+    async with opened(path) as driver:
+        await driver.pilot.pause(1)
+        assert driver.session.report is None
+        assert "not checked" in driver.screen_text() and "✓" not in driver.screen_text()
+
+
 async def test_each_stage_is_checked_in_turn_and_keeps_its_own_result(opened, answers):
     reports, requests = answers
     reports += [HELD, BARE]
@@ -118,7 +145,7 @@ async def test_each_stage_is_checked_in_turn_and_keeps_its_own_result(opened, an
         assert "classifier: ✓ HELD" in driver.screen_text()
         await driver.press("a")
         text = driver.screen_text()
-        assert "outdated" in text and "1 classifier ✓" not in text and "2 everything ?" in text
+        assert "out of date: " in text and "1 classifier ✓" not in text and "2 everything ?" in text
 
 
 async def test_a_fix_is_shown_as_code_and_copied(opened, answers):

@@ -65,3 +65,27 @@ async def test_folds_the_cursor_and_filters_are_there_the_next_time(opened, samp
     monkeypatch.setenv("FREEZETUI_STATE", "0")
     async with opened(path) as driver:
         assert driver.tree.cursor == 0 and list(driver.tree.rows.visible) != lines
+
+
+async def test_the_theme_is_remembered(opened, sample, monkeypatch, tmp_path):
+    path = sample("vgg_digits.pth")
+    async with opened(path) as driver:
+        usual = driver.app.theme
+        driver.app.theme = "textual-light"
+        await driver.pilot.pause()
+    async with opened(path) as driver:
+        assert driver.app.theme == "textual-light" != usual
+        assert not driver.app.current_theme.dark and driver.app.has_class("-light-mode")
+    kept = tmp_path / "state" / "freezetui" / "theme"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    for content in (b"no such theme\n", b"\xff" * 100, b"x" * 10_000):
+        kept.write_bytes(content)
+        async with opened(path) as driver:
+            assert driver.app.theme == usual
+    kept.write_text("textual-light\n")
+    monkeypatch.setenv("FREEZETUI_STATE", "0")
+    async with opened(path) as driver:
+        assert driver.app.theme == usual
+        driver.app.theme = "nord"
+        await driver.pilot.pause()
+    assert kept.read_text() == "textual-light\n"

@@ -19,6 +19,7 @@ from freezetui.engine.further import Further, look_further
 from freezetui.engine.loop import Loop
 from freezetui.engine.memory import saved_for_backward, training_state
 from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.engine.not_finite import Source, Watch
 from freezetui.models.live_names import same_tensor
 from freezetui.training.apply import Applied, apply, apply_checked
 from freezetui.training.digest import digest_state
@@ -49,6 +50,7 @@ class RunResult:
         memory_bytes: gradients, optimizer state and tensors saved for backward; on CUDA the peak.
         overhead_seconds: spent on digests.
         digests: of every tensor after the steps.
+        not_finite: where the first loss that is not finite comes from; None if all are, or it is not known.
         further: what forward passes after the steps changed.
     """
 
@@ -72,6 +74,7 @@ class RunResult:
     memory_bytes: int
     overhead_seconds: float
     digests: dict[str, bytes]
+    not_finite: Source | None = None
     further: Further = field(default_factory=Further)
 
     @property
@@ -168,13 +171,13 @@ def run(
     held = frozenset(path for path, module in model.named_modules() if is_held(module))
     before, reading = _digests(under_test)
     model.train()
-    loop, toggled = Loop(under_test), set[str]()
+    loop, watch, toggled = Loop(under_test), Watch(under_test), set[str]()
 
     def after_forward() -> None:
         toggled.update(name for name, flag in planned.items() if start[name].requires_grad is not flag)
 
     with _recorded_calls(model) as ran:
-        losses, seconds, memory = _train(under_test, loop, steps, progress, after_forward)
+        losses, seconds, memory = _train(under_test, loop, steps, progress, after_forward, watch)
     after, rereading = _digests(under_test)
     end = dict(model.named_parameters(remove_duplicate=False))
     now = counters(model)
@@ -201,6 +204,7 @@ def run(
         memory_bytes=memory,
         overhead_seconds=reading + rereading,
         digests=after,
+        not_finite=watch.source,
     )
 
 
@@ -224,6 +228,7 @@ def _train(
     steps: int,
     progress: Callable[[int], None],
     after_forward: Callable[[], None],
+    watch: Watch,
 ) -> tuple[tuple[float, ...], list[float], int]:
     """Take the steps; return their losses, how many seconds each took, and the bytes that they need."""
     losses, seconds, memory = [], [], 0
@@ -238,6 +243,7 @@ def _train(
             memory = max(memory, saved())
             after_forward()
             loop.backward(loss)
+        watch.look(loop, loss, step)
         loop.optimize()
         synchronize(under_test.device)
         seconds.append(perf_counter() - started)

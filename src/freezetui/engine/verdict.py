@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.engine.not_finite import Source
 from freezetui.engine.own_result import OwnRun
 from freezetui.engine.run import RunResult
 from freezetui.sanity.codes import finding
@@ -47,7 +48,7 @@ def unproven_findings(
     if result.trainable and not result.trained:
         findings.append(finding("none_changed"))
     if not result.finite:
-        findings.append(finding("not_finite"))
+        findings.append((result.not_finite or Source()).finding())
     if unproven:
         findings.append(finding("unproven", unproven))
     return findings

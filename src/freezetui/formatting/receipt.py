@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -20,6 +21,8 @@ from freezetui.formatting.report import headline
 from freezetui.formatting.sentences import sentences
 from freezetui.freeze.rules import Rule
 from freezetui.sanity.report import SanityReport
+from freezetui.session.read_back import KEY as READ_BACK
+from freezetui.session.read_back import earlier
 from freezetui.session.session import Session
 from freezetui.text import printable
 
@@ -52,7 +55,7 @@ def receipts(
 
 def document(report: SanityReport, session: Session, when: datetime | None = None) -> dict[str, Any]:
     """Return the receipt of one check as plain data, with the checkpoint's names."""
-    named = report.in_file_names()
+    named, when = report.in_file_names(), when or datetime.now(timezone.utc)
     findings = [
         {**msgspec.to_builtins(told), "code_to_fix": list(fix_code(live, report.own))}
         for told, live in zip(named.findings, report.findings, strict=True)
@@ -61,7 +64,7 @@ def document(report: SanityReport, session: Session, when: datetime | None = Non
     plain = msgspec.to_builtins(named)
     return {
         KEY: _VERSION,
-        "date": (when or datetime.now(timezone.utc)).isoformat(timespec="seconds"),
+        "date": when.isoformat(timespec="seconds"),
         "headline": headline(report).lstrip("✓✗? "),
         "verdict": report.verdict,
         "stage": report.stage,
@@ -81,6 +84,7 @@ def document(report: SanityReport, session: Session, when: datetime | None = Non
         },
         "environment": {"freezetui": __version__, **report.environment},
         **{part: plain[part] for part in parts},
+        READ_BACK: msgspec.to_builtins(earlier(session, report, when)),
     }
 
 
@@ -144,6 +148,8 @@ def _lines(plain: Mapping[str, Any]) -> Iterable[str]:
         yield ""
         yield f"{part}:"
         yield from _fields(plain[part], "  ")
+    yield ""
+    yield f"{READ_BACK}: {json.dumps(plain[READ_BACK])}"
 
 
 def _fields(plain: Mapping[str, Any], indent: str) -> Iterable[str]:

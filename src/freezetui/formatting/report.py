@@ -48,16 +48,7 @@ def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str) -> str:
     return f"? INCONCLUSIVE: {reason}" if reason else "? INCONCLUSIVE"
 
 
-def summary(report: SanityReport) -> str:
-    """Return what changed, where the check ran, and what the plan saves."""
-    trainable, buffers = report.trainable, report.buffers
-    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
-    if buffers.tensors:
-        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged")
-    return "; ".join([*parts, *_cost(report)])
-
-
-def _cost(report: SanityReport) -> list[str]:
+def cost(report: SanityReport) -> list[str]:
     """Return where the check ran, what the plan saves, and how long it took."""
     modes = f", {report.modes}" if report.modes else ""
     parts = [f"{numbers.plural(report.steps, 'step')} on {report.device}{modes}"]
@@ -92,4 +83,4 @@ def report_lines(report: SanityReport) -> Iterator[str]:
     model = report.architecture or "no architecture"
     shape = f", input {numbers.shape(report.input)}" if report.input else ""
     yield printable(f"model: {model}{shape}") + ("" if report.forward else "; no forward pass")
-    yield f"cost: {'; '.join(_cost(report))}"
+    yield f"cost: {'; '.join(cost(report))}"

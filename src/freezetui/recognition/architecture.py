@@ -18,6 +18,9 @@ _LIBRARIES = ("torchvision:", "transformers:")
 _RENAMING = ("transformers:", "timm")
 
 
+_UNKNOWN = "architecture unknown"
+
+
 class Architecture(msgspec.Struct, frozen=True):
     """The model architecture for the check.
 
@@ -29,9 +32,14 @@ class Architecture(msgspec.Struct, frozen=True):
     """
 
     model: ModelSpec = ModelSpec()
-    label: str = "architecture unknown"
+    label: str = _UNKNOWN
     trusted: bool = True
     tensors_only: bool = False
+
+    @property
+    def is_named(self) -> bool:
+        """Whether anything is known of it, be it only what the file calls itself."""
+        return self.label != _UNKNOWN
 
 
 def from_checkpoint(checkpoint: Checkpoint, recognition: Recognition | None) -> Architecture:

@@ -122,6 +122,20 @@ TABLE = (
         "the loss is not a finite number",
         "look for NaN or infinite weights in the checkpoint, or try --device cpu",
     ),
+    Code(
+        "not_finite_weight",
+        "N4",
+        "warning",
+        "the loss is not a finite number: values are NaN or infinite already before the first step",
+        "take a checkpoint from before they appeared; freezetui stats shows which tensors have them",
+    ),
+    Code(
+        "not_finite_output",
+        "N4",
+        "warning",
+        "the loss is not a finite number, and {module} is the first whose output is not",
+        "its weights are finite: look for an overflow or a division by zero in it, or try --device cpu",
+    ),
     Code("none_frozen", "N5", "note", "nothing is frozen, so there is nothing to verify", "freeze something"),
     Code(
         "unproven",

@@ -21,13 +21,16 @@ class Checks:
         self._live: dict[str | None, SanityReport] = {}
         self._norms: dict[str | None, str] = {}
         self._outcomes: dict[str | None, Outcomes] = {}
+        self._when: dict[str | None, str] = {}
 
-    def store(self, report: SanityReport, mask: bytes, norms: str) -> None:
+    def store(self, report: SanityReport, mask: bytes, norms: str, when: str = "") -> None:
         """Store the report of a check of the plan `mask`, as the engine sent it.
 
         Args:
             norms: the setting `norm_statistics` that was checked.
+            when: the time of the check, if it was not in this session.
         """
+        self._when[report.stage] = when
         self._norms[report.stage] = norms
         self._live[report.stage] = report
         self._last[report.stage] = report.in_file_names(), mask
@@ -45,6 +48,10 @@ class Checks:
     def live_report(self, stage: str | None) -> SanityReport | None:
         """Return the same report with the names of the live model."""
         return self._live.get(stage)
+
+    def when(self, stage: str | None) -> str:
+        """Return the time of the last check of a stage, if it was not in this session; "" else."""
+        return self._when.get(stage, "")
 
     def is_stale(self, stage: str | None, mask: bytes, norms: str) -> bool:
         """Whether the last check of a stage was of another plan than `mask`, or with other `norms`."""
@@ -65,7 +72,7 @@ class Checks:
         """Keep what is known of a stage under its new name."""
         if old in self._last:
             self._last[new], self._live[new] = self._last.pop(old), self._live.pop(old)
-            self._norms[new] = self._norms.pop(old)
+            self._norms[new], self._when[new] = self._norms.pop(old), self._when.pop(old)
             self._outcomes.pop(old, None)
 
     def move(self, moved: Callable[[bytes], bytes]) -> None:

@@ -38,10 +38,11 @@ def notices(session: Session) -> Iterator[Notice]:
         yield Notice("check out of date", ("The plan has changed since the last check: press r.",))
     architecture = session.architecture
     if not architecture.model.architecture and not architecture.tensors_only:
-        unknown = "No library's model has these names and shapes."
-        yield Notice(
-            "architecture unknown", (unknown, "Press o to say what builds it, so that a check can run.")
-        )
+        said = "Press o to say what builds it, so that a check can run."
+        if architecture.is_named:
+            yield Notice("no code for it", (f"Nothing is known that builds {architecture.label}.", said))
+        else:
+            yield Notice("architecture unknown", ("No library's model has these names and shapes.", said))
     elif session.undescribed:
         yield Notice("live model unknown", (session.undescribed,))
 

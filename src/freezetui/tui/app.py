@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -21,6 +22,7 @@ from textual.widgets import Input
 from freezetui.errors import FreezeTuiError, from_os_error
 from freezetui.session.loading import Opening, open_in_thread
 from freezetui.session.options import Options
+from freezetui.state import log_error, remember_theme, remembered_theme
 from freezetui.text import printable_lines
 from freezetui.tui.bindings import SECTIONS, bind
 from freezetui.tui.guarded import Guarded
@@ -74,6 +76,16 @@ class FreezeTuiApp(Guarded, App[int]):
         self.crash: BaseException | None = None
         self.log_path: Path | None = None
         self._telling, self._errors_seen, self._opened_so_far = False, 0, 0
+        theme = "" if "TEXTUAL_THEME" in os.environ else remembered_theme()
+        if theme in self.available_themes:
+            self.theme = theme
+        self._remembered_theme = self.theme
+
+    def watch_theme(self, theme: str) -> None:
+        """Remember the theme that the user chose, for the next time."""
+        if self.is_running and theme != self._remembered_theme:
+            self._remembered_theme = theme
+            remember_theme(theme)
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the main screen if the file has been read, as most have; else the loading screen."""
@@ -204,7 +216,6 @@ class FreezeTuiApp(Guarded, App[int]):
         Args:
             what: was being done: the name of an action or of its worker, or a few words.
         """
-        from freezetui.state import log_error
         from freezetui.tui.failures import described, reason
 
         doing = described(what, all_bindings())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from freezetui.sanity.report import SanityReport
 from freezetui.session.session import Session
+from freezetui.text import printable
 
 
 def marks_of(session: Session) -> bytes:
@@ -17,9 +18,16 @@ def outcome_of(session: Session, name: str) -> list[str]:
     report, found = session.report, session.outcomes
     if report is None or found is None:
         return []
-    when = " (out of date)" if session.report_is_stale else ""
+    when = f" ({', '.join(qualified)})" if (qualified := qualifiers(session)) else ""
     words = found.of(session.tree.first[session.tree.find(name)]).words
     return [f"last check{when}: {words}", *_noted(report, name)]
+
+
+def qualifiers(session: Session) -> list[str]:
+    """Return what qualifies the last check of the shown stage: its day, if it is of an earlier session."""
+    parts = ["out of date"] if session.report_is_stale else []
+    when = session.checks.when(session.stages.shown)
+    return [*parts, f"as of {printable(when[:10])}"] if when else parts
 
 
 def _noted(report: SanityReport, name: str) -> list[str]:

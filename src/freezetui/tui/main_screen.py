@@ -64,6 +64,7 @@ class MainScreen(
         tell_problems(self, self.session)
         self._describing.start()
         self.start_recovery()
+        self.start_reading_back()
         self.compare()
 
     def on_unmount(self) -> None:

@@ -11,13 +11,14 @@ from rich.text import Text
 
 from freezetui import numbers
 from freezetui.formatting.fixes import fix_code
-from freezetui.formatting.report import finding_text, headline, summary
+from freezetui.formatting.report import cost, finding_text, headline
 from freezetui.formatting.sentences import sentences
 from freezetui.freeze.plan import FROZEN, TRAINABLE
 from freezetui.sanity.report import Verdict
 from freezetui.session.outcome import Outcome
 from freezetui.session.session import Session
 from freezetui.text import printable
+from freezetui.tui.check_marks import qualifiers
 from freezetui.tui.widgets.tree_line import MARKS
 
 _COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
@@ -68,9 +69,11 @@ def proof_of(session: Session, brief: bool = False) -> Proof:
     keys += ["Enter: go to tensor"] if any(line.tensor for line in lines) else []
     keys += ["y: copy the fix"] if any(line.code for line in lines) else []
     hint = (f"  ({', '.join(keys)}, R: close)", "dim")
-    verdict, told = headline(report), f"  {summary(report)}"
+    verdict, told = headline(report), f"  {'; '.join(cost(report))}"
+    qualified = ", ".join(qualifiers(session))
+    which = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
     if session.report_is_stale:
-        return Proof(Text.assemble(which, ("outdated: ", "bold"), (f"{verdict}{told}", "dim"), hint), lines)
+        return Proof(Text.assemble(which, (f"{verdict}{told}", "dim"), hint), lines)
     return Proof(Text.assemble(which, (verdict, _COLORS[report.verdict]), told, hint), lines)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from textual import on, work
 
 from freezetui.tui.actions.base import SessionScreen
@@ -12,10 +14,29 @@ from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
 #: On a lower screen the findings come before the sentences.
 _MIN_HEIGHT = 20
+#: Seconds after the first screen until receipts are looked for.
+_LOOK_DELAY = 0.3
 
 
 class CheckActions(SessionScreen):
     """Checks the plan: every stage in turn."""
+
+    def start_reading_back(self) -> None:
+        """Look for receipts of earlier checks, once the first screen is there."""
+        self.set_timer(_LOOK_DELAY, self._read_back)
+
+    @work
+    async def _read_back(self) -> None:
+        """Show the checks of earlier sessions that are of exactly what is open, as of then."""
+        from freezetui.session.read_back import plan_digest, read_back
+
+        session = self.session
+        for each in await asyncio.to_thread(read_back, session):
+            stage = each.report.stage
+            if session.checks.report(stage) is None and each.plan == plan_digest(session, stage):
+                mask = session.stages.plan_of(stage).mask()
+                session.checks.store(each.report, mask, session.norm_statistics, each.when)
+                self.refresh_session()
 
     @on(CheckPanel.Ended)
     async def _checked(self, event: CheckPanel.Ended) -> None:

@@ -83,11 +83,12 @@ class Header(Guarded, Widget):
     def _stages(self, brevity: int) -> Text:
         """Return the stages, the shown one marked; of many, or if `brevity`, only the shown one.
 
-        Without stages, the architecture.
+        Without stages, the architecture; where that is unknown, the notices say so.
         """
         stages = self.session.stages
         if not stages.names:
-            return Text("" if brevity else self.session.architecture.label, "italic")
+            architecture = self.session.architecture
+            return Text("" if brevity or not architecture.is_named else architecture.label, "italic")
         parts = [
             (f" {number} {printable(name)}{self._verdict(name)} ", _tab(number, name == stages.shown))
             for number, name in enumerate(stages.names, 1)

@@ -10,6 +10,7 @@ from textual.widget import Widget
 from freezetui import numbers
 from freezetui.freeze.cost import full_training_memory, training_memory
 from freezetui.session.session import Session
+from freezetui.text import printable
 from freezetui.tui.contrast import legible, muted
 from freezetui.tui.guarded import Guarded
 
@@ -76,6 +77,9 @@ class TotalsBar(Guarded, Widget):
         report = self.session.report
         if report is None:
             return Text("not checked (press r)", dim)
+        when = self.session.checks.when(self.session.stages.shown)
         if self.session.report_is_stale:
             return Text.assemble("last check: ", ("out of date", dim))
-        return Text.assemble("last check: ", (report.verdict, "bold"))
+        return Text.assemble(
+            "last check: ", (report.verdict, "bold"), (f" as of {printable(when[:10])}" if when else "", dim)
+        )
