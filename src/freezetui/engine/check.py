@@ -29,6 +29,7 @@ from freezetui.engine.names import file_names, what_differs
 from freezetui.engine.own_result import OwnRun
 from freezetui.engine.own_training import Kept, own_run
 from freezetui.engine.run import RunResult, following, looked_further, run, train_everything
+from freezetui.engine.ties import frozen_by_ties
 from freezetui.engine.verdict import unproven_findings, verdict, without_evidence
 from freezetui.engine.why_drifted import why_drifted
 from freezetui.engine.why_moved import why_moved
@@ -140,6 +141,7 @@ def check_model(
     if result.further.failed:
         findings.append(finding("not_looked_further", mode=" and ".join(result.further.failed)))
     findings += random_in_frozen(under_test.model, result)
+    findings += frozen_by_ties(under_test, config, stage, result.frozen)
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
         full, control_findings = _control(under_test, steps, step_of("control", "control run: step"))

@@ -19,7 +19,7 @@ from freezetui.training.statistics import STATISTICS
 _COUNTER = "num_batches_tracked"
 #: Names of statistics of what passes through, apart from codebooks, queues and the like.
 _STATISTICS = re.compile(
-    r"mean|var|std|avg|average|moment|running|moving|stat|sigma|max|min|scale|norm|^[uv]\d*$"
+    r"mean|var|std|avg|average|moment|running|moving|stat|sigma|max|min|scale|norm|^(?:mu|[muv])\d*$"
 )
 _SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
 #: The key of a buffer among frozen parameters -> that of one with trainable ones around it as well.

@@ -114,7 +114,7 @@ def _map_at(model: nn.Module, ghosts: Mapping[str, Ghost], place: Place) -> Name
     rows = list(live_tensors(place.module, place.live_prefix))
     loaded = _load(place, there, rows)
     found = _Found(list(live_tensors(model)), ghosts, _ties(place, rows))
-    found.fill(rows, loaded, there)
+    found.fill(rows, loaded, there, place.live_prefix)
     return found.name_map(loaded, place)
 
 
@@ -185,12 +185,18 @@ class _Found:
         """Record that a live tensor, and everything tied to it, is made of these files."""
         self.files.setdefault(self.first[live], set()).update(files)
 
-    def fill(self, rows: Sequence[Live], loaded: _Loaded, there: Mapping[str, Ghost]) -> None:
-        """Assign the results of the library's loading to the live tensors of the place."""
+    def fill(
+        self, rows: Sequence[Live], loaded: _Loaded, there: Mapping[str, Ghost], prefix: str = ""
+    ) -> None:
+        """Assign the results of the library's loading to the live tensors of the place, at this prefix.
+
+        The file of a model with a wrapper inside may have the wrapper's segments in its names, too.
+        """
         mine = [row for row in rows if row.role == "base"]
         self.inside = {row.name for row in rows}
         for row in mine:
-            taken, made = loaded.taken.get(id(row.tensor)), loaded.made.get(row.plain)
+            taken, own = loaded.taken.get(id(row.tensor)), row.name.removeprefix(prefix)
+            made = loaded.made.get(row.plain, loaded.made.get(own))
             if any(pattern.search(row.plain) for pattern in loaded.filled):
                 self.filled.add(row.name)
             if taken:

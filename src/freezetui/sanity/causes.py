@@ -181,6 +181,13 @@ TABLE = (
     ),
     Code("tied", "N10", "note", "one parameter under several names: it trains or is frozen as one", ""),
     Code(
+        "frozen_by_tie",
+        "N10",
+        "note",
+        "frozen although no rule names it: it shares all its memory with a parameter that a rule freezes",
+        "give it a copy of its own if it should train; a freeze rule for it says what happens",
+    ),
+    Code(
         "dropout",
         "N11",
         "note",

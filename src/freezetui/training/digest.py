@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ def digest(tensor: torch.Tensor) -> bytes:
     for part in _parts(tensor.detach()):
         flat = part.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
         for chunk in torch.split(flat, _CHUNK_BYTES):
-            hasher.update(chunk.cpu().numpy().data)
+            hasher.update(_bytes(chunk.cpu()))
     return hasher.digest()
 
 
@@ -38,6 +39,11 @@ def digest_state(model: nn.Module) -> dict[str, bytes]:
         if id(tensor) not in known:
             known[id(tensor)] = digest(tensor)
     return {name: known[id(tensor)] for name, tensor in named}
+
+
+def _bytes(flat: torch.Tensor) -> ctypes.Array[ctypes.c_ubyte]:
+    """Return the memory of a uint8 tensor on the CPU; `numpy()` would forbid to resize it, as observers do."""
+    return (ctypes.c_ubyte * flat.numel()).from_address(flat.data_ptr())
 
 
 def _parts(tensor: torch.Tensor) -> list[torch.Tensor]:
