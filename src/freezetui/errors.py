@@ -47,6 +47,10 @@ class NoCheckpointError(CheckpointError):
     """A directory without a checkpoint."""
 
 
+class NetworkError(FreezeTuiError):
+    """A file behind a URL whose bytes cannot be fetched; ends what is being read, not one tensor alone."""
+
+
 class PatternError(FreezeTuiError):
     """A pattern that is malformed, or that matches no parameter."""
 

@@ -80,6 +80,10 @@ def test_a_freeze_that_holds() -> None:
     assert (report.buffers.tensors, report.buffers.held) == (3, 3)
     assert len(report.losses) == report.steps == 3
     assert set(report.gradients) == {"head.weight", "head.bias"}
+    assert set(report.updates) == set(report.gradients)
+    # The gradients are scaled to the norm of all weights, and the head's are the only ones.
+    assert all(0.001 < update < 1 for update in report.updates.values())
+    assert "the check's own" in report.updates_by
     assert report.cost is not None
     assert 0 < report.cost.memory_bytes < report.cost.control_memory_bytes
     assert [(e.phase, e.done) for e in seen] == [

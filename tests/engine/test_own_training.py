@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from freezetui.config.schema import ConfigData
 from freezetui.engine.check import check_model
 from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.engine.updates import Updates
 from freezetui.errors import ModelError
 from freezetui.freeze.rules import Rule
 from freezetui.sanity.protocol import CheckRequest, Training, decode_request, encode
@@ -258,3 +260,36 @@ def test_a_flag_that_the_model_sets_back_is_not_blamed_on_the_optimizer() -> Non
     report = check(model, lr=1e-3)
     assert set(codes(report)) == {"F6"}
     assert codes(report)["F6"].tensors == ("body.weight",)
+
+
+@pytest.mark.parametrize(
+    ("rate", "dtype"), [(0.01, torch.float32), (0.02, torch.float32), (1e-7, torch.bfloat16)]
+)
+def test_the_updates_are_those_of_the_users_optimizer(rate: float, dtype: torch.dtype) -> None:
+    model = Net(dtype)
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.fill_(2.0)
+    report = check(model, optimizer="adamw", lr=rate, weight_decay=0.0)
+    # AdamW's first steps change every element by its rate; in bfloat16, so little is lost.
+    lost = dtype == torch.bfloat16
+    for update in report.updates.values():
+        assert update is not None
+        assert update == pytest.approx(0.0 if lost else rate / 2, rel=0.1)
+    assert set(report.updates) == {"head.weight", "head.bias"}
+    assert report.updates_by.startswith("AdamW(")
+    renamed = msgspec.structs.replace(report, files={"head.weight": ("fc.w", "fc.v")}).in_file_names()
+    assert set(renamed.updates) == {"fc.w", "fc.v", "head.bias"}
+
+
+def test_updates_of_zeros_and_of_complex_weights() -> None:
+    zeros = nn.Parameter(torch.zeros(3))
+    turned = nn.Parameter(torch.full((4,), 1 + 1j))
+    unused, frozen = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2), requires_grad=False)
+    updates = Updates([zeros, turned, unused, frozen])
+    for _ in range(2):
+        zeros.grad, turned.grad, frozen.grad = map(torch.ones_like, (zeros, turned, frozen))
+        updates.begin()
+        torch.optim.SGD([zeros, turned, frozen], lr=0.5).step()
+        updates.end()
+    assert updates.largest == {id(zeros): float("inf"), id(turned): pytest.approx(0.5 / 2**0.5, rel=0.5)}

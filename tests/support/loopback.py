@@ -20,13 +20,14 @@ class Served:
         sent: bytes of all bodies. requests: "GET /path" and the like, in order.
         ranges: whether it honours Range. status: if not 0, what it answers to all.
         failures: so many requests get a 503 or, where `breaks` is set, a body that breaks off.
-        delay: seconds before each answer.
+        delay: seconds before each answer. tag: the ETag of all files, if not empty.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.url = folder, ""
         self.sent, self.requests = 0, list[str]()
         self.ranges, self.status, self.failures, self.breaks, self.delay = True, 0, 0, False, 0.0
+        self.tag = ""
         self.lock = threading.Lock()
 
 
@@ -70,6 +71,8 @@ def served(folder: Path) -> Iterator[Served]:
             else:
                 self.send_response(200)
             self.send_header("Content-Length", str(stop - start))
+            if state.tag:
+                self.send_header("ETag", state.tag)
             self.end_headers()
             if body:
                 self._send(path, start, stop, failing)

@@ -78,10 +78,10 @@ def measures_of(painter: TreePainter, **known: object) -> dict[str, object]:
 def test_only_what_is_known_is_offered():
     painter = painter_of(*CONV)
     assert list(measures_of(painter)) == ["share", "bytes"]
-    report = SimpleNamespace(gradients={"f.1.weight": 0.5})
+    report = SimpleNamespace(gradients={"f.1.weight": 0.5}, updates={"f.1.weight": 0.01}, own=None)
     change = SimpleNamespace(relative_change=[0.1, None, None], changed_frozen=[])
     assert list(measures_of(painter, report=report, comparison=change)) == [
-        *("share", "bytes", "gradient", "change")
+        *("share", "bytes", "gradient", "update", "change")
     ]
     nothing = SimpleNamespace(relative_change=[None] * 3, changed_frozen=[])
     assert list(measures_of(painter, comparison=nothing)) == ["share", "bytes"]
@@ -89,16 +89,30 @@ def test_only_what_is_known_is_offered():
 
 def test_gradients_are_the_largest_below_and_what_is_not_known_is_blank():
     painter = painter_of(*CONV)
-    report = SimpleNamespace(gradients={"f.0.weight": 0.25, "f.0.bias": 1e-30, "f.1.weight": None})
+    report = SimpleNamespace(
+        gradients={"f.0.weight": 0.25, "f.0.bias": 1e-30, "f.1.weight": None}, updates={}, own=None
+    )
     painter.measure = measures_of(painter, report=report)["gradient"]
     assert drawn(painter, "f.0", 79).rstrip().endswith(" 0.25")
     assert drawn(painter, "f.1.weight", 79).rstrip().endswith("inf/nan")
     assert drawn(painter, "f.0.bias", 79).rstrip().endswith(" 1e-30")
-    report = SimpleNamespace(gradients={"f.0.weight": 0.25})
+    report = SimpleNamespace(gradients={"f.0.weight": 0.25}, updates={}, own=None)
     painter.measure = measures_of(painter, report=report)["gradient"]
     painter.forget()
     assert drawn(painter, "f.1", 79).rstrip().endswith("512")  # the elements; no value, no bar
     assert painter.line(painter.rows.tree.find("f.1")).value.text == ""
+
+
+def test_updates_name_the_optimizer_whose_steps_they_are_of():
+    painter = painter_of(*CONV)
+    report = SimpleNamespace(gradients={}, updates={"f.0.weight": 2e-5, "f.1.weight": None}, own=None)
+    measure = measures_of(painter, report=report)["update"]
+    assert measure.heading == ("update", "update, check's step")
+    painter.measure = measure
+    assert drawn(painter, "f.0", 79).rstrip().endswith(" 2e-05")
+    assert drawn(painter, "f.1", 79).rstrip().endswith("inf/nan")
+    report.own = SimpleNamespace(optimizer="Lion(lr=1e-05)")
+    assert measures_of(painter, report=report)["update"].heading[1] == "update, Lion"
 
 
 @pytest.mark.parametrize(

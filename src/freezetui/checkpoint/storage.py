@@ -1,72 +1,43 @@
-"""The bytes of the tensors: read through a private memory map, never unpickled, never written."""
+"""The bytes of the tensors: read through a private memory map, never unpickled, never written.
+
+Behind a URL, the map is filled with ranges of the file as they are needed.
+"""
 
 from __future__ import annotations
 
-import mmap
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BufferedReader
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from freezetui.checkpoint.formats.dcp import METADATA
 from freezetui.checkpoint.formats.dcp_pieces import Piece, are_rows, places_of, read_piece
-from freezetui.checkpoint.formats.detect import container
-from freezetui.checkpoint.formats.gguf import read_entries
-from freezetui.checkpoint.formats.safetensors import read_header
-from freezetui.checkpoint.formats.torch_legacy import legacy_storages
-from freezetui.checkpoint.formats.torch_zip import zip_storages
-from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
-from freezetui.checkpoint.sources.base import OpenFile, version_of
-from freezetui.checkpoint.sources.local import LocalSource, open_file
-from freezetui.checkpoint.sources.urls import is_url, shown_source
+from freezetui.checkpoint.formats.zip_directory import STORED, Member
+from freezetui.checkpoint.mapped import Mapped, check_unchanged, map_of, mapped
+from freezetui.checkpoint.sources import source_of
+from freezetui.checkpoint.sources.base import Stream
+from freezetui.checkpoint.sources.urls import is_url, name_of, shown_source
 from freezetui.checkpoint.state_dict.composite import MAX_PLACES
-from freezetui.checkpoint.types import Checkpoint, Part, TensorInfo
+from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
-#: Copy-on-write. Linux would refuse a writable map larger than its memory unless told not to reserve any;
-#: before Python 3.13 the flag has no name.
-_NORESERVE = 0x4000 if sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64") else 0
-_PRIVATE = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", _NORESERVE)
+if TYPE_CHECKING:
+    from freezetui.checkpoint.sources.remote_map import RemoteFiles
 
 _JOIN = "torch.distributed.checkpoint.format_utils"
-#: Offset and length of bytes in a file.
-Span = tuple[int, int]
-
-
-class Mapped(NamedTuple):
-    """One file of a checkpoint.
-
-    Attributes:
-        view: all its bytes, in a copy-on-write map.
-        places: position of each storage by its key; in safetensors, of each tensor by its name in the file.
-        directory: the directory of a zip archive; None for other formats.
-        safetensors: the file's path if it is safetensors; "" for other formats.
-    """
-
-    view: memoryview
-    places: Mapping[str, Span | Member]
-    directory: ZipDirectory | None
-    safetensors: str = ""
-
-    def bytes(self, key: str) -> memoryview | None:
-        """Return the bytes under a key; None if the file does not contain them."""
-        place = self.places.get(key)
-        if isinstance(place, Member):
-            assert self.directory is not None
-            if place.method != STORED:
-                return memoryview(bytearray(self.directory.read(place)))
-            place = self.directory.offset(place), place.size
-        return None if place is None else self.view[place[0] : place[0] + place[1]]
 
 
 class Weights:
-    """Finds the storages of an open checkpoint."""
+    """Finds the storages of an open checkpoint.
 
-    def __init__(self, checkpoint: Checkpoint, files: Sequence[Mapped]) -> None:
-        self._checkpoint, self._files = checkpoint, files
+    Attributes:
+        remote: its files behind URLs, whose bytes must be `filled` before they are read; None if it has none.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, files: Sequence[Mapped], remote: RemoteFiles | None = None
+    ) -> None:
+        self._checkpoint, self._files, self.remote = checkpoint, files, remote
         self._holders = {name: file for file in files for name in file.places} if len(files) > 1 else {}
 
     def storage(self, tensor: TensorInfo) -> memoryview:
@@ -109,6 +80,20 @@ class Weights:
             raise self._lacks(tensor)
         return found
 
+    def filled(self, address: int, nbytes: int) -> AbstractContextManager[None]:
+        """Hold the bytes at an address of a map; see `RemoteFiles.filled`."""
+        return nullcontext() if self.remote is None else self.remote.filled(address, nbytes)
+
+    def position(self, tensor: TensorInfo) -> tuple[int, int]:
+        """Return the file's number and the tensor's approximate offset there, for reading in order."""
+        key, file = self._holder(tensor)
+        place = file.places.get(key) if file is not None else None
+        if file is None or place is None:
+            return 0, 0
+        at = place.header if isinstance(place, Member) else place[0]
+        number = next(number for number, each in enumerate(self._files) if each is file)
+        return number, at + (tensor.storage.offset if tensor.storage else 0)
+
     def pieces(self, tensor: TensorInfo) -> list[Piece]:
         """Return the pieces of a tensor of a distributed checkpoint; [] for other formats.
 
@@ -147,13 +132,16 @@ class Weights:
 class DistributedWeights(Weights):
     """Finds the pieces of a distributed checkpoint's tensors; its files are mapped as they are needed."""
 
-    def __init__(self, checkpoint: Checkpoint, directory: LocalSource) -> None:
-        super().__init__(checkpoint, ())
-        self._directory, self._maps = directory, dict[str, mmap.mmap]()
-        source = checkpoint.parts[0].source
-        with open_file(source) as opened:
-            _check_unchanged(opened, checkpoint.parts[0])
-            self._places = places_of(opened.file.read(opened.size), opened.name, directory.sizes())
+    def __init__(self, checkpoint: Checkpoint, remote: RemoteFiles | None) -> None:
+        super().__init__(checkpoint, (), remote)
+        metadata = source_of(source := checkpoint.parts[0].source)
+        # Beside a URL, a file's parent has no listing; the directory itself has one, except over HTTP.
+        self._directory = source_of(source.rpartition("/")[0]) if remote else metadata.parent()
+        self._maps = dict[str, tuple[Stream, memoryview]]()
+        with metadata.open() as opened:
+            check_unchanged(opened, checkpoint.parts[0])
+            sizes = self._directory.sizes()
+            self._places = places_of(opened.file.read(opened.size), opened.name, sizes)
 
     def storage(self, tensor: TensorInfo) -> memoryview:
         """Return the bytes of the tensor; a copy if they are in several pieces."""
@@ -179,66 +167,50 @@ class DistributedWeights(Weights):
         places = self._places.get(tensor.storage.key if tensor.storage else "")
         if not places:
             raise self._lacks(tensor)
-        return [read_piece(self._map(place.path), place, tensor, printable(place.path)) for place in places]
+        return [read_piece(*self._map(place.path), place, tensor, printable(place.path)) for place in places]
+
+    def position(self, tensor: TensorInfo) -> tuple[int, int]:
+        """Return (0, 0): the files' order is not known."""
+        return 0, 0
 
     def checksum(self, tensor: TensorInfo) -> int:
         """Return 0: there are no checksums for whole tensors."""
         return 0
 
-    def _map(self, name: str) -> mmap.mmap:
+    def _map(self, name: str) -> tuple[Stream, memoryview]:
+        """Return a file of the directory as a stream, and a map of it."""
         if name not in self._maps:
-            with self._directory.child(name).open() as opened:
-                self._maps[name] = _private_map(opened)
+            self._maps[name] = map_of(self._directory.child(name), self.remote)[1:]
         return self._maps[name]
 
 
 @contextmanager
-def open_weights(checkpoint: Checkpoint) -> Iterator[Weights]:
+def open_weights(checkpoint: Checkpoint, urls: bool = False) -> Iterator[Weights]:
     """Open the bytes of a checkpoint's tensors.
+
+    Args:
+        urls: whether files may be behind URLs; their bytes must then be `Weights.filled`.
 
     Raises:
         CheckpointError: the checkpoint is `incomplete`; or a file is corrupt, has changed since its header
-            was read, was written on a machine of the other byte order, or is remote.
+            was read, was written on a machine of the other byte order, or is remote without `urls`.
     """
     if checkpoint.incomplete:
         raise CheckpointError(checkpoint.incomplete)
-    first = checkpoint.parts[0].source if checkpoint.parts else ""
-    if os.path.basename(first) == METADATA and not is_url(first):  # noqa: PTH119 (a URL is not a path)
-        yield DistributedWeights(checkpoint, LocalSource(first).parent())
-        return
-    yield Weights(checkpoint, [_mapped(part) for part in checkpoint.parts])
-
-
-def _mapped(part: Part) -> Mapped:
-    if is_url(part.source):
+    distant = next((part.source for part in checkpoint.parts if is_url(part.source)), "")
+    if distant and not urls:
         raise CheckpointError(
-            f"{shown_source(part.source)} is remote; its weights are needed on this machine.",
+            f"{shown_source(distant)} is remote; its weights are needed on this machine.",
             "Download it and pass the copy.",
         )
-    with open_file(part.source) as opened:
-        _check_unchanged(opened, part)
-        data, (_, size, head, name) = _private_map(opened), opened
-    view, kind = memoryview(data), container(head)
-    if kind == "zip":
-        directory = ZipDirectory(data, size, name)
-        return Mapped(view, zip_storages(directory, name), directory)
-    if kind == "legacy":
-        return Mapped(view, legacy_storages(data, name), None)
-    if kind == "gguf":
-        return Mapped(
-            view, {n: (e.start, e.nbytes) for n, e in read_entries(data, size, name)[0].items()}, None
-        )
-    entries, start = read_header(data, size, name)
-    ranges = ((tensor, entry.data_offsets) for tensor, entry in entries.items())
-    places = {tensor: (start + low, high - low) for tensor, (low, high) in ranges}
-    return Mapped(view, places, None, part.source)
+    with ExitStack() as stack:
+        remote = None
+        if distant:
+            from freezetui.checkpoint.sources.remote_map import RemoteFiles  # imports fsspec
 
-
-def _check_unchanged(opened: OpenFile, part: Part) -> None:
-    if opened.size != part.size or version_of(opened.file) != part.version:
-        raise CheckpointError(f"{opened.name} has changed since it was opened.", "Open it again.")
-
-
-def _private_map(opened: OpenFile) -> mmap.mmap:
-    assert isinstance(opened.file, BufferedReader)
-    return mmap.mmap(opened.file.fileno(), 0, flags=_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+            remote = RemoteFiles(stack)
+        first = checkpoint.parts[0].source if checkpoint.parts else ""
+        if name_of(first) == METADATA:
+            yield DistributedWeights(checkpoint, remote)
+        else:
+            yield Weights(checkpoint, [mapped(part, remote) for part in checkpoint.parts], remote)

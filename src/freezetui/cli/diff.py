@@ -61,6 +61,8 @@ def diff(
 ) -> None:
     """Compare two checkpoints tensor by tensor, bit for bit; of more than two, each with the one before.
 
+    Each is one file, directory or URL; several files that are one checkpoint must be in a directory.
+
     With more than two and --stage all, the second is judged by the first stage, the third by the second.
 
     Exit codes: with --config 0 held, 1 moved, 3 inconclusive; without it 0 identical, 1 different; 2 bad

@@ -99,7 +99,7 @@ def _stats(
     from freezetui.errors import CheckpointError
 
     found = []
-    with open_weights(checkpoint) as weights:
+    with open_weights(checkpoint, urls=True) as weights:
         for number, info in enumerate(tensors, 1):
             progress(f"reading tensor {number:,} of {len(tensors):,}")
             try:

@@ -46,7 +46,7 @@ def compare(
     work = list({id(each): each for each in found if each is not None and not each.reason}.values())
     # What is missing on one side is reported tensor by tensor; the rest is compared.
     before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
-    with open_weights(before) as here, open_weights(after) as there:
+    with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
         _compare(work, here, there, progress)
     return matching, tuple(map(_result, matching.pairs, found))
 
@@ -54,7 +54,7 @@ def compare(
 def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, TensorInfo]]) -> list[bool]:
     """Return, for each couple of tensors of one checkpoint, whether their bits are the same."""
     work = [Compared(one, other) for one, other in couples]
-    with open_weights(checkpoint) as weights:
+    with open_weights(checkpoint, urls=True) as weights:
         _compare(work, weights, weights, lambda text: None)
     return [not (each.differs or each.reason) for each in work]
 
@@ -86,7 +86,15 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
 
 
 def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: Progress) -> None:
-    """Find the tensors that differ, and measure them."""
+    """Find the tensors that differ, and measure them; both in one pass if a side is behind a URL."""
+    far = there if there.remote is not None else here
+    if far.remote is not None:
+        from freezetui.diff.measuring import measures
+
+        work = sorted(work, key=lambda each: far.position(each.after if far is there else each.before))
+        total = sum(each.before.bytes for each in work)
+        run_jobs(measures(work, here, there), total, "comparing", progress, in_order=True)
+        return
     odd: list[Compared] = []
     run_jobs(_scans(work, here, there, odd), sum(each.before.bytes for each in work), "comparing", progress)
     differing = [each for each in work if each.differs]

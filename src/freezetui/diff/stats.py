@@ -96,7 +96,7 @@ class _Work:
             Job(self._job(look, start, stop), (stop - start) * itemsize)
             for start, stop in spans(values.elements, step)
         )
-        run_jobs(jobs, values.nbytes, "reading values", progress)
+        run_jobs(jobs, values.nbytes, "reading values", progress, in_order=values.is_remote)
 
     def _job(self, look: _Look, start: int, stop: int) -> Callable[[], None]:
         step = max(1, CHUNK // (self.row or 1)) * (self.row or 1)

@@ -23,25 +23,26 @@ class Job(NamedTuple):
     nbytes: int
 
 
-def run_jobs(jobs: Iterable[Job], total: int, what: str, progress: Progress) -> None:
+def run_jobs(jobs: Iterable[Job], total: int, what: str, progress: Progress, in_order: bool = False) -> None:
     """Run all jobs; an error in one stops all of them, and so does Ctrl+C.
 
     Args:
         total: bytes of all jobs together.
         what: for the progress message, e.g. "comparing".
+        in_order: in one thread; an error does not wait for it, since it may be waiting for a server.
     """
     if total <= _MAX_ALONE:
         for job in jobs:
             job.work()
         return
-    crew = _Crew(iter(jobs))
+    crew = _Crew(iter(jobs), 1 if in_order else thread_count())
     done = 0
     try:
         for nbytes in crew.results():
             done += nbytes
             progress(f"{what} {done / max(total, 1):.0%}")
     finally:
-        crew.stop()
+        crew.stop(wait=not in_order)
 
 
 class _Crew:
@@ -50,10 +51,10 @@ class _Crew:
     Not concurrent.futures, whose import takes as long as it takes to compare a hundred megabytes.
     """
 
-    def __init__(self, jobs: Iterator[Job]) -> None:
+    def __init__(self, jobs: Iterator[Job], threads: int) -> None:
         self._jobs, self._lock, self._stopped = jobs, Lock(), False
         self._done: SimpleQueue[int | BaseException | None] = SimpleQueue()
-        self._threads = [Thread(target=self._work, daemon=True) for _ in range(thread_count())]
+        self._threads = [Thread(target=self._work, daemon=True) for _ in range(threads)]
         for thread in self._threads:
             thread.start()
 
@@ -69,10 +70,10 @@ class _Crew:
             else:
                 yield result
 
-    def stop(self) -> None:
-        """Start no further job, and wait for those that are running."""
+    def stop(self, wait: bool) -> None:
+        """Start no further job, and wait for those that are running if asked to."""
         self._stopped = True
-        for thread in self._threads:
+        for thread in self._threads if wait else ():
             thread.join()
 
     def _work(self) -> None:

@@ -31,13 +31,16 @@ class _Stored:
 
     raw: memoryview
     checksum: int
+    weights: Weights
     is_corrupt: bool = False
 
     def check(self) -> None:
         """Compute and compare the checksum, piece by piece."""
         crc = 0
         for low, high in spans(len(self.raw), _JOB):
-            crc = zlib.crc32(self.raw[low:high], crc)
+            piece = np.frombuffer(self.raw[low:high], np.uint8)
+            with self.weights.filled(piece.ctypes.data, high - low):
+                crc = zlib.crc32(piece.data, crc)
         self.is_corrupt = crc != self.checksum
 
 
@@ -74,12 +77,12 @@ def validate(checkpoint: Checkpoint, progress: Progress = lambda text: None) -> 
     """
     # What is missing is named here, tensor by tensor.
     checkpoint = msgspec.structs.replace(checkpoint, incomplete="")
-    with open_weights(checkpoint) as weights:
+    with open_weights(checkpoint, urls=True) as weights:
         found = _found(checkpoint, weights)
         looked = list({id(each): each for each in found if isinstance(each, _Looked)}.values())
         stored = list({id(each.stored): each.stored for each in looked if each.stored is not None}.values())
         total = sum(each.values.nbytes for each in looked) + sum(len(each.raw) for each in stored)
-        run_jobs(_jobs(looked, stored), total, "reading", progress)
+        run_jobs(_jobs(looked, stored), total, "reading", progress, in_order=weights.remote is not None)
     results = list(zip(checkpoint.tensors, found, strict=True))
     problems = tuple(problem for info, each in results for problem in _problems(info, each))
     return Validation(
@@ -129,7 +132,7 @@ def _stored(weights: Weights, info: TensorInfo, storages: dict[str, _Stored]) ->
         checksum = weights.checksum(info)
         if not checksum:
             return None
-        storages[key] = _Stored(weights.storage(info), checksum)
+        storages[key] = _Stored(weights.storage(info), checksum, weights)
     return storages[key]
 
 

@@ -19,6 +19,8 @@ from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
 _CARRIERS = {dtype: np.dtype(CARRIERS[itemsize]) for dtype, itemsize in ITEMSIZE.items()}
+#: Behind a URL, elements that are not in a row are read at once: at most from so many bytes.
+MAX_SCATTERED = 16 << 20
 #: Tensors whose data is not in the file in a supported form.
 _NOWHERE = frozenset(("meta", "array", "uninitialized", "unknown"))
 
@@ -34,36 +36,55 @@ class TensorValues:
         parts: the elements as `CARRIERS`, with the tensor's own strides; or plain bytes, possibly in
             several pieces.
         is_numeric: whether `dtypes.numbers_of` can read them.
+        weights: what fills the elements before they are read, if they are behind a URL; else None.
 
     Attributes:
         elements: how many there are, as carriers.
         nbytes: of the elements.
     """
 
-    __slots__ = ("_flat", "_parts", "elements", "is_numeric", "nbytes")
+    __slots__ = ("_flat", "_parts", "_weights", "elements", "is_numeric", "nbytes")
 
-    def __init__(self, parts: Sequence[Array], is_numeric: bool) -> None:
+    def __init__(self, parts: Sequence[Array], is_numeric: bool, weights: Weights | None = None) -> None:
         self._parts = parts
+        self._weights = weights if weights is not None and weights.remote is not None else None
         #: All elements in a row, if they are contiguous; most tensors are, and there may be 100,000.
         self._flat = parts[0].reshape(-1) if len(parts) == 1 and parts[0].flags.c_contiguous else None
         self.elements, self.nbytes = sum([p.size for p in parts]), sum([p.nbytes for p in parts])
         self.is_numeric = is_numeric
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the elements are fetched from a URL."""
+        return self._weights is not None
+
     def chunk(self, start: int, stop: int) -> Array:
-        """Return the elements `start .. stop - 1`, flat; a copy only if they have strides."""
-        if self._flat is not None:
+        """Return the elements `start .. stop - 1`, flat; a copy only if they have strides or are remote."""
+        if self._flat is not None and self._weights is None:
             return self._flat[start:stop]
         if len(self._parts) == 1:
-            return _piece(self._parts[0], start, stop)
+            return _piece(self._parts[0], start, stop, self._weights)
         pieces = []
         for part in self._parts:
-            pieces.append(_piece(part, max(start, 0), max(stop, 0)))
+            pieces.append(_piece(part, max(start, 0), max(stop, 0), self._weights))
             start, stop = start - part.size, stop - part.size
         return np.concatenate(pieces)
 
 
-def _piece(part: Array, start: int, stop: int) -> Array:
-    return part[start:stop] if part.ndim == 1 and part.flags.c_contiguous else part.flat[start:stop]
+def _piece(part: Array, start: int, stop: int, weights: Weights | None) -> Array:
+    is_flat = part.ndim == 1 and part.flags.c_contiguous
+    if weights is None:
+        return part[start:stop] if is_flat else part.flat[start:stop]
+    if part.flags.c_contiguous:
+        part, is_flat = part.reshape(-1)[start:stop], True
+    with weights.filled(part.ctypes.data, _reach(part)):
+        return part.copy() if is_flat else part.flat[start:stop]
+
+
+def _reach(part: Array) -> int:
+    """Return the bytes from an array's first element to the end of its last; no stride is negative."""
+    steps = zip(part.shape, part.strides, strict=True)
+    return part.itemsize + sum((size - 1) * step for size, step in steps) if part.size else 0
 
 
 def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
@@ -78,16 +99,16 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     """
     if info.packing is not None:
         parts = _packed(weights, info, info.packing.what, info.packing.bytes)
-        return TensorValues([np.frombuffer(part, np.uint8) for part in parts if len(part)], False)
+        return TensorValues([np.frombuffer(part, np.uint8) for part in parts if len(part)], False, weights)
     if info.dtype not in _CARRIERS:
         raise UnreadableError(f"{printable(info.dtype)} is not a supported dtype.")
     carrier = _CARRIERS[info.dtype]
     block = raw_of(weights, info)
     if block is not None:
         flat = np.frombuffer(block.toreadonly(), carrier) if len(block) else np.empty(0, carrier)
-        return TensorValues([flat], is_numeric(info.dtype))
+        return TensorValues([flat], is_numeric(info.dtype), weights)
     if pieces := weights.pieces(info):
-        return TensorValues(_joined(pieces, info, carrier), is_numeric(info.dtype))
+        return TensorValues(_joined(pieces, info, carrier, weights), is_numeric(info.dtype), weights)
     storage = info.storage
     assert storage is not None and storage.stride is not None
     raw = weights.storage(info).toreadonly()
@@ -95,28 +116,50 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     view = _strided(flat[storage.offset :], info.shape, storage.stride)
     if view is None:
         raise reaches_beyond(info, flat.size)
-    return TensorValues([view], is_numeric(info.dtype))
+    _refuse_scattered(view, info, weights)
+    return TensorValues([view], is_numeric(info.dtype), weights)
 
 
-def _joined(pieces: Sequence[Piece], info: TensorInfo, carrier: np.dtype[Any]) -> list[Array]:
+def _refuse_scattered(view: Array, info: TensorInfo, weights: Weights) -> None:
+    """Refuse elements behind a URL that are scattered over more bytes than may be kept in memory.
+
+    Raises:
+        UnreadableError: they are.
+    """
+    if weights.remote is not None and not view.flags.c_contiguous and _reach(view) > MAX_SCATTERED:
+        raise UnreadableError(
+            f"{printable(info.name)} is stored with strides and too large to be read from a URL; download it"
+        )
+
+
+def _joined(
+    pieces: Sequence[Piece], info: TensorInfo, carrier: np.dtype[Any], weights: Weights
+) -> list[Array]:
     """Return the elements of a tensor in pieces: ranges of rows in place, other blocks as a copy.
 
     Raises:
         CheckpointError: the pieces are not the whole tensor.
     """
     blocks = [_block(piece, info, carrier) for piece in pieces]
+    for block in blocks:
+        _refuse_scattered(block, info, weights)
     if are_rows(list(pieces), info.shape):
         return [block.reshape(-1) for block in blocks]
     reach = [tuple(map(add, piece.offsets, piece.shape)) for piece in pieces]
     fits = all(len(end) == len(info.shape) and all(map(le, end, info.shape)) for end in reach)
     if not fits or sum(block.size for block in blocks) != prod(info.shape):
         raise CheckpointError(f"The pieces of {printable(info.name)} are not the whole.", "Save it again.")
+    if weights.remote is not None and prod(info.shape) * carrier.itemsize > MAX_SCATTERED:
+        raise UnreadableError(
+            f"{printable(info.name)} is in blocks too large to be read from a URL; download it"
+        )
     try:
         whole = np.zeros(info.shape, carrier)
     except MemoryError:
         raise UnreadableError(f"{printable(info.name)} is too large to be joined in memory.") from None
     for piece, block, end in zip(pieces, blocks, reach, strict=True):
-        whole[tuple(map(slice, piece.offsets, end))] = block
+        with weights.filled(block.ctypes.data, _reach(block)):
+            whole[tuple(map(slice, piece.offsets, end))] = block
     return [whole]
 
 

@@ -196,6 +196,7 @@ def _report(
     moved = tuple(name for name in frozen if name in everywhere)
     drifted = tuple(result.drifted)
     order = {"error": 0, "warning": 1, "note": 2}
+    updates = result.updates if own is None else own.updates
     return SanityReport(
         verdict=verdict(under_test, result, findings, len(unproven) < len(frozen), own),
         architecture=under_test.spec.architecture,
@@ -209,6 +210,7 @@ def _report(
         buffers=BufferPart(len(buffers), len(buffers) - len(drifted), drifted),
         findings=tuple(sorted(findings, key=lambda finding: order[finding.severity])),
         gradients={name: _finite(result.gradients[name]) for name in trainable if name in result.gradients},
+        updates={name: _finite(updates[name]) for name in trainable if name in updates},
         cost=_cost(result, control),
         own=own.part if own is not None else None,
         input=under_test.spec.input,

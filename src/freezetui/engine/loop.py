@@ -13,6 +13,7 @@ from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.evidence import changes_bits
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
+from freezetui.engine.updates import Updates
 from freezetui.engine.user_step import MAX_SKIPPED, Interrupted, UserStep, number, versions_of
 from freezetui.errors import ModelError
 from freezetui.models.outputs import tensors_of
@@ -33,6 +34,7 @@ class Loop:
     Attributes:
         gradients: parameter's id -> largest absolute gradient before scaling; absent if none arrived.
         evidence: the ids of parameters that a step changes without momentum and weight decay.
+        updates: of the trainable parameters.
     """
 
     def __init__(self, under_test: ModelUnderTest) -> None:
@@ -42,6 +44,7 @@ class Loop:
             torch._dynamo.reset()  # what was compiled keeps the hooks of an earlier run
         self.gradients: dict[int, float] = {}
         self.evidence: set[int] = set()
+        self.updates = Updates(self.parameters)
         # An optimizer needs at least one parameter; a file may contain only integers.
         self.optimizer = torch.optim.SGD(
             self.parameters or [torch.zeros(0)],
@@ -145,7 +148,9 @@ class Loop:
                 self.evidence.add(id(parameter))
         for group in self.optimizer.param_groups:
             group["lr"], group["weight_decay"] = LEARNING_RATE, WEIGHT_DECAY  # a schedule may have set them
+        self.updates.begin()
         self._take_step()
+        self.updates.end()
 
 
 def parameters_of(model: nn.Module) -> list[nn.Parameter]:

@@ -28,6 +28,7 @@ class OwnRun:
         steps: how many it has taken since the freeze.
         losses: one per step; empty without a forward pass.
         gradients: trainable parameter -> largest absolute gradient; absent if it never received one.
+        updates: trainable parameter -> largest |update| / |weight| of a step; absent without a gradient.
         moved: the parameters whose bits changed after the freeze.
         step: the user's own training step; "" without.
         thawed: the frozen parameters that are trainable afterwards.
@@ -41,6 +42,7 @@ class OwnRun:
     frozen: tuple[str, ...]
     trainable: tuple[str, ...]
     gradients: dict[str, float]
+    updates: dict[str, float]
     moved: frozenset[str]
     step: str = ""
     thawed: frozenset[str] = frozenset()

@@ -16,6 +16,7 @@ from freezetui.engine.optimizers import Watch, build_optimizer, described
 from freezetui.engine.own_result import OwnRun
 from freezetui.engine.precision import Lost, Samples
 from freezetui.engine.run import Prepare, train_everything
+from freezetui.engine.updates import Updates
 from freezetui.engine.user_step import MAX_SKIPPED, number, versions_of
 from freezetui.sanity.training import Training
 from freezetui.training.digest import digest
@@ -136,6 +137,7 @@ def own_run(
     frozen = tuple(name for name, train in start.flags.items() if not train)
     reached = loop.watch.gradients
     gradients = {name: reached[id(p)] for name, p in start.names.items() if id(p) in reached}
+    largest = dict(start.updates.largest)
     thawed = frozenset(name for name in frozen if start.names[name].requires_grad)
     run = OwnRun(
         optimizer=loop.text,
@@ -144,6 +146,7 @@ def own_run(
         frozen=frozen,
         trainable=tuple(name for name, train in start.flags.items() if train),
         gradients=gradients,
+        updates={name: largest[id(p)] for name, p in start.names.items() if id(p) in largest},
         moved=moved,
         step=training.step,
         thawed=thawed,
@@ -159,7 +162,7 @@ class _Start:
     Attributes:
         names: parameter by name, each under its first one, without those that cannot train.
         flags: name -> requires_grad.
-        samples: of the trainable ones.
+        samples, updates: of the trainable ones.
     """
 
     def __init__(self, loop: OwnLoop) -> None:
@@ -169,7 +172,15 @@ class _Start:
         self._digests = {name: digest(parameter) for name, parameter in self.names.items()}
         self.samples = Samples(loop.parameters)
         loop.watch.gradients.clear()  # those of a first step with everything trainable
-        loop.watch.listeners.append(lambda when: when == "before" and self.samples.take_gradients())
+        self.updates = Updates(loop.parameters)
+        loop.watch.listeners.append(self._look)
+
+    def _look(self, when: str) -> None:
+        if when == "before":
+            self.samples.take_gradients()
+            self.updates.begin()
+        else:
+            self.updates.end()
 
     def moved(self) -> frozenset[str]:
         """Return the names whose bits have changed since."""

@@ -37,7 +37,7 @@ class Samples:
         self._parameters = {
             id(p): p for p in parameters if p.requires_grad and p.is_floating_point() and p.numel()
         }
-        self._before = {key: _sample(p).clone() for key, p in self._parameters.items()}
+        self._before = {key: sample(p).clone() for key, p in self._parameters.items()}
         self._gradients: dict[int, Tensor] = {}
 
     @torch.no_grad()
@@ -45,7 +45,7 @@ class Samples:
         """Keep the gradients that the next step will use."""
         for key, parameter in self._parameters.items():
             if parameter.grad is not None and not parameter.grad.is_sparse:
-                self._gradients[key] = _sample(parameter.grad).clone()
+                self._gradients[key] = sample(parameter.grad).clone()
 
     def lost(self, parameter: nn.Parameter, build: Callable[[list[nn.Parameter]], Optimizer]) -> Lost | None:
         """Return how far this parameter's updates were lost; None if it is not known or none was lost.
@@ -56,7 +56,7 @@ class Samples:
         gradient = self._gradients.get(id(parameter))
         if gradient is None:
             return None
-        before, after = self._before[id(parameter)], _sample(parameter)
+        before, after = self._before[id(parameter)], sample(parameter)
         reached = gradient != 0
         same = reached & (before == after)
         if not same.any():
@@ -78,7 +78,8 @@ class Samples:
         )
 
 
-def _sample(tensor: Tensor) -> Tensor:
+def sample(tensor: Tensor) -> Tensor:
+    """Return a view of at most 8,192 elements of a tensor, evenly spread."""
     flat = tensor.detach().reshape(-1)
     return flat[:: max(1, -(-flat.numel() // _MAX_SAMPLED))]
 

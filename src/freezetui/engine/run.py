@@ -42,6 +42,7 @@ class RunResult:
         around: buffer -> what surrounds it.
         counted: buffers that only count: one whole number before and after.
         gradients: parameter -> largest absolute gradient; absent if it never received one.
+        updates: trainable parameter -> largest |update| / |weight| of a step; absent without a gradient.
         evidence: parameters that a step without weight decay changes.
         ran: paths of the modules whose forward was called.
         losses: one per step; empty without a forward pass.
@@ -65,6 +66,7 @@ class RunResult:
     around: dict[str, Surroundings]
     counted: frozenset[str]
     gradients: dict[str, float]
+    updates: dict[str, float]
     evidence: frozenset[str]
     ran: frozenset[str]
     losses: tuple[float, ...]
@@ -180,7 +182,7 @@ def run(
         losses, seconds, memory = _train(under_test, loop, steps, progress, after_forward, watch)
     after, rereading = _digests(under_test)
     end = dict(model.named_parameters(remove_duplicate=False))
-    now = counters(model)
+    now, largest = counters(model), loop.updates.largest
     new = {after[name] for name in after if name not in before}
     vanished = frozenset(name for name in planned if name not in after)
     return RunResult(
@@ -195,6 +197,7 @@ def run(
         around=around,
         counted=frozenset(name for name in counted if name in now),
         gradients={n: loop.gradients[id(p)] for n, p in (end | start).items() if id(p) in loop.gradients},
+        updates={n: largest[id(p)] for n, p in (end | start).items() if id(p) in largest},
         evidence=frozenset(name for name, p in start.items() if id(p) in loop.evidence),
         ran=frozenset(ran),
         losses=losses,

@@ -123,6 +123,9 @@ class SanityReport(msgspec.Struct, frozen=True):
             outputs, whose sign alternates; with the user's step its loss, by the check's optimizer. None if
             it is not finite, since JSON has no such numbers.
         gradients: name -> largest absolute gradient, for trainable tensors; None if it is not finite.
+        updates: name -> largest |update| / |weight| of one step, for trainable tensors, over up to 8,192 of
+            their elements: of the steps in `own` where there are any, else of the check's own, which are far
+            larger than a script's. None if it is not finite, as where the weights were zeros.
         seconds: duration of the whole check, without the import of torch.
         stage: the stage of the config that was checked; None for the common rules alone.
         modes: how it was trained, e.g. "autocast to bfloat16, compiled"; "" as the model is.
@@ -144,6 +147,7 @@ class SanityReport(msgspec.Struct, frozen=True):
     buffers: BufferPart
     findings: tuple[Finding, ...] = ()
     gradients: dict[str, float | None] = {}
+    updates: dict[str, float | None] = {}
     cost: Cost | None = None
     own: OwnTraining | None = None
     modes: str = ""
@@ -156,6 +160,9 @@ class SanityReport(msgspec.Struct, frozen=True):
         """Return the report with the checkpoint's names in place of the live ones."""
         if not self.files:
             return self
+
+        def keyed(values: dict[str, float | None]) -> dict[str, float | None]:
+            return {file: value for name, value in values.items() for file in files([name])}
 
         def files(names: Iterable[str]) -> tuple[str, ...]:
             return tuple(dict.fromkeys(chain.from_iterable(self.files.get(n, (n,)) for n in names)))
@@ -179,9 +186,18 @@ class SanityReport(msgspec.Struct, frozen=True):
             own=own,
             buffers=change(self.buffers, drifted=files(self.buffers.drifted)),
             findings=tuple(change(finding, tensors=files(finding.tensors)) for finding in self.findings),
-            gradients={file: value for name, value in self.gradients.items() for file in files([name])},
+            gradients=keyed(self.gradients),
+            updates=keyed(self.updates),
             files={},
         )
+
+    @property
+    def updates_by(self) -> str:
+        """Which steps `updates` is of, in a few words: e.g. "AdamW(lr=1e-05) on the check's own loss"."""
+        if self.own is None:
+            return "the check's own large step, not your script's"
+        where = f"in {self.own.step}" if self.own.step else "on the check's own loss"
+        return f"{self.own.optimizer} {where}"
 
     @property
     def exit_code(self) -> int:

@@ -6,6 +6,7 @@ import os
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.base import version_of_status
+from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.schema import fingerprint
 from freezetui.errors import FreezeTuiError
@@ -19,7 +20,9 @@ def has_changed(checkpoint: Checkpoint) -> bool:
     """Whether a file of the checkpoint has been written to or replaced since it was opened."""
     for part in checkpoint.parts[:_MAX_LOOKED_AT]:
         try:
-            if part.version and version_of_status(os.stat(part.source)) != part.version:  # noqa: PTH116
+            if not part.version or is_url(part.source):
+                continue
+            if version_of_status(os.stat(part.source)) != part.version:  # noqa: PTH116
                 return True
         except OSError:
             return True

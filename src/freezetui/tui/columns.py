@@ -1,4 +1,4 @@
-"""What the tree's last column can show: share, bytes, gradients, changes; with a bar for each value."""
+"""What the tree's last column can show: share, bytes, gradients, updates, changes; each with a bar."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from freezetui import numbers
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.session import Session
 
-Name = Literal["share", "bytes", "gradient", "change"]
+Name = Literal["share", "bytes", "gradient", "update", "change"]
 Span = tuple[int, int]
 
 #: Stands for a value that is not known.
@@ -71,7 +71,7 @@ class Measure(NamedTuple):
             return numbers.percent(self.bar(tree, value))
         if math.isinf(value):
             return "inf/nan"
-        return f"{value:.2g}" if self.name == "gradient" else _relative(value)
+        return f"{value:.2g}" if self.name in ("gradient", "update") else _relative(value)
 
     def is_wrong(self, spans: Iterable[Span]) -> bool:
         """Whether the value of one of these tensors is against the plan."""
@@ -99,6 +99,7 @@ class Measures:
     def now(self) -> list[Measure]:
         """Return what the column can show now; the share comes first."""
         found = [self._made("gradient", self._session.report, self._gradients)]
+        found.append(self._made("update", self._session.report, self._updates))
         found.append(self._made("change", self._session.comparison, self._changes))
         found[-1] = self._with_wrong(found[-1])
         return [*SIZES, *(measure for measure in found if measure is not None)]
@@ -112,11 +113,23 @@ class Measures:
 
     def _gradients(self) -> Measure | None:
         report = self._session.report
-        if report is None or not report.gradients:
+        return report and self._of_report("gradient", ("gradient", "max |gradient|"), report.gradients)
+
+    def _updates(self) -> Measure | None:
+        report = self._session.report
+        if report is None:
             return None
-        known = {name: math.inf if g is None else g for name, g in report.gradients.items()}
-        values = [known.get(tensor.name) for tensor in self._session.tree.tensors]
-        return _measure("gradient", ("gradient", "max |gradient|"), values)
+        whose = "check's step" if report.own is None else report.own.optimizer.partition("(")[0]
+        return self._of_report("update", ("update", f"update, {whose}"), report.updates)
+
+    def _of_report(
+        self, name: Name, heading: tuple[str, str], found: dict[str, float | None]
+    ) -> Measure | None:
+        """Return the values of a report by name, where None is not finite; None if there are none."""
+        if not found:
+            return None
+        known = {key: math.inf if value is None else value for key, value in found.items()}
+        return _measure(name, heading, [known.get(tensor.name) for tensor in self._session.tree.tensors])
 
     def _changes(self) -> Measure | None:
         comparison = self._session.comparison

@@ -138,5 +138,5 @@ def _read(checkpoint: Checkpoint, tensor: TensorInfo, work: Work) -> TensorStats
     from freezetui.diff.stats import tensor_stats
 
     work.report("reading values")
-    with open_weights(checkpoint) as weights:
+    with open_weights(checkpoint, urls=True) as weights:
         return tensor_stats(weights, tensor, work.report)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.sources.remote import Ranges
+from freezetui.checkpoint.sources.ranges import Ranges
 from freezetui.checkpoint.storage import open_weights
 from freezetui.errors import CheckpointError, MissingFileError
 from support.loopback import Served, served

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from mmap import mmap
 from typing import Any, NamedTuple
 
 from freezetui.checkpoint.formats.dcp import state_of
@@ -12,6 +11,7 @@ from freezetui.checkpoint.formats.torch_zip import read_zip, zip_storages
 from freezetui.checkpoint.formats.window import Window
 from freezetui.checkpoint.formats.zip_directory import STORED, ZipDirectory
 from freezetui.checkpoint.pickles.unpickle import read_pickle
+from freezetui.checkpoint.sources.base import Stream
 from freezetui.checkpoint.state_dict.assemble import build_checkpoint
 from freezetui.checkpoint.types import ITEMSIZE, TensorInfo
 from freezetui.errors import CheckpointError
@@ -107,11 +107,11 @@ def _is_shape(value: Any) -> bool:
     return type(value) is tuple and all(type(each) is int and 0 <= each < 2**63 for each in value)
 
 
-def read_piece(file: mmap, place: Place, tensor: TensorInfo, source: str) -> Piece:
+def read_piece(file: Stream, view: memoryview, place: Place, tensor: TensorInfo, source: str) -> Piece:
     """Return the elements of a piece.
 
     Args:
-        file: a map of the whole file that it is in.
+        file: the whole file that it is in, and `view` a map of it.
         tensor: what it is a piece of.
 
     Raises:
@@ -135,7 +135,7 @@ def read_piece(file: mmap, place: Place, tensor: TensorInfo, source: str) -> Pie
         raw = memoryview(bytearray(directory.read(member)))[start:]
     else:
         low = place.start + directory.offset(member)
-        raw = memoryview(file)[low + start : low + member.size]
+        raw = view[low + start : low + member.size]
     if info.storage.stride is None:
         raw = raw[: prod(info.shape) * itemsize]
         if len(raw) < prod(info.shape) * itemsize:

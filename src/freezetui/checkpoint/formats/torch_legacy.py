@@ -36,12 +36,17 @@ def read_legacy(data: bytes | mmap, size: int, source: str) -> Archive:
     return Archive(unpickled.value, foreign, together(each.called for each in pickles), sizes=sizes)
 
 
-def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:
+def legacy_storages(data: bytes | mmap, source: str, size: int | None = None) -> dict[str, tuple[int, int]]:
     """Return the position of each storage of a legacy file: key -> (offset, bytes).
 
     After the keys come, for each of them in turn, an int64 count of elements and the elements.
 
+    Args:
+        data: the file; or its start up to the storages, if `size` is that of the whole file in bytes: the
+            counts are then those in the pickle.
+
     Raises:
+        TruncatedError: the start is too short.
         CheckpointError: the file is corrupt, or was written on a machine of the other byte order.
     """
     pickles = _legacy_pickles(data, source)
@@ -55,10 +60,13 @@ def legacy_storages(data: mmap, source: str) -> dict[str, tuple[int, int]]:
             raise CheckpointError(
                 f"{source} contains a storage that no tensor refers to.", "Save the file again."
             )
-        nbytes = int.from_bytes(data[at : at + 8], "little") * storages[key][0]
+        itemsize, count = storages[key]
+        if size is None:
+            count = int.from_bytes(data[at : at + 8], "little")
+        nbytes = itemsize * max(0, count)
         places[key] = at + 8, nbytes
         at += 8 + nbytes
-        if at > len(data):
+        if at > (len(data) if size is None else size):
             raise _truncated(source)
     return places
 

@@ -53,9 +53,12 @@ class OpenFile(NamedTuple):
 
 
 def version_of(file: Stream) -> str:
-    """Return what changes with every write to an open file, or as another takes its place; "" for a URL."""
+    """Return what changes with every write to an open file, or as another takes its place; "" if not known.
+
+    Of a file behind a URL, it is the ETag that the server sent with its bytes.
+    """
     number = getattr(file, "fileno", None)
-    return version_of_status(os.fstat(number())) if number is not None else ""
+    return version_of_status(os.fstat(number())) if number is not None else str(getattr(file, "version", ""))
 
 
 def version_of_status(status: os.stat_result) -> str:

@@ -11,7 +11,33 @@ _PARTIAL, _BEYOND = 206, 416
 NO_RANGES = "the server does not answer range requests"
 
 
-def fetch_range(fs: Any, url: str, start: int, stop: int, seconds: float) -> bytes:
+class ChangedError(Exception):
+    """The file on the server is another than before."""
+
+
+class Version:
+    """The version of a file, by the ETag that comes with its bytes.
+
+    Attributes:
+        tag: of the first response that had one; "" before.
+    """
+
+    def __init__(self) -> None:
+        self.tag = ""
+
+    def check(self, tag: str) -> None:
+        """Record the tag of a response; "" for none.
+
+        Raises:
+            ChangedError: it is another one.
+        """
+        tag = tag.removeprefix("W/")
+        if self.tag and tag and tag != self.tag:
+            raise ChangedError
+        self.tag = self.tag or tag
+
+
+def fetch_range(fs: Any, url: str, start: int, stop: int, seconds: float, version: Version) -> bytes:
     """Return the bytes from `start` to `stop`; fewer if the server sends fewer.
 
     fsspec itself keeps everything it receives: an endless response would fill the memory.
@@ -19,24 +45,27 @@ def fetch_range(fs: Any, url: str, start: int, stop: int, seconds: float) -> byt
     Args:
         fs: fsspec's filesystem for HTTP.
         seconds: timeout.
+        version: of the file so far.
 
     Raises:
+        ChangedError: it has another version now.
         ValueError: the server sends no ranges, or compressed ones.
         Exception: an error of aiohttp; TimeoutError after `seconds`.
     """
     from fsspec.asyn import sync
 
-    fetched: bytes = sync(fs.loop, _fetch, fs, url, start, stop, timeout=seconds)
+    fetched: bytes = sync(fs.loop, _fetch, fs, url, start, stop, version, timeout=seconds)
     return fetched
 
 
-async def _fetch(fs: Any, url: str, start: int, stop: int) -> bytes:
+async def _fetch(fs: Any, url: str, start: int, stop: int, version: Version) -> bytes:
     session = await fs.set_session()
     headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
     async with session.get(fs.encode_url(url), headers=headers) as response:
         if response.status == _BEYOND:
             return b""
         response.raise_for_status()
+        version.check(response.headers.get("ETag", ""))
         if response.headers.get("Content-Encoding", "identity") not in ("identity", ""):
             raise ValueError(f"{NO_RANGES} uncompressed")
         if not _is_range(response, start, stop) and start > 0:

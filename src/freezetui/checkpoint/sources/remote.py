@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from freezetui.checkpoint.sources import bounded
 from freezetui.checkpoint.sources.base import OpenFile
-from freezetui.checkpoint.sources.http import fetch_range, quiet_loop
+from freezetui.checkpoint.sources.http import ChangedError, Version, fetch_range, quiet_loop
+from freezetui.checkpoint.sources.ranges import Ranges
 from freezetui.checkpoint.sources.urls import shown_url
 from freezetui.errors import CheckpointError, MissingFileError
 from freezetui.text import printable
@@ -19,8 +20,6 @@ from freezetui.text import printable
 EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "hf": "hf"}
 
 _HEAD = 4096
-#: Fetching fewer bytes would not be faster.
-_MIN = 4096
 _TRIES = 3
 #: HTTP statuses that are not retried.
 _FINAL = frozenset(range(400, 500)) - {408, 429}
@@ -73,6 +72,7 @@ class RemoteSource:
     def __init__(self, fs: Any, path: str, source: str, end: float) -> None:
         self._fs, self._path, self.location, self._end = fs, path, source, end
         self._info: dict[str, Any] | None = None
+        self._version = Version()
 
     def is_directory(self) -> bool:
         """Whether it is a directory; over HTTP nothing is."""
@@ -109,7 +109,10 @@ class RemoteSource:
             raise CheckpointError(f"{name} is empty.", "The upload failed; pass another file.")
         with self._ranges(size) as fetch:
             file = Ranges(
-                lambda start, stop: self._with_retries(lambda: fetch(start, stop), stop - start), size
+                lambda start, stop: self._with_retries(lambda: fetch(start, stop), stop - start),
+                size,
+                self._version,
+                self._renew,
             )
             try:
                 head = file.read(min(_HEAD, size))
@@ -125,11 +128,16 @@ class RemoteSource:
         """Yield a function that fetches the bytes from a start to a stop."""
         if self.location.lower().startswith("http"):
             yield lambda start, stop: fetch_range(
-                self._fs, self._path, start, stop, max(self._end - time.monotonic(), 0.1)
+                self._fs, self._path, start, stop, max(self._end - time.monotonic(), 0.1), self._version
             )
             return
+        status = self._status()
+        self._version.check(str(status.get("ETag") or status.get("etag") or ""))
         with self._with_retries(lambda: self._fs.open(self._path, "rb", cache_type="none")) as remote:
             yield lambda start, stop: bounded.exactly(remote, start, stop)
+
+    def _renew(self) -> None:
+        self._end = time.monotonic() + TOTAL_SECONDS
 
     def _status(self) -> dict[str, Any]:
         if self._info is None:
@@ -156,53 +164,6 @@ class _Siblings(RemoteSource):
     def sizes(self) -> dict[str, int]:
         """Return {}: over HTTP, a directory has no listing."""
         return {}
-
-
-class Ranges:
-    """A file whose ranges are fetched when they are read, and cached.
-
-    Args:
-        fetch: returns the bytes from a start to a stop.
-        size: of the file, in bytes.
-
-    Attributes:
-        fetched: bytes fetched so far.
-    """
-
-    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
-        self._fetch, self._size, self._at = fetch, size, 0
-        self._kept: list[tuple[int, bytes]] = []
-        self.fetched = 0
-
-    def seek(self, offset: int, /) -> object:
-        """Move to a byte."""
-        self._at = offset
-        return offset
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes, fewer at the end."""
-        start, stop = self._at, min(self._at + size, self._size)
-        data = b""
-        while start < stop:
-            part = self._from(start, stop)
-            data += part
-            start += len(part)
-        self._at = max(self._at, stop)
-        return data
-
-    def _from(self, start: int, stop: int) -> bytes:
-        """Return bytes from `start` on, at most to `stop`, from one cached or newly fetched piece."""
-        for low, kept in self._kept:
-            if low <= start < low + len(kept):
-                return kept[start - low : stop - low]
-        ahead = min((low for low, _ in self._kept if low > start), default=self._size)
-        end = min(max(stop, start + _MIN), ahead)
-        fetched = self._fetch(start, end)
-        if len(fetched) != end - start:
-            raise ConnectionError("the file is shorter than the server said")
-        self._kept.append((start, fetched))
-        self.fetched += len(fetched)
-        return fetched[: stop - start]
 
 
 def _settings(scheme: str) -> dict[str, Any]:
@@ -233,6 +194,8 @@ def _with_retries(source: str, ask: Callable[[], T], end: float) -> T:
             return ask()
         except PermissionError:
             raise _denied(name) from None
+        except ChangedError:
+            raise CheckpointError(f"{name} has changed since it was opened.", "Open it again.") from None
         except bounded.TooMuchError as error:
             raise CheckpointError(f"{name} cannot be read: {error}.", "It may be malicious.") from None
         except ImportError as error:
