@@ -31,9 +31,7 @@ def pieces(trace: str) -> Iterator[Input]:
     join = ()
     for protocol in (2, 3, 4, 5):
         shapes = drawn_shapes(("dcp", protocol))
-        yield Input(
-            f"dcp protocol {protocol}", dcp(shapes, protocol), Opens(shapes, join, checkable=False), "."
-        )
+        yield Input(f"dcp protocol {protocol}", dcp(shapes, protocol), Opens(shapes, join), ".")
     shapes = {"a": (3,), "b": (4, 5)}
     good = dcp(shapes)
     only = {".metadata": good[".metadata"]}
@@ -50,9 +48,7 @@ def pieces(trace: str) -> Iterator[Input]:
     ):
         planted = dcp(shapes, 4, planted=Call(called, (trace,)))
         outcome = would_import(shapes, f"{called.module}.{called.name}")
-        yield Input(
-            f"dcp that would run {number}", planted, Opens(shapes, outcome.warnings, checkable=False), "."
-        )
+        yield Input(f"dcp that would run {number}", planted, Opens(shapes, outcome.warnings), ".")
     for part in (1, 4, 7, 9):
         cut = {**good, ".metadata": good[".metadata"][: len(good[".metadata"]) * part // 10]}
         yield Input(f"dcp metadata cut at {part}0 percent", cut, Refused(r"\.metadata "), ".")
