@@ -22,9 +22,10 @@ from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.errors import ConfigError, ModelError
 from freezetui.formatting.report import headline
 from freezetui.freeze.rules import Rule
+from freezetui.json_lines import encode
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition import catalog
-from freezetui.sanity.protocol import CheckRequest, decode_request, encode
+from freezetui.sanity.protocol import CheckRequest, decode_request
 from freezetui.sanity.report import SanityReport
 from freezetui.session.options import Options
 from freezetui.session.session import Session

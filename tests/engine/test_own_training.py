@@ -15,7 +15,8 @@ from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.updates import Updates
 from freezetui.errors import ModelError
 from freezetui.freeze.rules import Rule
-from freezetui.sanity.protocol import CheckRequest, Training, decode_request, encode
+from freezetui.json_lines import encode
+from freezetui.sanity.protocol import CheckRequest, Training, decode_request
 from freezetui.sanity.report import Finding, SanityReport
 
 OPTIMIZERS = """

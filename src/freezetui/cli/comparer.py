@@ -11,10 +11,11 @@ from threading import Lock, Thread
 from time import monotonic
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.diff.protocol import Answer, Compared, CompareRequest, Failed, Working, decode_request, encode
+from freezetui.diff.protocol import Answer, Compared, CompareRequest, Failed, Working, decode_request
 from freezetui.diff.run import diff
 from freezetui.diff.sides import open_side
 from freezetui.errors import FreezeTuiError, from_os_error
+from freezetui.json_lines import encode
 from freezetui.session.live_names import live_names
 from freezetui.user_code import one_line
 

@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable
 
 from freezetui.describer.limits import be_modest
-from freezetui.description.protocol import Answer, Described, Failed, Working, decode_request, encode
+from freezetui.description.protocol import Answer, Described, Failed, Working, decode_request
 from freezetui.errors import FreezeTuiError
+from freezetui.json_lines import encode
 from freezetui.user_code import one_line
 
 _PR_SET_PDEATHSIG = 1

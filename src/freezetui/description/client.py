@@ -17,9 +17,10 @@ from typing import IO, NamedTuple
 import msgspec
 
 from freezetui import bootstrap
-from freezetui.description.protocol import Described, DescribeRequest, Failed, Working, decode_answer, encode
+from freezetui.description.protocol import Described, DescribeRequest, Failed, Working, decode_answer
 from freezetui.description.types import Description
 from freezetui.errors import EngineError
+from freezetui.json_lines import encode
 from freezetui.text import plain_lines
 
 #: Seconds for the imports, which depend on the disk, for a build, and without a request.

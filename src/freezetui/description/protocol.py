@@ -57,38 +57,13 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 Answer = Working | Described | Failed
 
-_ENCODER = msgspec.json.Encoder()
-_REQUEST = msgspec.json.Decoder(DescribeRequest)
 _ANSWER: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Working | Described | Failed)
+
+#: A line -> its message; they raise msgspec.DecodeError if it is not one.
+decode_request = msgspec.json.Decoder(DescribeRequest).decode
+decode_answer = _ANSWER.decode
 
 
 def file_tensors(tensors: Iterable[TensorInfo]) -> tuple[FileTensor, ...]:
     """Return the tensors of a checkpoint as a request has them."""
     return tuple(FileTensor(tensor.name, tensor.shape, tensor.dtype) for tensor in tensors)
-
-
-def encode(message: DescribeRequest | Answer) -> bytes:
-    """Encode a message as one line of JSON.
-
-    Raises:
-        UnicodeEncodeError: a name is not valid UTF-8.
-    """
-    return _ENCODER.encode(message) + b"\n"
-
-
-def decode_request(line: bytes) -> DescribeRequest:
-    """Decode a request from a line.
-
-    Raises:
-        msgspec.DecodeError: the line is not one.
-    """
-    return _REQUEST.decode(line)
-
-
-def decode_answer(line: bytes) -> Answer:
-    """Decode an answer from a line.
-
-    Raises:
-        msgspec.DecodeError: the line is not one.
-    """
-    return _ANSWER.decode(line)

@@ -53,33 +53,8 @@ class Compared(msgspec.Struct, frozen=True, tag="compared"):
 
 Answer = Working | Failed | Compared
 
-_ENCODER = msgspec.json.Encoder()
-_REQUEST = msgspec.json.Decoder(CompareRequest)
 _ANSWER: msgspec.json.Decoder[Answer] = msgspec.json.Decoder(Working | Failed | Compared)
 
-
-def encode(message: CompareRequest | Answer) -> bytes:
-    """Encode a message as one line of JSON.
-
-    Raises:
-        UnicodeEncodeError: a name is not valid UTF-8.
-    """
-    return _ENCODER.encode(message) + b"\n"
-
-
-def decode_request(line: bytes) -> CompareRequest:
-    """Decode a request from a line.
-
-    Raises:
-        msgspec.DecodeError: the line is not one.
-    """
-    return _REQUEST.decode(line)
-
-
-def decode_answer(line: bytes) -> Answer:
-    """Decode an answer from a line.
-
-    Raises:
-        msgspec.DecodeError: the line is not one.
-    """
-    return _ANSWER.decode(line)
+#: A line -> its message; they raise msgspec.DecodeError if it is not one.
+decode_request = msgspec.json.Decoder(CompareRequest).decode
+decode_answer = _ANSWER.decode

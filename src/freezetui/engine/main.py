@@ -7,7 +7,8 @@ import sys
 
 from freezetui.engine.lifeline import die_with_parent, end_group_with
 from freezetui.errors import FreezeTuiError
-from freezetui.sanity.protocol import Event, Failed, Finished, Progress, decode_request, encode
+from freezetui.json_lines import encode
+from freezetui.sanity.protocol import Event, Failed, Finished, Progress, decode_request
 from freezetui.user_code import log_traceback, one_line, where_raised
 
 

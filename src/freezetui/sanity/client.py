@@ -16,7 +16,8 @@ import msgspec
 
 from freezetui import bootstrap
 from freezetui.errors import EngineError
-from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, decode_event, encode
+from freezetui.json_lines import encode
+from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, decode_event
 from freezetui.sanity.report import SanityReport
 from freezetui.text import plain_lines
 

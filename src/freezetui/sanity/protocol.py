@@ -74,29 +74,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 Event = Progress | Finished | Failed
 
-_ENCODER = msgspec.json.Encoder()
-_REQUEST = msgspec.json.Decoder(CheckRequest)
 _EVENT: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Progress | Finished | Failed)
 
-
-def encode(message: CheckRequest | Event) -> bytes:
-    """Encode a message as one line of JSON."""
-    return _ENCODER.encode(message) + b"\n"
-
-
-def decode_request(line: bytes) -> CheckRequest:
-    """Decode a request from a line.
-
-    Raises:
-        msgspec.DecodeError: the line is not one.
-    """
-    return _REQUEST.decode(line)
-
-
-def decode_event(line: bytes) -> Event:
-    """Decode an event from a line.
-
-    Raises:
-        msgspec.DecodeError: the line is not one.
-    """
-    return _EVENT.decode(line)
+#: A line -> its message; they raise msgspec.DecodeError if it is not one.
+decode_request = msgspec.json.Decoder(CheckRequest).decode
+decode_event = _EVENT.decode

@@ -7,9 +7,10 @@ from contextlib import suppress
 
 from freezetui import bootstrap
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.diff.protocol import Compared, CompareRequest, Failed, decode_answer, encode
+from freezetui.diff.protocol import Compared, CompareRequest, Failed, decode_answer
 from freezetui.diff.report import TensorDiff, relative_change
 from freezetui.errors import CheckpointError
+from freezetui.json_lines import encode
 from freezetui.session.comparison import Comparison
 from freezetui.session.session import Session
 from freezetui.tui.values import CancelledError, Work
