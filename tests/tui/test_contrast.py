@@ -58,6 +58,28 @@ async def test_every_state_can_be_read_in_every_theme(opened):
     assert {("cursor", "trainable"), ("", "wrong"), ("totals", "muted")} <= seen
 
 
+async def test_dim_text_can_be_read_in_every_theme(opened):
+    seen = set()
+    async with opened("vgg_digits.pth", size=(120, 30)) as driver:
+        await driver.press("plus", "enter", "plus", "enter", "R")
+        for name, theme in BUILTIN_THEMES.items():
+            driver.app.theme = name
+            await driver.pilot.pause()
+            if theme.ansi:
+                continue
+            for id in ("header", "details-text", "totals", "keys", "heads", "check-headline"):
+                widget = driver.main.query_one(f"#{id}")
+                for line in widget.render_lines(widget.size.region):
+                    for segment in line:
+                        style = segment.style
+                        if segment.text.strip() and style is not None and style.color is not None:
+                            assert not style.dim, (name, id, segment)
+                            ratio = contrast(style.color.triplet, style.bgcolor.triplet)
+                            assert ratio >= MIN_CONTRAST, (name, id, segment.text, ratio)
+                            seen.add(id)
+    assert {"header", "details-text", "totals", "keys", "check-headline"} <= seen
+
+
 def test_shape_and_word_say_the_same_as_color():
     assert len(set(SIGNS.values())) == len(SIGNS)
     assert len(set(WORDS.values())) == len(WORDS) and set(WORDS) < set(SIGNS)

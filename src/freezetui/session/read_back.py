@@ -98,7 +98,7 @@ def _versions(session: Session) -> tuple[str, ...]:
 
 
 def _candidates(session: Session) -> list[_Candidate]:
-    found = []
+    found: list[_Candidate] = []
     with contextlib.suppress(OSError), os.scandir(session.config_path.parent) as listing:
         for entry in listing:
             if entry.name.endswith(_ENDINGS) and len(found) < _MAX_FILES:

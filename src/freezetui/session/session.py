@@ -228,20 +228,9 @@ class Session:
         Args:
             config: the result of `written`, if already called.
         """
-        from freezetui.sanity.protocol import CheckRequest  # not needed for the first screen
+        from freezetui.session.asking import check_request  # not needed for the first screen
 
-        return CheckRequest(
-            checkpoint=self.options.source,
-            more=self.options.more,
-            key=self.options.key,
-            model=self.architecture.model,
-            recognition=self._recognition,
-            config=config or self.written(),
-            stage=self.stages.shown if stage is None else stage,
-            device=self.options.device,
-            steps=self.options.steps,
-            training=self.options.training,
-        )
+        return check_request(self, self._recognition, config or self.written(), stage)
 
     @property
     def describable(self) -> bool:

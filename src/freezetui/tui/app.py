@@ -25,6 +25,7 @@ from freezetui.session.options import Options
 from freezetui.state import log_error, remember_theme, remembered_theme
 from freezetui.text import printable_lines
 from freezetui.tui.bindings import SECTIONS, bind
+from freezetui.tui.dim_filter import DimFilter
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.printable_filter import PrintableFilter
@@ -34,7 +35,7 @@ from freezetui.tui.widgets.parameter_tree import ParameterTree
 if TYPE_CHECKING:
     from freezetui.tui.screens.picker import PickerScreen
 
-_PRINTABLE = PrintableFilter()
+_DIM, _PRINTABLE = DimFilter(), PrintableFilter()
 #: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
 EXIT_CRASHED = 70
 #: With more errors than this before the dialog is answered, the screen cannot be drawn at all.
@@ -197,8 +198,8 @@ class FreezeTuiApp(Guarded, App[int]):
         self.push_screen(TextViewer("Keys", help_text(all_bindings())))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Return what each drawn line goes through, unprintable characters last."""
-        return [*super().get_line_filters(), _PRINTABLE]
+        """Return what each drawn line goes through: dim text first, unprintable characters last."""
+        return [_DIM, *super().get_line_filters(), _PRINTABLE]
 
     # Unexpected errors
 

@@ -32,10 +32,20 @@ def legible(style: Style) -> Style:
 def muted(widget: Widget) -> Style:
     """Return the style of text in a widget that matters less than the rest of it."""
     style = widget.rich_style
+    known = _triplet(style.color) is not None and _triplet(style.bgcolor) is not None
+    return Style(color=muted_style(style).color) if known else Style(dim=True)
+
+
+def muted_style(style: Style) -> Style:
+    """Return a style whose text matters less, in a color that can be read and without `dim`.
+
+    A terminal's own colors are left alone.
+    """
     color, background = _triplet(style.color), _triplet(style.bgcolor)
     if color is None or background is None:
-        return Style(dim=True)
-    return Style(color=Color.from_triplet(_readable(_mix(color, background, _MUTED), background)))
+        return style
+    mixed = Color.from_triplet(_readable(_mix(color, background, _MUTED), background))
+    return style + Style(color=mixed, dim=False)
 
 
 def contrast(one: ColorTriplet, other: ColorTriplet) -> float:

@@ -71,10 +71,10 @@ def proof_of(session: Session, brief: bool = False) -> Proof:
     hint = (f"  ({', '.join(keys)}, R: close)", "dim")
     verdict, told = headline(report), f"  {'; '.join(cost(report))}"
     qualified = ", ".join(qualifiers(session))
-    which = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
+    start = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
     if session.report_is_stale:
-        return Proof(Text.assemble(which, (f"{verdict}{told}", "dim"), hint), lines)
-    return Proof(Text.assemble(which, (verdict, _COLORS[report.verdict]), told, hint), lines)
+        return Proof(Text.assemble(start, (f"{verdict}{told}", "dim"), hint), lines)
+    return Proof(Text.assemble(start, (verdict, _COLORS[report.verdict]), told, hint), lines)
 
 
 def _lines(session: Session) -> Iterator[ProofLine]:

@@ -53,6 +53,7 @@ class CheckPanel(Guarded, Vertical):
     }
     CheckPanel #check-headline {
         width: 1fr;
+        color: auto;
     }
     CheckPanel #check-progress {
         width: 24;

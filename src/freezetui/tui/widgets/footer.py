@@ -10,6 +10,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from freezetui.text import printable
+from freezetui.tui.contrast import legible
 from freezetui.tui.footer_keys import FooterKey
 from freezetui.tui.guarded import Guarded
 
@@ -37,11 +38,9 @@ class KeyFooter(Guarded, Widget):
 
     def render(self) -> Text:
         """Draw the keys that fit, in their order."""
-        shown, style = (
-            fitting(list(self._keys()), self.size.width),
-            self.get_component_rich_style("footer--key"),
-        )
-        line = Text(no_wrap=True)
+        shown = fitting(list(self._keys()), self.size.width)
+        style = legible(self.get_component_rich_style("footer--key"))
+        line = Text(no_wrap=True, style=legible(self.rich_style))
         for each in shown:
             click = Style(meta={"@click": f"screen.run_key({each.action!r})"}) if each.action else Style()
             line.append(" " if line.plain else "")

@@ -15,6 +15,7 @@ from freezetui.sanity.report import Verdict
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable
+from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 
 #: Seconds between two looks at the files.
@@ -76,9 +77,14 @@ class Header(Guarded, Widget):
         for left, middle, chips, right in choices:
             right = chips + right
             if cell_len(left.plain) + cell_len(middle.plain) + cell_len(right.plain) + 6 <= width:
-                return _three(left, middle, right, width)
+                return self._line(left, middle, right)
         middle = brief if self.session.stages.names and width >= _MIN_STAGES else Text()
-        return _three(self._file(False), middle, short + self._config(False), width)
+        return self._line(self._file(False), middle, short + self._config(False))
+
+    def _line(self, left: Text, middle: Text, right: Text) -> Text:
+        line = _three(left, middle, right, self.size.width)
+        line.style = legible(self.rich_style)
+        return line
 
     def _stages(self, brevity: int) -> Text:
         """Return the stages, the shown one marked; of many, or if `brevity`, only the shown one.

@@ -1,9 +1,9 @@
-"""The order of the tree's lines: what a filter shows, sorted by a value, found again in another tree."""
+"""The order of the tree's lines: expanded, filtered, sorted by a value, found again in another tree."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from freezetui.freeze.tree import ParamTree
 
@@ -21,6 +21,33 @@ def matching(tree: ParamTree, matches: Sequence[tuple[int, int]]) -> array[int]:
                 shown.add(node)
                 node = tree.parents[node]
     return array("I", sorted(shown))
+
+
+def unfolded(
+    tree: ParamTree, opened: bytearray, stops: Mapping[int, int], node: int, stop: int
+) -> array[int]:
+    """Return the lines from `node` up to `stop`, in preorder.
+
+    Args:
+        opened: whether each node is expanded.
+        stops: first block of a group -> one past the last node of the group, which is one line.
+    """
+    lines = array("I")
+    end = tree.end
+    if not stops and 0 not in opened:
+        return array("I", range(node, stop))
+    jumps: list[tuple[int, int]] = []
+    while node < stop:
+        lines.append(node)
+        if not opened[node]:
+            node = stops.get(node, end[node])
+        else:
+            if node in stops:
+                jumps.append((end[node], stops[node]))
+            node += 1
+        while jumps and node == jumps[-1][0]:
+            node = jumps.pop()[1]
+    return lines
 
 
 def in_order(tree: ParamTree, lines: array[int], key: Key) -> array[int]:

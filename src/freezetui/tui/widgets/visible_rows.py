@@ -10,7 +10,7 @@ from itertools import islice
 from freezetui.freeze.plan import FreezePlan, FreezeTotals
 from freezetui.freeze.tree import ParamTree
 from freezetui.tui.widgets.block_groups import BlockGroups, Span, braces, repeated
-from freezetui.tui.widgets.row_order import Key, in_order, matching, paths
+from freezetui.tui.widgets.row_order import Key, in_order, matching, paths, unfolded
 
 _FIRST_LINES, _MAX_KEPT = 40, 1_000
 
@@ -272,22 +272,7 @@ class VisibleRows:
         self._places.clear()
 
     def _lines(self, node: int, stop: int) -> array[int]:
-        lines = array("I")
-        opened, end, stops = self.opened, self.tree.end, self.groups.stops
-        if not stops and 0 not in opened:
-            return array("I", range(node, stop))
-        jumps: list[Span] = []
-        while node < stop:
-            lines.append(node)
-            if not opened[node]:
-                node = stops.get(node, end[node])
-            else:
-                if node in stops:
-                    jumps.append((end[node], stops[node]))
-                node += 1
-            while jumps and node == jumps[-1][0]:
-                node = jumps.pop()[1]
-        return lines
+        return unfolded(self.tree, self.opened, self.groups.stops, node, stop)
 
     def _splice(self, line: int, stop: int) -> int:
         """Rebuild the lines below `line`; `stop` is one past the last node that may have changed."""

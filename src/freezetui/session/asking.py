@@ -1,0 +1,32 @@
+"""Asks the engine: the request for a check of what is open."""
+
+from __future__ import annotations
+
+from freezetui.config.schema import ConfigData
+from freezetui.recognition.catalog import Recognition
+from freezetui.sanity.protocol import CheckRequest
+from freezetui.session.session import Session
+
+
+def check_request(
+    session: Session, recognition: Recognition | None, config: ConfigData, stage: str | None
+) -> CheckRequest:
+    """Return a request to check a stage, the shown one if None.
+
+    Args:
+        recognition: of the checkpoint.
+        config: what is checked.
+    """
+    options = session.options
+    return CheckRequest(
+        checkpoint=options.source,
+        more=options.more,
+        key=options.key,
+        model=session.architecture.model,
+        recognition=recognition,
+        config=config,
+        stage=session.stages.shown if stage is None else stage,
+        device=options.device,
+        steps=options.steps,
+        training=options.training,
+    )
