@@ -59,6 +59,9 @@ def body(function: Any) -> tuple[list[str], list[ast.stmt]] | None:
         return None
     arguments = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args)]
     if arguments and inspect.ismethod(function):
+        for name in ast.walk(tree):
+            if isinstance(name, ast.Name) and name.id == arguments[0]:
+                name.id = "self"  # whatever the method calls it
         arguments = arguments[1:]
     arguments += [a.arg for a in tree.args.kwonlyargs]
     arguments += [tree.args.kwarg.arg] if tree.args.kwarg else []
@@ -89,7 +92,7 @@ def standing_in(function: str, weight: Tensor) -> Any:
         return nn.Linear(shape[0], shape[1], device="meta")
     if function == "linear" and len(shape) == 2:
         return nn.Linear(shape[1], shape[0], device="meta")
-    if function == "embedding" and len(shape) == 2:
+    if function in ("embedding", "embedding_bag") and len(shape) == 2:
         return nn.Embedding(*shape, device="meta")
     kinds: dict[str, Any] = {"conv1d": nn.Conv1d, "conv2d": nn.Conv2d, "conv3d": nn.Conv3d}
     if function in kinds and len(shape) > 2:

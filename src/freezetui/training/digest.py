@@ -42,7 +42,7 @@ def digest_state(model: nn.Module) -> dict[str, bytes]:
 
 
 def _bytes(flat: torch.Tensor) -> ctypes.Array[ctypes.c_ubyte]:
-    """Return the memory of a uint8 tensor on the CPU; `numpy()` would forbid to resize it, as observers do."""
+    """Return the memory of a uint8 tensor on the CPU; after `numpy()` no observer could resize it."""
     return (ctypes.c_ubyte * flat.numel()).from_address(flat.data_ptr())
 
 
