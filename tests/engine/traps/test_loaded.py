@@ -117,6 +117,20 @@ def tabular() -> nn.Module:
     return Tabular()
 
 
+def stepping() -> nn.Module:
+    """Return a model whose trainable half is updated within backward, to save the gradients' memory."""
+    model = Net()
+
+    def step(parameter: nn.Parameter) -> None:
+        with torch.no_grad():
+            parameter.sub_(parameter.grad, alpha=0.01)
+        parameter.grad = None
+
+    for parameter in model.head.parameters():
+        parameter.register_post_accumulate_grad_hook(step)
+    return model
+
+
 def short_names() -> nn.Module:
     return Net(nn.Sequential(nn.Linear(4, 4), ShortNames()))
 
@@ -176,6 +190,7 @@ def test_a_trap_is_told(
         ("parallel", ("body.module.0",)),
         ("tabular", ("body",)),
         ("short_names", ("body",)),
+        ("stepping", ("body",)),
     ],
 )
 def test_a_twin_is_held_without_a_word(tmp_path: Path, factory: str, freeze: tuple[str, ...]) -> None:
