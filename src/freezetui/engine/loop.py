@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -78,7 +79,30 @@ class Loop:
         if self._running is not None:
             self._running.until(Interrupted.STEP)
         else:
-            fill_gradients(loss, self.parameters)
+            with self._used_in_backward():
+                fill_gradients(loss, self.parameters)
+
+    @contextmanager
+    def _used_in_backward(self) -> Iterator[None]:
+        """Record gradients that a hook uses for an update, and drops, as soon as they are there."""
+        hooked = [
+            p for p in self.parameters if p.requires_grad and getattr(p, "_post_accumulate_grad_hooks", None)
+        ]
+        before = [parameter.detach().clone() for parameter in hooked]
+        arrived: dict[int, Tensor] = {}
+        with ExitStack() as hooks:
+            for p in hooked:
+                keep = partial(arrived.__setitem__, id(p))
+                hooks.callback(p.register_hook(lambda gradient, keep=keep: keep(gradient.detach())).remove)
+            yield
+        for parameter, old in zip(hooked, before, strict=True):
+            gradient = arrived.get(id(parameter))
+            if gradient is None or parameter.grad is not None or torch.equal(old, parameter):
+                continue
+            largest = largest_of([gradient])[0]
+            self.gradients[id(parameter)] = max(largest, self.gradients.get(id(parameter), 0.0))
+            if largest:
+                self.evidence.add(id(parameter))
 
     def optimize(self) -> None:
         """Scale the gradients and take an optimizer step; the user's step runs to its end."""

@@ -18,6 +18,8 @@ from freezetui.errors import ModelError
 FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimizer step"
 #: What changed before, and not in this step.
 ONCE = "forward or backward, once"
+#: What changed in further passes, between which the mode changes, and not in this step.
+SWITCH = "forward, train() or eval()"
 
 #: Copies are made of smaller tensors only.
 _MAX_COPIED = 2**22

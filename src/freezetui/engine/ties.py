@@ -16,7 +16,7 @@ from freezetui.sanity.report import Finding
 def frozen_by_ties(
     under_test: ModelUnderTest, config: ConfigData, stage: str | None, frozen: Sequence[str]
 ) -> list[Finding]:
-    """Return one note per frozen parameter of which rules freeze some of its names in the file only.
+    """Return a note on frozen parameters of whose names in the file the rules freeze only some.
 
     What the file has under one name is told by `what_differs`.
 
@@ -32,11 +32,14 @@ def frozen_by_ties(
         return []
     tree = ParamTree(tensors)
     by_rule = {name for rule in config.rules_for(stage) for name in _frozen_by(rule, tree)}
-    return [
-        finding("frozen_by_tie", [n for n in group if names.prefix + names.by_name[n].clean not in by_rule])
+    found = [
+        name
         for group, files in groups.items()
         if 0 < len(by_rule.intersection(files)) < len(files)
+        for name in group
+        if names.prefix + names.by_name[name].clean not in by_rule
     ]
+    return [finding("frozen_by_tie", found)] if found else []
 
 
 def _frozen_by(rule: Rule, tree: ParamTree) -> list[str]:

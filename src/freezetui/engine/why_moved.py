@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from freezetui.engine.further import named_tensors
 from freezetui.engine.model_under_test import ModelUnderTest
-from freezetui.engine.phases import BACKWARD, FORWARD, ONCE, OPTIMIZER, Phases, one_more_step
+from freezetui.engine.phases import BACKWARD, ONCE, OPTIMIZER, SWITCH, Phases, one_more_step
 from freezetui.engine.run import RunResult
 from freezetui.engine.usage import watch_forward
 from freezetui.sanity.codes import finding
@@ -42,7 +42,7 @@ def why_moved(under_test: ModelUnderTest, result: RunResult) -> list[Finding]:
 def _later(name: str, result: RunResult) -> str:
     """Return the phase of what one more step does not repeat."""
     if name in result.further.in_train:
-        return FORWARD
+        return SWITCH
     return "forward in eval mode" if name in result.further.in_eval else ONCE
 
 

@@ -110,7 +110,7 @@ def standing_in(function: str, weight: Tensor) -> Any:
         return nn.Linear(shape[0], shape[1], device="meta")
     if function == "linear" and len(shape) == 2:
         return nn.Linear(shape[1], shape[0], device="meta")
-    if function == "embedding" and len(shape) == 2:
+    if function in ("embedding", "embedding_bag") and len(shape) == 2:
         return nn.Embedding(*shape, device="meta")
     kinds: dict[str, Any] = {"conv1d": nn.Conv1d, "conv2d": nn.Conv2d, "conv3d": nn.Conv3d}
     if function in kinds and len(shape) > 2:
