@@ -12,6 +12,8 @@ from rich.style import Style
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
+from freezetui.sanity.report import BufferPart, FrozenPart, OwnTraining, SanityReport, TrainablePart
+from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.columns import SHARE, Measures
 from freezetui.tui.widgets.tree_line import STYLES, Columns
 from freezetui.tui.widgets.tree_painter import TreePainter
@@ -113,6 +115,30 @@ def test_updates_name_the_optimizer_whose_steps_they_are_of():
     assert drawn(painter, "f.1", 79).rstrip().endswith("inf/nan")
     report.own = SimpleNamespace(optimizer="Lion(lr=1e-05)")
     assert measures_of(painter, report=report)["update"].heading[1] == "update, Lion"
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (None, "2e-05, by the check's own large step, not your script's"),
+        ("", "2e-05, by Lion(lr=1e-05) on the check's own loss"),
+        ("train.py:step", "2e-05, by Lion(lr=1e-05) in train.py:step"),
+    ],
+)
+def test_the_details_say_whose_step_an_update_is_of(own, words):
+    tree = painter_of(*CONV).rows.tree
+    none = FrozenPart(0, 0), TrainablePart(0, 0)
+    steps = None if own is None else OwnTraining("Lion(lr=1e-05)", 3, (), *none, own)
+    report = SanityReport(
+        *("held", "", "cpu", 3, True, (), 0.1, *none, BufferPart(0, 0)),
+        updates={"f.0.weight": 2e-5, "f.0.bias": None},
+        own=steps,
+    )
+    outcomes = SimpleNamespace(of=lambda index: SimpleNamespace(words="trained"))
+    session = SimpleNamespace(report=report, outcomes=outcomes, tree=tree, report_is_stale=False)
+    assert outcome_of(session, "f.0.weight")[1:] == [f"largest |update| / |weight| {words}"]
+    assert "not finite" in outcome_of(session, "f.0.bias")[1]
+    assert len(outcome_of(session, "f.1.weight")) == 1
 
 
 @pytest.mark.parametrize(

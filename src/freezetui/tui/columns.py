@@ -113,7 +113,9 @@ class Measures:
 
     def _gradients(self) -> Measure | None:
         report = self._session.report
-        return report and self._of_report("gradient", ("gradient", "max |gradient|"), report.gradients)
+        if report is None:
+            return None
+        return self._of_report("gradient", ("gradient", "max |gradient|"), report.gradients)
 
     def _updates(self) -> Measure | None:
         report = self._session.report

@@ -21,7 +21,7 @@ TREE_KEYS: list[BindingType] = [
     bind("tree.collapse", "c", "collapse", "Collapse", "Collapse this line"),
     bind("tree.collapse-all", "C", "collapse_all", "Collapse all", "Collapse all"),
     bind("tree.fold", "z", "fold", "Fold blocks", "Fold repeated blocks by their state, or show single ones"),
-    bind("tree.measure", "m", "measure", "measure", "Last column: share, bytes, gradient, change"),
+    bind("tree.measure", "m", "measure", "measure", "Last column: share, bytes, gradient, update, change"),
     bind("tree.sort", "M", "sort", "sort", "Sort by the last column; again for the model's order"),
     bind("tree.range", "v", "range", "range", "Select a range of lines, for f, t, i and space"),
     bind("tree.end-range", "escape", "end_range", "end range", "End the range"),
