@@ -309,3 +309,15 @@ class Sharded(FSDPModule):
 def test_the_hooks_of_a_sharded_model_are_not_run() -> None:
     names = map_names(Sharded(), {"body.weight": ((2, 2), "float32"), "body.bias": ((2,), "float32")})
     assert names.live_of("body.weight") == ("body.weight",)
+
+
+def test_a_part_in_data_parallel_matches_on_either_side() -> None:
+    whole, plain = (
+        Holder(body=nn.DataParallel(net()), head=nn.Linear(5, 2)),
+        Holder(body=net(), head=nn.Linear(5, 2)),
+    )
+    for model, file in ((whole, whole), (whole, plain), (plain, whole)):
+        saved, live = file.state_dict(), list(model.state_dict())
+        names = map_names(model, headers(saved))
+        assert [names.live_of(name) for name in saved] == [(name,) for name in live]
+        assert not names.unplaced and not names.missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -783,3 +784,179 @@ class PixelHyper(nn.Module):
 
     def forward(self, lr: Tensor, scale: float = 1.0) -> Tensor:
         return self.tail(F.relu(self.head(lr)) * scale)
+
+
+class OtherSelf(nn.Module):
+    """Calls itself `this`."""
+
+    def __init__(this) -> None:
+        super().__init__()
+        this.user, this.item = nn.Embedding(10, 8), nn.Embedding(20, 8)
+        this.dense, this.out = nn.Linear(3, 8), nn.Linear(8, 1)
+
+    def forward(this, batch: dict[str, Tensor]) -> Tensor:
+        both = this.user(batch["user_id"]) * this.item(batch["item_id"])
+        return this.out(both + this.dense(batch["features"]))
+
+
+@dataclass
+class _Sentences:
+    tokens: Tensor
+    lengths: Tensor
+    labels: Tensor
+    names: Any
+
+
+class DataclassBatch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.out = nn.Embedding(30, 8), nn.Linear(8, 3)
+
+    def forward(self, batch: _Sentences) -> Tensor:
+        mean = self.embed(batch.tokens).sum(1) / batch.lengths[:, None]
+        return F.cross_entropy(self.out(mean), batch.labels)
+
+
+class GraphObject(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.atom, self.bond, self.out = nn.Embedding(20, 8), nn.Linear(4, 8), nn.Linear(8, 1)
+
+    def forward(self, data: Any) -> Tensor:
+        x, edge_index = self.atom(data.x), data.edge_index
+        x = x.index_add(0, edge_index[1], F.relu(x[edge_index[0]] + self.bond(data.edge_attr)))
+        return self.out(x.new_zeros(int(data.batch.max()) + 1, 8).index_add(0, data.batch, x))
+
+
+class Views(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+        )
+
+    def forward(self, views: Any) -> Tensor:
+        first, second = [F.normalize(self.net(view), dim=-1) for view in views]
+        return first @ second.T
+
+
+class VariableArguments(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.rnn, self.out = nn.Embedding(50, 8), nn.GRU(8, 8, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        one, other = self.rnn(self.embed(inputs[0]))[0], self.rnn(self.embed(inputs[1]))[0]
+        return self.out(torch.cat([one.mean(1), (one @ other.transpose(1, 2) @ other).mean(1)], -1))
+
+
+class HandsOn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = VariableArguments()
+        self.pair = Recommender()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.pair(*args, **kwargs)
+
+
+class FeaturePyramid(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList([nn.Conv2d(channels, 8, 1) for channels in (4, 8, 16)])
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        assert len(features) == 3
+        return torch.stack([layer(features[i]).mean((2, 3)) for i, layer in enumerate(self.lateral)])
+
+
+class DictOfExtractors(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        image = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten(), nn.Linear(256, 8))
+        self.extractors = nn.ModuleDict({"image": image, "vector": nn.Linear(5, 8)})
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        return torch.cat([each(observations[key]) for key, each in self.extractors.items()], dim=1)
+
+
+class LossPerTask(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.heads = nn.ModuleDict({task: nn.Linear(8, 3) for task in ("age", "kind")})
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Any]:
+        features = self.body(batch["image"])
+        out = {task: head(features) for task, head in self.heads.items()}
+        return {"loss": sum(F.cross_entropy(out[task], batch[task]) for task in self.heads)}
+
+
+class TorchTransformer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.source, self.target = nn.Embedding(60, 16), nn.Embedding(70, 16)
+        self.transformer, self.out = nn.Transformer(16, 2, 1, 1, 32), nn.Linear(16, 70)
+
+    def forward(
+        self, src: Tensor, trg: Tensor, src_mask: Tensor, tgt_mask: Tensor, src_padding_mask: Tensor
+    ) -> Tensor:
+        source, target = self.source(src), self.target(trg)
+        return self.out(
+            self.transformer(source, target, src_mask, tgt_mask, src_key_padding_mask=src_padding_mask)
+        )
+
+
+class DetectorWithTargets(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.box = nn.Conv2d(3, 8, 8, 8), nn.Linear(8, 4)
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Tensor:
+        found = self.box(self.body(torch.stack(list(images))).mean((2, 3)))
+        assert targets is not None
+        return sum(F.l1_loss(found[i].expand_as(t["boxes"]), t["boxes"]) for i, t in enumerate(targets))
+
+
+class FramesOneByOne(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 5, 4), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.rnn = nn.LSTM(32, 8, batch_first=True)
+
+    def forward(self, clip_3d: Tensor) -> Tensor:
+        state = None
+        for t in range(clip_3d.size(1)):
+            out, state = self.rnn(self.body(clip_3d[:, t]).unsqueeze(1), state)
+        return out
+
+
+class StepOfDecoder(nn.Module):
+    """One token at a time, one example at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.gru = nn.Embedding(20, 12), nn.GRU(12, 12)
+
+    def forward(self, input: Tensor, hidden: Tensor) -> Any:
+        return self.gru(self.embedding(input).view(1, 1, -1), hidden)
+
+
+class DemandsSizes(nn.Module):
+    def __init__(self, columns: int = 3) -> None:
+        super().__init__()
+        self.columns = columns
+        self.embed, self.out = nn.Embedding(13, 8), nn.Linear(24, 2)
+
+    def forward(self, x_categ: Tensor, start: int) -> Tensor:
+        assert x_categ.shape[-1] == self.columns
+        return self.out(self.embed(x_categ).flatten(1)[:, start:])
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 8, 8, 4), nn.Linear(8, 4)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        return self.out(self.conv(obs.permute(0, 3, 1, 2) / 255).mean((2, 3)))

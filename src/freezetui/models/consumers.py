@@ -95,6 +95,7 @@ class _Statements(Expressions):
             if not (isinstance(node, ast.Compare) and isinstance(node.ops[0], wanted)):
                 continue
             value, left = node.comparators[0], node.left
+            self.sized(left, value)
             tensor: ast.expr | None = None
             if isinstance(left, ast.Attribute) and left.attr == "ndim":
                 tensor = left.value
@@ -109,6 +110,20 @@ class _Statements(Expressions):
             origin = self.origin(tensor)
             if origin and isinstance(value, ast.Constant) and isinstance(value.value, int):
                 self.reader.use(origin).rank = value.value
+
+    def sized(self, left: ast.expr, value: ast.expr) -> None:
+        """Record which size a test demands: `assert x.shape[-1] == self.width`."""
+        shape = shape_of(left.value) if isinstance(left, ast.Subscript) else None
+        origin = self.origin(shape)
+        if origin is None or not isinstance(left, ast.Subscript):
+            return
+        owner = self.module(value.value) if isinstance(value, ast.Attribute) else None
+        wanted = getattr(owner, value.attr, None) if isinstance(value, ast.Attribute) else None
+        with suppress(ValueError):
+            axis = ast.literal_eval(left.slice)
+            wanted = wanted if isinstance(wanted, int) else ast.literal_eval(value)
+            if isinstance(axis, int) and isinstance(wanted, int):
+                self.reader.use(origin).sizes[axis] = wanted
 
     def assign(self, target: ast.expr, value: ast.expr) -> None:
         """Follow an assignment: of a value, of parts, of a shape's dimensions."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
+from freezetui.models.forward_loops import Loops
 from freezetui.models.forward_source import (
     DETECTION,
     Path,
-    Use,
     body,
     is_column,
     position,
     standing_in,
 )
-from freezetui.models.module_names import ModuleNames
 
 #: Layers that change no feature: what follows decides.
 _TRANSPARENT = (nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout2d, nn.ReLU, nn.SiLU, nn.GELU, nn.Unflatten)
@@ -38,61 +37,8 @@ _DESCRIBING = (
 _BATCHES = ("batch", "data", "inputs", "sample", "samples", "batched_inputs", "features", "args")
 
 
-class Reader(Protocol):
-    """What collects the uses, over all functions that are read."""
-
-    uses: dict[Path, Use]
-
-    def use(self, path: Path) -> Use:
-        """Return what is recorded of an input."""
-
-    def read(self, owner: nn.Module, function: Any, origins: dict[str, Path], depth: int) -> None:
-        """Read a function's body."""
-
-
-class Expressions(ModuleNames):
-    """The expressions of one function's body.
-
-    Attributes:
-        env: local name -> the input that it is made of.
-    """
-
-    def __init__(
-        self, reader: Reader, owner: nn.Module, env: dict[str, Path], depth: int, called: str = "self"
-    ) -> None:
-        super().__init__(owner, called)
-        self.reader, self.env, self.depth = reader, env, depth
-
-    def loop(self, target: ast.expr, over: ast.expr) -> None:
-        """Follow `for layer in self.layers`, `for image in images` and their `enumerate` and `zip`."""
-        if isinstance(over, ast.Call) and isinstance(over.func, ast.Name) and over.args:
-            if over.func.id == "enumerate" and isinstance(target, ast.Tuple):
-                return self.loop(target.elts[1], over.args[0])
-            if over.func.id == "zip" and isinstance(target, ast.Tuple):
-                for one, other in zip(target.elts, over.args, strict=False):
-                    self.loop(one, other)
-                return None
-        strings = self.texts(over)
-        if strings and isinstance(target, ast.Name):
-            self.strings[target.id] = strings
-            return None
-        method = over.func if isinstance(over, ast.Call) and isinstance(over.func, ast.Attribute) else None
-        if method is not None and method.attr == "items" and isinstance(target, ast.Tuple):
-            self.loop(target.elts[0], method.value)
-            values = ast.Call(ast.Attribute(method.value, "values", ast.Load()), [], [])
-            return self.loop(target.elts[1], values)
-        module = self.module(over)
-        if isinstance(target, ast.Name):
-            if module is not None:
-                first = next(iter(module.children()), None)
-                if first is not None:
-                    self.modules[target.id] = first
-                return None
-            origin = self.origin(over)
-            if origin:
-                self.reader.use(origin).listed = True
-                self.env[target.id] = origin
-        return None
+class Expressions(Loops):
+    """The expressions of one function's body."""
 
     def origin(self, node: ast.expr | None) -> Path | None:
         """Return the input that an expression is made of; None if a layer lies between, or none is."""
@@ -245,9 +191,14 @@ class Expressions(ModuleNames):
         """Record that a module reads an input, or follow it into the module's own forward."""
         if isinstance(value, ast.Starred):
             value = value.value
+            whole = self.origin(value)
+            if whole is not None and self.reader.use(whole).several:
+                self.reader.use(whole).spread = module
         if isinstance(value, ast.Tuple):
             for item in value.elts:
                 self.passed(module, place, item)
+            return
+        if self.one_by_one(module, value):
             return
         origin = self.origin(value)
         if origin is None:

@@ -30,13 +30,14 @@ class Use:
         stepped: whether a step of it is read: a dimension comes before those of one step.
         elements: into how many parts it is unpacked; 0 if it is not.
         rank: into how many dimensions its shape is unpacked; 0 if it is not.
+        sizes: axis -> its size, where the source demands one.
         listed: whether it is iterated over.
         columns: how many layers read a column each.
         lifted: whether a dimension is inserted before it is read.
         alias: the name that it is unpacked to; "" if it is not.
         joined: the inputs that it is concatenated with, itself included, in order.
         loss: the function or layer that compares an output with it; "" if none does.
-        spread: the module that is called with its keys as keyword arguments.
+        spread: the module that is called with its keys, or with all of it, as arguments.
     """
 
     layers: list[tuple[nn.Module, int]] = field(default_factory=list)
@@ -47,6 +48,7 @@ class Use:
     stepped: bool = False
     elements: int = 0
     rank: int = 0
+    sizes: dict[int, int] = field(default_factory=dict)
     listed: bool = False
     columns: int = 0
     lifted: bool = False

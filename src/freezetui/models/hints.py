@@ -42,6 +42,7 @@ _SIZES: tuple[tuple[str, tuple[int, int]], ...] = (
     (r"\((\d+)\*\d+\) doesn't match model \((\d+)\*\d+\)", (1, 2)),
     (r"expanded size of the tensor \((\d+)\) must match the existing size \((\d+)\)", (1, 2)),
     (r"was expecting embedding dimension of (\d+), but got (\d+)", (2, 1)),
+    (r"has size (\d+) for operand \d which does not broadcast with previously seen size (\d+)", (1, 2)),
     (r"tokens: (\d+), features:? (\d+)", (1, 2)),
 )
 _LISTS = re.compile(r"[\[(](\d+(?:,\s*\d+)+),?[\])]")
@@ -84,6 +85,11 @@ def hint_of(error: Exception) -> Hint:
         found = re.search(pattern, text)
         if found:
             return Hint("sizes", int(found[left]), int(found[right]))
+    split = re.search(r"to sum exactly to (\d+) .*split_sizes=\[([\d, ]+)\]", text)
+    if split:
+        return Hint("sizes", int(split[1]), sum(map(int, split[2].split(","))))
+    if re.search(r"(?:tuple|list) index out of range", text):
+        return Hint("higher")
     for kind, patterns in (("integers", _INTEGERS), ("floats", _FLOATS), ("bound", _BOUND)):
         if any(re.search(pattern, text) for pattern in patterns):
             return Hint(kind)  # type: ignore[arg-type]

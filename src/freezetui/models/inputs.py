@@ -28,8 +28,9 @@ from freezetui.user_code import one_line, where_raised
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 
-#: Seconds that a search may take, how many candidates are tried as they are, and how many are mended.
-_MAX_SECONDS, _MAX_PLAIN, _MAX_MENDED = 60.0, 12, 4
+#: Seconds that a search may take, for large models and for small ones; how many candidates are tried as they
+#: are, and how many are mended.
+_MAX_SECONDS, _MAX_SECONDS_LIGHT, _MAX_PLAIN, _MAX_MENDED = 20.0, 8.0, 12, 4
 #: Elements of a given input up to which a forward that will fail is run for its message.
 _MAX_COMPUTED = 1_000_000
 
@@ -130,7 +131,7 @@ def _searched(
     Args:
         ranked: whether later candidates are worse: the first one is then mended before any other is tried.
     """
-    until = monotonic() + _MAX_SECONDS
+    until = monotonic() + (_MAX_SECONDS if trial.heavy else _MAX_SECONDS_LIGHT)
     failures: list[tuple[Example | Candidate, Failure]] = []
     mended = 0
     for candidate in chain(candidates, [None], last_resorts(trial.model)):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from inspect import Parameter, signature
+from math import gcd, prod
 from time import monotonic
 from typing import Any
 
@@ -17,7 +18,7 @@ from freezetui.models.own_inputs import drawn_by_name
 from freezetui.models.trial import Failure
 
 #: Bounds of one search: forward passes, seconds, and elements of one input's example.
-_MAX_RUNS, _MAX_SECONDS, _MAX_ELEMENTS = 60, 20.0, 4_000_000
+_MAX_RUNS, _MAX_SECONDS, _MAX_ELEMENTS = 60, 8.0, 4_000_000
 
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
@@ -60,18 +61,22 @@ class Mender:
             found = self._solved(candidate, failure, hint)
             if found is not None:
                 return found
+        other_error = None
         for other in self._others(candidate, hint):
             result = self._run(other)
             if result is _STOP:
-                return None
-            if result is None or self._is_better(result, failure, hint):
+                break
+            if result is None or result.entered > failure.entered:
                 return other, result
-        return None
+            if other_error is None and self._is_better(result, failure, hint):
+                other_error = other, result
+        return other_error
 
     def _is_better(self, result: Any, failure: Failure, hint: Hint) -> bool:
         if result.entered != failure.entered:
-            return bool(result.entered > failure.entered)
-        return str(result.error) != str(failure.error) and hint_of(result.error).kind != hint.kind
+            return False
+        changed_kind = hint.kind == "higher" or hint_of(result.error).kind != hint.kind
+        return changed_kind and str(result.error) != str(failure.error)
 
     def _run(self, candidate: Candidate) -> Any:
         """Return the failure, None if it is accepted, or `_STOP`; each candidate runs once."""
@@ -269,15 +274,20 @@ def _variants(model: nn.Module, draw: Draw, hint: Hint) -> Iterator[Draw]:
         for part in (2, 4, 8):
             if draw.shape and draw.shape[-1] >= 2 * part:
                 yield draw.resized(-1, draw.shape[-1] // part)
+    elif hint.kind == "sizes" and len(draw.shape) == 3 and draw.kind != "integers":  # channels last
+        yield replace(draw, shape=(*draw.shape[1:], draw.shape[0]))
     elif hint.kind == "divisible":
+        if hint.right and len(draw.shape) == 1:
+            yield replace(draw, shape=(hint.right,))
         for size in (32, 64, 24, 48, 12, 128):
-            for axes in (
-                [range(1, len(draw.shape))] if len(draw.shape) > 2 else [[a] for a in range(len(draw.shape))]
-            ):
+            rank = len(draw.shape)
+            for axes in [range(1, rank)] if rank > 2 else [[axis] for axis in range(rank)]:
                 other = draw
                 for axis in axes:
                     other = other.resized(axis, size)
                 yield other
+        if hint.right:  # of a batch of two
+            yield replace(draw, shape=(hint.right // gcd(max(1, hint.left // 2), hint.right), *draw.shape))
 
 
 def _small(draw: Draw) -> Draw:
@@ -285,7 +295,4 @@ def _small(draw: Draw) -> Draw:
 
 
 def _elements(draw: Draw) -> int:
-    count = 1
-    for size in draw.shape:
-        count *= size
-    return count
+    return prod(draw.shape)

@@ -18,6 +18,8 @@ class ModuleNames:
         modules: local name -> module.
         strings: local name -> the strings that it takes one after the other.
         bound: local name -> the string that it is at the moment.
+        keyed: local name -> the name of a module's key, and the modules by key.
+        counted: local name -> the modules that it counts, or that its values belong to one by one.
     """
 
     def __init__(self, owner: nn.Module, called: str = "self") -> None:
@@ -25,6 +27,8 @@ class ModuleNames:
         self.modules: dict[str, nn.Module] = {}
         self.strings: dict[str, list[str]] = {}
         self.bound: dict[str, str] = {}
+        self.keyed: dict[str, tuple[str, nn.ModuleDict]] = {}
+        self.counted: dict[str, list[nn.Module]] = {}
 
     def weight(self, node: ast.expr) -> Tensor | None:
         """Return the parameter that `self.name` is; None if it is not one."""
@@ -52,6 +56,9 @@ class ModuleNames:
     def module(self, node: ast.expr) -> nn.Module | None:
         """Return the module that an expression names; of a list of modules the first."""
         if isinstance(node, ast.Name):
+            counter, among = self.keyed.get(node.id, ("", nn.ModuleDict()))
+            if self.bound.get(counter, "") in among:
+                return among[self.bound[counter]]
             return self.owner if node.id == self.called else self.modules.get(node.id)
         if isinstance(node, ast.Attribute):
             base = self.module(node.value)

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from freezetui.models.consumers import uses_of
-from freezetui.models.draws import Batch, Candidate, Draw, PerExample, Record, changed
+from freezetui.models.draws import Batch, Candidate, Constant, Draw, PerExample, Record, changed
 from freezetui.models.forward_source import DETECTION, Path, Use
 from freezetui.models.probes import Probe, fitting, leaves_of
 from freezetui.models.records import makers_of
@@ -23,6 +23,8 @@ from freezetui.models.transformers_loading import is_pretrained_model
 _MAX_CANDIDATES = 48
 #: How many of them give the same to all inputs with the same options.
 _MAX_ALIKE = 8
+#: What an input is that is annotated as a number.
+_PLAIN = {"int": Constant(0), "float": Constant(1.0), "bool": Constant(False)}
 
 
 def own_candidates(model: nn.Module) -> Iterator[Candidate]:
@@ -32,11 +34,19 @@ def own_candidates(model: nn.Module) -> Iterator[Candidate]:
     """
     parameters = required(model)
     uses, makers = uses_of(model), makers_of(model)
+    handed_on = [
+        uses[p.name,].spread for p in parameters if p.kind is Parameter.VAR_POSITIONAL and (p.name,) in uses
+    ]
+    if handed_on and handed_on[0] is not None and not type(handed_on[0]).__module__.startswith("torch.nn"):
+        yield from own_candidates(handed_on[0])
+        return
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
     inputs: list[Input] = []
     for parameter in parameters:
         annotation = str(parameter.annotation) if parameter.annotation is not Parameter.empty else ""
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            annotation = ""  # of each
         tree = _structure((parameter.name,), uses, annotation, inputs)
         if isinstance(tree, Record):
             tree = tree._replace(make=makers.get(parameter.name, tree.make))
@@ -156,6 +166,11 @@ def _options(model: nn.Module, item: Input, inputs: list[Input], graph: bool) ->
         ]
     if layer is not None and type(layer).__module__.startswith(DETECTION):
         return [detected(place)]
+    plain = next(
+        (value for kind, value in _PLAIN.items() if item.annotation in (kind, f"<class '{kind}'>")), None
+    )
+    if plain is not None:
+        return [plain]
     if item.use.loss:
         found: list[Any] = list(compared(model, item.use.loss))
     elif isinstance(layer, (nn.RNNBase, nn.RNNCellBase)) and place > 0:
@@ -170,6 +185,7 @@ def _options(model: nn.Module, item: Input, inputs: list[Input], graph: bool) ->
         else:
             found += [_draw(probe) for leaf in leaves_of(model) for probe in fitting(leaf)]
     found = [_ranked(draw, item) for draw in found]
+    found = [_of_sizes(draw, item.use) for draw in found]
     if item.use.stepped:
         found = [*(replace(d, shape=(4, *d.shape)) for d in found if isinstance(d, Draw)), *found]
     if (
@@ -213,6 +229,17 @@ def _ranked(draw: Any, item: Input) -> Any:
         return replace(draw, shape=(*[4] * missing, *draw.shape))
     if missing == -1:
         return replace(draw, batch=None)
+    return draw
+
+
+def _of_sizes(draw: Any, use: Use) -> Any:
+    """Give a draw the sizes that the forward demands."""
+    if not isinstance(draw, Draw):
+        return draw
+    for axis, size in use.sizes.items():
+        at = axis if axis < 0 or draw.batch is None else axis - 1
+        if axis != draw.batch and -len(draw.shape) <= at < len(draw.shape):
+            draw = draw.resized(at, size)
     return draw
 
 

@@ -138,6 +138,8 @@ def by_role(
         yield Draw("times ", (1,), "uniform")
     elif role == "boxes":
         yield Draw("boxes", (4,), "boxes")
+    elif rows and role in ("tokens", "index") and _sequence_first(model, inputs):
+        yield Draw("tokens", (LENGTH,), "integers", rows, batch=1)
     elif role == "index" and rows:
         yield Draw("indices", (), "integers", rows)
     elif role == "labels" and (rows or layer is None):
@@ -148,11 +150,12 @@ def by_role(
         count = item.use.columns or 1
         high = min((m.num_embeddings for m in model.modules() if isinstance(m, nn.Embedding)), default=2)
         yield Draw("columns", (count,), "integers", high)
+    elif role == "images" and (item.use.rank == 4 or layer is None) and not _is_convolution(layer):
+        yield from (Draw("images", (3, side, side)) for side in (32, 64, 224))
+        yield Draw("images", (1, 28, 28))
     elif role == "tokens" and layer is None:
         every = [m for m in model.modules() if isinstance(m, nn.Embedding)]
         yield from (Draw("tokens", (LENGTH,), "integers", m.num_embeddings) for m in every[:2])
-    elif role == "tokens" and rows and _sequence_first(model):
-        yield Draw("tokens", (LENGTH,), "integers", rows, batch=1)
     elif role == "points":
         yield from _points(layer, width)
     elif isinstance(layer, nn.Embedding) and len(inputs) > 1 and role != "tokens":
@@ -168,8 +171,15 @@ def by_role(
         yield Draw("context", (width,))
 
 
-def _sequence_first(model: nn.Module) -> bool:
-    """Whether attention reads (length, batch, features) in all of the model."""
+def _is_convolution(layer: nn.Module | None) -> bool:
+    weight = getattr(layer, "weight", None)
+    return weight is not None and (nn.parameter.is_lazy(weight) or weight.dim() > 2)
+
+
+def _sequence_first(model: nn.Module, inputs: list[Input]) -> bool:
+    """Whether attention, or a layer whose state is an input, reads (length, batch, features)."""
+    if any(layer and isinstance(rnn, nn.RNNBase) for one in inputs for rnn, layer in one.use.layers):
+        return not any(m.batch_first for m in model.modules() if isinstance(m, nn.RNNBase))
     attention = [m for m in model.modules() if isinstance(m, nn.MultiheadAttention)]
     return bool(attention) and not any(m.batch_first for m in attention)
 
