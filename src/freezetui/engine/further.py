@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 
+from freezetui.engine.lookups import Lookups
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.training.digest import digest
 
@@ -17,8 +18,6 @@ _MIN_FORWARDS, _MAX_FORWARDS = 2, 12
 _MIN_SECONDS = 0.05
 #: Of the time that the steps took.
 _SHARE = 0.05
-#: A row as long as max_norm is not written again, whatever its length is rounded to.
-_TOLERANCE = 1e-5
 #: The first of their batches: none that a step has had.
 _FIRST_BATCH = 1000
 
@@ -47,16 +46,13 @@ class Further:
         return self.count > 0 and "eval" not in self.failed
 
 
-def look_further(
-    under_test: ModelUnderTest, before: dict[str, bytes], ran: Container[str], seconds: float
-) -> Further:
+def look_further(under_test: ModelUnderTest, before: dict[str, bytes], seconds: float) -> Further:
     """Run further forward passes, and compare these tensors; leaves the model in train mode.
 
     What eval() rewrites and train() restores, such as a merged adapter, has not changed.
 
     Args:
         before: name -> digest, of the tensors as they are now.
-        ran: paths of the modules that the steps called.
         seconds: how long the steps took.
     """
     model = under_test.model
@@ -64,8 +60,10 @@ def look_further(
         return Further()
     started = perf_counter()
     limit = max(_MIN_SECONDS, _SHARE * seconds)
-    in_train, train_failed = _forwards(under_test, _FIRST_BATCH, _MAX_FORWARDS, limit)
-    _look_up_long_rows(model, ran)
+    lookups = Lookups()
+    with lookups:
+        in_train, train_failed = _forwards(under_test, _FIRST_BATCH, _MAX_FORWARDS, limit)
+    lookups.look_up_long_rows()
     in_eval, eval_failed = _in_eval(under_test, _FIRST_BATCH + _MAX_FORWARDS)
     seconds = perf_counter() - started
     now = digests(model, before)
@@ -102,21 +100,6 @@ def _forwards(under_test: ModelUnderTest, first: int, most: int, seconds: float)
         ):  # of the user's code, on a batch or in a mode that it may not be made for
             return i, True
     return most, False
-
-
-@torch.no_grad()
-def _look_up_long_rows(model: nn.Module, ran: Container[str]) -> None:
-    """Look up a row that is longer than the max_norm of an embedding that the steps called.
-
-    A batch has few of its rows, and training has them all.
-    """
-    for path, module in model.named_modules():
-        if path not in ran or not isinstance(module, (nn.Embedding, nn.EmbeddingBag)) or not module.max_norm:
-            continue
-        if module.weight.layout == torch.strided:
-            lengths = torch.linalg.vector_norm(module.weight.detach().float(), module.norm_type, 1)
-            if bool((lengths > module.max_norm * (1 + _TOLERANCE)).any()):
-                module(lengths.argmax().reshape(1, 1))
 
 
 @torch.no_grad()

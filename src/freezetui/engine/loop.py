@@ -93,7 +93,8 @@ class Loop:
         with ExitStack() as hooks:
             for p in hooked:
                 keep = partial(arrived.__setitem__, id(p))
-                hooks.callback(p.register_hook(lambda gradient, keep=keep: keep(gradient.detach())).remove)
+                handle = p.register_hook(lambda g, keep=keep: keep(g.detach()))  # type: ignore[no-untyped-call]
+                hooks.callback(handle.remove)
             yield
         for parameter, old in zip(hooked, before, strict=True):
             gradient = arrived.get(id(parameter))

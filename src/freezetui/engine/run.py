@@ -215,7 +215,7 @@ def looked_further(under_test: ModelUnderTest, result: RunResult) -> RunResult:
     """Run more forward passes on other batches, and add what they change of what must hold."""
     started = perf_counter()
     before = {n: result.digests[n] for n in (*result.frozen, *result.frozen_buffers) if n in result.digests}
-    further = look_further(under_test, before, result.ran, result.step_seconds * len(result.losses))
+    further = look_further(under_test, before, result.step_seconds * len(result.losses))
     return replace(
         result,
         further=further,

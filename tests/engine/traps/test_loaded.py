@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.ao import quantization
+from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from freezetui.config.schema import ConfigData
@@ -64,6 +65,19 @@ class Merging(nn.Module):
         return self.base(x) if self.merged else self.base(x) + self.up(self.down(x))
 
 
+class LongRow(nn.Module):
+    """A functional lookup, with one row in thousands that is longer than its max_norm."""
+
+    def __init__(self, max_norm: float) -> None:
+        super().__init__()
+        self.body, self.head = nn.Parameter(torch.randn(4000, 4)), nn.Linear(4, 3)
+        self.body.data[3999] = 20.0
+        self.max_norm = max_norm
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        return self.head(functional.embedding(input_ids, self.body, max_norm=self.max_norm))
+
+
 class Tabular(nn.Module):
     """Reads one column of numbers per embedding, and calls itself by another name than `self`."""
 
@@ -111,6 +125,14 @@ def parallel() -> nn.Module:
 
 def merging() -> nn.Module:
     return Merging()
+
+
+def long_row() -> nn.Module:
+    return LongRow(10.0)
+
+
+def short_rows() -> nn.Module:
+    return LongRow(50.0)
 
 
 def tabular() -> nn.Module:
@@ -162,6 +184,7 @@ AVERAGE = ("average.module.0.weight", "average.module.0.bias")
         ("tied_by_memory", ("body",), "N10", ("head.weight",), "no rule names it", "held"),
         ("averaging", ("average",), "M16", AVERAGE, "averages", "moved"),
         ("merging", ("base",), "M8", ("base.weight",), "train() or eval()", "moved"),
+        ("long_row", ("body",), "M5", ("body",), "max_norm", "moved"),
         ("quantized", ("body",), "M7", None, "observers", "held"),
     ],
 )
@@ -189,6 +212,7 @@ def test_a_trap_is_told(
         ("tied", ("mid",)),
         ("parallel", ("body.module.0",)),
         ("tabular", ("body",)),
+        ("short_rows", ("body",)),
         ("short_names", ("body",)),
         ("stepping", ("body",)),
     ],
