@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 
 from freezetui.errors import ModelError
-from freezetui.models.inputs import find_input
+from freezetui.models.inputs.search import find_input
 from freezetui.models.outputs import tensors_of
 from freezetui.models.spec import Factory, parse_factory
 

@@ -17,8 +17,8 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from freezetui.errors import ModelError
 from freezetui.model_spec import ModelSpec
 from freezetui.models.build import build_model
-from freezetui.models.hints import Hint, hint_of
-from freezetui.models.inputs import find_input
+from freezetui.models.inputs.hints import Hint, hint_of
+from freezetui.models.inputs.search import find_input
 from freezetui.models.outputs import tensors_of
 from freezetui.models.spec import Factory
 from support import own_models, tiny_transformers

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from freezetui.models.inputs import find_input
+from freezetui.models.inputs.search import find_input
 from freezetui.models.spec import Factory
 
 #: Seconds that searching for an input may take: the order of execution is worth no long wait.

@@ -14,13 +14,13 @@ from freezetui.checkpoint.types import Checkpoint
 from freezetui.freeze.name_map import NameMap
 from freezetui.model_spec import ModelSpec
 from freezetui.models.fill import allocate, fill, materialize
-from freezetui.models.inputs import Example, find_input
+from freezetui.models.inputs.search import Example, find_input
+from freezetui.models.inputs.trial import copied
 from freezetui.models.load import CPU
 from freezetui.models.resize import resize
 from freezetui.models.spec import Factory, call, parse_factory
 from freezetui.models.transformers_loading import is_pretrained_model
 from freezetui.models.transformers_models import is_pretrained, pretrained_model
-from freezetui.models.trial import copied
 from freezetui.recognition.catalog import Recognition
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from freezetui.models.forward_loops import Loops
-from freezetui.models.forward_source import (
+from freezetui.models.inputs.forward_loops import Loops
+from freezetui.models.inputs.forward_source import (
     DETECTION,
     Path,
     body,

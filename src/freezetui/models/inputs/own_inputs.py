@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import nn
 
-from freezetui.models.consumers import uses_of
-from freezetui.models.draws import Batch, Candidate, Constant, Draw, PerExample, Record, changed
-from freezetui.models.forward_source import DETECTION, Path, Use
-from freezetui.models.probes import Probe, fitting, leaves_of
-from freezetui.models.records import makers_of
-from freezetui.models.roles import NODES, Input, by_role, compared, detected, share, states_of
-from freezetui.models.transformers_inputs import transformers_candidates
+from freezetui.models.inputs.consumers import uses_of
+from freezetui.models.inputs.draws import Batch, Candidate, Constant, Draw, PerExample, Record, changed
+from freezetui.models.inputs.forward_source import DETECTION, Path, Use
+from freezetui.models.inputs.probes import Probe, fitting, leaves_of
+from freezetui.models.inputs.records import makers_of
+from freezetui.models.inputs.roles import NODES, Input, by_role, compared, detected, share, states_of
+from freezetui.models.inputs.transformers_inputs import transformers_candidates
 from freezetui.models.transformers_loading import is_pretrained_model
 
 #: How many candidates of one forward are made.

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from freezetui.models.draws import Candidate, Constant, Draw, changed
-from freezetui.models.transformers_config import Facts
-from freezetui.models.transformers_labels import labels_of
+from freezetui.models.inputs.draws import Candidate, Constant, Draw, changed
+from freezetui.models.inputs.transformers_config import Facts
+from freezetui.models.inputs.transformers_labels import labels_of
 
 Inputs = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from freezetui.models.draws import Batch
+from freezetui.models.inputs.draws import Batch
 from freezetui.models.outputs import tensors_of
 
 #: Above this many parameters a candidate is run without values first.

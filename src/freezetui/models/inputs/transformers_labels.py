@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from freezetui.models.draws import Constant, Draw, PerExample
-from freezetui.models.transformers_config import Facts
+from freezetui.models.inputs.draws import Constant, Draw, PerExample
+from freezetui.models.inputs.transformers_config import Facts
 
 
 def labels_of(facts: Facts) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import nn
 
-from freezetui.models.draws import Candidate, Draw, changed, draws_of
-from freezetui.models.hints import Hint, hint_of
-from freezetui.models.own_inputs import drawn_by_name
-from freezetui.models.trial import Failure
+from freezetui.models.inputs.draws import Candidate, Draw, changed, draws_of
+from freezetui.models.inputs.hints import Hint, hint_of
+from freezetui.models.inputs.own_inputs import drawn_by_name
+from freezetui.models.inputs.trial import Failure
 
 #: Bounds of one search: forward passes, seconds, and elements of one input's example.
 _MAX_RUNS, _MAX_SECONDS, _MAX_ELEMENTS = 60, 8.0, 4_000_000

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from freezetui.models.draws import Candidate, Draw
+from freezetui.models.inputs.draws import Candidate, Draw
 
 #: Sides for models that take any: small ones are fast, but some have large strides.
 _SIDES = (64, 128, 224, 256)

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from freezetui.models.draws import Constant, Draw, PerExample
-from freezetui.models.forward_source import Path, Use
+from freezetui.models.inputs.draws import Constant, Draw, PerExample
+from freezetui.models.inputs.forward_source import Path, Use
 
 #: How many nodes and edges a graph has, how long a sequence is, how many points are in a cloud.
 NODES, _EDGES, LENGTH, _POINTS = 10, 20, 16, 32

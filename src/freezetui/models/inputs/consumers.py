@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
-from freezetui.models.forward_expressions import Expressions
-from freezetui.models.forward_source import Path, Use, body, shape_of
-from freezetui.models.records import makers_of
+from freezetui.models.inputs.forward_expressions import Expressions
+from freezetui.models.inputs.forward_source import Path, Use, body, shape_of
+from freezetui.models.inputs.records import makers_of
 
 _MAX_DEPTH = 12
 

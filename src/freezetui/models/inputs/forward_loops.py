@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from freezetui.models.forward_source import Path, Use
-from freezetui.models.module_names import ModuleNames
+from freezetui.models.inputs.forward_source import Path, Use
+from freezetui.models.inputs.module_names import ModuleNames
 
 
 class Reader(Protocol):

@@ -13,16 +13,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from freezetui.errors import ModelError
-from freezetui.models.detection_inputs import detection_batch
-from freezetui.models.draws import Candidate, Draw, by, changed, draws_of
+from freezetui.models.inputs.detection_inputs import detection_batch
+from freezetui.models.inputs.draws import Candidate, Draw, by, changed, draws_of
+from freezetui.models.inputs.mend import Mender
+from freezetui.models.inputs.own_inputs import last_resorts, own_candidates
+from freezetui.models.inputs.timm_inputs import timm_candidates
+from freezetui.models.inputs.transformers_inputs import transformers_candidates
+from freezetui.models.inputs.trial import Failure, Trial, moved
 from freezetui.models.live_names import unwrap
-from freezetui.models.mend import Mender
-from freezetui.models.own_inputs import last_resorts, own_candidates
 from freezetui.models.spec import Factory
-from freezetui.models.timm_inputs import timm_candidates
-from freezetui.models.transformers_inputs import transformers_candidates
 from freezetui.models.transformers_loading import is_pretrained_model
-from freezetui.models.trial import Failure, Trial, moved
 from freezetui.recognition.catalog import Recipe, recipe
 from freezetui.user_code import one_line, where_raised
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from freezetui.models.draws import Draw
+from freezetui.models.inputs.draws import Draw
 
 #: Parts of a config, in the order in which a size is looked up.
 _PARTS = (
