@@ -42,6 +42,17 @@ OPTIMIZERS = """
             for p in self.param_groups[0]["params"]:
                 p.mul_(0.9).sub_(0 if p.grad is None else 0.1 * p.grad)
 
+    class Flat(Decays):
+        \"\"\"One vector of all parameters, as wrappers for mixed precision have it.\"\"\"
+        @torch.no_grad()
+        def step(self):
+            params = self.param_groups[0]["params"]
+            weights = torch.cat([p.flatten() for p in params])
+            grads = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in params])
+            weights -= self.param_groups[0]["lr"] * (grads + 0.1 * weights)
+            for p, new in zip(params, weights.split([p.numel() for p in params])):
+                p.copy_(new.view_as(p))
+
     class Lookahead(torch.optim.SGD):
         \"\"\"Slow weights of all parameters; the same where no gradient has arrived.\"\"\"
         def step(self, closure=None):
@@ -124,7 +135,7 @@ def test_nothing_that_would_move_is_nothing_that_moves() -> None:
     assert check(optimizer="sgd", warm="zeros").verdict == "held"
 
 
-@pytest.mark.parametrize("named", ["Zeros", "Decays"])
+@pytest.mark.parametrize("named", ["Zeros", "Decays", "Flat"])
 def test_an_optimizer_that_moves_what_has_no_gradient(optimizers: str, named: str) -> None:
     report = check(optimizer=f"{optimizers}:{named}")
     assert (report.verdict, set(codes(report))) == ("moved", {"M14"})
