@@ -130,6 +130,9 @@ async def test_the_face_survives_whatever_happens_in_the_engine(opened, small, f
         assert driver.session.plan.mask() == choice
         await driver.press("s")
         await driver.until(lambda: not driver.session.unsaved)
+        await driver.press("R", "t", "R")
+        await driver.until(lambda: panel.display)
+        assert said in headline(driver)  # until the next check
 
 
 @pytest.mark.torch

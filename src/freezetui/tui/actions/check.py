@@ -108,6 +108,7 @@ class CheckActions(SessionScreen):
 
     def _model_named(self) -> None:
         """Update the screen for a new architecture, which may have discarded the last report."""
+        self._panel.failure = None
         if self.session.report is None:
             self._panel.cancel()
         if self.session.description is None:

@@ -119,6 +119,7 @@ class CheckPanel(Guarded, Vertical):
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.running = False
+        self.failure: CheckPanel.Failed | None = None  # of the last check; the next one forgets it
         self._engine: Engine | None = None
         self._jobs: list[Job] = []
         self._total = 0
@@ -141,6 +142,7 @@ class CheckPanel(Guarded, Vertical):
         """
         await self._make()
         self.display = self.running = True
+        self.failure = None
         self._jobs, self._total = [Job(request, mask), *then], 1 + len(then)
         self._timeout, self._python = timeout, python
         self.query_one(OptionList).display = False
@@ -176,9 +178,11 @@ class CheckPanel(Guarded, Vertical):
             self._engine.cancel()
 
     async def show(self, proof: Proof) -> None:
-        """Show what a check has proven, unless one is running."""
+        """Show what a check has proven, unless one is running, or the last one failed."""
         await self._make()
-        if not self.running:
+        if self.failure is not None:
+            self._show_failure(self.failure)
+        elif not self.running:
             self._lines = proof.lines
             self._say(Text.assemble(" check: ", proof.headline))
             first = next((i for i, line in enumerate(proof.lines) if line.is_finding), 0)
@@ -242,10 +246,13 @@ class CheckPanel(Guarded, Vertical):
     def _failed(self, event: Failed) -> None:
         event.stop()
         self._finish()
+        self.failure = event
+        self._show_failure(event)
+
+    def _show_failure(self, event: Failed) -> None:
         self._lines = ()
-        self._say(
-            Text.assemble(" check: ", (printable(event.message), "bold red"), f" {printable(event.hint)}")
-        )
+        told = (printable(event.message), "bold red")
+        self._say(Text.assemble(" check: ", told, f" {printable(event.hint)}"))
         self._list([Option(Text(printable(line))) for line in event.log], highlighted=len(event.log) - 1)
 
     def _finish(self) -> None:
