@@ -136,6 +136,7 @@ def test_the_details_say_whose_step_an_update_is_of(own, words):
     )
     outcomes = SimpleNamespace(of=lambda index: SimpleNamespace(words="trained"))
     session = SimpleNamespace(report=report, outcomes=outcomes, tree=tree, report_is_stale=False)
+    session.checks, session.stages = SimpleNamespace(when=lambda stage: ""), SimpleNamespace(shown=None)
     assert outcome_of(session, "f.0.weight")[1:] == [f"largest |update| / |weight| {words}"]
     assert "not finite" in outcome_of(session, "f.0.bias")[1]
     assert len(outcome_of(session, "f.1.weight")) == 1
