@@ -121,7 +121,7 @@ def test_losses_are_shown_only_where_they_are_those_of_the_user():
     assert not {"0.25", "0.75", "1.5"} & set(re.findall(r"[\d.]+\d", "\n".join(report_lines(shown))))
     last = sentences(replace(shown, own=replace(own, step="train.py:step")))[-1]
     assert last == (
-        "With SGD(lr=0.1), as in your script, after 3 steps: what is frozen is identical; "
+        "With SGD(lr=0.1) in train.py:step, after 3 steps: what is frozen is identical; "
         "1 of 1 trainable tensor changed; losses 2, 1.5, not finite."
     )
     moved = replace(own, frozen=FrozenPart(2, 0, ("a", "b")))

@@ -96,7 +96,7 @@ def _own(own: OwnTraining) -> str:
     if own.step and own.losses:
         shown = ["not finite" if loss is None else f"{loss:.4g}" for loss in own.losses[:_MAX_LOSSES]]
         parts.append(f"losses {', '.join(shown)}{', ...' if len(own.losses) > _MAX_LOSSES else ''}")
-    after = f"With {own.optimizer}, as in your script, after {numbers.plural(own.steps, 'step')}"
+    after = f"With {own.whose}, after {numbers.plural(own.steps, 'step')}"
     return f"{after}: {'; '.join(parts)}."
 
 

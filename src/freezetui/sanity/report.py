@@ -93,6 +93,12 @@ class OwnTraining(msgspec.Struct, frozen=True):
     trainable: TrainablePart
     step: str = ""
 
+    @property
+    def whose(self) -> str:
+        """Whose steps these are, in a few words: e.g. "AdamW(lr=1e-05) on the check's own loss"."""
+        where = f"in {self.step}" if self.step else "on the check's own loss"
+        return f"{self.optimizer} {where}"
+
 
 class Cost(msgspec.Struct, frozen=True):
     """The cost of this plan, compared with the control run, which trains everything.
@@ -193,11 +199,8 @@ class SanityReport(msgspec.Struct, frozen=True):
 
     @property
     def updates_by(self) -> str:
-        """Which steps `updates` is of, in a few words: e.g. "AdamW(lr=1e-05) on the check's own loss"."""
-        if self.own is None:
-            return "the check's own large step, not your script's"
-        where = f"in {self.own.step}" if self.own.step else "on the check's own loss"
-        return f"{self.own.optimizer} {where}"
+        """Which steps `updates` is of, in a few words."""
+        return "the check's own large step, not your script's" if self.own is None else self.own.whose
 
     @property
     def exit_code(self) -> int:
