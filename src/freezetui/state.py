@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
 import stat
 import traceback
 from datetime import datetime
@@ -75,7 +74,7 @@ def write_private(path: Path, data: bytes, locked: bool = False) -> int | None:
     Raises:
         OSError: it cannot be written; the old file is unchanged.
     """
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         left = memoryview(data)

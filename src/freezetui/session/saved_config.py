@@ -9,7 +9,6 @@ from typing import Literal
 from freezetui.config.bounds import read_data
 from freezetui.config.paths import set_aside_path, why_not_a_file
 from freezetui.config.schema import ConfigData, Stage
-from freezetui.config.sync import plan_from_config, split_ties, stage_differences, stage_masks
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import stored_mask
 from freezetui.freeze.regexes import Budget
@@ -68,7 +67,9 @@ class SavedConfig:
     def _selected(self, tree: ParamTree) -> Masks | None:
         if not self.required and (not os.path.exists(self.path) or why_not_a_file(self.path)):  # noqa: PTH110
             return None  # what is in the way of a config is told where one is saved
-        from freezetui.config.codec import read_config  # YAML is not needed without a config
+        # Not needed without a config.
+        from freezetui.config.codec import read_config
+        from freezetui.config.sync import plan_from_config, split_ties, stage_differences, stage_masks
 
         self._seen = _content(self.path)
         try:

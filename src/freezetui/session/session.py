@@ -11,7 +11,6 @@ import msgspec
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.config.paths import SUFFIX, default_path
 from freezetui.config.schema import ConfigData
-from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
@@ -200,6 +199,8 @@ class Session:
 
     def changes(self) -> tuple[Rule, ...]:
         """Return the rules that lead from the saved plan (else what the checkpoint stores) to this plan."""
+        from freezetui.freeze.minimize import added_rules  # not needed for the first screen
+
         return added_rules(self.tree, self.plan.mask(), self.saved_mask)
 
     def written(self, path: Path | None = None) -> ConfigData:

@@ -18,7 +18,6 @@ from freezetui.tui.actions.save import SaveActions
 from freezetui.tui.actions.settings import SettingsActions
 from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
-from freezetui.tui.saving import may_quit
 from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.filter_input import FilterInput
@@ -132,6 +131,8 @@ class MainScreen(
 
     async def leave(self) -> bool:
         """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""
+        from freezetui.tui.saving import may_quit  # the first screen needs none
+
         if not await may_quit(self.app, self.session):
             return False
         self._panel.cancel()

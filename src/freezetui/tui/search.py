@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
-from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.patterns import Pattern, runs
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.regexes import PREFIX
@@ -70,6 +69,8 @@ def find(text: str, tree: ParamTree) -> Found:
 
 def rules_to_freeze(found: Found, plan: FreezePlan) -> tuple[Rule, ...]:
     """Return the rules that freezing what is found adds to a plan; () if all of it is frozen."""
+    from freezetui.freeze.minimize import added_rules  # the first screen needs none
+
     before = plan.mask()
     after = FreezePlan(plan.tree, before)
     after.set(found.spans or (), False)

@@ -7,9 +7,6 @@ import asyncio
 from textual import on, work
 
 from freezetui.tui.actions.base import SessionScreen
-from freezetui.tui.checking import ask_architecture, may_check
-from freezetui.tui.saving import FINDING_RULES
-from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
 #: On a lower screen the findings come before the sentences.
@@ -73,6 +70,10 @@ class CheckActions(SessionScreen):
     @work
     async def action_check(self) -> None:
         """Run the check, of each stage in turn; ask first for what is missing, and for user code."""
+        from freezetui.tui.checking import may_check  # the first screen needs none
+        from freezetui.tui.saving import FINDING_RULES
+        from freezetui.tui.screens.busy import run_with_busy_screen
+
         session, before = self.session, self.session.architecture
         if self._is_checking() or not await may_check(self.app, session):
             return
@@ -98,6 +99,8 @@ class CheckActions(SessionScreen):
     @work
     async def action_architecture(self) -> None:
         """Set the architecture."""
+        from freezetui.tui.checking import ask_architecture
+
         if not self._is_checking() and await ask_architecture(self.app, self.session):
             self._model_named()
 

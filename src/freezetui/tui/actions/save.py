@@ -8,7 +8,6 @@ from textual import work
 
 from freezetui.config.paths import typed_path
 from freezetui.tui.actions.base import SessionScreen
-from freezetui.tui.saving import ask_path, save_config, show_changes, show_config_text
 
 
 class SaveActions(SessionScreen):
@@ -25,21 +24,29 @@ class SaveActions(SessionScreen):
     @work
     async def action_save_as(self) -> None:
         """Save under another name."""
+        from freezetui.tui.saving import ask_path  # the first screen needs none
+
         path = await ask_path(self.app, self._last_path or str(self.session.config_path))
         if path is not None:
             self._last_path = path
             await self._save(typed_path(path))
 
     async def _save(self, path: Path | None = None) -> None:
+        from freezetui.tui.saving import save_config
+
         if await save_config(self.app, self.session, path):
             self.refresh_session()
 
     @work
     async def action_changes(self) -> None:
         """Show the changes since the last save."""
+        from freezetui.tui.saving import show_changes
+
         await show_changes(self.app, self.session)
 
     @work
     async def action_config_text(self) -> None:
         """Show the config as saving would write it."""
+        from freezetui.tui.saving import show_config_text
+
         await show_config_text(self.app, self.session)

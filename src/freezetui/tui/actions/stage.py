@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual import work
 
 from freezetui.tui.actions.base import SessionScreen
-from freezetui.tui.stages import ask_stage, edit_stages
 
 
 class StageActions(SessionScreen):
@@ -28,12 +27,16 @@ class StageActions(SessionScreen):
     @work
     async def action_add_stage(self) -> None:
         """Add a stage; the first one is what is chosen now."""
+        from freezetui.tui.stages import ask_stage  # the first screen needs none
+
         if await ask_stage(self.app, self.session):
             self.show_stage()
 
     @work
     async def action_stages(self) -> None:
         """Rename, delete and order the stages; set their length and learning rate."""
+        from freezetui.tui.stages import edit_stages
+
         await edit_stages(self.app, self.session)
         self.show_stage()
 
