@@ -40,6 +40,9 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
         border-left: vkey $panel-lighten-1;
         scrollbar-size-vertical: 1;
     }
+    DetailsPane > Static {
+        min-height: 100%;
+    }
     """
 
     #: The values that the user asked for; set by the screen.
@@ -66,7 +69,12 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
             lines[1:1] = [Text(f"in {times:,} blocks, edited together; z: single blocks")]
         if session.checkpoint_changed:
             lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
-        self.query_one("#details-text", Static).update(Text("\n").join(lines))
+        text = self.query_one("#details-text", Static)
+        text.update(Text("\n").join(lines), layout=False)
+        # A layout of the whole screen takes longer than a key should; only a text that scrolls needs one.
+        height = text.visual.get_height(text.styles.get_rules(), text.size.width)
+        if text.size.height != self.size.height or height > self.size.height:
+            text.refresh(layout=True)
 
 
 def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
