@@ -286,7 +286,9 @@ class _Diff(NamedTuple):
 
 
 def moved_mask(mask: bytes | bytearray, old: ParamTree, new: ParamTree) -> bytes:
-    """Return a mask of `old` for `new`, which has the same tensors in another order."""
+    """Return a mask of `old` for `new`, which has the same tensors, perhaps in another order."""
+    if new is old:
+        return bytes(mask)
     return bytes(map(mask.__getitem__, _places(old, new)))
 
 

@@ -131,8 +131,7 @@ class Recovery:
 
 def _kept(session: Session, snapshot: _Snapshot) -> Kept:
     def packed(mask: bytes) -> bytes:
-        same = snapshot.tree is session.file_tree
-        return zlib.compress(mask if same else moved_mask(mask, snapshot.tree, session.file_tree), 6)
+        return zlib.compress(moved_mask(mask, snapshot.tree, session.file_tree), 6)
 
     return Kept(
         checkpoint=sources_of(session),

@@ -33,8 +33,7 @@ def config_of(session: Session, target: Path) -> ConfigData:
     )
 
     def in_file_order(mask: bytes) -> bytes:
-        same = session.tree is session.file_tree
-        return mask if same else moved_mask(mask, session.tree, session.file_tree)
+        return moved_mask(mask, session.tree, session.file_tree)
 
     given = stages.given()
     masks = {stage: in_file_order(mask) for stage, mask in stages.masks().items()}
