@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
@@ -13,15 +13,28 @@ if TYPE_CHECKING:
     from freezetui.session.outcome import Outcomes
 
 
+class _Last(NamedTuple):
+    """The last check of one stage.
+
+    Attributes:
+        live: the report as the engine sent it; named: with the checkpoint's names.
+        mask, norms: what was checked; see `Checks.store`.
+        when: the time of the check, if it was not in this session.
+    """
+
+    live: SanityReport
+    named: SanityReport
+    mask: bytes
+    norms: str
+    when: str
+
+
 class Checks:
     """The last check of every stage; None stands for the common rules."""
 
     def __init__(self) -> None:
-        self._last: dict[str | None, tuple[SanityReport, bytes]] = {}
-        self._live: dict[str | None, SanityReport] = {}
-        self._norms: dict[str | None, str] = {}
+        self._last: dict[str | None, _Last] = {}
         self._outcomes: dict[str | None, Outcomes] = {}
-        self._when: dict[str | None, str] = {}
 
     def store(self, report: SanityReport, mask: bytes, norms: str, when: str = "") -> None:
         """Store the report of a check of the plan `mask`, as the engine sent it.
@@ -30,32 +43,32 @@ class Checks:
             norms: the setting `norm_statistics` that was checked.
             when: the time of the check, if it was not in this session.
         """
-        self._when[report.stage] = when
-        self._norms[report.stage] = norms
-        self._live[report.stage] = report
-        self._last[report.stage] = report.in_file_names(), mask
+        self._last[report.stage] = _Last(report, report.in_file_names(), mask, norms, when)
         self._outcomes.pop(report.stage, None)
 
     def clear(self) -> None:
         """Forget all, as after another architecture was named."""
-        self._last, self._live, self._outcomes = {}, {}, {}
+        self._last, self._outcomes = {}, {}
 
     def report(self, stage: str | None) -> SanityReport | None:
         """Return the report of the last check of a stage, with the checkpoint's names; None before it."""
-        found = self._last.get(stage)
-        return None if found is None else found[0]
+        last = self._last.get(stage)
+        return None if last is None else last.named
 
     def live_report(self, stage: str | None) -> SanityReport | None:
         """Return the same report with the names of the live model."""
-        return self._live.get(stage)
+        last = self._last.get(stage)
+        return None if last is None else last.live
 
     def when(self, stage: str | None) -> str:
         """Return the time of the last check of a stage, if it was not in this session; "" else."""
-        return self._when.get(stage, "")
+        last = self._last.get(stage)
+        return "" if last is None else last.when
 
     def is_stale(self, stage: str | None, mask: bytes, norms: str) -> bool:
         """Whether the last check of a stage was of another plan than `mask`, or with other `norms`."""
-        return stage in self._last and (self._last[stage][1], self._norms[stage]) != (mask, norms)
+        last = self._last.get(stage)
+        return last is not None and (last.mask, last.norms) != (mask, norms)
 
     def outcomes(self, stage: str | None, tree: ParamTree) -> Outcomes | None:
         """Return what the last check of a stage says about each tensor; None before the first."""
@@ -64,18 +77,17 @@ class Checks:
         if stage not in self._outcomes:
             from freezetui.session.outcome import Outcomes  # not needed before a check
 
-            report, mask = self._last[stage]
-            self._outcomes[stage] = Outcomes(report, tree, FreezePlan(tree, mask))
+            last = self._last[stage]
+            self._outcomes[stage] = Outcomes(last.named, tree, FreezePlan(tree, last.mask))
         return self._outcomes[stage]
 
     def rename(self, old: str, new: str) -> None:
         """Keep what is known of a stage under its new name."""
         if old in self._last:
-            self._last[new], self._live[new] = self._last.pop(old), self._live.pop(old)
-            self._norms[new], self._when[new] = self._norms.pop(old), self._when.pop(old)
+            self._last[new] = self._last.pop(old)
             self._outcomes.pop(old, None)
 
     def move(self, moved: Callable[[bytes], bytes]) -> None:
         """Put the masks into the order of another tree."""
-        self._last = {stage: (report, moved(mask)) for stage, (report, mask) in self._last.items()}
+        self._last = {stage: last._replace(mask=moved(last.mask)) for stage, last in self._last.items()}
         self._outcomes = {}
