@@ -77,7 +77,7 @@ class Session:
             self.stages.show(options.stage)
         self.architecture_changed = False
         self.comparison: Comparison | None = None
-        self.norm_statistics: Literal["freeze", "update"] = (self.config or ConfigData()).norm_statistics
+        self.norm_statistics = self.saved_norms
         self.checks = Checks()
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
@@ -160,7 +160,7 @@ class Session:
         return lost or edited or self.architecture_changed or self.norm_statistics != self.saved_norms
 
     @property
-    def saved_norms(self) -> str:
+    def saved_norms(self) -> Literal["freeze", "update"]:
         """The setting `norm_statistics` on disk, or the default."""
         return (self.config or ConfigData()).norm_statistics
 

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 from freezetui import numbers
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.session import Session
+from freezetui.tui.widgets.block_groups import Span
 
 Name = Literal["share", "bytes", "gradient", "update", "change"]
-Span = tuple[int, int]
 
 #: Stands for a value that is not known.
 _UNKNOWN = -1.0
@@ -150,14 +150,12 @@ class Measures:
         return change
 
 
-def _measure(
-    name: Name, heading: tuple[str, str], values: Sequence[float | None], wrong: Sequence[int] = ()
-) -> Measure | None:
+def _measure(name: Name, heading: tuple[str, str], values: Sequence[float | None]) -> Measure | None:
     """Return a measure of these values; None if none is known. What is not a number counts as infinite."""
     known = array("d", (_UNKNOWN if v is None else math.inf if math.isnan(v) else abs(v) for v in values))
     if max(known, default=_UNKNOWN) < 0:
         return None
-    return Measure(name, heading, known, max((v for v in known if not math.isinf(v)), default=0.0), wrong)
+    return Measure(name, heading, known, max((v for v in known if not math.isinf(v)), default=0.0))
 
 
 def _relative(value: float) -> str:
