@@ -85,7 +85,7 @@ class Checks:
         """Keep what is known of a stage under its new name."""
         if old in self._last:
             self._last[new] = self._last.pop(old)
-            self._outcomes.pop(old, None)
+            self._outcomes = {}  # a stage of the new name may have been checked and deleted
 
     def move(self, moved: Callable[[bytes], bytes]) -> None:
         """Put the masks into the order of another tree."""
