@@ -63,23 +63,25 @@ class Header(Guarded, Widget):
 
         The config's name, what the notices are, the other stages, the format, the architecture.
         """
-        width, brief = self.size.width, self._stages(1)
-        known = list(notices(self.session))
+        width, known = self.size.width, list(notices(self.session))
+        described, file = self._file(True), self._file(False)
+        stages, brief = self._stages(0), self._stages(1)
         full, short = _chips(known, in_full=True), _chips(known, in_full=False)
+        named, config = self._config(True), self._config(False)
         choices = [
-            (self._file(True), self._stages(0), full, self._config(True)),
-            (self._file(True), self._stages(0), full, self._config(False)),
-            (self._file(True), self._stages(0), short, self._config(False)),
-            (self._file(False), self._stages(0), full, self._config(False)),
-            (self._file(False), self._stages(0), short, self._config(False)),
-            (self._file(False), brief, short, self._config(False)),
+            (described, stages, full, named),
+            (described, stages, full, config),
+            (described, stages, short, config),
+            (file, stages, full, config),
+            (file, stages, short, config),
+            (file, brief, short, config),
         ]
         for left, middle, chips, right in choices:
             right = chips + right
             if cell_len(left.plain) + cell_len(middle.plain) + cell_len(right.plain) + 6 <= width:
                 return self._line(left, middle, right)
         middle = brief if self.session.stages.names and width >= _MIN_STAGES else Text()
-        return self._line(self._file(False), middle, short + self._config(False))
+        return self._line(file, middle, short + config)
 
     def _line(self, left: Text, middle: Text, right: Text) -> Text:
         line = _three(left, middle, right, self.size.width)
