@@ -51,20 +51,13 @@ class Candidate(msgspec.Struct, frozen=True):
 
 def recent() -> list[Recent]:
     """Return what was opened lately and is still there, the newest first; [] if nothing is kept."""
-    directory = state_directory() if keeps_state() else None
-    if directory is None:
-        return []
-    try:
-        read = msgspec.json.decode(read_private(directory / _NAME, _MAX_BYTES), type=list[Recent])
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return []
-    return [each for each in read[:_MAX_ENTRIES] if is_url(each.source) or os.path.lexists(each.source)]
+    return [each for each in _kept() if is_url(each.source) or os.path.lexists(each.source)]
 
 
 def remembered(options: Options) -> View:
     """Return how a checkpoint was looked at the last time; an empty view if that is not known."""
     source = _named(options)
-    return next((each.view for each in recent() if each.source == source), View())
+    return next((each.view for each in _kept() if each.source == source), View())
 
 
 def note_opened(options: Options, view: View | None = None) -> None:
@@ -77,6 +70,17 @@ def note_opened(options: Options, view: View | None = None) -> None:
     entries = [shown, *(each for each in recent() if each.source != source)]
     with contextlib.suppress(OSError, ValueError, msgspec.MsgspecError):
         write_private(directory / _NAME, msgspec.json.encode(entries[:_MAX_ENTRIES]))
+
+
+def _kept() -> list[Recent]:
+    directory = state_directory() if keeps_state() else None
+    if directory is None:
+        return []
+    try:
+        read = msgspec.json.decode(read_private(directory / _NAME, _MAX_BYTES), type=list[Recent])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return []
+    return read[:_MAX_ENTRIES]
 
 
 def _named(options: Options) -> str:
