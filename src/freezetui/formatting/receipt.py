@@ -21,13 +21,11 @@ from freezetui.formatting.report import headline
 from freezetui.formatting.sentences import sentences
 from freezetui.freeze.rules import Rule
 from freezetui.sanity.report import SanityReport
-from freezetui.session.read_back import KEY as READ_BACK
-from freezetui.session.read_back import earlier
+from freezetui.session.read_back import READ_BACK, earlier
+from freezetui.session.receipt_file import KEY, TITLE
 from freezetui.session.session import Session
 from freezetui.text import printable
 
-#: The first words of a text, and the first key of a document.
-TITLE, KEY = "freezetui receipt", "freezetui_receipt"
 _VERSION = 1
 
 
@@ -72,7 +70,7 @@ def document(report: SanityReport, session: Session, when: datetime | None = Non
         "findings": findings,
         "checkpoint": _checkpoint(session),
         "config": _config(session, report.stage),
-        "model": {"architecture": report.architecture, **_model(session)},
+        "model": {"architecture": report.architecture, "arguments": session.architecture.model.arguments},
         "run": {
             "steps": report.steps,
             "device": report.device,
@@ -119,10 +117,6 @@ def _config(session: Session, stage: str | None) -> dict[str, Any]:
 
 def _rules(rules: Iterable[Rule]) -> list[dict[str, str]]:
     return [{rule.action: rule.pattern} for rule in rules]
-
-
-def _model(session: Session) -> dict[str, Any]:
-    return {"arguments": session.architecture.model.arguments}
 
 
 def _given(options: Any) -> dict[str, Any]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from freezetui.sanity.report import SanityReport
+from freezetui.session.receipt_file import KEY, TITLE
 from freezetui.session.session import Session
 from freezetui.state import read_private
 
 #: The line of a text and the key of a document that is read back.
-KEY = "read_back"
-_TITLE = b"freezetui receipt"
+READ_BACK = "read_back"
 _MAX_BYTES, _MAX_FILES = 32 * 2**20, 64
 _ENDINGS = (".txt", ".json")
 
@@ -109,15 +110,13 @@ def _candidates(session: Session) -> list[_Candidate]:
 
 def _read(path: str) -> list[Earlier]:
     """Return what a receipt says, as text or as JSON; [] if the file is not one."""
-    from pathlib import Path
-
     data = read_private(Path(path), _MAX_BYTES)
     with contextlib.suppress(msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
-        if data.startswith(_TITLE):
-            start = f"{KEY}: ".encode()
+        if data.startswith(TITLE.encode()):
+            start = f"{READ_BACK}: ".encode()
             lines = [line.removeprefix(start) for line in data.splitlines() if line.startswith(start)]
             return [msgspec.json.decode(line, type=Earlier) for line in lines]
-        if b'"freezetui_receipt"' in data[:64]:
+        if f'"{KEY}"'.encode() in data[:64]:
             documents = msgspec.json.decode(data, type=_Document | list[_Document])
             return [each.read_back for each in (documents if isinstance(documents, list) else [documents])]
     return []

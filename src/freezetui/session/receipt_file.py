@@ -10,8 +10,8 @@ from freezetui.config.paths import is_special, typed_path, why_not_a_file
 from freezetui.errors import ConfigError, from_os_error
 from freezetui.session.session import Session
 
-#: What the start of a receipt holds, as text and as JSON.
-_MARKS = (b"freezetui receipt", b"freezetui_receipt")
+#: The first words of a receipt as text, and the first key of one as JSON.
+TITLE, KEY = "freezetui receipt", "freezetui_receipt"
 _HEAD = 64
 
 
@@ -60,4 +60,4 @@ def _is_receipt(path: Path) -> bool:
             head = file.read(_HEAD)
     except OSError:
         return False
-    return not head or any(mark in head for mark in _MARKS)
+    return not head or TITLE.encode() in head or KEY.encode() in head

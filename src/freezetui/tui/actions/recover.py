@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import on, work
@@ -75,9 +77,6 @@ class RecoverActions(SessionScreen):
                 return
 
     async def _asked(self, each: Found) -> str:
-        from datetime import datetime
-        from pathlib import Path
-
         from freezetui.tui.screens.confirm import ConfirmScreen
 
         when = datetime.fromtimestamp(each.kept.when).astimezone().strftime("%Y-%m-%d %H:%M")
