@@ -16,25 +16,21 @@ from freezetui.cli.check import check
 from freezetui.errors import ConfigError, FreezeTuiError
 from freezetui.formatting.receipt import receipt, receipts
 from freezetui.sanity.codes import finding
-from freezetui.sanity.report import BufferPart, Cost, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import Cost, FrozenPart
 from freezetui.sanity.training import Training
 from freezetui.session.options import Options
 from freezetui.session.receipt_file import receipt_path, write_receipt
 from freezetui.session.session import Session
+from support.reports import sanity_report
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_ckpts" / "vgg_digits.pth"
 WHEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
-REPORT = SanityReport(
+REPORT = sanity_report(
     verdict="moved",
-    architecture="torchvision:vgg16",
     device="cuda:0",
-    steps=3,
-    forward=True,
     losses=(0.5,),
     seconds=1.23456,
     frozen=FrozenPart(2, 1, ("live.weight",)),
-    trainable=TrainablePart(1, 1),
-    buffers=BufferPart(0, 0),
     findings=(finding("max_norm", ("live.weight",)),),
     cost=Cost(0.1, 0.2, 1, 2),
     input=(3, 64, 64),

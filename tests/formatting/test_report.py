@@ -23,6 +23,7 @@ from freezetui.sanity.report import (
     Unchanged,
     Verdict,
 )
+from support.reports import sanity_report
 
 COST = Cost(0.1, 0.2, 1, 2)
 
@@ -30,17 +31,10 @@ COST = Cost(0.1, 0.2, 1, 2)
 def report(verdict: Verdict, *keys: str, moved: tuple[str, ...] = ()) -> SanityReport:
     templates = " ".join(CODES[key].message + CODES[key].fix for key in keys)
     values = dict.fromkeys((name for _, name, _, _ in Formatter().parse(templates) if name), "a")
-    return SanityReport(
+    return sanity_report(
         verdict=verdict,
         architecture="",
-        device="cpu",
-        steps=3,
-        forward=True,
-        losses=(),
-        seconds=1.0,
         frozen=FrozenPart(2, 2 - len(moved), moved),
-        trainable=TrainablePart(1, 1),
-        buffers=BufferPart(0, 0),
         findings=tuple(finding(key, **values) for key in keys),
     )
 

@@ -9,23 +9,17 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
 from freezetui.sanity.codes import finding
-from freezetui.sanity.report import BufferPart, Cost, FrozenPart, SanityReport, TrainablePart, Unchanged
+from freezetui.sanity.report import BufferPart, Cost, FrozenPart, TrainablePart, Unchanged
 from freezetui.session.outcome import Outcome, Outcomes
+from support.reports import sanity_report
 
 NAMES = ("a.weight", "a.bias", "a.mean", "b.weight", "b.mean")
 TREE = ParamTree([TensorInfo(n, (2,), "float32", "buffer" if "mean" in n else "parameter") for n in NAMES])
 #: `a` is frozen, `b` trains.
 PLAN = FreezePlan(TREE, bytes([0, 0, 1, 1, 1]))
-HELD = SanityReport(
-    verdict="held",
+HELD = sanity_report(
     architecture="x:y",
-    device="cpu",
-    steps=3,
-    forward=True,
     losses=(1.0, 0.9, 0.8),
-    seconds=1.0,
-    frozen=FrozenPart(2, 2),
-    trainable=TrainablePart(1, 1),
     buffers=BufferPart(1, 1),
     cost=Cost(1.0, 1.0, 1, 1),
 )

@@ -12,25 +12,21 @@ import pytest
 from msgspec.structs import replace
 
 from freezetui.formatting.receipt import receipts
-from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import FrozenPart, TrainablePart
 from freezetui.session.options import Options
 from freezetui.session.read_back import read_back
 from freezetui.session.receipt_file import write_receipt
 from freezetui.session.session import Session
+from support.reports import sanity_report
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_ckpts" / "vgg_digits.pth"
 WHEN = datetime(2026, 5, 4, 3, 2, 1, tzinfo=timezone.utc)
-REPORT = SanityReport(
+REPORT = sanity_report(
     verdict="moved",
-    architecture="torchvision:vgg16",
-    device="cpu",
-    steps=3,
-    forward=True,
     losses=(0.5, None),
     seconds=1.25,
     frozen=FrozenPart(10, 9, ("live",)),
     trainable=TrainablePart(22, 22),
-    buffers=BufferPart(0, 0),
     files={"live": ("features.0.weight",)},
 )
 

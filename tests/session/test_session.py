@@ -13,9 +13,10 @@ import pytest
 from freezetui.config.codec import read_config
 from freezetui.config.paths import why_no_config
 from freezetui.model_spec import ModelSpec
-from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import FrozenPart, SanityReport
 from freezetui.session.options import Options
 from freezetui.session.session import Session
+from support.reports import sanity_report
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
 OTHER_MODEL = """\
@@ -44,18 +45,8 @@ def opened(tmp_path: Path) -> Callable[..., Session]:
 
 
 def report() -> SanityReport:
-    return SanityReport(
-        verdict="held",
-        architecture="torchvision:vgg16",
-        device="cpu",
-        steps=3,
-        forward=True,
-        losses=(),
-        seconds=1.0,
+    return sanity_report(
         frozen=FrozenPart(1, 1),
-        trainable=TrainablePart(1, 1),
-        buffers=BufferPart(0, 0),
-        findings=(),
         input=(3, 32, 32),
     )
 

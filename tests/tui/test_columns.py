@@ -12,12 +12,13 @@ from rich.style import Style
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
-from freezetui.sanity.report import BufferPart, FrozenPart, OwnTraining, SanityReport, TrainablePart
+from freezetui.sanity.report import FrozenPart, OwnTraining, TrainablePart
 from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.columns import SHARE, Measures
 from freezetui.tui.widgets.tree_line import STYLES, Columns
 from freezetui.tui.widgets.tree_painter import TreePainter
 from freezetui.tui.widgets.visible_rows import VisibleRows
+from support.reports import sanity_report
 
 PLAIN = dict.fromkeys(STYLES, Style())
 
@@ -129,11 +130,8 @@ def test_the_details_say_whose_step_an_update_is_of(own, words):
     tree = painter_of(*CONV).rows.tree
     none = FrozenPart(0, 0), TrainablePart(0, 0)
     steps = None if own is None else OwnTraining("Lion(lr=1e-05)", 3, (), *none, own)
-    report = SanityReport(
-        *("held", "", "cpu", 3, True, (), 0.1, *none, BufferPart(0, 0)),
-        updates={"f.0.weight": 2e-5, "f.0.bias": None},
-        own=steps,
-    )
+    updates = {"f.0.weight": 2e-5, "f.0.bias": None}
+    report = sanity_report(frozen=none[0], trainable=none[1], updates=updates, own=steps)
     outcomes = SimpleNamespace(of=lambda index: SimpleNamespace(words="trained"))
     session = SimpleNamespace(report=report, outcomes=outcomes, tree=tree, report_is_stale=False)
     session.checks, session.stages = SimpleNamespace(when=lambda stage: ""), SimpleNamespace(shown=None)

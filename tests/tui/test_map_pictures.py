@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart, Unchanged
+from freezetui.sanity.report import FrozenPart, SanityReport, TrainablePart, Unchanged
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.columns import Measures
+from support.reports import sanity_report
 from support.sparse import llama
 
 TEXTUAL = "8.2.8"
@@ -68,17 +69,13 @@ def report_of(session) -> SanityReport:
         t.name for t, state in zip(session.tree.tensors, session.plan.states, strict=True) if state == 1
     ]
     moved, unproven = "model.layers.3.mlp.up_proj.weight", "model.layers.12.self_attn.q_proj.weight"
-    return SanityReport(
+    return sanity_report(
         verdict="moved",
         architecture="pkg:llama",
-        device="cpu",
-        steps=3,
-        forward=True,
         losses=(0.41, 0.4, 0.4),
         seconds=1.3,
         frozen=FrozenPart(len(session.tree.tensors) - len(trains), 200, (moved,), (unproven,)),
         trainable=TrainablePart(len(trains), len(trains) - 1, (Unchanged("lm_head.weight", "no gradient"),)),
-        buffers=BufferPart(0, 0),
         gradients={name: 10.0 ** -(i % 5) for i, name in enumerate(trains)},
     )
 

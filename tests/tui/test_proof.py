@@ -10,20 +10,14 @@ import pytest
 from freezetui.sanity import client
 from freezetui.sanity.codes import finding
 from freezetui.sanity.protocol import CheckRequest, Finished
-from freezetui.sanity.report import BufferPart, Cost, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import Cost, FrozenPart, SanityReport, TrainablePart
 from freezetui.tui.check_marks import outcome_of
+from support.reports import sanity_report
 
-HELD = SanityReport(
-    verdict="held",
-    architecture="torchvision:vgg16",
-    device="cpu",
-    steps=3,
-    forward=True,
+HELD = sanity_report(
     losses=(1.0, 0.9, 0.8),
-    seconds=1.0,
     frozen=FrozenPart(26, 26),
     trainable=TrainablePart(6, 6),
-    buffers=BufferPart(0, 0),
     cost=Cost(1.0, 1.0, 100, 100),
 )
 BARE = msgspec.structs.replace(

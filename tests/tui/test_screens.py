@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from freezetui.sanity.report import BufferPart, Cost, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import Cost, FrozenPart, TrainablePart
+from support.reports import sanity_report
 
 SCREENS = Path(__file__).with_name("screens")
 
@@ -62,18 +63,12 @@ async def test_the_cost_is_told_on_a_key_and_with_what_was_measured(opened):
         assert "Activations are not counted" in text
         await driver.press("escape")
         cost = Cost(0.25, 1.5, 3 * 2**20, 7 * 2**20)
-        report = SanityReport(
-            verdict="held",
+        report = sanity_report(
             architecture="x",
-            device="cpu",
             steps=1,
-            forward=True,
-            losses=(),
-            seconds=1.0,
             frozen=FrozenPart(26, 26),
             cost=cost,
             trainable=TrainablePart(6, 6),
-            buffers=BufferPart(0, 0),
         )
         driver.session.checked(report, driver.session.plan.mask())
         await driver.press("dollar_sign")

@@ -12,9 +12,10 @@ import pytest
 from freezetui.sanity import client
 from freezetui.sanity.codes import finding
 from freezetui.sanity.protocol import Finished
-from freezetui.sanity.report import BufferPart, Cost, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import Cost, FrozenPart, TrainablePart
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
+from support.reports import sanity_report
 
 TEXTUAL = "8.2.8"
 EMBEDDING = "tok_embed.weight"
@@ -68,17 +69,13 @@ class Answer:
         pass
 
     def events(self):
-        report = SanityReport(
+        report = sanity_report(
             verdict="moved",
             architecture="examples/tiny_transformer.py:build",
-            device="cpu",
-            steps=3,
-            forward=True,
             losses=(0.41, -0.4, 0.4),
             seconds=1.3,
             frozen=FrozenPart(1, 0, (EMBEDDING,)),
             trainable=TrainablePart(74, 74),
-            buffers=BufferPart(0, 0),
             findings=(finding("max_norm", [EMBEDDING]),),
             cost=Cost(0.01, 0.01, 100, 100),
         )
