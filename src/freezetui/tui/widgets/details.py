@@ -155,12 +155,12 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
     ]
     for word, tally in (("frozen", totals.frozen), ("trainable", totals.trainable)):
         lines += [
-            Text(f"{word}: {numbers.plural(tally.tensors, 'tensor')}"),
+            Text(f"{numbers.plural(tally.tensors, 'tensor')} {word}"),
             Text(f"  {numbers.plural(tally.elements, 'element')}, {numbers.size(tally.bytes)}", "dim"),
         ]
     if totals.untrainable.tensors:
         lines.append(
-            Text(f"not trainable: {numbers.plural(totals.untrainable.tensors, 'tensor')} (buffer or integer)")
+            Text(f"{numbers.plural(totals.untrainable.tensors, 'tensor')} not trainable (buffer or integer)")
         )
     if rows.matches is not None:
         lines.append(Text("filtered view", "italic"))
