@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from freezetui.config.codec import read_config
+from freezetui.tui.problems import notices_text
 
 
 @pytest.mark.torch
@@ -46,6 +47,16 @@ async def test_norm_statistics_are_seen_changed_and_saved(opened, sample):
         await driver.press("escape", "s")
         await driver.until(lambda: not driver.session.unsaved, 10)
         assert read_config(driver.session.config_path).norm_statistics == "update"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("vgg_digits.pth", True), ("shufflenet_digits.safetensors", False)]
+)
+async def test_norm_statistics_say_where_they_have_no_effect(opened, name, says):
+    async with opened(name) as driver:
+        await driver.press("B")
+        assert ("no effect here" in driver.notices()) is says
+        assert ("no effect here" in notices_text(driver.session).plain) is says
 
 
 async def test_folds_the_cursor_and_filters_are_there_the_next_time(opened, sample, monkeypatch):

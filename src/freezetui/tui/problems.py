@@ -30,7 +30,7 @@ def notices_text(session: Session) -> Text:
         text.append(f"{notice.short}\n", "bold")
         text.append("".join(f"  {printable(line)}\n" for line in notice.lines) + "\n")
     text = text or Text("Nothing is wrong.\n\n")
-    text.append(f"norm_statistics: {norms_text(session.norm_statistics)}; B changes it\n", "dim")
+    text.append(f"norm_statistics: {norms_text(session)}; B changes it\n", "dim")
     choices = session.checkpoint.choices
     if len(choices) > 1:
         text.append(f"{len(choices):,} state_dicts in this file; K opens another one\n", "dim")
