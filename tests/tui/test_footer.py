@@ -25,10 +25,10 @@ async def test_the_footer_follows_the_context(opened):
         await driver.press("plus", "enter")
         assert "[ ] stage" in footer(driver)
         await driver.press("slash")
-        assert footer(driver).startswith("enter apply") and "esc clear" in footer(driver)
+        assert footer(driver).startswith("Enter apply") and "Esc clear" in footer(driver)
         await driver.type("bias")
         await driver.press("enter")
-        assert "F freeze all" in footer(driver) and "esc end filter" in footer(driver)
+        assert "F freeze all" in footer(driver) and "Esc end filter" in footer(driver)
     async with opened("shufflenet_digits.safetensors", size=(130, 30)) as driver:
         buffer = next(i for i, t in enumerate(driver.session.tree.tensors) if t.untrainable_reason)
         driver.tree.go_to(driver.session.tree.position[buffer])

@@ -66,7 +66,7 @@ async def test_enter_opens_the_one_that_is_chosen(below: Path, monkeypatch) -> N
             text = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
             if "vgg.pth" in text:
                 break
-        assert "below this directory" in text and "1.5 MiB" in text and "enter open" in text
+        assert "below this directory" in text and "1.5 MiB" in text and "Enter open" in text
         await pilot.press("j", "k", "enter")
         for _ in range(100):
             await pilot.pause(0.05)
@@ -83,7 +83,7 @@ async def test_where_nothing_is_the_screen_says_what_to_do(tmp_path: Path, monke
     app = FreezeTuiApp(Options(".", engine=False), choose=True)
     async with app.run_test(size=(120, 24)) as pilot:
         await pilot.pause(0.3)
-        assert "none lies below" in app.screen._compositor.render_strips()[0].text
+        assert "none was found below" in app.screen._compositor.render_strips()[0].text
         await pilot.press("q")
         await pilot.pause()
     assert app.return_code == 0

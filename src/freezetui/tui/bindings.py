@@ -67,6 +67,31 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+#: Textual's name of a key -> as it is shown, where that differs.
+SHOWN = {
+    "slash": "/",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "plus": "+",
+    "equals_sign": "=",
+    "exclamation_mark": "!",
+    "dollar_sign": "$",
+    "question_mark": "?",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+    "tab": "Tab",
+    "delete": "Delete",
+    "home": "Home",
+    "end": "End",
+    "pageup": "PageUp",
+    "pagedown": "PageDown",
+}
+
 
 def bind(
     id: str, keys: str, action: str, what: str, tooltip: str, show: bool = False, sign: str | None = None

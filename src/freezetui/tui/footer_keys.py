@@ -40,7 +40,7 @@ def tree_keys(session: Session, node: int, filtered: bool) -> Iterator[FooterKey
         why = tensor.untrainable_reason if tensor is not None else "nothing here is trainable"
         yield FooterKey("", why[:_MAX_WHY], "", 2)
     else:
-        yield FooterKey("space", "toggle", "edit('toggle')", 12)
+        yield FooterKey("Space", "toggle", "edit('toggle')", 12)
         yield FooterKey("f", "freeze", "edit('freeze')", 1)
         yield FooterKey("t", "train", "edit('train')", 2)
     if session.plan.can_undo:
@@ -49,7 +49,7 @@ def tree_keys(session: Session, node: int, filtered: bool) -> Iterator[FooterKey
         yield FooterKey("F", "freeze all", "edit('freeze_matches')", 4)
         yield FooterKey("T", "train all", "edit('train_matches')", 5)
         yield FooterKey("n", "next", "next_match(1)", 13)
-        yield FooterKey("esc", "end filter", "leave", 4)
+        yield FooterKey("Esc", "end filter", "leave", 4)
     else:
         yield FooterKey("p", "presets", "presets", 11)
 
@@ -62,7 +62,7 @@ def screen_keys(session: Session, running: bool, notices: bool) -> Iterator[Foot
         notices: whether there is something to know, which the header is brief about.
     """
     yield FooterKey("/", "filter", "filter", 5)
-    yield FooterKey("esc", "cancel", "leave", 1) if running else FooterKey("r", "check", "check", 4)
+    yield FooterKey("Esc", "cancel", "leave", 1) if running else FooterKey("r", "check", "check", 4)
     if session.stages.names:
         yield FooterKey("[ ]", "stage", "stage(1)", 7)
         yield FooterKey("=", "stages", "stages", 15)
@@ -79,16 +79,16 @@ def screen_keys(session: Session, running: bool, notices: bool) -> Iterator[Foot
 def finding_keys() -> Iterator[FooterKey]:
     """Yield the keys of the list of findings."""
     yield FooterKey("↑ ↓", "findings", "", 5)
-    yield FooterKey("enter", "go to tensor", "", 1)
+    yield FooterKey("Enter", "go to tensor", "", 1)
     yield FooterKey("y", "copy the fix", "", 2)
-    yield FooterKey("tab", "tree", "", 3)
+    yield FooterKey("Tab", "tree", "", 3)
     yield FooterKey("R", "close", "proof", 4)
 
 
 def filter_keys() -> Iterator[FooterKey]:
     """Yield the keys while a filter is typed."""
-    yield FooterKey("enter", "apply", "", 1)
+    yield FooterKey("Enter", "apply", "", 1)
     yield FooterKey("^f", "freeze all", "", 2)
     yield FooterKey("^t", "train all", "", 3)
     yield FooterKey("↓", "tree", "", 5)
-    yield FooterKey("esc", "clear", "leave", 4)
+    yield FooterKey("Esc", "clear", "leave", 4)

@@ -13,9 +13,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from freezetui.text import printable_lines
+from freezetui.tui.bindings import SHOWN
 from freezetui.tui.screens.dialog import Dialog
-
-_SHOWN = {"escape": "esc"}
 
 
 class ConfirmScreen(Dialog[str]):
@@ -42,7 +41,7 @@ class ConfirmScreen(Dialog[str]):
             yield Static(self._body, markup=False)
             yield OptionList(
                 *(
-                    Option(Text.assemble((_SHOWN.get(key, key), "bold"), f"  {what}"), id=key)
+                    Option(Text.assemble((SHOWN.get(key, key), "bold"), f"  {what}"), id=key)
                     for key, what in self._options
                 )
             )

@@ -8,26 +8,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
-from freezetui.tui.bindings import SECTIONS
+from freezetui.tui.bindings import SECTIONS, SHOWN
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_SHOWN = {
-    "slash": "/",
-    "left_square_bracket": "[",
-    "right_square_bracket": "]",
-    "plus": "+",
-    "equals_sign": "=",
-    "exclamation_mark": "!",
-    "dollar_sign": "$",
-    "question_mark": "?",
-    "up": "↑",
-    "down": "↓",
-    "left": "←",
-    "right": "→",
-    "escape": "esc",
-}
 _SIGNS = (
     ("■ ○ ◐", "frozen, trainable, mixed"),
     ("·", "not trainable: buffer or integer tensor"),
@@ -57,7 +42,7 @@ def key_rows(bindings: Iterable[BindingType]) -> Iterator[tuple[str, str, str]]:
     by_id = {binding.id: binding for binding in bindings if isinstance(binding, Binding)}
     for section, ids in SECTIONS.items():
         for binding in map(by_id.__getitem__, ids):
-            keys = " ".join(_SHOWN.get(key, key) for key in binding.key.split(","))
+            keys = " ".join(SHOWN.get(key, key) for key in binding.key.split(","))
             yield section, keys, binding.tooltip
 
 

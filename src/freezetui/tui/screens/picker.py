@@ -20,8 +20,8 @@ from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.session.recent import Candidate, checkpoints_below, recent
 from freezetui.tui.guarded import Guarded
 
-_NOTHING = " No checkpoint was opened lately, and none lies below {}.  freezetui PATH opens one; q quits"
-_KEYS = " ↑ ↓ choose  enter open  q quit"
+_NOTHING = " No checkpoint was opened lately, and none was found below {}.  freezetui PATH opens one; q quits"
+_KEYS = " ↑ ↓ choose  Enter open  q quit"
 
 
 class PickerScreen(Guarded, Screen[None]):

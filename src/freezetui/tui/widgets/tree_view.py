@@ -178,7 +178,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         measure, note = self.painter.measure, ""
         if self.selection.anchor is not None:
             lines = len(self.selection.lines(self.rows, self.cursor))
-            note = f"{numbers.plural(lines, 'line')}, esc ends"
+            note = f"{numbers.plural(lines, 'line')}, Esc ends"
         elif self.rows.key is not None:
             note = "M: model order"
         sign = " ▼" if self.rows.key is not None else ""
