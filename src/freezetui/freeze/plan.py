@@ -287,9 +287,7 @@ class _Diff(NamedTuple):
 
 def moved_mask(mask: bytes | bytearray, old: ParamTree, new: ParamTree) -> bytes:
     """Return a mask of `old` for `new`, which has the same tensors, perhaps in another order."""
-    if new is old:
-        return bytes(mask)
-    return bytes(map(mask.__getitem__, _places(old, new)))
+    return bytes(mask) if new is old else bytes(map(mask.__getitem__, _places(old, new)))
 
 
 def _places(old: ParamTree, new: ParamTree) -> Sequence[int]:
