@@ -48,10 +48,6 @@ class BlockGroups:
             node = self.tree.parents[node]
         return None
 
-    def is_folded(self, start: int, stop: int) -> bool:
-        """Whether any blocks of a family are in a group."""
-        return any(start <= head < stop for head in self.stops)
-
     def fold(self, start: int, stop: int) -> list[int]:
         """Fold a family into groups of blocks with the same states; return the first node of each."""
         self.unfold(start, stop)
