@@ -22,7 +22,7 @@ from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.screens.presets import PresetScreen
 from freezetui.tui.screens.prompt import PromptScreen
 from freezetui.tui.screens.text_viewer import TextViewer
-from freezetui.tui.widgets.check_panel import CheckPanel
+from freezetui.tui.widgets.check_panel import CheckPanel, Job
 from freezetui.tui.widgets.filter_bar import FilterBar
 from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.parameter_tree import ParameterTree
@@ -155,7 +155,7 @@ async def test_keys_of_the_tree_work_from_the_findings(opened):
     async with opened() as driver:
         panel = driver.main.query_one(CheckPanel)
         driver.go("features")
-        await panel.start(driver.session.request(), driver.session.plan.mask(), 0.001)
+        await panel.start([Job(driver.session.request(), driver.session.plan.mask())], 0.001)
         await driver.until(lambda: not panel.running)
         findings = panel.query_one("#check-findings")
         findings.display = True

@@ -36,7 +36,7 @@ class CheckActions(SessionScreen):
                 self.refresh_session()
 
     @on(CheckPanel.Ended)
-    async def _checked(self, event: CheckPanel.Ended) -> None:
+    def _checked(self, event: CheckPanel.Ended) -> None:
         self.session.checked(event.report, event.mask)
         self.refresh_session()
 
@@ -83,9 +83,8 @@ class CheckActions(SessionScreen):
         config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
         if config is not None:
             stages = session.stages.names or (None,)
-            first, *rest = [Job(session.request(config, stage), masks[stage]) for stage in stages]
-            options = session.options
-            await self._panel.start(*first, options.timeout, options.python, rest)
+            jobs = [Job(session.request(config, stage), masks[stage]) for stage in stages]
+            await self._panel.start(jobs, session.options.timeout, session.options.python)
 
     async def action_proof(self) -> None:
         """Open the panel of the check, or close it; a running check goes on."""

@@ -127,15 +127,8 @@ class CheckPanel(Guarded, Vertical):
         self._python = ""
         self._lines: Sequence[ProofLine] = ()
 
-    async def start(
-        self,
-        request: CheckRequest,
-        mask: bytes,
-        timeout: float | None,
-        python: str = "",
-        then: Sequence[Job] = (),
-    ) -> None:
-        """Check the plan `mask`, and `then` the others; each engine is killed after `timeout` seconds.
+    async def start(self, jobs: Sequence[Job], timeout: float | None, python: str = "") -> None:
+        """Run these checks, at least one, in turn; each engine is killed after `timeout` seconds.
 
         Args:
             python: what runs the engine.
@@ -143,7 +136,7 @@ class CheckPanel(Guarded, Vertical):
         await self._make()
         self.display = self.running = True
         self.failure = None
-        self._jobs, self._total = [Job(request, mask), *then], 1 + len(then)
+        self._jobs, self._total = list(jobs), len(jobs)
         self._timeout, self._python = timeout, python
         self.query_one(OptionList).display = False
         self._start_next()
