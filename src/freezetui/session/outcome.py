@@ -19,7 +19,7 @@ class Outcome(IntEnum):
         NONE: the check says nothing about it.
         PROVEN: as planned, and the check could have seen it otherwise.
         BY_FLAG: frozen, and no gradient reaches it when it is trainable: its flag alone was proven.
-        UNPROVEN: as planned so far as was seen, which is no evidence.
+        UNPROVEN: as planned so far as was seen, which proves nothing.
         LOOK: not as it was meant, probably: trainable but unchanged, a buffer that changed.
         WRONG: against the plan.
     """

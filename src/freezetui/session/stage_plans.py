@@ -59,7 +59,7 @@ class StagePlans:
         """Show the plan of a stage, or of the common rules.
 
         Raises:
-            ConfigError: there is no such stage.
+            ConfigError: the stage does not exist.
         """
         if stage not in self._plans:
             raise no_such_stage(stage, self.names)

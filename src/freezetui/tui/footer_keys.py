@@ -18,7 +18,7 @@ class FooterKey(NamedTuple):
         key: as shown; "" for a remark.
         label: what it does.
         action: what a click runs, as written in a binding.
-        rank: the highest are left out first where there is no room.
+        rank: the highest are left out first where not all fit.
     """
 
     key: str

@@ -102,7 +102,7 @@ class LookActions(SessionScreen):
         self._against_bar.refresh()
 
     def _show_values(self) -> None:
-        """Describe the line under the cursor again; where there is no pane, its values in one line."""
+        """Describe the line under the cursor again; without the pane, its values in one line."""
         self._show_line()
         brief = self._values.brief(self.session.tree.path(self.tree_view.node))
         if brief and not self._details.display:

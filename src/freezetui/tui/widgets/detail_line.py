@@ -1,4 +1,4 @@
-"""DetailLine: one line about the line under the cursor, if there is no room for the details pane."""
+"""DetailLine: one line about the line under the cursor, where the details pane does not fit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from freezetui.tui.guarded import Guarded
 
 
 class DetailLine(Guarded, Widget):
-    """Describes the line under the cursor in one line, if there is no room for the details pane."""
+    """Describes the line under the cursor in one line, where the details pane does not fit."""
 
     DEFAULT_CSS = """
     DetailLine {

@@ -151,7 +151,7 @@ def _tab(number: int, shown: bool) -> Style:
 
 
 def _three(left: Text, middle: Text, right: Text, width: int) -> Text:
-    """Return left, middle and right in one line; the left is truncated if there is no room."""
+    """Return left, middle and right in one line; the left is truncated if they do not fit."""
     room = width - cell_len(right.plain) - 2
     left.truncate(max(0, room - cell_len(middle.plain)), overflow="ellipsis")
     gap = max(0, room - cell_len(left.plain) - cell_len(middle.plain))

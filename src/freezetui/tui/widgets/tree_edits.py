@@ -129,7 +129,7 @@ class TreeEdits:
             spans: what it matches; None without a filter.
 
         Raises:
-            EditRefused: there is no match, or as `set` does.
+            EditRefused: nothing matches, or as `set` does.
         """
         return self.set(_not_empty(spans), train, "trained" if train else "frozen")
 
@@ -137,7 +137,7 @@ class TreeEdits:
         """Return the node of the next (1) or the previous (-1) match from the line of `node`; wraps around.
 
         Raises:
-            EditRefused: there is no match.
+            EditRefused: nothing matches.
         """
         tree = self.rows.tree
         matches = _not_empty(self.rows.matches)
@@ -188,7 +188,7 @@ def _not_empty(spans: Sequence[Span] | None) -> Sequence[Span]:
     """Return what a filter matches, if it matches anything.
 
     Raises:
-        EditRefused: it matches nothing, or there is no filter.
+        EditRefused: it matches nothing, or no filter is set.
     """
     if not spans:
         raise EditRefused("no filter: press / to search" if spans is None else "the filter matches nothing")

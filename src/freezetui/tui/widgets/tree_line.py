@@ -218,7 +218,7 @@ def _joined(parts: list[Segment]) -> list[Segment]:
 
 
 def _fitted(layer: str, room: int) -> str:
-    """Return the class of a module with its numbers, or without them if there is no room."""
+    """Return the class of a module with its numbers, or without them if they do not fit."""
     layer = printable(layer)
     return layer if cell_len(layer) <= room else layer.partition(" ")[0]
 
@@ -234,7 +234,7 @@ def _end_of(label: str, room: int) -> str:
 
 
 def _indent(depth: int, width: int) -> str:
-    """Return the cells before the arrow; where there is no room for the indentation, the level's number."""
+    """Return the cells before the arrow; where the indentation does not fit, the level's number."""
     room = max(0, min(width // 2, width - _MIN_LABEL))
     if 2 * depth <= room:
         return " " * (2 * depth)
