@@ -28,6 +28,8 @@ from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
+#: Seconds after the first screen until receipts and recovery files are looked for.
+LOOK_DELAY = 0.3
 #: Filters that are kept for the next time.
 _MAX_FILTERS = 20
 

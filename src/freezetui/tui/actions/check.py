@@ -6,13 +6,11 @@ import asyncio
 
 from textual import on, work
 
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
 #: On a lower screen the findings come before the sentences.
 _MIN_HEIGHT = 20
-#: Seconds after the first screen until receipts are looked for.
-_LOOK_DELAY = 0.3
 
 
 class CheckActions(SessionScreen):
@@ -20,7 +18,7 @@ class CheckActions(SessionScreen):
 
     def start_reading_back(self) -> None:
         """Look for receipts of earlier checks, once the first screen is there."""
-        self.set_timer(_LOOK_DELAY, self._read_back)
+        self.set_timer(LOOK_DELAY, self._read_back)
 
     @work
     async def _read_back(self) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
 
 if TYPE_CHECKING:
     from freezetui.session.recovery import Recovery
     from freezetui.session.recovery_files import Found
 
-#: Seconds after a change until it is written, and after the first screen until files are looked for.
-_DELAY, _LOOK_DELAY = 0.5, 0.3
+#: Seconds after a change until it is written.
+_DELAY = 0.5
 
 
 class RecoverActions(SessionScreen):
@@ -29,7 +29,7 @@ class RecoverActions(SessionScreen):
 
     def start_recovery(self) -> None:
         """Look for the files of runs that crashed, once the first screen is there."""
-        self.set_timer(_LOOK_DELAY, self._offer)
+        self.set_timer(LOOK_DELAY, self._offer)
 
     @on(SessionScreen.Changed)
     def _note(self) -> None:
@@ -65,7 +65,7 @@ class RecoverActions(SessionScreen):
         await asyncio.to_thread(note_opened, self.session.options)
         for each in await asyncio.to_thread(found, self.session):
             while not self.is_current or self._filter.display or self._panel.running:
-                await asyncio.sleep(_LOOK_DELAY)
+                await asyncio.sleep(LOOK_DELAY)
             answer = await self._asked(each)
             if answer == "r":
                 restore(self.session, each.kept)
