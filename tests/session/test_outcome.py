@@ -10,6 +10,7 @@ from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, Cost, FrozenPart, TrainablePart, Unchanged
+from freezetui.session.checks import Checks
 from freezetui.session.outcome import Outcome, Outcomes
 from support.reports import sanity_report
 
@@ -77,3 +78,13 @@ def test_one_tensor_under_two_names_has_one_outcome():
     report = msgspec.structs.replace(HELD, frozen=FrozenPart(1, 0, ("a.weight",)))
     found = Outcomes(report, tree, FreezePlan(tree, bytes(5)))
     assert found.of(3).outcome == found.of(0).outcome == Outcome.WRONG
+
+
+def test_a_stage_renamed_to_the_name_of_a_deleted_one_has_its_own_outcomes():
+    checks = Checks()
+    for stage, mask in (("old", bytes([1, 1, 0, 0, 0])), ("new", PLAN.mask())):
+        checks.store(msgspec.structs.replace(HELD, stage=stage), mask, "freeze")
+        checks.outcomes(stage, TREE)
+    checks.rename("old", "new")
+    found = checks.outcomes("new", TREE)
+    assert found is not None and found.states == FreezePlan(TREE, bytes([1, 1, 0, 0, 0])).states
