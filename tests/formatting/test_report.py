@@ -46,6 +46,8 @@ def report(verdict: Verdict, *keys: str, moved: tuple[str, ...] = ()) -> SanityR
         (["no_input", "none_frozen"], "nothing is frozen"),
         (["all_frozen", "no_model"], "everything is frozen"),
         (["unproven"], "no frozen tensor changes when trainable either"),
+        (["renamed", "unproven"], "no frozen tensor changes when trainable either"),
+        (["own_not_finite", "unproven"], "no frozen tensor changes when trainable either"),
     ],
 )
 def test_an_inconclusive_check_says_why(keys, reason):

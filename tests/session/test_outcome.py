@@ -59,6 +59,10 @@ def test_without_evidence_nothing_is_proven(changes):
     assert "nothing is proven" in words and "bit for bit" not in words
 
 
+def test_a_loss_that_overflows_with_the_users_optimizer_alone_takes_no_evidence_away():
+    assert outcomes(findings=(finding("own_not_finite", optimizer="SGD(lr=9)"),)) == outcomes()
+
+
 def test_the_worst_that_is_said_of_a_tensor_counts():
     assert outcomes(frozen=FrozenPart(2, 2, unproven=("a.bias",)))["a.bias"] == Outcome.UNPROVEN
     assert outcomes(findings=(finding("cut_off", ["a.bias"]),))["a.bias"] == Outcome.BY_FLAG

@@ -12,25 +12,25 @@ from freezetui.text import listed, printable
 
 _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 
-#: Finding's code -> why a check is inconclusive; if several apply, the first is shown.
-_REASONS = {
-    "F6": "the model's own code sets requires_grad",
-    "N13": "a frozen tensor is gone after the steps",
-    "N5": "nothing is frozen",
-    "S8": "everything is frozen",
-    "S9": "no tensor is trainable",
-    "N1": "no forward pass",
-    "N4": "the loss is not a finite number",
-    "N7": "no trainable tensor was changed by a gradient",
-    "N6": "no frozen tensor changes when trainable either",
-}
+#: Keys of findings, and why a check is inconclusive with one of them; if several apply, the first is shown.
+_REASONS = (
+    (("unfrozen_by_model", "frozen_by_model"), "the model's own code sets requires_grad"),
+    (("vanished",), "a frozen tensor is gone after the steps"),
+    (("none_frozen",), "nothing is frozen"),
+    (("all_frozen",), "everything is frozen"),
+    (("untrainable",), "no tensor is trainable"),
+    (("no_input", "no_model"), "no forward pass"),
+    (("not_finite", "not_finite_weight", "not_finite_output"), "the loss is not a finite number"),
+    (("none_changed",), "no trainable tensor was changed by a gradient"),
+    (("unproven",), "no frozen tensor changes when trainable either"),
+)
 
 
 def headline(report: SanityReport) -> str:
     """Return the verdict in a few words."""
     frozen = report.frozen
-    codes = {finding.code for finding in report.findings}
-    reason = next((reason for code, reason in _REASONS.items() if code in codes), "")
+    found = {finding.key for finding in report.findings}
+    reason = next((reason for keys, reason in _REASONS if not found.isdisjoint(keys)), "")
     return verdict_line(report.verdict, frozen.tensors, len(frozen.moved), reason)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from freezetui import numbers
+from freezetui.sanity.causes import BY_FLAG
 from freezetui.sanity.report import OwnTraining, SanityReport, TrainablePart
 from freezetui.text import listed, printable
 
-_CODE_WITHOUT_EVIDENCE, _CODE_GONE = "N6", "N13"
 _MAX_LOSSES = 5
 
 
@@ -48,7 +48,7 @@ def _allowed(report: SanityReport) -> str:
     if report.cost is None:
         return "Without a control run it is not known whether they would change if they were trainable."
     unproven = set(report.frozen.unproven)
-    named = [n for f in report.findings if f.code == _CODE_WITHOUT_EVIDENCE for n in f.tensors]
+    named = [n for f in report.findings if f.key in BY_FLAG for n in f.tensors]
     cut_off = [name for name in named if name not in unproven]
     proven = left - len(unproven) - len(cut_off)
     parts = []
@@ -69,7 +69,7 @@ def _allowed(report: SanityReport) -> str:
 
 def _gone(report: SanityReport) -> list[str]:
     """Return the frozen tensors that the model's own code has removed."""
-    return [n for f in report.findings if (f.code, f.severity) == (_CODE_GONE, "error") for n in f.tensors]
+    return [n for f in report.findings if f.key == "vanished" for n in f.tensors]
 
 
 def _trainable(report: SanityReport) -> str:

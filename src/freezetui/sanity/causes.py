@@ -16,7 +16,7 @@ class Code(NamedTuple):
             not change; N, what a check could not verify.
         severity: None for a cause in a training script, which a check of the model cannot see.
         message: what happened, with placeholders in braces.
-        fix: what to do; "" if there is nothing to do.
+        fix: what to do; "" if no action is needed.
     """
 
     key: str
@@ -25,6 +25,9 @@ class Code(NamedTuple):
     message: str
     fix: str
 
+
+#: Keys of what is held by its flag alone: no gradient reaches it when it is trainable.
+BY_FLAG = ("cut_off", "frozen_anyway")
 
 TABLE = (
     Code(

@@ -26,9 +26,9 @@ def finding(key: str, tensors: Iterable[str] = (), **values: str) -> Finding:
         values: one for each name in braces in the message and the fix.
 
     Raises:
-        KeyError: there is no such key, or a value is missing.
+        KeyError: the key is unknown, or a value is missing.
     """
     entry = CODES[key]
     assert entry.severity is not None, key
     message, fix = entry.message.format_map(values), entry.fix.format_map(values)
-    return Finding(entry.severity, entry.code, tuple(tensors), message, fix)
+    return Finding(entry.severity, entry.code, tuple(tensors), message, fix, key)

@@ -22,7 +22,8 @@ class Finding(msgspec.Struct, frozen=True):
         code: the row in the table of causes, e.g. "M1"; see the README.
         tensors: full names.
         message: what happened, in one line.
-        fix: what to do, in one line; "" if there is nothing to do.
+        fix: what to do, in one line; "" if no action is needed.
+        key: which of the causes that share the code, e.g. "norm_in_eval"; see `codes`.
     """
 
     severity: Severity
@@ -30,6 +31,7 @@ class Finding(msgspec.Struct, frozen=True):
     tensors: tuple[str, ...]
     message: str
     fix: str
+    key: str = ""
 
 
 class Unchanged(msgspec.Struct, frozen=True):

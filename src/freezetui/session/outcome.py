@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from freezetui.freeze.plan import FROZEN, TRAINABLE, UNTRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
-from freezetui.sanity.causes import TABLE
+from freezetui.sanity.causes import BY_FLAG
 from freezetui.sanity.report import SanityReport
 
 
@@ -36,16 +36,21 @@ class TensorOutcome(NamedTuple):
 
 _UNCHANGED = "unchanged, bit for bit"
 _NOT_IN_MODEL = "not in the model that was checked"
-#: Codes of the findings after which nothing that is unchanged is evidence, with the reason.
+_NO_FORWARD, _NO_CONTROL = "there was no forward pass", "there was no control run"
+_NOT_FINITE, _NOT_TRAINED = "the loss is not a finite number", "nothing trained"
+_NO_GRADIENT = "no gradient changed anything"
+#: Keys of the findings after which nothing that is unchanged is evidence, with the reason.
 _NO_EVIDENCE = {
-    "N1": "there was no forward pass",
-    "N4": "the loss is not a finite number",
-    "S8": "nothing trained",
-    "S9": "nothing trained",
-    "N7": "no gradient changed anything",
-    "N3": "there was no control run",
+    "no_input": _NO_FORWARD,
+    "no_model": _NO_FORWARD,
+    "not_finite": _NOT_FINITE,
+    "not_finite_weight": _NOT_FINITE,
+    "not_finite_output": _NOT_FINITE,
+    "all_frozen": _NOT_TRAINED,
+    "untrainable": _NOT_TRAINED,
+    "none_changed": _NO_GRADIENT,
+    "no_control": _NO_CONTROL,
 }
-_BY_FLAG = frozenset(entry.message for entry in TABLE if entry.key in ("cut_off", "frozen_anyway"))
 
 
 class Outcomes:
@@ -97,15 +102,15 @@ class Outcomes:
 
 def why_no_evidence(report: SanityReport) -> str:
     """Return why no tensor that did not change is evidence; "" if they are."""
-    codes = {finding.code for finding in report.findings}
-    found = next((why for code, why in _NO_EVIDENCE.items() if code in codes), "")
+    keys = {finding.key for finding in report.findings}
+    found = next((why for key, why in _NO_EVIDENCE.items() if key in keys), "")
     if found or report.frozen.moved:
         return found
     if not report.forward:
-        return _NO_EVIDENCE["N1"]
+        return _NO_FORWARD
     if report.frozen.tensors and not report.trainable.moved:
-        return _NO_EVIDENCE["N7"]
-    return _NO_EVIDENCE["N3"] if report.frozen.tensors and report.cost is None else ""
+        return _NO_GRADIENT
+    return _NO_CONTROL if report.frozen.tensors and report.cost is None else ""
 
 
 def _noted(report: SanityReport) -> dict[str, TensorOutcome]:
@@ -116,9 +121,9 @@ def _noted(report: SanityReport) -> dict[str, TensorOutcome]:
         found.update(dict.fromkeys(names, TensorOutcome(outcome, words)))
 
     for finding in report.findings:
-        if finding.message in _BY_FLAG:
+        if finding.key in BY_FLAG:
             note(finding.tensors, Outcome.BY_FLAG, "held by its flag: no gradient reaches it when trainable")
-        elif finding.code == "N8":
+        elif finding.key == "ignored":
             note(finding.tensors, Outcome.UNPROVEN, _NOT_IN_MODEL)
     note(report.frozen.unproven, Outcome.UNPROVEN, "unchanged, but also unchanged when trainable")
     for still in report.trainable.still:
