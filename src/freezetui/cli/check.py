@@ -69,7 +69,7 @@ def _checked(session: Session, stage: str | None) -> SanityReport:
     """Check one stage, and show the progress.
 
     Raises:
-        FreezeTuiError: there is no such stage, or the check is not possible.
+        FreezeTuiError: the config does not have this stage, or the check is not possible.
     """
     from freezetui.sanity.client import run_check
 

@@ -110,7 +110,7 @@ def _checkpoint(config: ConfigData, path: Path) -> str:
     """Return the path or URL of the checkpoint that a config names.
 
     Raises:
-        ConfigError: it names none, or there is nothing at the path.
+        ConfigError: it names none, or the path does not exist.
     """
     from freezetui.checkpoint.sources.urls import is_url
     from freezetui.errors import ConfigError

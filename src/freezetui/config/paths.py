@@ -56,7 +56,7 @@ def typed_path(text: str) -> Path:
     """Return the path that the user typed, `~` expanded.
 
     Raises:
-        ConfigError: there is no such user.
+        ConfigError: the user is unknown.
     """
     try:
         return Path(text).expanduser()

@@ -105,7 +105,7 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         """Return the config's own rules, followed by those of the stage, if any.
 
         Raises:
-            ConfigError: there is no such stage.
+            ConfigError: the config does not have this stage.
         """
         return self.rules if stage is None else (*self.rules, *self.stage(stage).rules)
 
@@ -113,7 +113,7 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         """Return the stage of this name.
 
         Raises:
-            ConfigError: there is no such stage.
+            ConfigError: the config does not have this stage.
         """
         for stage in self.stages:
             if stage.name == name:
@@ -124,7 +124,7 @@ class ConfigData(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
         """Return what the rules of `rules_for` must select; None if it is not recorded.
 
         Raises:
-            ConfigError: there is no such stage.
+            ConfigError: the config does not have this stage.
         """
         if stage is None or not self.stage(stage).rules:
             return self.expect

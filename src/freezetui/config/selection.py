@@ -16,7 +16,7 @@ def selected(config: ConfigData, tree: ParamTree, stage: str | None = None) -> b
     A rule may match nothing if the config records what is frozen: it may name what only the live model has.
 
     Raises:
-        ConfigError: the rules do not freeze what the config records; or there is no such stage.
+        ConfigError: the rules do not freeze what the config records, or it does not have this stage.
         PatternError: a rule matches nothing, and nothing is recorded.
     """
     recorded = config.expect_for(stage) is not None

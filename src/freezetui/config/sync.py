@@ -68,7 +68,7 @@ def differs(
 
     Raises:
         PatternError: a pattern takes too long, or matches nothing.
-        ConfigError: there is no such stage.
+        ConfigError: the config does not have this stage.
     """
     tree, budget = ParamTree(tensors), budget or Budget()
     mask = _default_mask(config, tree)

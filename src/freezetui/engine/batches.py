@@ -24,7 +24,7 @@ def user_batches(text: str, model: nn.Module, device: torch.device) -> Callable[
     """Return step -> arguments of a forward on the device, as `--batch` says.
 
     Raises:
-        ModelError: there is no such file or function, or what it holds cannot be read.
+        ModelError: the file or the function is missing, or what the file holds cannot be read.
     """
     make = _saved(text) if text.endswith(_FILES) else _called(text, device)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)

@@ -104,7 +104,7 @@ def _forwards(under_test: ModelUnderTest, first: int, most: int, seconds: float)
 
 @torch.no_grad()
 def forward(under_test: ModelUnderTest, step: int) -> None:
-    """Run one forward pass without gradients, and not compiled: that would compile it anew for each mode."""
+    """Run one forward pass without gradients, and not compiled: each mode would compile it again."""
     assert under_test.batch is not None
     torch.manual_seed(under_test.seed + step)
     args, kwargs = under_test.batch(step)

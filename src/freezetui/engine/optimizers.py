@@ -26,7 +26,7 @@ def build_optimizer(training: Training, parameters: Sequence[nn.Parameter]) -> O
     """Return the user's optimizer over all these parameters, frozen ones too, as most scripts do.
 
     Raises:
-        ModelError: there is no such class, or it does not take these arguments.
+        ModelError: the class is missing, or does not take these arguments.
     """
     named = training.optimizer or _DEFAULT
     cls = user_object(named, "--optimizer") if ":" in named else _of_torch(named)

@@ -144,7 +144,7 @@ TABLE = (
         "unproven",
         "N6",
         "note",
-        "unchanged, but also unchanged when trainable, so this is no evidence",
+        "unchanged, but it does not change when trainable either, so this proves nothing",
         "no action needed where its gradient is zero on this batch by chance; try --steps 10",
     ),
     Code(
@@ -165,7 +165,7 @@ TABLE = (
         "none_changed",
         "N7",
         "warning",
-        "no trainable tensor was changed by a gradient, so frozen ones that did not change are no evidence",
+        "no trainable tensor was changed by a gradient, so unchanged frozen ones prove nothing",
         "look at the findings S3: a dead ReLU, a closed gate, detach() or no_grad()",
     ),
     Code(

@@ -127,7 +127,7 @@ class SanityReport(msgspec.Struct, frozen=True):
         verdict: "moved" if a frozen tensor's bits changed; "inconclusive" if nothing could be verified.
         architecture: what built the model, e.g. "torchvision:vgg16"; "" when there was no model.
         forward: False if only the bare tensors and an optimizer step were checked.
-        losses: one per step, and no training curve: the check's own loss is a random projection of the
+        losses: one per step, not a training curve: the check's own loss is a random projection of the
             outputs, whose sign alternates; with the user's step its loss, by the check's optimizer. None if
             it is not finite, since JSON has no such numbers.
         gradients: name -> largest absolute gradient, for trainable tensors; None if it is not finite.

@@ -234,7 +234,7 @@ def _refuse_thaw_in_ddp(model: nn.Module, thawed: Sequence[Any], names: Sequence
             raise ConfigError(
                 f"{name} is frozen inside DistributedDataParallel, which would not reduce its gradient: "
                 "the ranks would diverge.",
-                "Apply the config before wrapping, and wrap anew for every stage that unfreezes.",
+                "Apply the config before wrapping, and wrap again for every stage that unfreezes.",
             )
 
 

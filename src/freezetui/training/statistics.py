@@ -225,7 +225,7 @@ class _Scan:
         if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign):
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 for one in target.elts if isinstance(target, ast.Tuple) else [target]:
-                    # A plain local name is bound anew, not written.
+                    # Assigning to a local name binds it and writes nothing.
                     if not isinstance(one, ast.Name) or isinstance(node, ast.AugAssign):
                         yield from self._bases(one)
         elif isinstance(node, ast.Call):
