@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from freezetui.engine.model_under_test import Batch
 from freezetui.engine.user_objects import user_object
 from freezetui.errors import ModelError
+from freezetui.models.nested import map_tensors
 from freezetui.user_code import one_line, user_code
 
 _FILES = (".pt", ".pth")
@@ -21,7 +22,7 @@ _SAVE = "Save tensors in dicts, tuples and lists: torch.save(batch, FILE)."
 
 
 def user_batches(text: str, model: nn.Module, device: torch.device) -> Callable[[int], Batch]:
-    """Return step -> arguments of a forward on the device, as `--batch` says.
+    """Return step -> arguments of a forward on the device, as `--batch` says; float32 as the weights are.
 
     Raises:
         ModelError: the file or the function is missing, or what the file holds cannot be read.
@@ -29,9 +30,12 @@ def user_batches(text: str, model: nn.Module, device: torch.device) -> Callable[
     make = _saved(text) if text.endswith(_FILES) else _called(text, device)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(device, dtype) if tensor.dtype == torch.float32 else tensor.to(device)
+
     def batch(step: int) -> Batch:
         args, kwargs = arguments_of(make(step), model)
-        return _moved(args, device, dtype), _moved(kwargs, device, dtype)
+        return map_tensors(args, moved), map_tensors(kwargs, moved)
 
     return batch
 
@@ -109,14 +113,3 @@ def _required(function: Callable[..., Any]) -> list[str]:
         return []
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty]
-
-
-def _moved(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """Return the batch on the device; float32 becomes the dtype of the model's weights."""
-    if isinstance(value, Tensor):
-        return value.to(device, dtype) if value.dtype == torch.float32 else value.to(device)
-    if isinstance(value, Mapping):
-        return {name: _moved(item, device, dtype) for name, item in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_moved(item, device, dtype) for item in value)
-    return value

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from freezetui.engine.batches import user_batches
 from freezetui.engine.model_under_test import Batch, ModelUnderTest
 from freezetui.engine.user_step import UserStep
 from freezetui.errors import ModelError
+from freezetui.models.nested import map_tensors
 from freezetui.sanity.training import Training
 from freezetui.user_code import one_line
 
@@ -63,26 +63,19 @@ def _autocast(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     )
 
 
-def _cast(under_test: ModelUnderTest, dtype: torch.dtype) -> Any:
+def _cast(under_test: ModelUnderTest, dtype: torch.dtype) -> Callable[[int], Batch] | None:
     batch = under_test.batch
     if batch is None:
         return None
 
+    def in_dtype(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
     def cast(step: int) -> Batch:
         args, kwargs = batch(step)
-        return _in_dtype(args, dtype), _in_dtype(kwargs, dtype)
+        return map_tensors(args, in_dtype), map_tensors(kwargs, in_dtype)
 
     return cast
-
-
-def _in_dtype(value: Any, dtype: torch.dtype) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(dtype) if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {name: _in_dtype(item, dtype) for name, item in value.items()}
-    if type(value) in (tuple, list):
-        return type(value)(_in_dtype(item, dtype) for item in value)
-    return value
 
 
 @contextmanager

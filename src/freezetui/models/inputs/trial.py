@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from freezetui.models.inputs.draws import Batch
+from freezetui.models.nested import map_tensors
 from freezetui.models.outputs import tensors_of
 
 #: Above this many parameters a candidate is run without values first.
@@ -193,18 +192,4 @@ def _lacks_values(error: Exception) -> bool:
 
 def moved(value: Any, device: torch.device | str) -> Any:
     """Return the same nested value with its tensors on the device."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(moved(item, device) for item in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(moved(item, device) for item in value)
-    if is_dataclass(value) and not isinstance(value, (type, Mapping)):
-        made = copy.copy(value)
-        for each in fields(value):
-            object.__setattr__(made, each.name, moved(getattr(value, each.name), device))
-        return made
-    if isinstance(value, dict):
-        items = {name: moved(item, device) for name, item in value.items()}
-        return Batch(items) if isinstance(value, Batch) else items
-    return value
+    return map_tensors(value, lambda tensor: tensor.to(device))
