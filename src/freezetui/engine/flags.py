@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 
 from torch import nn
 
@@ -49,14 +50,16 @@ def stray_flags(model: nn.Module) -> list[Finding]:
         for attribute, value in vars(parameter).items():
             if _is_meant(attribute) and value is not parameter.requires_grad:
                 names["misspelled_flag", attribute].append(name)
-    classes: set[type] = {type(module) for module in model.modules()}
+    meant = [(p, m, found) for p, m in model.named_modules() if (found := _meant(m))]
+    classes: set[type] = {type(module) for module in model.modules()} if meant else set()
     read = {name for cls in classes for name in read_on_others(cls)}
-    for path, module in model.named_modules():
-        flags, own = {parameter.requires_grad for parameter in module.parameters()}, _own(type(module), read)
-        for attribute, value in vars(module).items():
-            if _is_meant(attribute) and attribute not in own and not all(value is flag for flag in flags):
+    for path, module, found in meant:
+        own = _own(type(module), read)
+        for attribute, value in found.items():
+            says_the_same = all(value is parameter.requires_grad for parameter in module.parameters())
+            if attribute not in own and not says_the_same:
                 names["flag_on_module", attribute].append(path or "the model")
-    return [finding(key, found, attribute=attribute) for (key, attribute), found in names.items()]
+    return [finding(key, of, attribute=attribute) for (key, attribute), of in names.items()]
 
 
 def _own(cls: type, read: set[str]) -> frozenset[str]:
@@ -66,6 +69,12 @@ def _own(cls: type, read: set[str]) -> frozenset[str]:
     return own_options(cls)
 
 
+def _meant(module: nn.Module) -> dict[str, object]:
+    """Return the attributes of a module that were meant as requires_grad."""
+    return {name: value for name, value in vars(module).items() if _is_meant(name)}
+
+
+@lru_cache(maxsize=4096)
 def _is_meant(attribute: str) -> bool:
     """Whether an attribute's name was meant as requires_grad; a library's own begins with an underscore."""
     if attribute.startswith("_"):

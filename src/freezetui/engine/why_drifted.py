@@ -10,7 +10,7 @@ from torch import nn
 
 from freezetui.engine.further import named_tensors
 from freezetui.engine.run import RunResult
-from freezetui.engine.why_moved import shares_memory
+from freezetui.engine.why_moved import TrainedMemory
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
 from freezetui.training.norms import statistics_of
@@ -39,6 +39,7 @@ def why_drifted(model: nn.Module, result: RunResult) -> list[Finding]:
     """Return one finding per cause for the buffers that changed, and that something frozen surrounds."""
     drifted = [name for name in result.drifted if name not in result.counted]
     tensors, modules = named_tensors(model), dict(model.named_modules(remove_duplicate=False))
+    trained = TrainedMemory(model)
     by_cause: dict[str, list[str]] = defaultdict(list)
     for name in drifted:
         path, _, last = name.rpartition(".")
@@ -47,7 +48,7 @@ def why_drifted(model: nn.Module, result: RunResult) -> list[Finding]:
             continue
         siblings = {n.rpartition(".")[2] for n in drifted if n.rpartition(".")[0] == path}
         key = _drift(modules[path], path, last, siblings, result)
-        if shares_memory(tensors[name], model):
+        if trained.has_part_of(tensors[name]):
             key = "shared_buffer"
         elif result.around[name] == "mixed":
             key = _MIXED.get(key, "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +27,13 @@ def why_moved(under_test: ModelUnderTest, result: RunResult) -> list[Finding]:
     moved = [name for name in moved if name not in result.replaced]
     phases = one_more_step(under_test, moved)
     renormed = watch_forward(under_test).renormed
-    tensors = named_tensors(under_test.model)
+    tensors, modules = named_tensors(under_test.model), dict(under_test.model.named_modules())
+    trained = TrainedMemory(under_test.model)
     by_cause: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in moved:
         phase = phases.phase.get(name) or _later(name, result)
-        key = _cause(under_test.model, name, phase, phases, tensors)
+        shared = name in tensors and trained.has_part_of(tensors[name])
+        key = _cause(modules.get(name.rpartition(".")[0]), name, phase, phases, shared)
         if name in renormed and phase not in (OPTIMIZER, BACKWARD):
             key = "max_norm"
         by_cause[key, phase].append(name)
@@ -46,12 +47,11 @@ def _later(name: str, result: RunResult) -> str:
     return "forward in eval mode" if name in result.further.in_eval else ONCE
 
 
-def _cause(model: nn.Module, name: str, phase: str, phases: Phases, tensors: Mapping[str, Tensor]) -> str:
-    """Return the finding's key for a frozen parameter that changes in this phase."""
-    module = dict(model.named_modules()).get(name.rpartition(".")[0])
+def _cause(module: nn.Module | None, name: str, phase: str, phases: Phases, shared: bool) -> str:
+    """Return the finding's key for a frozen parameter of a module that changes in this phase."""
     if phase not in (OPTIMIZER, BACKWARD) and getattr(module, "max_norm", None) is not None:
         return "max_norm"
-    if name in tensors and shares_memory(tensors[name], model):
+    if shared:
         return "shared_memory"
     if phase == OPTIMIZER:
         gradient = phases.gradient.get(name, "none")
@@ -61,16 +61,22 @@ def _cause(model: nn.Module, name: str, phase: str, phases: Phases, tensors: Map
     return "averaged" if name in phases.averaged else "writes_weight"
 
 
-def shares_memory(tensor: Tensor, model: nn.Module) -> bool:
-    """Whether a parameter that trains lies in the same memory, in whole or in part."""
-    mine = _addresses(tensor)
-    trained = (_addresses(p) for p in model.parameters() if p.requires_grad and p is not tensor)
-    return mine is not None and any(
-        other is not None and mine[0] <= other[1] and other[0] <= mine[1] for other in trained
-    )
+class TrainedMemory:
+    """The memory of the parameters that train."""
+
+    def __init__(self, model: nn.Module) -> None:
+        found = ((p, _addresses(p)) for p in model.parameters() if p.requires_grad)
+        self._addresses = [(p, addresses) for p, addresses in found if addresses is not None]
+
+    def has_part_of(self, tensor: Tensor) -> bool:
+        """Whether another tensor shares this memory, in whole or in part."""
+        mine = _addresses(tensor)
+        return mine is not None and any(
+            p is not tensor and mine[0] <= last and first <= mine[1] for p, (first, last) in self._addresses
+        )
 
 
-def _addresses(tensor: torch.Tensor) -> tuple[int, int] | None:
+def _addresses(tensor: Tensor) -> tuple[int, int] | None:
     """Return the addresses of the first and the last byte; None for a tensor without memory of its own."""
     if tensor.layout != torch.strided or not tensor.numel():
         return None

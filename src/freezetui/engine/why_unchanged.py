@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -26,7 +26,7 @@ _KEYS = {
     NEAR_ZERO: "noise_gradient",
     PRECISION: "precision",
 }
-_CUT_OFF, _ONE_BYTE, _NOT_REACHED, _REPLACED = "reentrant", "one_byte", "not_reached", "replaced"
+_REENTRANT, _ONE_BYTE, _NOT_REACHED, _REPLACED = "reentrant", "one_byte", "not_reached", "replaced"
 
 
 def unchanged_tensors(result: RunResult) -> tuple[Unchanged, ...]:
@@ -58,7 +58,7 @@ def explain_unchanged(
     """
     tensors = named_tensors(under_test.model)
     names: dict[str, list[str]] = {
-        key: [] for key in (*_KEYS.values(), _CUT_OFF, _ONE_BYTE, _NOT_REACHED, _REPLACED)
+        key: [] for key in (*_KEYS.values(), _REENTRANT, _ONE_BYTE, _NOT_REACHED, _REPLACED)
     }
     idle = _idle(under_test, result, unchanged)
     for tensor in unchanged:
@@ -70,25 +70,23 @@ def explain_unchanged(
         elif tensor.name in tensors and tensors[tensor.name].dtype.itemsize == 1:
             key = _ONE_BYTE
         elif tensor.reason == NO_GRADIENT and control is not None and control.gradients.get(tensor.name):
-            key = _CUT_OFF
+            key = _REENTRANT
         elif tensor.name in idle:
             key = _NOT_REACHED
         names[key].append(tensor.name)
     return [finding(key, found) for key, found in names.items() if found]
 
 
-def _idle(
-    under_test: ModelUnderTest, result: RunResult, unchanged: Sequence[Unchanged]
-) -> frozenset[str] | set[str]:
+def _idle(under_test: ModelUnderTest, result: RunResult, unchanged: Sequence[Unchanged]) -> set[str]:
     """Return those without a gradient that took no part in a forward pass: neither their module nor they."""
+    modules = dict(under_test.model.named_modules(remove_duplicate=False))
     silent = {u.name for u in unchanged if u.reason in (NO_GRADIENT, ZERO)}
-    idle = {name for name in silent if result.ran and not _ran(under_test.model, name, result)}
+    idle = {name for name in silent if result.ran and not _ran(modules, name, result)}
     return idle - watch_forward(under_test).used if idle else idle
 
 
-def _ran(model: nn.Module, name: str, result: RunResult) -> bool:
+def _ran(modules: Mapping[str, nn.Module], name: str, result: RunResult) -> bool:
     """Whether the module that owns this parameter was called; for one that cannot be called, its parent."""
-    modules = dict(model.named_modules(remove_duplicate=False))
     path = name.rpartition(".")[0]
     while path and _is_container(modules.get(path)):
         path = path.rpartition(".")[0]

@@ -120,6 +120,7 @@ def _mentions_training(function: FunctionType) -> bool:
     return "training" in function.__code__.co_names
 
 
+@lru_cache(maxsize=4096)
 def _scanned(function: FunctionType) -> _Scan | None:
     """Return what a function does; None where its source is not at hand."""
     try:
