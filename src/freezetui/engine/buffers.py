@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from freezetui.models.live_names import can_train
 from freezetui.training.norms import has_frozen_spectral_norm, is_frozen, nearest_parameters
 from freezetui.training.statistics import STATISTICS
 
@@ -23,7 +24,7 @@ def surroundings(model: nn.Module) -> dict[str, Surroundings]:
     found: dict[str, Surroundings] = {}
     for path, module in model.named_modules(remove_duplicate=False):
         names = [name for name, buffer in module._buffers.items() if buffer is not None]
-        names += [name for name, p in module._parameters.items() if p is not None and not _can_train(p)]
+        names += [name for name, p in module._parameters.items() if p is not None and not can_train(p)]
         if names:
             around = _around(model, module, path)
             found.update({f"{path}.{name}" if path else name: around for name in names})
@@ -39,10 +40,6 @@ def _around(model: nn.Module, module: nn.Module, path: str) -> Surroundings:
         name in STATISTICS for name, _ in module.named_buffers(recurse=False)
     )
     return "mixed" if flags == {True, False} and not (is_norm and True in own) else "trainable"
-
-
-def _can_train(parameter: Tensor) -> bool:
-    return parameter.is_floating_point() or parameter.is_complex()
 
 
 def counters(model: nn.Module) -> dict[str, float]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from freezetui.engine.own_attributes import made_by_itself, own_options, read_on_others
 from freezetui.engine.run import RunResult
+from freezetui.models.live_names import can_train
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
 from freezetui.training.norms import is_frozen
@@ -30,7 +31,7 @@ def frozen_by_constructor(model: nn.Module) -> list[str]:
     return [
         name
         for name, parameter in model.named_parameters()
-        if not parameter.requires_grad and (parameter.is_floating_point() or parameter.is_complex())
+        if not parameter.requires_grad and can_train(parameter)
     ]
 
 

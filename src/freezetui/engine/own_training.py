@@ -18,6 +18,7 @@ from freezetui.engine.precision import Lost, Samples
 from freezetui.engine.run import Prepare, train_everything
 from freezetui.engine.updates import Updates
 from freezetui.engine.user_step import MAX_SKIPPED, number, versions_of
+from freezetui.models.live_names import can_train
 from freezetui.sanity.training import Training
 from freezetui.training.digest import digest
 from freezetui.user_code import user_code
@@ -167,7 +168,7 @@ class _Start:
 
     def __init__(self, loop: OwnLoop) -> None:
         named = loop.under_test.model.named_parameters()
-        self.names = {n: p for n, p in named if p.is_floating_point() or p.is_complex()}
+        self.names = {n: p for n, p in named if can_train(p)}
         self.flags = {name: parameter.requires_grad for name, parameter in self.names.items()}
         self._digests = {name: digest(parameter) for name, parameter in self.names.items()}
         self.samples = Samples(loop.parameters)

@@ -20,7 +20,7 @@ from freezetui.engine.loop import Loop
 from freezetui.engine.memory import saved_for_backward, training_state
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.not_finite import Source, Watch
-from freezetui.models.live_names import same_tensor
+from freezetui.models.live_names import can_train, same_tensor
 from freezetui.training.apply import Applied, apply, apply_checked
 from freezetui.training.digest import digest_state
 from freezetui.training.norms import hold_norms, is_held
@@ -148,7 +148,7 @@ def train_everything(under_test: ModelUnderTest) -> None:
     """Make every parameter trainable, and let norms follow `train()`."""
     hold_norms(under_test.model, {})
     for parameter in under_test.model.parameters():
-        if parameter.is_floating_point() or parameter.is_complex():
+        if can_train(parameter):
             type(parameter).requires_grad_(parameter, True)  # a script may have set an attribute of that name
 
 
@@ -276,7 +276,7 @@ def _flags(model: nn.Module) -> dict[str, bool]:
     return {
         name: parameter.requires_grad
         for name, parameter in model.named_parameters(remove_duplicate=False)
-        if parameter.is_floating_point() or parameter.is_complex()
+        if can_train(parameter)
     }
 
 

@@ -148,6 +148,11 @@ def plain_names(names: Iterable[str], rows: Iterable[Live], prefix: str = "") ->
     return found
 
 
+def can_train(tensor: Tensor) -> bool:
+    """Whether torch computes gradients for tensors of this dtype."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
 def same_tensor(tensor: Tensor) -> object:
     """Return a key that is equal for two names of one tensor: one object, or the same memory."""
     if type(tensor) in (nn.Parameter, Tensor) and tensor.layout == torch.strided and tensor.data_ptr():

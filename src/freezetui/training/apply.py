@@ -21,7 +21,7 @@ from freezetui.freeze.live_plan import LivePlan, live_plan
 from freezetui.freeze.name_map import NameMap
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import resolve
-from freezetui.models.live_names import ancestry, live_tensors, plain_path, same_tensor
+from freezetui.models.live_names import ancestry, can_train, live_tensors, plain_path, same_tensor
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.models.saved_names import Saved
 from freezetui.text import listed
@@ -195,7 +195,7 @@ def _decide(
 ) -> LivePlan:
     """Return what the config makes of the model, without changing it."""
     rows = live_tensors(model)
-    untrainable = {r.name for r in rows if not (r.tensor.is_floating_point() or r.tensor.is_complex())}
+    untrainable = {r.name for r in rows if not can_train(r.tensor)}
     rules = config.rules_for(stage)
     return live_plan(rules, config.default, source.tensors, source.names, untrainable, budget)
 
@@ -254,8 +254,7 @@ def _read_back(model: nn.Module, plan: LivePlan) -> None:
 def _report(
     model: nn.Module, names: NameMap, plan: LivePlan, norms: Sequence[str], problems: tuple[str, ...]
 ) -> Applied:
-    rows = [r for r in live_tensors(model) if r.kind == "parameter"]
-    rows = [r for r in rows if r.tensor.is_floating_point() or r.tensor.is_complex()]
+    rows = [r for r in live_tensors(model) if r.kind == "parameter" and can_train(r.tensor)]
     rows = [r for r in rows if not names.by_name[r.name].replaced]
     plain = _plain_names(model)
     modules = {name.rpartition(".")[0]: short.rpartition(".")[0] for name, short in plain.items()}
