@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.evidence import changes_bits
+from freezetui.engine.magnitudes import largest_of, norms_of, real_of
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
 from freezetui.engine.updates import Updates
@@ -165,7 +166,7 @@ class Loop:
         gradients = [parameter.grad for parameter in updated if parameter.grad is not None]
         for parameter, largest in zip(updated, largest_of(gradients), strict=True):
             self.gradients[id(parameter)] = max(largest, self.gradients.get(id(parameter), 0.0))
-        scale = (_norms(updated).norm() / _norms(gradients).norm()).item()
+        scale = (norms_of(updated).norm() / norms_of(gradients).norm()).item()
         if 0 < scale < float("inf"):
             torch._foreach_mul_(gradients, scale)
         for parameter, gradient in zip(updated, gradients, strict=True):
@@ -230,29 +231,7 @@ def projection(outputs: Iterable[Tensor], seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     terms = []
     for output in outputs:
-        real = _real(output)
+        real = real_of(output)
         directions = torch.randn(real.shape, generator=generator).to(real.device)
         terms.append((real.float() * directions).sum() / max(1, real.numel()) ** 0.5)
     return torch.stack(terms).sum()
-
-
-def _norms(tensors: Iterable[Tensor]) -> Tensor:
-    """Return one Euclidean norm per tensor, in float32, without a copy of any."""
-    return torch.stack(
-        [torch.linalg.vector_norm(t, dtype=_accumulator(t)).float() for t in map(_real, tensors)]
-    )
-
-
-def largest_of(tensors: Iterable[Tensor]) -> list[float]:
-    """Return the largest absolute value of each; six times faster than the maximum norm, without a copy."""
-    none = torch.zeros(1)
-    ends = [torch.aminmax(t if t.numel() else none.to(t)) for t in map(_real, tensors)]
-    return torch.stack([torch.maximum(end.max, -end.min).float() for end in ends]).tolist()
-
-
-def _real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
-
-
-def _accumulator(tensor: Tensor) -> torch.dtype:
-    return torch.promote_types(tensor.dtype, torch.float32)

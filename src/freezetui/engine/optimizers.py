@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from freezetui.engine.loop import largest_of
+from freezetui.engine.magnitudes import largest_of
 from freezetui.engine.user_objects import user_object
 from freezetui.errors import ModelError
 from freezetui.sanity.training import Training

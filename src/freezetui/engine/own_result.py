@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from freezetui.engine.phases import ONCE
 from freezetui.engine.precision import Lost
 from freezetui.engine.why_unchanged import NO_GRADIENT, NOISE, PRECISION, ZERO
 from freezetui.sanity.codes import finding
@@ -15,8 +16,6 @@ from freezetui.sanity.report import Finding, FrozenPart, OwnTraining, TrainableP
 #: From this share of lost elements on a tensor is named that changes in part.
 _MIN_SHARE = 0.5
 _NO_UPDATE = "no update"
-#: What happened in these steps and never again, as a first forward that initializes.
-_ONCE = "forward or backward, once"
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,10 @@ class OwnRun:
     gradients: dict[str, float]
     updates: dict[str, float]
     moved: frozenset[str]
-    step: str = ""
-    thawed: frozenset[str] = frozenset()
-    causes: dict[str, str] = field(default_factory=dict)
-    lost: dict[str, Lost] = field(default_factory=dict)
+    step: str
+    thawed: frozenset[str]
+    causes: dict[str, str]
+    lost: dict[str, Lost]
 
     @property
     def finite(self) -> bool:
@@ -85,7 +84,7 @@ class OwnRun:
         if thawed := [name for name in rest if name in self.thawed]:
             found.append(finding("unfrozen_by_model", thawed))
         if once := [name for name in rest if name not in self.thawed]:
-            found.append(finding("writes_weight", once, phase=_ONCE))
+            found.append(finding("writes_weight", once, phase=ONCE))
         found += [
             finding(key, names, optimizer=self.optimizer, phase="optimizer's hook")
             for key, names in by_cause.items()

@@ -136,25 +136,25 @@ def own_run(
     losses = loop.train(steps, progress)
     taken, moved = loop.watch.steps - first, start.moved()
     frozen = tuple(name for name, train in start.flags.items() if not train)
-    reached = loop.watch.gradients
+    reached, largest = loop.watch.gradients, start.updates.largest
     gradients = {name: reached[id(p)] for name, p in start.names.items() if id(p) in reached}
-    largest = dict(start.updates.largest)
+    updates = {name: largest[id(p)] for name, p in start.names.items() if id(p) in largest}
     thawed = frozenset(name for name in frozen if start.names[name].requires_grad)
-    run = OwnRun(
+    lost = _lost(start.samples, training, {name: start.names[name] for name in gradients})
+    return OwnRun(
         optimizer=loop.text,
         steps=taken,
         losses=tuple(losses),
         frozen=frozen,
         trainable=tuple(name for name, train in start.flags.items() if train),
         gradients=gradients,
-        updates={name: largest[id(p)] for name, p in start.names.items() if id(p) in largest},
+        updates=updates,
         moved=moved,
         step=training.step,
         thawed=thawed,
-        lost=_lost(start.samples, training, {name: start.names[name] for name in gradients}),
+        lost=lost,
+        causes=_causes(loop, {n: start.names[n] for n in frozen if n in moved - thawed}),
     )
-    run.causes.update(_causes(loop, {n: start.names[n] for n in frozen if n in moved - thawed}))
-    return run
 
 
 class _Start:

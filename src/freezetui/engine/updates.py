@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from freezetui.engine.magnitudes import norms_of, real_of, wide_dtype
 from freezetui.engine.precision import sample
 
 
@@ -41,24 +42,16 @@ class Updates:
         self._before = []
         if not found:
             return
-        deltas = _norms(_wide(new) - _wide(old) for _, old, new in found)
-        for (parameter, *_), delta, size in zip(
-            found, deltas, _norms(old for _, old, _ in found), strict=True
-        ):
+        deltas = norms_of(_wide(new) - _wide(old) for _, old, new in found).tolist()
+        sizes = norms_of(old for _, old, _ in found).tolist()
+        for (parameter, *_), delta, size in zip(found, deltas, sizes, strict=True):
             relative = 0.0 if delta == 0 else delta / size if size else float("inf")
             known = self.largest.get(id(parameter), 0.0)
             # A NaN is kept: it is not smaller than anything.
             self.largest[id(parameter)] = known if relative <= known or known != known else relative
 
 
-def _norms(tensors: Iterable[Tensor]) -> list[float]:
-    norms: list[float] = torch.stack(
-        [torch.linalg.vector_norm(_wide(each)).float() for each in tensors]
-    ).tolist()
-    return norms
-
-
 def _wide(tensor: Tensor) -> Tensor:
     """Return a tensor as real numbers of at least float32."""
-    real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    return real.to(torch.promote_types(real.dtype, torch.float32))
+    real = real_of(tensor)
+    return real.to(wide_dtype(real))
