@@ -52,9 +52,20 @@ def test_a_signal_gives_the_terminal_back(path: Path, number: signal.Signals) ->
     assert b"Traceback" not in terminal.written
 
 
-def test_a_terminal_that_goes_away_ends_the_program(path: Path) -> None:
-    terminal = Terminal(str(path))
+def unsaved_of(path: Path) -> int:
+    """Return how many frozen tensors the recovery file of an ended process holds."""
+    session = Session(Options(str(path)))
+    (each,) = found(session)
+    restore(session, each.kept)
+    return session.totals.frozen.tensors
+
+
+@pytest.mark.parametrize("before", ["", "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"])
+def test_a_terminal_that_goes_away_ends_the_program(path: Path, before: str) -> None:
+    terminal = Terminal(str(path), before=before, FREEZETUI_ENGINE="0")
     terminal.wait_for("running_mean")
+    terminal.child.send("a")
+    terminal.wait_for("unsaved")
     process = terminal.child.pid
     terminal.child.ptyproc.fileobj.close()  # the line is cut: SIGHUP
     deadline = time.monotonic() + 20
@@ -64,14 +75,7 @@ def test_a_terminal_that_goes_away_ends_the_program(path: Path) -> None:
         time.sleep(0.05)
     assert pid == process
     assert os.waitstatus_to_exitcode(status) == 129
-
-
-def unsaved_of(path: Path) -> int:
-    """Return how many frozen tensors the recovery file of an ended process holds."""
-    session = Session(Options(str(path)))
-    (each,) = found(session)
-    restore(session, each.kept)
-    return session.totals.frozen.tensors
+    assert unsaved_of(path) > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGKILL])

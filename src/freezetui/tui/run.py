@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from types import FrameType
 from typing import Any
 
@@ -17,6 +19,8 @@ from freezetui.tui.app import FreezeTuiApp
 
 #: Seconds that the app has to end in order after a signal; then the process ends without it.
 _PATIENCE = 2.0
+#: Seconds in which SIGHUP follows the end of the terminal, where it is not ignored.
+_GRACE = 0.5
 #: Mouse, bracketed paste, focus reports and the keyboard protocol off, line wrap on; main screen, cursor.
 _RESTORE = (
     b"\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[<u\x1b[?1049l\x1b[?25h"
@@ -28,6 +32,7 @@ def run_app(app: FreezeTuiApp) -> int:
     """Run the app in the terminal until it ends, and return its exit code.
 
     SIGTERM, SIGHUP and SIGINT end it and restore the terminal; the code is 128 + the signal's number then.
+    A terminal that goes away counts as SIGHUP where that is ignored, as under nohup.
     """
     if not os.isatty(2):  # Textual draws on stderr
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
@@ -54,7 +59,7 @@ def _ended_by_signals(app: FreezeTuiApp) -> Iterator[None]:
             os.write(output, _RESTORE)
         os._exit(code)
 
-    def ended(number: int, _: FrameType | None) -> None:
+    def end(number: int, schedule: Callable[..., object]) -> None:
         nonlocal signalled
         code = 128 + number
         if signalled:
@@ -63,9 +68,21 @@ def _ended_by_signals(app: FreezeTuiApp) -> Iterator[None]:
         deadline = threading.Timer(_PATIENCE, leave, (code,))
         deadline.daemon = True
         deadline.start()
-        with contextlib.suppress(RuntimeError):  # not running yet, or no longer
-            asyncio.get_running_loop().call_soon_threadsafe(app.exit, None, code)
+        with contextlib.suppress(RuntimeError, CancelledError):  # not running yet, or no longer
+            schedule(app.exit, None, code)
 
+    def ended(number: int, _: FrameType | None) -> None:
+        end(number, lambda *call: asyncio.get_running_loop().call_soon_threadsafe(*call))
+
+    def hung_up() -> None:
+        poller = select.poll()
+        poller.register(terminal, 0)  # for the end of the terminal alone
+        gone = any(event & select.POLLHUP for _, event in poller.poll())
+        if gone and not left.wait(_GRACE) and not signalled:
+            end(signal.SIGHUP, app.call_from_thread)
+
+    left = threading.Event()
+    threading.Thread(target=hung_up, name="hang-up", daemon=True).start()
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in handlers.items():
         if handler is not signal.SIG_IGN:  # as under nohup
@@ -73,6 +90,7 @@ def _ended_by_signals(app: FreezeTuiApp) -> Iterator[None]:
     try:
         yield
     finally:
+        left.set()
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
