@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from freezetui.sanity.report import SanityReport
     from freezetui.session.session import Session
 
-_ALL = "all"
-#: Exit codes, the worst first.
-_WORST = (1, 3, 0)
-
 
 @click.command(short_help="Run a short training check and verify that frozen weights do not change.")
 @paths_argument
@@ -35,7 +31,9 @@ _WORST = (1, 3, 0)
 @json_option
 def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | None, **options: Any) -> None:
     """Run a few real training steps, then compare every tensor bit for bit."""
+    from freezetui.config.schema import ALL_STAGES
     from freezetui.formatting.receipt import receipts
+    from freezetui.sanity.report import worst
     from freezetui.session.receipt_file import receipt_path, write_receipt
 
     session = open_session(session_options(paths, **options))
@@ -51,7 +49,7 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
             "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
     path = receipt_path(session, to) if to is not None else None
-    each = stage == _ALL and _ALL not in session.stages.names
+    each = stage == ALL_STAGES and ALL_STAGES not in session.stages.names
     reports = [_checked(session, name) for name in ((session.stages.names or (None,)) if each else (stage,))]
     if as_json:
         print_json(reports if each else reports[0])
@@ -61,8 +59,7 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
     if path is not None:
         write_receipt(path, receipts(reports, session, as_json=path.suffix == ".json"))
         say(f"Saved {path}")
-    codes = {report.exit_code for report in reports}
-    sys.exit(next(code for code in _WORST if code in codes))
+    sys.exit(worst(report.exit_code for report in reports))
 
 
 def _checked(session: Session, stage: str | None) -> SanityReport:

@@ -94,7 +94,8 @@ def _print_reports(
     reports: Sequence[DiffReport], sort: str, stat: bool, as_json: bool, stage: str | None
 ) -> NoReturn:
     """Print the reports of all stages, of which only the verdict differs, and exit with the worst code."""
-    from freezetui.diff.report import ALL_STAGES, worst
+    from freezetui.config.schema import ALL_STAGES
+    from freezetui.sanity.report import worst
 
     judged = reports[0].judged
     each = stage == ALL_STAGES and judged is not None and judged.stage != ALL_STAGES

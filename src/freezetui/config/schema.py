@@ -15,6 +15,8 @@ from freezetui.freeze.rules import Action, Rule
 from freezetui.model_spec import ModelSpec
 
 VERSION = 1
+#: The value of --stage that stands for each stage in turn.
+ALL_STAGES = "all"
 
 
 class ModelSection(ModelSpec, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

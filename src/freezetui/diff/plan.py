@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.codec import read_config
-from freezetui.config.schema import Stage
+from freezetui.config.schema import ALL_STAGES, Stage
 from freezetui.config.sync import plan_from_config
-from freezetui.diff.report import ALL_STAGES
 from freezetui.errors import ConfigError, PatternError
 from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
 from freezetui.freeze.regexes import Budget

@@ -9,14 +9,12 @@ from typing import Literal
 import msgspec
 
 from freezetui.checkpoint.types import Kind
-from freezetui.sanity.report import EXIT_CODES, BufferPart, Finding, Verdict
+from freezetui.sanity.report import EXIT_CODES, BufferPart, Finding, Verdict, worst
 
 Status = Literal["identical", "cast", "changed", "reshaped", "added", "removed", "unread"]
 STATUSES: tuple[Status, ...] = ("identical", "cast", "changed", "reshaped", "added", "removed", "unread")
 
 _TROUBLE = 2
-#: The value of --stage that stands for each stage in turn.
-ALL_STAGES = "all"
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -211,12 +209,6 @@ def _counts(tensors: Iterable[TensorDiff]) -> dict[str, int]:
         counts["tensors"] += 1
         counts[tensor.status] += 1
     return counts
-
-
-def worst(codes: Iterable[int]) -> int:
-    """Return the worst of several exit codes; see `DiffReport.exit_code`."""
-    found = set(codes)
-    return next((code for code in (1, _TROUBLE, EXIT_CODES["inconclusive"]) if code in found), 0)
 
 
 def relative_change(tensors: Iterable[TensorDiff]) -> float:

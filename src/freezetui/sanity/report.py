@@ -12,6 +12,14 @@ Verdict = Literal["held", "moved", "inconclusive"]
 Severity = Literal["error", "warning", "note"]
 
 EXIT_CODES: dict[Verdict, int] = {"held": 0, "moved": 1, "inconclusive": 3}
+#: The worst first; 2 is bad usage or input.
+_WORST = (1, 2, 3)
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Return the worst of several exit codes, of `check` or `diff`; 0 if none is above it."""
+    found = set(codes)
+    return next((code for code in _WORST if code in found), 0)
 
 
 class Finding(msgspec.Struct, frozen=True):
