@@ -44,17 +44,21 @@ class _Access(NamedTuple):
     constant: bool
 
 
-def _accesses(cls: type) -> Iterator[_Access]:
-    for owner, code in _codes(cls):
-        last: list[tuple[str, object]] = [("", None), ("", None)]
-        for instruction in dis.get_instructions(code):
-            read = instruction.opname in ("LOAD_ATTR", "LOAD_METHOD")
-            if read or instruction.opname == "STORE_ATTR":
-                own = last[-1][1] == owner
-                yield _Access(str(instruction.argval), read, own, last[-2][0] == "LOAD_CONST")
-            # Newer Pythons load two names in one instruction.
-            names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
-            last += [(instruction.opname, name) for name in names]
+@lru_cache(maxsize=4096)
+def _accesses(cls: type) -> tuple[_Access, ...]:
+    return tuple(access for owner, code in _codes(cls) for access in _accesses_in(owner, code))
+
+
+def _accesses_in(owner: str, code: CodeType) -> Iterator[_Access]:
+    last: list[tuple[str, object]] = [("", None), ("", None)]
+    for instruction in dis.get_instructions(code):
+        read = instruction.opname in ("LOAD_ATTR", "LOAD_METHOD")
+        if read or instruction.opname == "STORE_ATTR":
+            own = last[-1][1] == owner
+            yield _Access(str(instruction.argval), read, own, last[-2][0] == "LOAD_CONST")
+        # Newer Pythons load two names in one instruction.
+        names = instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+        last += [(instruction.opname, name) for name in names]
 
 
 def _codes(cls: type) -> Iterator[tuple[str, CodeType]]:

@@ -153,7 +153,7 @@ def own_run(
         step=training.step,
         thawed=thawed,
         lost=lost,
-        causes=_causes(loop, {n: start.names[n] for n in frozen if n in moved - thawed}),
+        causes=_causes(loop, {n: start.names[n] for n in frozen if n in moved and n not in thawed}),
     )
 
 

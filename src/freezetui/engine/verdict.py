@@ -20,14 +20,13 @@ def without_evidence(
     """
     if control is None:
         return (), {}
-    same = [
-        n for n in result.frozen if n not in control.moved | result.moved | result.unfrozen | result.empty
-    ]
+    different = control.moved | result.moved | result.unfrozen | result.empty
+    same = [n for n in result.frozen if n not in different]
     flagged = [n for n in same if n not in control.gradients and result.final_flags.get(n) is False]
-    own = tuple(n for n in flagged if control.final_flags.get(n) is False)
-    return tuple(n for n in same if n not in flagged), {
-        "frozen_anyway": own,
-        "cut_off": tuple(n for n in flagged if n not in own),
+    unproven = set(same) - set(flagged)
+    return tuple(n for n in same if n in unproven), {
+        "frozen_anyway": tuple(n for n in flagged if control.final_flags.get(n) is False),
+        "cut_off": tuple(n for n in flagged if control.final_flags.get(n) is not False),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
 
 from torch import nn
 
@@ -40,14 +39,16 @@ def why_drifted(model: nn.Module, result: RunResult) -> list[Finding]:
     drifted = [name for name in result.drifted if name not in result.counted]
     tensors, modules = named_tensors(model), dict(model.named_modules(remove_duplicate=False))
     trained = TrainedMemory(model)
+    siblings: dict[str, set[str]] = defaultdict(set)
+    for path, _, last in (name.rpartition(".") for name in drifted):
+        siblings[path].add(last)
     by_cause: dict[str, list[str]] = defaultdict(list)
     for name in drifted:
         path, _, last = name.rpartition(".")
         if path not in modules or name not in tensors:
             by_cause["writes_buffer"].append(name)  # the model has renamed or removed it
             continue
-        siblings = {n.rpartition(".")[2] for n in drifted if n.rpartition(".")[0] == path}
-        key = _drift(modules[path], path, last, siblings, result)
+        key = _drift(modules[path], path, last, siblings[path], result)
         if trained.has_part_of(tensors[name]):
             key = "shared_buffer"
         elif result.around[name] == "mixed":
@@ -57,7 +58,7 @@ def why_drifted(model: nn.Module, result: RunResult) -> list[Finding]:
     return [finding(key, names) for key, names in by_cause.items()]
 
 
-def _drift(module: nn.Module, path: str, last: str, drifted: Iterable[str], result: RunResult) -> str:
+def _drift(module: nn.Module, path: str, last: str, drifted: set[str], result: RunResult) -> str:
     """Return the finding's key for a buffer; only one that must stay in eval counts against the freeze."""
     name = f"{path}.{last}" if path else last
     in_eval = name in result.further.in_eval
@@ -72,7 +73,7 @@ def _drift(module: nn.Module, path: str, last: str, drifted: Iterable[str], resu
     if last in ("running_mean", "running_var", _COUNTER):
         if "InstanceNorm" in kind or "SyncBatchNorm" in kind:
             return "tracking_norm"
-        return "batch_counter" if set(drifted) == {_COUNTER} else "batch_norm"
+        return "batch_counter" if drifted == {_COUNTER} else "batch_norm"
     if "Observer" in kind or "FakeQuant" in kind:
         return "observer"
     if last in getattr(module, "_non_persistent_buffers_set", ()):

@@ -18,7 +18,8 @@ from freezetui.sanity.report import Finding
 
 def why_moved(under_test: ModelUnderTest, result: RunResult) -> list[Finding]:
     """Return one finding per cause for the frozen parameters that changed; trains one more step."""
-    moved = [n for n in result.frozen if n in result.moved and n not in result.unfrozen | result.vanished]
+    explained = result.unfrozen | result.vanished
+    moved = [n for n in result.frozen if n in result.moved and n not in explained]
     if not moved:
         return []
     findings = []

@@ -32,10 +32,11 @@ _REENTRANT, _ONE_BYTE, _NOT_REACHED, _REPLACED = "reentrant", "one_byte", "not_r
 def unchanged_tensors(result: RunResult) -> tuple[Unchanged, ...]:
     """Return the trainable parameters that did not change by their gradient."""
     largest = max(result.gradients.values(), default=0.0)
+    changed = result.trained | result.empty
     return tuple(
         Unchanged(name, _reason(result.gradients.get(name), largest))
         for name in result.trainable
-        if name not in result.trained | result.empty
+        if name not in changed
     )
 
 
@@ -60,9 +61,9 @@ def explain_unchanged(
     names: dict[str, list[str]] = {
         key: [] for key in (*_KEYS.values(), _REENTRANT, _ONE_BYTE, _NOT_REACHED, _REPLACED)
     }
-    idle = _idle(under_test, result, unchanged)
+    idle, refrozen = _idle(under_test, result, unchanged), result.refrozen
     for tensor in unchanged:
-        if tensor.name in result.refrozen:
+        if tensor.name in refrozen:
             continue
         key = _KEYS[tensor.reason]
         if tensor.name in result.replaced or tensor.name in result.vanished:
