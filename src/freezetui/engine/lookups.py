@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_LOOKUPS = ("embedding", "embedding_bag")
+#: Functions that look rows up, and shorten them to a max_norm.
+LOOKUPS = ("embedding", "embedding_bag")
 #: A row as long as max_norm is not written again, whatever its length is rounded to.
 _TOLERANCE = 1e-5
 
@@ -30,7 +31,7 @@ class Lookups(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in _LOOKUPS and kwargs.get("max_norm") is not None:
+        if getattr(func, "__name__", "") in LOOKUPS and kwargs.get("max_norm") is not None:
             table = args[1] if len(args) > 1 else kwargs.get("weight")
             if isinstance(table, Tensor) and not table.requires_grad and table.layout == torch.strided:
                 bound = _Bounded(table, float(kwargs["max_norm"]), float(kwargs.get("norm_type", 2.0)))

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from freezetui.engine.further import forward, named_tensors
+from freezetui.engine.lookups import LOOKUPS
 from freezetui.engine.model_under_test import ModelUnderTest
 
-_LOOKUPS = ("embedding", "embedding_bag", "embedding_renorm_")
+_RENORM = "embedding_renorm_"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class _Watch(TorchFunctionMode):
         addresses = {t.data_ptr() for t in _tensors((args, tuple(kwargs.values())))}
         self._used |= addresses
         name = getattr(func, "__name__", "")
-        if name in _LOOKUPS and (kwargs.get("max_norm") is not None or name.endswith("_")):
+        if name == _RENORM or (name in LOOKUPS and kwargs.get("max_norm") is not None):
             self._renormed |= addresses
         return result
 

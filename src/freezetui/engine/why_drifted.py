@@ -13,14 +13,12 @@ from freezetui.engine.why_moved import TrainedMemory
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
 from freezetui.training.norms import statistics_of
-from freezetui.training.statistics import STATISTICS
+from freezetui.training.statistics import COUNTER, RUNNING, SPECTRAL, STATISTICS
 
-_COUNTER = "num_batches_tracked"
 #: Names of statistics of what passes through, apart from codebooks, queues and the like.
 _STATISTICS = re.compile(
     r"mean|var|std|avg|average|moment|running|moving|stat|sigma|max|min|scale|norm|^(?:mu|[muv])\d*$"
 )
-_SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
 #: The key of a buffer among frozen parameters -> that of one with trainable ones around it as well.
 _MIXED = {
     "batch_norm": "mixed_statistics",
@@ -68,12 +66,12 @@ def _drift(module: nn.Module, path: str, last: str, drifted: set[str], result: R
         if last in STATISTICS:
             return "norm_in_eval"
     kind = type(module).__name__
-    if last in _SPECTRAL:
+    if last in SPECTRAL:
         return "spectral_norm"
-    if last in ("running_mean", "running_var", _COUNTER):
+    if last in (*RUNNING, COUNTER):
         if "InstanceNorm" in kind or "SyncBatchNorm" in kind:
             return "tracking_norm"
-        return "batch_counter" if drifted == {_COUNTER} else "batch_norm"
+        return "batch_counter" if drifted == {COUNTER} else "batch_norm"
     if "Observer" in kind or "FakeQuant" in kind:
         return "observer"
     if last in getattr(module, "_non_persistent_buffers_set", ()):

@@ -15,14 +15,16 @@ from torch import nn
 
 #: When a statement runs.
 Mode = Literal["any", "train", "eval"]
-#: Buffers that a forward pass in train mode rewrites: running statistics, and spectral norm's vectors.
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "_u", "_v", "weight_u", "weight_v")
+RUNNING, COUNTER = ("running_mean", "running_var"), "num_batches_tracked"
+#: Spectral norm's vectors.
+SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
+#: Buffers that a forward pass in train mode rewrites.
+STATISTICS = (*RUNNING, COUNTER, *SPECTRAL)
 
 #: Functions that write the tensors they are given; so does all that ends in an underscore.
 _WRITERS = re.compile(r"update|inplace|moving_average|(?:^|_)ema(?:_|$)")
 #: Functions that write their second and third argument.
 _NORMS = ("batch_norm", "instance_norm")
-_RUNNING = ("running_mean", "running_var")
 #: Methods that return the same memory.
 _VIEWS = ("detach", "view", "view_as", "reshape", "flatten", "squeeze", "unsqueeze", "t", "narrow")
 #: Base classes of these have many methods, and none that writes statistics under a name of its own.
@@ -236,7 +238,7 @@ class _Scan:
                 yield from self._bases(node.func.value)
             keywords = {keyword.arg: keyword.value for keyword in node.keywords}
             if name in _NORMS:
-                for argument in (*node.args[1:3], *(keywords[key] for key in _RUNNING if key in keywords)):
+                for argument in (*node.args[1:3], *(keywords[key] for key in RUNNING if key in keywords)):
                     yield from self._bases(argument)
             elif in_place or _WRITERS.search(name.lower()):
                 for argument in (*node.args, *keywords.values()):
