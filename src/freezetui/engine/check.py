@@ -189,7 +189,7 @@ def _report(
     unproven: tuple[str, ...],
     steps: int,
     seconds: float,
-    own: OwnRun | None = None,
+    own: OwnRun | None,
 ) -> SanityReport:
     frozen, trainable, buffers = result.frozen, result.trainable, result.frozen_buffers
     everywhere = {*result.changed_frozen, *(own.moved if own is not None else ())}
