@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.matching import match
+from freezetui.diff.run import diff
+from freezetui.diff.sides import open_side
+from freezetui.errors import CheckpointError
+from freezetui.formatting.diff import diff_lines
 
 
 def tensors(*names, shape=(2, 3)):
@@ -50,6 +56,16 @@ def test_where_several_paths_fit_none_is_chosen():
     assert "several paths (image., text.)" in matching.note
 
 
+def test_the_model_is_meant_and_not_the_copy_that_follows_it():
+    part = tensors("a.weight", "b.weight")
+    whole = tensors(*(f"{path}.{name}.weight" for path in ("ema_model", "model") for name in "ab"))
+    matching = match(part, whole)
+    assert paired(matching) == {("a.weight", "model.a.weight"), ("b.weight", "model.b.weight")}
+    assert matching.note.endswith("; not with its copies in ema_model")
+    teachers = tensors(*(f"{path}.{name}.weight" for path in ("ema", "teacher") for name in "ab"))
+    assert paired(match(part, teachers)) == set()
+
+
 def test_shapes_decide_between_two_paths():
     part = tensors("a.weight", "b.weight")
     whole = tensors("text.a.weight", "text.b.weight") + tensors(
@@ -71,12 +87,29 @@ def test_a_new_name_that_is_taken_stays_apart():
 
 
 def test_ema_against_model(tmp_path):
-    from freezetui.checkpoint.open import open_checkpoint
-    from freezetui.diff.run import diff
-
     path = tmp_path / "both.pth"
     state = {"a.weight": torch.randn(4, 4), "b.weight": torch.randn(4)}
     torch.save({"model": state, "ema": {"module": {n: t + 1 for n, t in state.items()}}}, path)
     report = diff(open_checkpoint(path, key="model"), open_checkpoint(path, key="ema.module"))
     assert {tensor.status for tensor in report.tensors} == {"changed"}
     assert {round(tensor.max_delta, 5) for tensor in report.tensors} == {1.0}
+
+
+def test_a_key_chooses_nothing_in_a_plain_state_dict(tmp_path):
+    state = {"a.weight": torch.randn(4, 4), "b.weight": torch.randn(4)}
+    torch.save(state, tmp_path / "plain.pth")
+    torch.save({"model": state, "epoch": 1}, tmp_path / "keyed.pth")
+    told = []
+    assert open_side(str(tmp_path / "plain.pth"), "ema", told.append).key == ""
+    with pytest.raises(CheckpointError, match="no state_dict under the key 'ema'"):
+        open_side(str(tmp_path / "keyed.pth"), "ema", told.append)
+
+
+def test_other_state_dicts_of_a_file_are_told(tmp_path):
+    state = {"a.weight": torch.randn(4, 4), "b.weight": torch.randn(4)}
+    torch.save({"encoder": state, "decoder": {n: t + 1 for n, t in state.items()}}, tmp_path / "parts.pth")
+    checkpoint = open_checkpoint(str(tmp_path / "parts.pth"))
+    report = diff(checkpoint, checkpoint)
+    assert report.identical
+    lines = list(diff_lines(report))
+    assert sum("multiple state_dicts found; showing encoder" in line for line in lines) == 2

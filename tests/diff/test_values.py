@@ -240,3 +240,30 @@ def test_the_histogram_is_that_of_numpy(tmp_path):
         stats = tensor_stats(weights, checkpoint.tensors[0])
     expected, _ = np.histogram(values, 16)
     assert np.abs(np.array(stats.histogram) - expected).max() <= 1  # an edge between two float32
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "complex32"])
+def test_lazy_conjugates_and_negatives_are_what_torch_says(compared, dtype):
+    plain = torch.complex(torch.randn(4, 3), torch.randn(4, 3)).to(getattr(torch, dtype))
+    lazy = {"conj": plain.conj(), "neg": plain.clone().conj().imag, "t": plain.clone().t().conj()}
+    assert lazy["conj"].is_conj()
+    assert lazy["neg"].is_neg()
+    resolved = {name: tensor.resolve_conj().resolve_neg().contiguous() for name, tensor in lazy.items()}
+    assert compared(lazy, resolved).identical
+    assert compared(resolved, lazy).identical
+    stored = {"conj": plain, "neg": -resolved["neg"], "t": plain.t()}
+    report = compared(lazy, stored)
+    assert {told(report, name).status for name in lazy} == {"changed"}
+    # Only the imaginary parts differ, by twice their size.
+    imaginary = torch.view_as_real(plain.to(torch.complex128))[..., 1]
+    assert told(report, "conj").max_delta == pytest.approx(2 * float(imaginary.abs().max()), rel=1e-6)
+    assert told(report, "conj").changed == 12
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_same_integers_of_another_scale_are_other_numbers(compared):
+    one = torch.quantize_per_tensor(torch.randn(4, 3), 0.1, 0, torch.qint8)
+    other = torch._make_per_tensor_quantized_tensor(one.int_repr(), 0.2, 0)
+    report = compared({"w": one}, {"w": other})
+    assert (told(report, "w").status, told(report, "w").changed) == ("changed", None)
+    assert compared({"w": one}, {"w": one.clone()}).identical

@@ -207,3 +207,25 @@ def test_each_stage_has_a_verdict(compared, state, tmp_path):
     assert series.exit_code == 0
     with pytest.raises(ConfigError, match=r"2 stages, but there are 3 steps"):
         diff_series([first, second, third, third], path, "all")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"),
+    [("float16", 0.9), ("float16", 0.999), ("bfloat16", 0.99), ("float8_e4m3fn", 0.8), ("float8_e5m2", 0.7)],
+)
+def test_decay_is_seen_through_the_rounding_of_narrow_dtypes(compared, dtype, factor):
+    kind = getattr(torch, dtype)
+    weight = torch.randn(64, 32).to(kind)
+    other = torch.randn(3)
+    decayed = (weight.float() * factor).to(kind)
+    report = compared({"w": weight, "o": other}, {"w": decayed, "o": other})
+    assert looks(report, "w") == "decay"
+    noisy = (weight.float() * (1 + 0.3 * torch.randn(64, 32))).to(kind)
+    assert looks(compared({"w": weight, "o": other}, {"w": noisy, "o": other}), "w") == ""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_double_that_was_cast_and_back(compared, dtype):
+    weight = torch.randn(20, 10, dtype=torch.float64)
+    tensor = compared({"w": weight}, {"w": weight.to(getattr(torch, dtype)).double()}).tensors[0]
+    assert (tensor.looks, tensor.reason) == ("cast and back", f"as if cast to {dtype} and back")

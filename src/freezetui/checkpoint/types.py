@@ -93,11 +93,14 @@ class StorageKey(msgspec.Struct, frozen=True, gc=False):
             checkpoint with several parts, "N/" and that name in part N.
         offset: first element, counted in elements from the start of the storage.
         stride: in elements, one per dimension; None means contiguous.
+        read_as: what the bytes stand for if not for themselves: "conj" or "neg" (torch's lazy bits: the
+            conjugate, the negative), or the scale and zero point of a quantized tensor.
     """
 
     key: str
     offset: int = 0
     stride: tuple[int, ...] | None = None
+    read_as: str = ""
 
 
 class Packing(msgspec.Struct, frozen=True, gc=False):

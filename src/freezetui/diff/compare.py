@@ -12,7 +12,7 @@ from freezetui.checkpoint.storage import Weights, open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.diff.looks import tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
-from freezetui.diff.raw import raw_of, same_bytes
+from freezetui.diff.raw import LAZY_BITS, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import Compared
@@ -75,7 +75,7 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
         key = tie and (tie, before.dtype, after.dtype, before.packing, after.packing)
         each = known.get(key) if key else None
         if each is None:
-            each = Compared(before, after)
+            each = Compared(before, after, _is_rescaled(before, after))
             budget -= before.bytes + after.bytes
             if budget < 0:
                 each.reason = "too many tensors view the same bytes"
@@ -83,6 +83,18 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
                 known[key] = each
         found.append(each)
     return found
+
+
+def _is_rescaled(before: TensorInfo, after: TensorInfo) -> bool:
+    """Whether the same integers stand for other numbers: the scales of two quantized tensors differ."""
+    one, other = before.storage, after.storage
+    return (
+        one is not None
+        and other is not None
+        and before.dtype == after.dtype
+        and one.read_as != other.read_as
+        and not {one.read_as, other.read_as} & {"", *LAZY_BITS}
+    )
 
 
 def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: Progress) -> None:

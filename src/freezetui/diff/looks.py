@@ -10,10 +10,13 @@ import msgspec
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.matching import Pair
 from freezetui.diff.report import TensorDiff
-from freezetui.diff.sums import MAX_ROUNDING, Sums, row_of
+from freezetui.diff.sums import MAX_ROUNDING, SIGNED, Sums, row_of
 
 #: The share of a change that one factor must explain for it to be called decay.
 _MIN_EXPLAINED = 0.99
+#: The share if every change is toward zero, in a dtype so narrow that the rest is rounding, and how many
+#: elements must have changed for that not to be chance. A constant taken off each gives 2 / pi.
+_MIN_ROUNDED, _MIN_SHRUNK = 0.75, 8
 #: A few units in the last place are rounding anywhere; an EMA changes about 15% of the elements, while
 #: trained rows change almost entirely.
 _MAX_UNITS, _MAX_SHARE, _MIN_FILLED = 8, 0.3, 0.6
@@ -98,7 +101,9 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
         return found
     factor = 1 + sums.along / sums.weight if sums.weight else 1.0
     explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
-    if 0 < factor < 1 and explained >= _MIN_EXPLAINED and sums.changed > 1:
+    shrinks = before.dtype in SIGNED and sums.shrinks and sums.changed >= _MIN_SHRUNK
+    least = _MIN_ROUNDED if shrinks else _MIN_EXPLAINED
+    if 0 < factor < 1 and explained >= least and sums.changed > 1:
         return {**found, "looks": DECAY, "factor": factor}
     if sums.rounded:
         return {**found, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}

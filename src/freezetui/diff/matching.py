@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from freezetui.checkpoint.types import TensorInfo
 _MAX_SAMPLE, _MAX_TRIED = 200, 16
 #: A prefix must explain at least this share of the smaller side.
 _MIN_SHARE = 0.5
+#: Words in the path of a copy that follows the model: an EMA, a teacher, a momentum encoder.
+_COPY = re.compile(r"(^|[._])(ema|swa|averaged|teacher|target|momentum|shadow)([._]|$)")
 
 
 class Pair(NamedTuple):
@@ -54,6 +57,9 @@ def match(before: Sequence[TensorInfo], after: Sequence[TensorInfo]) -> Matching
     found = [prefix for prefix, count in fits.items() if count == best]
     if best < _MIN_SHARE * smaller:
         return _paired(here, there, "", "", _left_over(here, there))
+    if len(found) > 1 and len(models := [paths for paths in found if not _is_copy(paths)]) == 1:
+        copies = sorted((one or other)[:-1] for one, other in found if (one, other) != models[0])
+        return _paired(here, there, *models[0], f"not with its copies in {', '.join(copies[:4])}")
     if len(found) > 1:
         paths = ", ".join(sorted(prefix[0] or prefix[1] for prefix in found)[:4])
         note = f"the names fit below several paths ({paths}), so none was chosen: matched by full name only"
@@ -95,6 +101,11 @@ def _prefixes(
     return found
 
 
+def _is_copy(paths: tuple[str, str]) -> bool:
+    """Whether a path is that of an averaged copy beside the model that is trained."""
+    return any(_COPY.search(path) for path in paths)
+
+
 def _without_common_end(one: str, other: str) -> tuple[str, str]:
     """Return two paths without their common last modules: "a." and "b." for "a.x." and "b.x."."""
     left, right = one.split("."), other.split(".")
@@ -129,7 +140,7 @@ def _paired(
         parts = [
             f"{side} has the prefix {prefix}" for side, prefix in (("BEFORE", own), ("AFTER", path)) if prefix
         ]
-        note = f"matched below a path: {', '.join(parts)}"
+        note = "; ".join(filter(None, (f"matched below a path: {', '.join(parts)}", note)))
     return Matching(tuple(_unique(pairs)), note)
 
 

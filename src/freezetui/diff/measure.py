@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from freezetui.diff.dtypes import COMPONENTS, Array, casts_to, codes_of, is_floating, numbers_of, rounded_bits
-from freezetui.diff.sums import MAX_ROUNDING, ROUNDED, Sums
+from freezetui.diff.sums import MAX_ROUNDING, ROUNDED, SIGNED, Sums
 
 #: Sums in float32 are accurate between these; beyond them squares underflow or overflow: use float64.
 _MIN_SQUARE, _MIN_DELTA, _MAX = 1e-20, 1e-10, 1e15
@@ -33,6 +33,8 @@ def measure_bits(before: Array, after: Array, dtype: str, row: int, sums: Sums) 
     if sums.units <= MAX_ROUNDING and dtype in ("float32", "float64"):
         # Different signs give a huge distance, which rules out rounding as it should.
         sums.units = max(sums.units, int((np.maximum(before, after) - np.minimum(before, after)).max()))
+    if sums.shrinks and dtype in SIGNED:
+        sums.shrinks = _shrinks(before, after)
     _measure_deltas(numbers, others, sums)
 
 
@@ -68,15 +70,24 @@ def _different(before: Array, after: Array) -> Array:
 def _measure_rounding(before: Array, after: Array, sums: Sums) -> None:
     """Discard the dtypes to which a cast and back does not explain this chunk."""
     for dtype in tuple(sums.rounded):
-        if after.dtype != np.float32 or not _is_rounded(before, after, dtype):
+        if after.dtype.kind != "f" or not _is_rounded(before, after, dtype):
             sums.rounded.discard(dtype)
 
 
 def _is_rounded(before: Array, after: Array, dtype: str) -> bool:
-    """Whether float32 numbers are those before, cast to a narrower dtype and back."""
-    if np.bitwise_or.reduce(after.view(np.uint32)) & ROUNDED[dtype]:
+    """Whether float32 or float64 numbers are those before, cast to a narrower dtype and back."""
+    zeros = ROUNDED[dtype] - (0 if after.itemsize == 8 else ROUNDED["float32"])
+    if not zeros or np.bitwise_or.reduce(after.view(f"u{after.itemsize}")) & ((1 << zeros) - 1):
         return False  # fast path: they have bits that the dtype lacks
     return np.array_equal(numbers_of(rounded_bits(before, dtype), dtype), after)
+
+
+def _shrinks(before: Array, after: Array) -> bool:
+    """Whether no number of a `SIGNED` dtype grew in magnitude or changed its sign, except to zero."""
+    sign = before.dtype.type(1 << 8 * before.itemsize - 1)
+    left = after & ~sign
+    flipped = ((before ^ after) & sign != 0) & (left != 0)
+    return not (flipped | (left > before & ~sign)).any()
 
 
 def _measure_deltas(before: Array, after: Array, sums: Sums) -> None:

@@ -14,6 +14,8 @@ from freezetui.text import printable
 
 #: Up to this many bytes, a copy and a comparison are faster than a call through ctypes.
 _FEW = 1 << 14
+#: `StorageKey.read_as` of elements that are not the stored ones.
+LAZY_BITS = frozenset(("conj", "neg", "conj neg"))
 
 
 def raw_of(weights: Weights, info: TensorInfo) -> memoryview | None:
@@ -24,7 +26,9 @@ def raw_of(weights: Weights, info: TensorInfo) -> memoryview | None:
     """
     itemsize = ITEMSIZE.get(info.dtype)
     storage = info.storage
-    if info.packing is not None or itemsize is None or (storage is not None and storage.stride is not None):
+    if info.packing is not None or itemsize is None:
+        return None
+    if storage is not None and (storage.stride is not None or storage.read_as in LAZY_BITS):
         return None
     pieces = weights.pieces(info)
     if pieces and (len(pieces) > 1 or not are_rows(pieces, info.shape)):

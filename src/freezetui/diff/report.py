@@ -18,11 +18,17 @@ _TROUBLE = 2
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One of the two checkpoints; `unwrapped` says what was stripped from its names."""
+    """One of the two checkpoints.
+
+    Attributes:
+        unwrapped: what was stripped from its names.
+        warnings: from opening it, such as other state_dicts in the file, which are not compared.
+    """
 
     source: str
     format: str
     unwrapped: str
+    warnings: tuple[str, ...] = ()
 
 
 class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):

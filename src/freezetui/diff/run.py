@@ -157,4 +157,4 @@ def _numbered(progress: Progress, number: int, count: int) -> Progress:
 
 
 def _side(checkpoint: Checkpoint) -> Side:
-    return Side(checkpoint.source, checkpoint.format, checkpoint.unwrapped)
+    return Side(checkpoint.source, checkpoint.format, checkpoint.unwrapped, checkpoint.warnings)

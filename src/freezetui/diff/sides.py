@@ -10,7 +10,7 @@ from freezetui.errors import CheckpointError
 
 
 def open_side(path: str, key: str | None, progress: Callable[[str], None]) -> Checkpoint:
-    """Open a checkpoint, by a key only if its format has keys.
+    """Open a checkpoint, by a key only if there is something to choose by it.
 
     Raises:
         CheckpointError: it cannot be read, or has no state_dict under the key.
@@ -21,6 +21,6 @@ def open_side(path: str, key: str | None, progress: Callable[[str], None]) -> Ch
         return open_checkpoint(path, key=key, progress=progress)
     except CheckpointError:
         checkpoint = open_checkpoint(path, progress=progress)
-        if checkpoint.choices:
+        if {*checkpoint.choices} - {""}:
             raise
         return checkpoint

@@ -12,8 +12,13 @@ CHUNK = 1 << 16
 #: The most units in the last place that rounding can add up to: an EMA of decay d, updated by mul_ and add_,
 #: drifts by up to a quarter of 1 / (1 - d).
 MAX_ROUNDING = 4096
-#: Dtypes that a float32 may have been rounded to, and the bits of the float32 that are then zero.
-ROUNDED = {"bfloat16": 0xFFFF, "float16": 0x1FFF}
+#: Dtypes that a float32 or float64 may have been rounded to, and how many low bits of a double are then zero.
+ROUNDED = {"bfloat16": 45, "float16": 42, "float32": 29}
+#: Dtypes of one or two bytes whose bits are a sign and a magnitude. Rounding is most of what decay by one
+#: factor changes in them.
+SIGNED = frozenset(
+    ("float16", "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+)
 
 
 @dataclass
@@ -27,6 +32,7 @@ class Sums:
             element times its delta. Over the elements that are finite on both sides.
         rows: rows with a change, if rows are counted.
         units: the largest distance in units of the last place, as long as it may be rounding.
+        shrinks: whether every change so far is toward zero and does not cross it; only for `SIGNED` dtypes.
         rounded: the dtypes to which a cast and back explains the whole change so far.
         forward, back: elements that a cast from before to after (from after to before) does not explain.
     """
@@ -40,6 +46,7 @@ class Sums:
     along: float = 0.0
     rows: int = 0
     units: int = 0
+    shrinks: bool = True
     rounded: set[str] = field(default_factory=lambda: set(ROUNDED))
     forward: int = 0
     back: int = 0
@@ -50,6 +57,7 @@ class Sums:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.largest = max(self.largest, other.largest)
         self.units = max(self.units, other.units)
+        self.shrinks = self.shrinks and other.shrinks
         self.rounded &= other.rounded
 
 

@@ -12,9 +12,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from freezetui.checkpoint.formats.dcp_pieces import Piece, are_rows
 from freezetui.checkpoint.storage import Weights
-from freezetui.checkpoint.types import ITEMSIZE, ROW_PACKED, TensorInfo
-from freezetui.diff.dtypes import CARRIERS, Array, is_numeric
-from freezetui.diff.raw import raw_of, reaches_beyond
+from freezetui.checkpoint.types import ITEMSIZE, PACKED, ROW_PACKED, TensorInfo, can_require_grad
+from freezetui.diff.dtypes import CARRIERS, COMPONENTS, Array, is_numeric
+from freezetui.diff.raw import LAZY_BITS, raw_of, reaches_beyond
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
@@ -37,16 +37,23 @@ class TensorValues:
             several pieces.
         is_numeric: whether `dtypes.numbers_of` can read them.
         weights: what fills the elements before they are read, if they are behind a URL; else None.
+        flips: what makes the stored bits the tensor's own, see `_flips`; None if they are.
 
     Attributes:
         elements: how many there are, as carriers.
         nbytes: of the elements.
     """
 
-    __slots__ = ("_flat", "_parts", "_weights", "elements", "is_numeric", "nbytes")
+    __slots__ = ("_flat", "_flips", "_parts", "_weights", "elements", "is_numeric", "nbytes")
 
-    def __init__(self, parts: Sequence[Array], is_numeric: bool, weights: Weights | None = None) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        parts: Sequence[Array],
+        is_numeric: bool,
+        weights: Weights | None = None,
+        flips: Array | None = None,
+    ) -> None:
+        self._parts, self._flips = parts, flips
         self._weights = weights if weights is not None and weights.remote is not None else None
         #: All elements in a row, if they are contiguous; most tensors are, and there may be 100,000.
         self._flat = parts[0].reshape(-1) if len(parts) == 1 and parts[0].flags.c_contiguous else None
@@ -59,7 +66,14 @@ class TensorValues:
         return self._weights is not None
 
     def chunk(self, start: int, stop: int) -> Array:
-        """Return the elements `start .. stop - 1`, flat; a copy only if they have strides or are remote."""
+        """Return the elements `start .. stop - 1`, flat; a copy only if they are not stored like this."""
+        stored = self._stored(start, stop)
+        if self._flips is None:
+            return stored
+        words = stored.view(self._flips.dtype).reshape(-1, self._flips.size)
+        return np.asarray((words ^ self._flips).reshape(-1).view(stored.dtype))
+
+    def _stored(self, start: int, stop: int) -> Array:
         if self._flat is not None and self._weights is None:
             return self._flat[start:stop]
         if len(self._parts) == 1:
@@ -110,14 +124,34 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     if pieces := weights.pieces(info):
         return TensorValues(_joined(pieces, info, carrier, weights), is_numeric(info.dtype), weights)
     storage = info.storage
-    assert storage is not None and storage.stride is not None
+    assert storage is not None
     raw = weights.storage(info).toreadonly()
     flat = np.frombuffer(raw, carrier, len(raw) // carrier.itemsize) if len(raw) else np.empty(0, carrier)
-    view = _strided(flat[storage.offset :], info.shape, storage.stride)
+    stride = storage.stride if storage.stride is not None else _contiguous(info.shape)
+    view = _strided(flat[storage.offset :], info.shape, stride)
     if view is None:
         raise reaches_beyond(info, flat.size)
     _refuse_scattered(view, info, weights)
-    return TensorValues([view], is_numeric(info.dtype), weights)
+    return TensorValues([view], is_numeric(info.dtype), weights, _flips(info.dtype, storage.read_as))
+
+
+def _flips(dtype: str, read_as: str) -> Array | None:
+    """Return what to flip in the parts of each element: signs, if torch's lazy bits are set; else None.
+
+    Raises:
+        UnreadableError: its elements are not floating point or complex numbers.
+    """
+    if read_as not in LAZY_BITS:
+        return None
+    parts = 2 if dtype in COMPONENTS else 1
+    if not is_numeric(dtype) or not can_require_grad(dtype) or dtype in PACKED:
+        raise UnreadableError(f"{printable(dtype)} with a lazy sign is not supported.")
+    bits = 8 * ITEMSIZE[dtype] // parts
+    sign = 1 << bits - 1
+    flips = [sign * ("neg" in read_as)] * parts
+    if "conj" in read_as:
+        flips[-1] ^= sign * (parts > 1)
+    return np.array(flips, f"u{bits // 8}")
 
 
 def _refuse_scattered(view: Array, info: TensorInfo, weights: Weights) -> None:
@@ -187,6 +221,10 @@ def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int]) -> Arra
         return as_strided(flat, shape, [step * flat.itemsize for step in stride], writeable=False)
     except ValueError:  # more elements (of stride 0) or dimensions than numpy supports
         return None
+
+
+def _contiguous(shape: tuple[int, ...]) -> list[int]:
+    return [prod(shape[number + 1 :]) for number in range(len(shape))]
 
 
 def _packed(weights: Weights, info: TensorInfo, what: str, nbytes: int) -> list[memoryview]:

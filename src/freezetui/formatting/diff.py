@@ -58,6 +58,8 @@ def _sides(report: DiffReport) -> Iterator[str]:
     for word, side in (("before", report.before), ("after", report.after)):
         unwrapped = f"  ({side.unwrapped})" if side.unwrapped else ""
         yield printable(f"{word:<7} {side.source}  {side.format}{unwrapped}")
+        for warning in side.warnings:
+            yield printable(f"{'':<7} warning: {warning}")
     if report.matching:
         yield printable(report.matching)
     yield ""

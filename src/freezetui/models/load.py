@@ -115,9 +115,12 @@ def _flat(info: TensorInfo, raw: memoryview) -> Tensor:
 def _strided(flat: Tensor, info: TensorInfo, storage: StorageKey) -> Tensor:
     stride = storage.stride if storage.stride is not None else torch.empty(info.shape, device="meta").stride()
     try:
-        return flat.as_strided(info.shape, stride, storage.offset)
+        view = flat.as_strided(info.shape, stride, storage.offset)
     except RuntimeError:
         raise ModelError(
             f"{info.name}: shape {list(info.shape)} reaches beyond its {flat.numel()} stored elements.",
             "The file is corrupt; download it again.",
         ) from None
+    if "conj" in storage.read_as and view.is_complex():
+        view = view.conj().resolve_conj()
+    return -view if "neg" in storage.read_as else view

@@ -129,6 +129,11 @@ def read_piece(file: Stream, view: memoryview, place: Place, tensor: TensorInfo,
             "Save the checkpoint again.",
         )
     assert info.storage is not None
+    if info.storage.read_as:
+        raise CheckpointError(
+            f"{printable(tensor.name)} is stored as a conjugate or negative view.",
+            "Save it after resolve_conj() and resolve_neg().",
+        )
     itemsize = ITEMSIZE.get(info.dtype, 1)
     start = info.storage.offset * itemsize
     if member.method != STORED:

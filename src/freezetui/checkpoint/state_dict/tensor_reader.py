@@ -157,7 +157,11 @@ class TensorReader:
                 room = -1
             if (offset + count) * ITEMSIZE.get(dtype, 0) > room:
                 self._is_beyond = True
-        return TensorMeta(shape, dtype, StorageKey(pid[2], offset, stride), packing)
+        if kind is QuantizedTensorStub:
+            read_as = _quantizer(value.quantizer)
+        else:
+            read_as = "" if value.metadata is None else _lazy_bits(value.metadata)
+        return TensorMeta(shape, dtype, StorageKey(pid[2], offset, stride, read_as), packing)
 
     def _inner(self, storage: StorageBytesStub) -> tuple[Any, ...]:
         """Return a persistent id for a storage inside the pickle; tensors that share it share its key."""
@@ -189,6 +193,20 @@ class TensorReader:
             return known
         except TypeError:  # not numbers, or not hashable
             return None
+
+
+def _lazy_bits(metadata: Any) -> str:
+    """Return which of torch's lazy bits are set: "conj", "neg", both or "". See `StorageKey.read_as`."""
+    if not isinstance(metadata, dict):
+        return ""
+    return " ".join(bit for bit in ("conj", "neg") if metadata.get(bit) is True)
+
+
+def _quantizer(value: Any) -> str:
+    """Return the scale and zero point of a whole quantized tensor; "" for one of each channel."""
+    if type(value) is not tuple or len(value) != 3 or not {*map(type, value[1:])} <= {int, float}:
+        return ""
+    return f"scale {value[1]}, zero point {value[2]}"
 
 
 def _is_shape(value: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from textual import on
 from textual.message import Message
 from textual.screen import Screen
 
@@ -64,6 +63,11 @@ class SessionScreen(Guarded, Screen[None]):
         place = rows.line_of(max(0, session.tree.find(view.cursor)))
         self.tree_view.set_reactive(ParameterTree.cursor, place)
 
+    def on_mount(self) -> None:
+        """Follow the cursor and the edits from now on: all widgets are there."""
+        self.tree_view.moved, self.tree_view.edited = self.show_line, self.refresh_session
+        self.show_line()
+
     def remember_view(self) -> None:
         """Keep how the checkpoint is looked at for the next time."""
         tree, filters = self.tree_view, self._filter.history[-_MAX_FILTERS:]
@@ -71,8 +75,7 @@ class SessionScreen(Guarded, Screen[None]):
         cursor = tree.rows.tree.path(tree.node)
         note_opened(self.session.options, View(opened, cursor, tuple(filters)))
 
-    @on(ParameterTree.Moved)
-    def _show_line(self) -> None:
+    def show_line(self) -> None:
         """Describe the line under the cursor."""
         tree = self.tree_view
         if self._details.display:
@@ -81,7 +84,6 @@ class SessionScreen(Guarded, Screen[None]):
         self._detail_line.text = one_line(self.session, tree.rows, tree.node)
         self._map.refresh()
 
-    @on(ParameterTree.Edited)
     def refresh_session(self) -> None:
         """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
@@ -89,7 +91,7 @@ class SessionScreen(Guarded, Screen[None]):
         self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
-        self._show_line()
+        self.show_line()
         self.post_message(self.Changed())
 
     def _footer_keys(self) -> Iterator[FooterKey]:

@@ -71,6 +71,8 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
             lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
         text = self.query_one("#details-text", Static)
         text.update(Text("\n").join(lines), layout=False)
+        if not self.size:
+            return  # the layout that gives it a size is still to come
         # A layout of the whole screen takes longer than a key should; only a text that scrolls needs one.
         height = text.visual.get_height(text.styles.get_rules(), text.size.width)
         if text.size.height != self.size.height or height > self.size.height:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.style import Style
 from textual.geometry import Size
-from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -36,6 +35,8 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         heading: the name of the last column, short and long, and what the column header says beside "name".
         selection: the lines that are selected together.
         painter: what draws the lines.
+        moved: called when the cursor is on another line, or its line shows something else. A call and not a
+            message, so that one frame shows all that a key changes.
     """
 
     DEFAULT_CSS = """
@@ -67,14 +68,12 @@ class TreeView(Guarded, ScrollView, can_focus=True):
     marks = reactive(b"")
     heading = reactive((SHARE.heading, ""), repaint=False)
 
-    class Moved(Message):
-        """The cursor is on another line, or its line now shows something else."""
-
     def __init__(self, plan: FreezePlan, rows: VisibleRows, id: str | None = None) -> None:
         super().__init__(id=id)
         rows.follow(plan.states)
         self.painter = TreePainter(plan, rows)
         self.selection = LineRange()
+        self.moved: Callable[[], None] = tell_nobody
         self.virtual_size = Size(0, len(rows))
         self._measures: Sequence[Measure] = SIZES
         self._styles: dict[str, dict[str, Style]] = {}
@@ -166,7 +165,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         self.virtual_size = Size(0, len(self.rows))
         self.cursor = line
         self._redraw()
-        self.post_message(self.Moved())
+        self.moved()
 
     def _redraw(self) -> None:
         self.painter.forget()
@@ -232,7 +231,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         top, height = self.scroll_offset.y, self.scrollable_content_region.height
         if height and not top <= new < top + height:
             self.scroll_to(y=new if new < top else new - height + 1, animate=False)
-        self.post_message(self.Moved())
+        self.moved()
 
     def watch_marks(self, marks: bytes) -> None:
         """Redraw with the new marks."""
@@ -242,3 +241,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Scroll to the cursor."""
         self.call_after_refresh(self.watch_cursor, self.cursor, self.cursor)
+
+
+def tell_nobody() -> None:
+    """Stand for what is called on a change until someone wants to know of it."""
