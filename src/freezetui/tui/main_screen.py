@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
 
 from freezetui.tui.actions.check import CheckActions
@@ -20,6 +19,7 @@ from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
 from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
+from freezetui.tui.widgets.drawing import Column, Row
 from freezetui.tui.widgets.filter_input import FilterInput
 
 
@@ -40,13 +40,15 @@ class MainScreen(
     AUTO_FOCUS = "ParameterTree"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
+    #: Its widgets cover all of it.
+    BLANK = True
     BINDINGS = SCREEN_KEYS
 
     def compose(self) -> ComposeResult:
         """Compose header, tree and details, check panel, filter, totals, keys."""
         yield self._header
-        with Horizontal(id="body"):
-            with Vertical(id="main"):
+        with Row(id="body"):
+            with Column(id="main"):
                 yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
             yield self._details

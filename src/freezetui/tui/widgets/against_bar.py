@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from rich.text import Text
-from textual.widget import Widget
 
 from freezetui.text import printable
 from freezetui.tui.against import Against
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import Bar
 
 
-class AgainstBar(Guarded, Widget):
+class AgainstBar(Bar):
     """Shows how far the comparison is, then what changed and whether a frozen tensor did."""
 
     DEFAULT_CSS = """

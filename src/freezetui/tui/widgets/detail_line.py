@@ -5,12 +5,11 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.text import Text
 from textual.reactive import reactive
-from textual.widget import Widget
 
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import Bar
 
 
-class DetailLine(Guarded, Widget):
+class DetailLine(Bar):
     """Describes the line under the cursor in one line, where the details pane does not fit."""
 
     DEFAULT_CSS = """

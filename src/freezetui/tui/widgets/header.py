@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
-from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
@@ -15,8 +14,7 @@ from freezetui.sanity.report import Verdict
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable
-from freezetui.tui.contrast import legible
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import Bar
 
 #: Seconds between two looks at the files.
 _PERIOD = 2.0
@@ -26,7 +24,7 @@ _VERDICTS: dict[Verdict, str] = {"held": " ✓", "moved": " ✗", "inconclusive"
 _NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
 
 
-class Header(Guarded, Widget):
+class Header(Bar):
     """Shows file, format and size; the stages as tabs, else the architecture; what to know; the config.
 
     A click on a stage shows it, on what to know shows it in full.
@@ -85,7 +83,7 @@ class Header(Guarded, Widget):
 
     def _line(self, left: Text, middle: Text, right: Text) -> Text:
         line = _three(left, middle, right, self.size.width)
-        line.style = legible(self.rich_style)
+        line.style = self.base
         return line
 
     def _stages(self, brevity: int) -> Text:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
-from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.freeze.cost import full_training_memory, training_memory
 from freezetui.session.session import Session
 from freezetui.text import printable
-from freezetui.tui.contrast import legible, muted
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.contrast import muted
+from freezetui.tui.widgets.drawing import Bar
 
 
-class TotalsBar(Guarded, Widget):
+class TotalsBar(Bar):
     """Shows frozen and trainable, what the plan costs in memory, and the last check."""
 
     DEFAULT_CSS = """
@@ -40,7 +39,7 @@ class TotalsBar(Guarded, Widget):
             if row == len(lines):
                 break
             lines[row].append_text(Text("   " if lines[row].plain else " ")).append_text(part)
-        return Text("\n", style=legible(self.rich_style)).join(lines)
+        return Text("\n", style=self.base).join(lines)
 
     def _parts(self) -> list[Text]:
         totals, dim = self.session.totals, muted(self)

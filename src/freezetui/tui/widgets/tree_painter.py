@@ -1,11 +1,10 @@
-"""TreePainter: draws the lines of the tree, as they are now; keeps what they show until the next edit."""
+"""TreePainter: draws the lines of the tree, as they are now."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from rich.segment import Segment
-from textual.strip import Strip
 
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
@@ -35,34 +34,23 @@ class TreePainter:
         self.marks = b""
         self.layers: Mapping[int, str] = {}
         self.measure: Measure = SHARE
-        self._lines: dict[int, TreeLine] = {}
 
-    def forget(self) -> None:
-        """Draw every line anew: something that they show has changed."""
-        self._lines.clear()
-
-    def strip(self, number: int, width: int, styles: Styles) -> Strip:
+    def segments(self, number: int, width: int, styles: Styles) -> list[Segment]:
         """Return a line as drawn.
 
         Args:
             number: of the line, counted from 0; there may be no such line.
             width: in cells.
         """
-        base = styles["plain"]
-        if number >= len(self.rows):
-            return Strip.blank(width, base)
-        if self.rows.matches == []:
-            return Strip([Segment("   nothing matches", styles["dim"])]).adjust_cell_length(width, base)
-        segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
-        return Strip(segments).adjust_cell_length(width, base)
+        segments: list[Segment] = []
+        if self.rows.matches == [] and number == 0:
+            segments = [Segment("   nothing matches", styles["dim"])]
+        elif number < len(self.rows):
+            segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
+        return Segment.adjust_line_length(segments, width, styles["plain"])
 
     def line(self, node: int) -> TreeLine:
-        """Return what the line of `node` shows; kept until `forget`."""
-        if node not in self._lines:
-            self._lines[node] = self._line(node)
-        return self._lines[node]
-
-    def _line(self, node: int) -> TreeLine:
+        """Return what the line of `node` shows."""
         rows, tree, spans = self.rows, self.rows.tree, self.rows.spans(node)
         family = rows.family(node)
         tensor = tree.tensor(node) if family is None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from rich.style import Style
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -16,10 +16,14 @@ from freezetui.tui.columns import SHARE, SIZES, Measure
 from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.block_groups import Span
+from freezetui.tui.widgets.drawing import finished
 from freezetui.tui.widgets.line_range import LineRange
 from freezetui.tui.widgets.tree_line import STYLES, TreeLine
 from freezetui.tui.widgets.tree_painter import TreePainter
 from freezetui.tui.widgets.visible_rows import VisibleRows
+
+#: More lines than any screen has; those that were scrolled away are not kept for long.
+_MAX_DRAWN = 1_000
 
 
 class TreeView(Guarded, ScrollView, can_focus=True):
@@ -77,6 +81,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         self.virtual_size = Size(0, len(rows))
         self._measures: Sequence[Measure] = SIZES
         self._styles: dict[str, dict[str, Style]] = {}
+        self._drawn: dict[tuple[int, str, int, int], Strip] = {}
 
     @property
     def plan(self) -> FreezePlan:
@@ -100,6 +105,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
             self.rows.first_lines = height
             self.rows.close_all(0)
             self.virtual_size = Size(0, len(self.rows))
+            self._redraw()
 
     def go_to(self, node: int) -> None:
         """Move the cursor to a node, expanding what hides it."""
@@ -168,7 +174,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         self.moved()
 
     def _redraw(self) -> None:
-        self.painter.forget()
+        self._drawn.clear()
         self._tell()
         self.refresh()
 
@@ -190,13 +196,22 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         """Return what the line of `node` shows."""
         return self.painter.line(node)
 
-    def render_line(self, y: int) -> Strip:
-        """Draw one line of the screen."""
-        number = y + self.scroll_offset.y
-        selected = number in self.selection.lines(self.rows, self.cursor)
-        over = "cursor" if number == self.cursor else "selected" if selected else ""
-        width = self.scrollable_content_region.width
-        return self.painter.strip(number, width, self.styles_over(over))
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw lines of the screen; they are kept until something that they show has changed."""
+        size, top, cursor = self.size, self.scroll_offset.y, self.cursor
+        width = size.width - self.scrollbar_size_vertical
+        selected = self.selection.lines(self.rows, cursor)
+        if len(self._drawn) > _MAX_DRAWN:
+            self._drawn.clear()
+        strips = []
+        for number in range(top + crop.y, top + crop.bottom):
+            over = "cursor" if number == cursor else "selected" if number in selected else ""
+            key = number, over, width, size.width
+            if key not in self._drawn:
+                segments = self.painter.segments(number, width, self.styles_over(over))
+                self._drawn[key] = finished(self, segments, size.width)
+            strips.append(self._drawn[key].crop(crop.x, crop.right))
+        return strips
 
     def styles_over(self, over: str = "") -> dict[str, Style]:
         """Return the styles of `tree_line.STYLES` as they are drawn, readable in every theme.
@@ -212,8 +227,9 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         return self._styles[over]
 
     def notify_style_update(self) -> None:
-        """Discard the cached styles: the theme or the focus has changed."""
+        """Draw everything anew: the theme or the focus has changed."""
         self._styles = {}
+        self._drawn.clear()
         super().notify_style_update()
 
     def validate_cursor(self, cursor: int) -> int:

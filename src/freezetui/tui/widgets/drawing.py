@@ -1,0 +1,69 @@
+"""Draws lines of text with less work than Textual's own way: no markup, no wrapping, no second cache."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.containers import Horizontal, Vertical
+from textual.strip import Strip
+from textual.widget import Widget
+
+from freezetui.tui.contrast import legible
+from freezetui.tui.guarded import Guarded
+
+
+class Row(Horizontal):
+    """Widgets side by side that cover all of it: it has nothing to draw itself."""
+
+    BLANK = True
+
+
+class Column(Vertical):
+    """Widgets one below the other that cover all of it: it has nothing to draw itself."""
+
+    BLANK = True
+
+
+class Bar(Guarded, Widget):
+    """A few lines of text, drawn by `render`, that cannot be selected; what is too long is cut."""
+
+    @property
+    def base(self) -> Style:
+        """The style of its text, readable in every theme."""
+        return legible(self.visual_style.rich_style)
+
+    def render(self) -> Text:
+        """Return the lines."""
+        raise NotImplementedError
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one of the lines."""
+        lines = self.render().split("\n", allow_blank=True)
+        return Strip(segments_of(self, lines[y])) if y < len(lines) else Strip([])
+
+
+def segments_of(widget: Widget, text: Text) -> list[Segment]:
+    """Return one line of text as a widget draws it; what a click acts on looks like a link, as everywhere."""
+    base = widget.visual_style.rich_style
+    segments = list(Segment.apply_style(text.render(widget.app.console), base))
+    if not any(style and style._meta and "@click" in style.meta for _, style, _ in segments):
+        return segments
+    link = widget.link_style
+    return [
+        Segment(text, style + link if style and "@click" in style.meta else style)
+        for text, style, _ in segments
+    ]
+
+
+def finished(widget: Widget, segments: list[Segment], width: int) -> Strip:
+    """Return a line of a widget without border and padding as Textual would hand it to the screen.
+
+    Args:
+        width: the widget's, in cells; the line is filled up or cut.
+    """
+    background = widget.background_colors[1]
+    line = Segment.adjust_line_length(segments, width, Style(bgcolor=background.rich_color))
+    for each in widget.get_line_filters():
+        line = each.apply(line, background)
+    return Strip(line, width)
