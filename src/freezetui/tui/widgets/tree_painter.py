@@ -36,6 +36,15 @@ class TreePainter:
         self.layers: Mapping[int, str] = {}
         self.measure: Measure = SHARE
         self._lines: dict[int, TreeLine] = {}
+        self._measured: ParamTree | None = None
+        self._deepest = 0
+
+    @property
+    def deepest(self) -> int:
+        """The depth of the deepest line of the tree, expanded or not."""
+        if self._measured is not self.rows.tree:
+            self._measured, self._deepest = self.rows.tree, max(self.rows.tree.depths)
+        return self._deepest
 
     def forget(self) -> None:
         """Draw every line anew: something that they show has changed."""
@@ -72,6 +81,7 @@ class TreePainter:
         return TreeLine(
             label=tree.names[node] if family is None else f"{braces(family)} ×{len(family)}",
             depth=tree.depths[node],
+            deepest=self.deepest,
             arrow="  " if tensor else "▾ " if is_open else "▸ ",
             totals=totals,
             tensor=tensor,
