@@ -46,6 +46,9 @@ def test_a_closed_layer_says_what_it_is(width):
     line = drawn(painter, "f.0", width)
     assert "Conv2d" in line and "64x3x3x3" in line
     assert ("3 -> 64" in line) == (width >= 110)
+    heading = Columns.fit(width).heading(SHARE.heading, layers=True)
+    assert "shape" in heading and "layer" in heading
+    assert "M: model order" in Columns.fit(width).heading(SHARE.heading, "M: model order", True)
     painter.rows.opened[painter.rows.tree.find("f.0")] = 1
     painter.forget()
     assert "64x3x3x3" not in drawn(painter, "f.0", width)
@@ -59,7 +62,16 @@ def test_every_line_is_as_wide_as_its_columns(width):
     for node in range(len(painter.rows.tree)):
         line = "".join(s.text for s in painter.line(node).segments(columns, PLAIN))
         assert cell_len(line) == sum(columns)
-    assert len(columns.heading(SHARE.heading, "by share")) == sum(columns)
+    for layers in (False, True):
+        assert len(columns.heading(SHARE.heading, "by share", layers)) == sum(columns)
+
+
+def test_a_tree_of_12_levels_is_indented_at_60_columns():
+    painter = painter_of((".".join(f"L{i}" for i in range(11)) + ".Weight", (2, 2)), ("L0.Bias", (2,)))
+    tree = painter.rows.tree
+    starts = [drawn(painter, tree.path(node), 59).index(tree.names[node]) for node in range(1, len(tree))]
+    depths = [tree.depths[node] for node in range(1, len(tree))]
+    assert [start - starts[0] for start in starts] == [depth - depths[0] for depth in depths]
 
 
 @pytest.mark.parametrize("width", [59, 79, 110])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Input
@@ -21,6 +23,9 @@ from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.drawing import Column, Row
 from freezetui.tui.widgets.filter_input import FilterInput
+
+if TYPE_CHECKING:
+    from freezetui.tui.app import FreezeTuiApp
 
 
 class MainScreen(
@@ -129,7 +134,8 @@ class MainScreen(
         from freezetui.tui.problems import notices_text
         from freezetui.tui.screens.text_viewer import TextViewer
 
-        self.app.push_screen(TextViewer("State", notices_text(self.session)))
+        app = cast("FreezeTuiApp", self.app)
+        app.push_screen(TextViewer("State", notices_text(self.session, tuple(app.said))))
 
     async def leave(self) -> bool:
         """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""

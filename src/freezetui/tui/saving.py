@@ -7,7 +7,6 @@ from typing import Any
 
 from textual.app import App
 
-from freezetui import numbers
 from freezetui.config.paths import SUFFIX, why_no_config
 from freezetui.errors import FreezeTuiError
 from freezetui.session.session import Session
@@ -31,21 +30,19 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     if not await _may_write(app, session, target):
         return False
     tensors = len(session.tree.tensors)
-    config = await run_with_busy_screen(app, FINDING_RULES, lambda: session.written(target), tensors)
-    if config is None:
-        return False
     try:
+        config = await run_with_busy_screen(app, FINDING_RULES, lambda: session.written(target), tensors)
+        if config is None:
+            return False
         session.save(target, config)
     except FreezeTuiError as error:
+        session.saved.not_written = str(error)
         app.notify(str(error), title="Not saved", severity="error", timeout=10)
         return False
-    totals = session.totals
-    frozen = f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, "
-    frozen += f"{totals.trainable.tensors:,} to train"
     if session.config_path != target:
         app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
         return True
-    app.notify(f"{target.name}\n{frozen}\ny →: the lines for your script", title="Saved", timeout=6)
+    app.notify(f"Saved {target.name}; y →: the lines for your script", timeout=6)
     return True
 
 

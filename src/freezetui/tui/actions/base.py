@@ -31,6 +31,8 @@ from freezetui.tui.widgets.visible_rows import VisibleRows
 LOOK_DELAY = 0.3
 #: Filters that are kept for the next time.
 _MAX_FILTERS = 20
+#: Cells by which the numbers of a group make a name longer.
+_NUMBERS = 8
 
 
 class SessionScreen(Guarded, Screen[None]):
@@ -53,7 +55,8 @@ class SessionScreen(Guarded, Screen[None]):
         self.tree_view = ParameterTree(session.plan, rows, id="tree")
         self._map, self._measures = ModelMap(self.tree_view, id="map"), Measures(session)
         self._header = Header(session, id="header")
-        self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
+        self._details = DetailsPane(id="details")
+        self._detail_line = DetailLine(_longest(session), id="detail-line")
         self._panel = CheckPanel(id="check")
         self._filter = FilterBar(session, id="filter")
         self._totals = TotalsBar(session, id="totals")
@@ -104,3 +107,8 @@ class SessionScreen(Guarded, Screen[None]):
             session, tree = self.session, self.tree_view
             yield from tree_keys(session, tree.node, tree.rows.matches is not None)
             yield from screen_keys(session, self._panel.running, any(True for _ in notices(session)))
+
+
+def _longest(session: Session) -> int:
+    """Return the cells of the longest name that a line of the tree can have, about."""
+    return _NUMBERS + max((len(tensor.name) for tensor in session.tree.tensors), default=0)

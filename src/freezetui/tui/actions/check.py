@@ -38,6 +38,11 @@ class CheckActions(SessionScreen):
         self.session.checked(event.report, event.mask)
         self.refresh_session()
 
+    @on(CheckPanel.Failed)
+    def _failed(self, event: CheckPanel.Failed) -> None:
+        self.session.checks.failure = f"{event.message} {event.hint}".strip()
+        self.refresh_session()
+
     @on(SessionScreen.Changed)
     async def _show_proof(self) -> None:
         """Show the last check of the stage that is shown, where the panel is open."""
@@ -81,6 +86,8 @@ class CheckActions(SessionScreen):
         config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
         if config is not None:
             stages = session.stages.names or (None,)
+            session.checks.failure = ""
+            self.refresh_session()
             jobs = [Job(session.request(config, stage), masks[stage]) for stage in stages]
             await self._panel.start(jobs, session.options.timeout, session.options.python)
 

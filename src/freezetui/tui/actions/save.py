@@ -34,8 +34,8 @@ class SaveActions(SessionScreen):
     async def _save(self, path: Path | None = None) -> None:
         from freezetui.tui.saving import save_config
 
-        if await save_config(self.app, self.session, path):
-            self.refresh_session()
+        await save_config(self.app, self.session, path)
+        self.refresh_session()
 
     @work
     async def action_changes(self) -> None:

@@ -10,17 +10,16 @@ from rich.text import Text
 
 from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
-from freezetui.sanity.report import Verdict
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.totals_bar import SIGNS
 
 #: Seconds between two looks at the files.
 _PERIOD = 2.0
 #: A narrower header shows no stage; a stage's name gets at least so many cells.
 _MIN_STAGES, _MIN_TAB = 40, 12
-_VERDICTS: dict[Verdict, str] = {"held": " ✓", "moved": " ✗", "inconclusive": " ?"}
 _NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
 
 
@@ -110,7 +109,7 @@ class Header(Bar):
     def _verdict(self, stage: str | None) -> str:
         """Return the sign of a stage's last check; "" before it, and after an edit of its plan."""
         report = self.session.checks.report(stage)
-        return "" if report is None or self.session.is_stale(stage) else _VERDICTS[report.verdict]
+        return "" if report is None or self.session.is_stale(stage) else f" {SIGNS[report.verdict]}"
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""

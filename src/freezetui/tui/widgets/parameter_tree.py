@@ -53,7 +53,8 @@ class ParameterTree(TreeView):
         if event.y + self.scroll_offset.y >= len(self.rows):
             return
         self.cursor = event.y + self.scroll_offset.y
-        part = Columns.fit(self.scrollable_content_region.width).at(event.x, self.rows.tree.depths[self.node])
+        columns, depth = Columns.fit(self.scrollable_content_region.width), self.rows.tree.depths[self.node]
+        part = columns.at(event.x, depth, self.painter.deepest)
         if part == "state":
             self.action_edit("toggle")
         elif part == "arrow" or event.chain == 2:

@@ -34,6 +34,15 @@ class TreePainter:
         self.marks = b""
         self.layers: Mapping[int, str] = {}
         self.measure: Measure = SHARE
+        self._measured: ParamTree | None = None
+        self._deepest = 0
+
+    @property
+    def deepest(self) -> int:
+        """The depth of the deepest line of the tree, expanded or not."""
+        if self._measured is not self.rows.tree:
+            self._measured, self._deepest = self.rows.tree, max(self.rows.tree.depths)
+        return self._deepest
 
     def segments(self, number: int, width: int, styles: Styles) -> list[Segment]:
         """Return a line as drawn.
@@ -60,6 +69,7 @@ class TreePainter:
         return TreeLine(
             label=tree.names[node] if family is None else f"{braces(family)} ×{len(family)}",
             depth=tree.depths[node],
+            deepest=self.deepest,
             arrow="  " if tensor else "▾ " if is_open else "▸ ",
             totals=totals,
             tensor=tensor,

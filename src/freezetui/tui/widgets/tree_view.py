@@ -36,7 +36,8 @@ class TreeView(Guarded, ScrollView, can_focus=True):
     Attributes:
         cursor: the line under the cursor, counted from 0.
         marks: per tensor, the result of the last check (`tree_line.MARKS`); empty for none.
-        heading: the name of the last column, short and long, and what the column header says beside "name".
+        heading: the name of the last column, short and long, what the column header says beside "name", and
+            whether the classes of modules are known.
         selection: the lines that are selected together.
         painter: what draws the lines.
         moved: called when the cursor is on another line, or its line shows something else. A call and not a
@@ -70,7 +71,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
 
     cursor = reactive(0, repaint=False)
     marks = reactive(b"")
-    heading = reactive((SHARE.heading, ""), repaint=False)
+    heading = reactive((SHARE.heading, "", False), repaint=False)
 
     def __init__(self, plan: FreezePlan, rows: VisibleRows, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -188,7 +189,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
             note = "M: model order"
         sign = " ▼" if self.rows.key is not None else ""
         short, long = measure.heading
-        self.heading = ((f"{short}{sign}", f"{long}{sign}"), note)
+        self.heading = ((f"{short}{sign}", f"{long}{sign}"), note, bool(self.painter.layers))
 
     # Drawing
 
