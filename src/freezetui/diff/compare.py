@@ -17,6 +17,7 @@ from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import Compared
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
+from freezetui.diff.tied import match_ties
 from freezetui.errors import CheckpointError
 
 #: Bytes of a job, and of each comparison in it.
@@ -41,7 +42,7 @@ def compare(
     Raises:
         CheckpointError: the bytes of one cannot be read.
     """
-    matching = match_renamed(before, after, ask)
+    matching = match_ties(match_renamed(before, after, ask), before, after)
     found = _to_compare(matching.pairs, MAX_VIEWS * (before.size + after.size) + ALWAYS_VIEWED)
     work = list({id(each): each for each in found if each is not None and not each.reason}.values())
     # What is missing on one side is reported tensor by tensor; the rest is compared.

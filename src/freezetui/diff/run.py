@@ -92,7 +92,8 @@ def diff_series(
         told = _numbered(progress, number, len(checkpoints) - 1)
         matching, tensors = compare(previous, checkpoint, told, ask)
         matching, tensors = _in_first_names(matching, tensors, known)
-        known = {pair.after.name: pair.name for pair in matching.pairs if pair.after is not None}
+        # Of several tied names, the first.
+        known = {pair.after.name: pair.name for pair in reversed(matching.pairs) if pair.after is not None}
         tensors, judged = _judged(plans[(number - 1) % len(plans)], checkpoint, matching, tensors)
         steps.append(DiffReport(_side(previous), _side(checkpoint), matching.note, tensors, judged))
         # With the kinds of the first checkpoint, which the config was applied to.
