@@ -10,6 +10,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from unittest import mock
 
 from freezetui.description.protocol import Described, DescribeRequest, Failed, Working, decode_answer
 from freezetui.description.types import Description
@@ -50,7 +51,10 @@ class EngineHere:
         from freezetui.engine.main import answer
 
         lines: list[bytes] = []
-        with contextlib.redirect_stdout(self._log), contextlib.redirect_stderr(self._log):
+        with contextlib.ExitStack() as streams:
+            streams.enter_context(contextlib.redirect_stdout(self._log))
+            streams.enter_context(contextlib.redirect_stderr(self._log))
+            streams.enter_context(mock.patch("sys.stdin", io.StringIO()))
             answer(decode_check(self._line), lambda event: lines.append(encode(event)))
         for event in map(decode_event, lines):
             if isinstance(event, CheckFailed):
