@@ -62,6 +62,11 @@ def test_equal_blocks_are_laid_out_as_any_others(names):
     assert list(tree.first) == counts
 
 
+def test_blocks_of_equal_text_but_other_names_are_not_equal():
+    tree = preorder(["m.0.ab", "m.0.c", "m.1.a", "m.1.bc"], "root")
+    assert tree is not None and tree.names == ["root", "m", "0", "ab", "c", "1", "a", "bc"]
+
+
 def test_a_module_that_comes_up_again_is_told():
     assert preorder(["a.x", "b.x", "a.y"], "root") is None
     assert preorder(["a.b.x", "a.c.x", "a.b.y"], "root") is None
