@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from freezetui.checkpoint.types import ITEMSIZE
 from freezetui.diff.dtypes import CARRIERS, casts_to, is_floating, is_numeric, numbers_of, rounded_bits
-from freezetui.diff.halves import below_half, half_above
 
 NARROW = [
     "float8_e4m3fn",
@@ -100,7 +99,7 @@ def test_every_dtype_of_torch_that_is_not_quantized_is_a_number():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_halves_are_compared_by_their_bits(dtype):
+def test_every_half_is_the_number_that_torch_reads(dtype):
     bits = np.arange(1 << 16, dtype=np.uint16)
     numbers = numbers_of(bits, dtype)
     assert np.array_equal(
@@ -108,7 +107,3 @@ def test_halves_are_compared_by_their_bits(dtype):
         torch.from_numpy(bits.view(np.int16)).view(getattr(torch, dtype)).float().numpy(),
         equal_nan=True,
     )
-    bits, numbers = bits[~np.isnan(numbers)], numbers[~np.isnan(numbers)]
-    tiny = float(np.abs(numbers[numbers != 0]).min())
-    for edge in (0.0, -0.0, tiny, -tiny, tiny / 3, -tiny / 3, 1.0, -1.0, 0.1, -0.1, 1000.001, -1000.001):
-        assert np.array_equal(below_half(bits, half_above(edge, dtype)), numbers < edge), edge

@@ -267,3 +267,32 @@ def test_the_same_integers_of_another_scale_are_other_numbers(compared):
     report = compared({"w": one}, {"w": other})
     assert (told(report, "w").status, told(report, "w").changed) == ("changed", None)
     assert compared({"w": one}, {"w": one.clone()}).identical
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2", "int8", "uint16", "bool"])
+def test_counted_codes_give_the_statistics_of_torch(tmp_path, dtype):
+    kind = getattr(torch, dtype)
+    numbers = torch.randn(301, 601) * 40
+    numbers = numbers.abs() if dtype == "uint16" else numbers
+    weight = numbers > 0 if dtype == "bool" else numbers.clamp(-127, 127).to(kind)
+    if weight.is_floating_point():
+        weight[7, 9], weight[8, 1], weight[300, 600] = torch.nan, -torch.inf, torch.inf
+    torch.save({"w": weight}, tmp_path / "w.pth")
+    checkpoint = open_checkpoint(str(tmp_path / "w.pth"))
+    with open_weights(checkpoint) as weights:
+        stats = tensor_stats(weights, checkpoint.tensors[0])
+    values = weight.float().double()
+    finite = values[values.isfinite()]
+    assert (stats.min, stats.max) == (float(finite.min()), float(finite.max()))
+    assert stats.mean == pytest.approx(float(finite.mean()), rel=1e-9, abs=1e-9)
+    assert stats.std == pytest.approx(float(finite.std()), rel=1e-9)
+    assert stats.zeros == int((values == 0).sum())
+    assert (stats.nan, stats.inf) == (int(values.isnan().sum()), int(values.isinf().sum()))
+    if weight.is_floating_point():
+        assert (stats.first_nan, stats.first_inf) == ((7, 9), (8, 1))
+    assert stats.histogram == tuple(np.histogram(finite.numpy(), 16)[0])
+    assert (stats.rows.max, stats.columns.max) == (
+        (None, None)
+        if stats.inf
+        else pytest.approx((float(values.norm(dim=1).max()), float(values.norm(dim=0).max())))
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 
@@ -17,7 +17,7 @@ from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import Compared
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
-from freezetui.diff.tied import match_ties
+from freezetui.diff.tied import stored_once
 from freezetui.errors import CheckpointError
 
 #: Bytes of a job, and of each comparison in it.
@@ -42,14 +42,15 @@ def compare(
     Raises:
         CheckpointError: the bytes of one cannot be read.
     """
-    matching = match_ties(match_renamed(before, after, ask), before, after)
+    matching = match_renamed(before, after, ask)
+    once = stored_once(matching, before, after)
     found = _to_compare(matching.pairs, MAX_VIEWS * (before.size + after.size) + ALWAYS_VIEWED)
     work = list({id(each): each for each in found if each is not None and not each.reason}.values())
     # What is missing on one side is reported tensor by tensor; the rest is compared.
     before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
     with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
         _compare(work, here, there, progress)
-    return matching, tuple(map(_result, matching.pairs, found))
+    return matching, tuple(_result(*each, once) for each in zip(matching.pairs, found, strict=True))
 
 
 def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, TensorInfo]]) -> list[bool]:
@@ -176,7 +177,13 @@ def _scan(found: _Bytes, start: int, stop: int) -> None:
             import_module("freezetui.diff.measuring")
 
 
-def _result(pair: Pair, found: Compared | None) -> TensorDiff:
+def _result(pair: Pair, found: Compared | None, once: Mapping[str, str]) -> TensorDiff:
+    """Return the diff of a tensor.
+
+    Args:
+        once: see `stored_once`.
+    """
     if found is None:
-        return tensor_diff(pair, None, False)
+        reason = f"tied to {once[pair.name]}, stored once" if pair.name in once else ""
+        return msgspec.structs.replace(tensor_diff(pair, None, False), reason=reason)
     return unread(pair, found.reason) if found.reason else tensor_diff(pair, found.sums, found.differs)

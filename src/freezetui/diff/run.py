@@ -58,7 +58,7 @@ def diff_stages(
     matching, compared = compare(before, after, progress, ask)
     reports = []
     for plan in plans:
-        tensors, judged = _judged(plan, after, matching, compared)
+        tensors, judged = _judged(plan, before, after, matching, compared)
         reports.append(DiffReport(_side(before), _side(after), matching.note, tensors, judged))
     return reports
 
@@ -92,9 +92,8 @@ def diff_series(
         told = _numbered(progress, number, len(checkpoints) - 1)
         matching, tensors = compare(previous, checkpoint, told, ask)
         matching, tensors = _in_first_names(matching, tensors, known)
-        # Of several tied names, the first.
-        known = {pair.after.name: pair.name for pair in reversed(matching.pairs) if pair.after is not None}
-        tensors, judged = _judged(plans[(number - 1) % len(plans)], checkpoint, matching, tensors)
+        known = {pair.after.name: pair.name for pair in matching.pairs if pair.after is not None}
+        tensors, judged = _judged(plans[(number - 1) % len(plans)], previous, checkpoint, matching, tensors)
         steps.append(DiffReport(_side(previous), _side(checkpoint), matching.note, tensors, judged))
         # With the kinds of the first checkpoint, which the config was applied to.
         kinds = {pair.after.name: pair.before.kind for pair in matching.pairs if pair.before and pair.after}
@@ -118,13 +117,17 @@ def _plans(config: Path | None, stage: str | None, before: Checkpoint) -> Sequen
 
 
 def _judged(
-    plan: Plan | None, after: Checkpoint, matching: Matching, tensors: tuple[TensorDiff, ...]
+    plan: Plan | None,
+    before: Checkpoint,
+    after: Checkpoint,
+    matching: Matching,
+    tensors: tuple[TensorDiff, ...],
 ) -> tuple[tuple[TensorDiff, ...], Judged | None]:
     if plan is None:
         return tensors, None
     from freezetui.diff.verdict import judge
 
-    return judge(plan, after, matching, tensors)
+    return judge(plan, before, after, matching, tensors)
 
 
 def _in_first_names(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from threading import Lock
 
@@ -13,8 +12,8 @@ import numpy as np
 
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import PACKED, TensorInfo
+from freezetui.diff.counts import code_values, count_codes, histogram_of_counts, moments_of_counts
 from freezetui.diff.dtypes import Array, numbers_of
-from freezetui.diff.halves import HALVES, below_half, half_above
 from freezetui.diff.moments import Moments, moments_of
 from freezetui.diff.stats_report import BINS, Norms, TensorStats
 from freezetui.diff.sums import CHUNK
@@ -23,10 +22,16 @@ from freezetui.diff.values import TensorValues, values_of
 from freezetui.errors import CheckpointError
 
 _JOB = 1 << 22
+#: Rows of a chunk, unless they are so long that it would have more elements than this.
+_MIN_ROWS, _MAX_CHUNK = 8, 1 << 18
+#: Elements of a chunk whose codes are counted.
+_COUNTED = 1 << 18
 #: No norms are computed for longer rows, or for more rows.
 _MAX_ROW, _MAX_ROWS = 1 << 19, 1 << 21
 #: At most this many numbers are compared with all edges in one call.
 _FEW = 1 << 12
+#: Fewer elements are measured without counting their codes.
+_MIN_COUNTED = 1 << 16
 #: Sums of squares in float32 are accurate between these.
 _MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
 
@@ -37,7 +42,8 @@ _Look = Callable[[Array, int, Moments], None]
 def tensor_stats(weights: Weights, info: TensorInfo, progress: Progress = lambda text: None) -> TensorStats:
     """Return the statistics of one tensor.
 
-    Makes two passes over the mapped bytes in a few threads, and copies only a few chunks.
+    Makes two passes over the mapped bytes in a few threads, one if the elements are narrow, and copies only a
+    few chunks.
 
     Raises:
         CheckpointError: the file does not contain the tensor, or it cannot be read as numbers.
@@ -47,6 +53,12 @@ def tensor_stats(weights: Weights, info: TensorInfo, progress: Progress = lambda
         what = info.packing.what if info.packing else info.dtype
         raise CheckpointError(f"{what} cannot be read as numbers.")
     work = _Work(values, info)
+    codes = code_values(info.dtype) if values.elements >= _MIN_COUNTED else None
+    if codes is not None:
+        work.counts = np.zeros(256**values.itemsize, np.int64)
+        work.run(work.tally, progress)
+        work.finish(codes)
+        return work.result()
     work.run(work.measure, progress)
     work.edges = _edges(work.moments)
     if len(work.edges):
@@ -65,6 +77,7 @@ class _Work:
 
     Attributes:
         edges: of the histogram's bins, without the outer ones; below: how many values are below each.
+        counts: how often each code occurs, if they are counted.
         rows, columns: sums of squares.
     """
 
@@ -73,6 +86,7 @@ class _Work:
     moments: Moments = field(default_factory=Moments)
     edges: Array = field(default_factory=lambda: np.empty(0))
     below: Array = field(default_factory=lambda: np.zeros(BINS - 1, np.int64))
+    counts: Array = field(default_factory=lambda: np.empty(0, np.int64))
     row: int = 0
     rows: Array | None = None
     columns: Array | None = None
@@ -87,19 +101,24 @@ class _Work:
             self.row, self.rows = row, np.zeros(shape[0])
             self.columns = np.zeros(row) if len(shape) == 2 else None
 
+    @property
+    def _step(self) -> int:
+        """The elements of a chunk: whole rows, several since each chunk adds to all columns."""
+        row = self.row or 1
+        return max(1, CHUNK // row, min(_MIN_ROWS, _MAX_CHUNK // row)) * row
+
     def run(self, look: _Look, progress: Progress) -> None:
         """Call `look` with every chunk."""
         values, row = self.values, self.row or 1
-        itemsize = max(1, values.nbytes // max(1, values.elements))
-        step = max(1, _JOB // itemsize // row) * row
+        step = max(1, _JOB // values.itemsize // row) * row
         jobs = (
-            Job(self._job(look, start, stop), (stop - start) * itemsize)
+            Job(self._job(look, start, stop), (stop - start) * values.itemsize)
             for start, stop in spans(values.elements, step)
         )
         run_jobs(jobs, values.nbytes, "reading values", progress, in_order=values.is_remote)
 
     def _job(self, look: _Look, start: int, stop: int) -> Callable[[], None]:
-        step = max(1, CHUNK // (self.row or 1)) * (self.row or 1)
+        step = max(self._step, _COUNTED // self._step * self._step) if self.counts.size else self._step
 
         def work() -> None:
             own = Moments()
@@ -113,36 +132,62 @@ class _Work:
     def measure(self, bits: Array, start: int, own: Moments) -> None:
         """Add a chunk's moments, and the squares of its rows and columns."""
         numbers = _real(numbers_of(bits, self.info.dtype))
-        square = None
-        if self.rows is not None:
-            matrix = numbers.reshape(-1, self.row)
-            first = start // self.row
-            rows = self.rows[first : first + len(matrix)] = _squares(matrix, axis=1)
-            square = float(rows.sum())
-            if self.columns is not None:
-                columns = _squares(matrix, axis=0)
-                with self.lock:
-                    self.columns += columns
+        square = self._add_squares(numbers, start) if self.rows is not None else None
         own.add(moments_of(numbers, start * PACKED.get(self.info.dtype, 1), square))
+
+    def tally(self, bits: Array, start: int, own: Moments) -> None:
+        """Count a chunk's codes, and add the squares of its rows and columns; `own` is not used."""
+        counts = count_codes(bits)
+        with self.lock:
+            self.counts += counts
+        if self.rows is not None:
+            for low, high in spans(bits.size, self._step):
+                self._add_squares(_singles(bits[low:high], self.info.dtype), start + low)
+
+    def finish(self, codes: Array) -> None:
+        """Set the moments and the histogram by the counts of the codes, whose values are `codes`."""
+        self.moments = moments_of_counts(self.counts, codes)
+        self.edges = _edges(self.moments)
+        if len(self.edges):
+            self.below = np.cumsum(histogram_of_counts(self.counts, codes, self.edges))[:-1]
+            self.below += self.moments.minus_inf
+        if self.moments.nan:
+            self.moments.first_nan = self._first(np.isnan(codes))
+        if self.moments.inf:
+            self.moments.first_inf = self._first(np.isinf(codes))
+
+    def _first(self, which: Array) -> int | None:
+        """Return the position of the first element with one of these codes."""
+        for low, high in spans(self.values.elements, _COUNTED):
+            found = np.take(which, self.values.chunk(low, high))
+            if found.any():
+                return low + int(found.argmax())
+        return None
+
+    def _add_squares(self, numbers: Array, start: int) -> float:
+        """Add the squares of whole rows, and return their sum."""
+        assert self.rows is not None
+        matrix = numbers.reshape(-1, self.row)
+        first = start // self.row
+        rows = self.rows[first : first + len(matrix)] = _squares(matrix, axis=1)
+        if self.columns is not None:
+            columns = _squares(matrix, axis=0)
+            with self.lock:
+                self.columns += columns
+        return float(rows.sum())
 
     def count(self, bits: Array, start: int, own: Moments) -> None:
         """Count the numbers of a chunk below each edge; NaN is below none."""
-        dtype = self.info.dtype
-        if dtype in HALVES and not self.moments.nan:
-            below = [np.count_nonzero(below_half(bits, edge)) for edge in self._half_edges]
+        numbers = _real(numbers_of(bits, self.info.dtype))
+        if numbers.dtype.kind != "f":
+            numbers = numbers.astype(np.float64)
+        edges = self.edges.astype(numbers.dtype)  # compares fastest
+        if numbers.size <= _FEW:
+            below = list(np.count_nonzero(numbers < edges[:, None], axis=1))
         else:
-            numbers = _real(numbers_of(bits, dtype))
-            edges = self.edges.astype(_edge_type(numbers))
-            if numbers.size <= _FEW:
-                below = list(np.count_nonzero(numbers < edges[:, None], axis=1))
-            else:
-                below = [np.count_nonzero(numbers < edge) for edge in edges]
+            below = [np.count_nonzero(numbers < edge) for edge in edges]
         with self.lock:
             self.below += np.array(below)
-
-    @cached_property
-    def _half_edges(self) -> list[int]:
-        return [half_above(float(edge), self.info.dtype) for edge in self.edges]
 
     def result(self) -> TensorStats:
         """Return the statistics."""
@@ -205,9 +250,9 @@ def _squares(matrix: Array, axis: int) -> Array:
     return sums
 
 
-def _edge_type(numbers: Array) -> np.dtype[np.generic]:
-    """Return the dtype of edges: the numbers' own, which compares fastest; float64 for integers."""
-    return numbers.dtype if numbers.dtype.kind == "f" else np.dtype(np.float64)
+def _singles(bits: Array, dtype: str) -> Array:
+    """Return elements of one or two bytes as float32."""
+    return np.asarray(numbers_of(bits, dtype).astype(np.float32, copy=False))
 
 
 def _norms(squares: Array | None) -> Norms | None:

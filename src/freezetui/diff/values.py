@@ -41,10 +41,10 @@ class TensorValues:
 
     Attributes:
         elements: how many there are, as carriers.
-        nbytes: of the elements.
+        nbytes: of the elements; itemsize: of each.
     """
 
-    __slots__ = ("_flat", "_flips", "_parts", "_weights", "elements", "is_numeric", "nbytes")
+    __slots__ = ("_flat", "_flips", "_parts", "_weights", "elements", "is_numeric", "itemsize", "nbytes")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class TensorValues:
         #: All elements in a row, if they are contiguous; most tensors are, and there may be 100,000.
         self._flat = parts[0].reshape(-1) if len(parts) == 1 and parts[0].flags.c_contiguous else None
         self.elements, self.nbytes = sum([p.size for p in parts]), sum([p.nbytes for p in parts])
+        self.itemsize = parts[0].itemsize if parts else 1
         self.is_numeric = is_numeric
 
     @property

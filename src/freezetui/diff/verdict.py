@@ -13,6 +13,7 @@ from freezetui.diff.compare import same_bits
 from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SOME_ROWS, TIED
 from freezetui.diff.matching import Matching
 from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
+from freezetui.diff.tied import stored_once
 from freezetui.numbers import plural
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, Finding, Verdict
@@ -40,12 +41,12 @@ _CAUSES = {
 
 
 def judge(
-    plan: Plan, after: Checkpoint, matching: Matching, tensors: Sequence[TensorDiff]
+    plan: Plan, before: Checkpoint, after: Checkpoint, matching: Matching, tensors: Sequence[TensorDiff]
 ) -> tuple[tuple[TensorDiff, ...], Judged]:
     """Return the tensors, marked frozen or not, and the verdict.
 
     Args:
-        after, matching: to find ties in.
+        before, after, matching: to find ties in.
 
     Raises:
         CheckpointError: the bytes of `after` cannot be read.
@@ -55,7 +56,10 @@ def judge(
     frozen = [t for t in marked if t.frozen]
     trainable = [t for t in marked if t.frozen is False]
     moved = [t for t in frozen if t.status == "changed"]
-    unsure = [t for t in frozen if t.status not in ("identical", "changed")]
+    same = {t.name for t in marked if t.status == "identical"}
+    # What a format stores once is unchanged if the tensor is that it is tied to.
+    same |= {name for name, copy in stored_once(matching, before, after).items() if copy in same}
+    unsure = [t for t in frozen if t.status != "changed" and t.name not in same]
     modules = _Modules(plan.frozen)
     under_frozen = [t for t in marked if t.kind == "buffer" and modules.holds(t.name)]
     drifted = [t for t in under_frozen if t.status == "changed"]
