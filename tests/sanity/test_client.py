@@ -202,8 +202,6 @@ ENDS = {
     "exits": "exit code 7",
     "segfaults": "signal 11.*Last log line: File .*ctypes.*in string_at",
     "killed": "signal 9.*memory",
-    "hoards": "MemoryError",
-    "quits": r"raised SystemExit: enough\. Raised at .*bad.py, line \d+, in quits\.",
     "forks": r"exit code 3.*last words of the parent of \d+",
     "starves": r"Out of memory: RuntimeError: .*can't allocate memory",
 }
@@ -221,6 +219,21 @@ def test_every_end_is_one_clear_line(files: Path, factory: str) -> None:
         while alive(int(child)) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not alive(int(child))
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("hoards", "MemoryError"),
+        ("quits", r"raised SystemExit: enough\. Raised at .*bad.py, line \d+, in quits\."),
+    ],
+)
+def test_what_the_models_code_raises_is_one_clear_line(
+    files: Path, factory: str, said: str, in_process: None
+) -> None:
+    with pytest.raises(EngineError, match=said) as caught:
+        run_check(request(files, f"bad.py:{factory}"))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_log_of_what_a_user_can_act_on_holds_no_traceback_of_ours(files: Path) -> None:
@@ -244,11 +257,10 @@ def test_a_device_that_is_not_here_is_told_with_those_that_are(files: Path, in_p
         run_check(request(files, device="cuda:99"))
 
 
-@pytest.mark.parametrize("factory", ["sleeps", "holds_the_gil"])
-def test_a_hang_ends_with_the_timeout(files: Path, factory: str) -> None:
+def test_a_hang_ends_with_the_timeout(files: Path) -> None:
     started = time.monotonic()
     timed_out = pytest.raises(EngineError, match="timed out after 8 s")
-    with Engine(request(files, f"bad.py:{factory}"), timeout=8) as engine, timed_out:
+    with Engine(request(files, "bad.py:holds_the_gil"), timeout=8) as engine, timed_out:
         list(engine.events())
     assert time.monotonic() - started < 12
     assert not alive(engine._process.pid)
