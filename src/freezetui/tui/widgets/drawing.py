@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -45,8 +47,9 @@ class Bar(Guarded, Widget):
 
 def segments_of(widget: Widget, text: Text) -> list[Segment]:
     """Return one line of text as a widget draws it; what a click acts on looks like a link, as everywhere."""
-    base = widget.visual_style.rich_style
-    segments = list(Segment.apply_style(text.render(widget.app.console), base))
+    console = widget.app.console
+    base = widget.visual_style.rich_style + console.get_style(text.style)
+    segments = list(Segment.apply_style(text.render(console), base))
     if not any(style and style._meta and "@click" in style.meta for _, style, _ in segments):
         return segments
     link = widget.link_style
@@ -56,14 +59,19 @@ def segments_of(widget: Widget, text: Text) -> list[Segment]:
     ]
 
 
-def finished(widget: Widget, segments: list[Segment], width: int) -> Strip:
-    """Return a line of a widget without border and padding as Textual would hand it to the screen.
+def finisher(widget: Widget, width: int) -> Callable[[list[Segment]], Strip]:
+    """Return what makes of a line of a widget without border and padding what goes to the screen.
 
     Args:
-        width: the widget's, in cells; the line is filled up or cut.
+        width: the widget's, in cells; a line is filled up or cut.
     """
-    background = widget.background_colors[1]
-    line = Segment.adjust_line_length(segments, width, Style(bgcolor=background.rich_color))
-    for each in widget.get_line_filters():
-        line = each.apply(line, background)
-    return Strip(line, width)
+    background, filters = widget.background_colors[1], widget.get_line_filters()
+    blank = Style(bgcolor=background.rich_color)
+
+    def finished(line: list[Segment]) -> Strip:
+        line = Segment.adjust_line_length(line, width, blank)
+        for each in filters:
+            line = each.apply(line, background)
+        return Strip(line, width)
+
+    return finished

@@ -35,7 +35,7 @@ class TreePainter:
         self.layers: Mapping[int, str] = {}
         self.measure: Measure = SHARE
 
-    def segments(self, number: int, width: int, styles: Styles) -> list[Segment]:
+    def segments(self, number: int, columns: Columns, width: int, styles: Styles) -> list[Segment]:
         """Return a line as drawn.
 
         Args:
@@ -46,7 +46,7 @@ class TreePainter:
         if self.rows.matches == [] and number == 0:
             segments = [Segment("   nothing matches", styles["dim"])]
         elif number < len(self.rows):
-            segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
+            segments = self.line(self.rows.visible[number]).segments(columns, styles)
         return Segment.adjust_line_length(segments, width, styles["plain"])
 
     def line(self, node: int) -> TreeLine:
