@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Row(Horizontal):
@@ -39,9 +44,24 @@ class Bar(Guarded, Widget):
         """Return the lines."""
         raise NotImplementedError
 
+    #: The lines, and the size that they are for; None where they may be others now.
+    _lines: tuple[Size, list[Text]] | None = None
+
+    def refresh(self, *regions: Region, **options: bool) -> Self:
+        """Draw the lines anew."""
+        self._lines = None
+        return super().refresh(*regions, **options)
+
+    def notify_style_update(self) -> None:
+        """Draw the lines anew: the theme has changed."""
+        self._lines = None
+        super().notify_style_update()
+
     def render_line(self, y: int) -> Strip:
         """Draw one of the lines."""
-        lines = self.render().split("\n", allow_blank=True)
+        if self._lines is None or self._lines[0] != self.size:
+            self._lines = self.size, list(self.render().split("\n", allow_blank=True))
+        lines = self._lines[1]
         return Strip(segments_of(self, lines[y])) if y < len(lines) else Strip([])
 
 

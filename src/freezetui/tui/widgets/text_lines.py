@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -14,6 +14,9 @@ from textual.widget import Widget
 
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.drawing import finisher, segments_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class _Piece(NamedTuple):
@@ -56,7 +59,7 @@ class TextLines(Guarded, Widget):
         """Return the number of lines at this width."""
         return len(self._wrapped(width))
 
-    def refresh(self, *regions: Region, **options: bool) -> TextLines:
+    def refresh(self, *regions: Region, **options: bool) -> Self:
         """Draw everything anew."""
         self._drawn.clear()
         return super().refresh(*regions, **options)
