@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Row(Horizontal):
+class Row(Guarded, Horizontal):
     """Widgets side by side that cover all of it: it has nothing to draw itself."""
 
     BLANK = True
 
 
-class Column(Vertical):
+class Column(Guarded, Vertical):
     """Widgets one below the other that cover all of it: it has nothing to draw itself."""
 
     BLANK = True
