@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.containers import Horizontal, Vertical
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class Row(Horizontal):
+
+class Row(Guarded, Horizontal):
     """Widgets side by side that cover all of it: it has nothing to draw itself."""
 
     BLANK = True
 
 
-class Column(Vertical):
+class Column(Guarded, Vertical):
     """Widgets one below the other that cover all of it: it has nothing to draw itself."""
 
     BLANK = True
@@ -37,16 +44,32 @@ class Bar(Guarded, Widget):
         """Return the lines."""
         raise NotImplementedError
 
+    #: The lines, and the size that they are for; None where they may be others now.
+    _lines: tuple[Size, list[Text]] | None = None
+
+    def refresh(self, *regions: Region, **options: bool) -> Self:
+        """Draw the lines anew."""
+        self._lines = None
+        return super().refresh(*regions, **options)
+
+    def notify_style_update(self) -> None:
+        """Draw the lines anew: the theme has changed."""
+        self._lines = None
+        super().notify_style_update()
+
     def render_line(self, y: int) -> Strip:
         """Draw one of the lines."""
-        lines = self.render().split("\n", allow_blank=True)
+        if self._lines is None or self._lines[0] != self.size:
+            self._lines = self.size, list(self.render().split("\n", allow_blank=True))
+        lines = self._lines[1]
         return Strip(segments_of(self, lines[y])) if y < len(lines) else Strip([])
 
 
 def segments_of(widget: Widget, text: Text) -> list[Segment]:
     """Return one line of text as a widget draws it; what a click acts on looks like a link, as everywhere."""
-    base = widget.visual_style.rich_style
-    segments = list(Segment.apply_style(text.render(widget.app.console), base))
+    console = widget.app.console
+    base = widget.visual_style.rich_style + console.get_style(text.style)
+    segments = list(Segment.apply_style(text.render(console), base))
     if not any(style and style._meta and "@click" in style.meta for _, style, _ in segments):
         return segments
     link = widget.link_style
@@ -56,14 +79,19 @@ def segments_of(widget: Widget, text: Text) -> list[Segment]:
     ]
 
 
-def finished(widget: Widget, segments: list[Segment], width: int) -> Strip:
-    """Return a line of a widget without border and padding as Textual would hand it to the screen.
+def finisher(widget: Widget, width: int) -> Callable[[list[Segment]], Strip]:
+    """Return what makes of a line of a widget without border and padding what goes to the screen.
 
     Args:
-        width: the widget's, in cells; the line is filled up or cut.
+        width: the widget's, in cells; a line is filled up or cut.
     """
-    background = widget.background_colors[1]
-    line = Segment.adjust_line_length(segments, width, Style(bgcolor=background.rich_color))
-    for each in widget.get_line_filters():
-        line = each.apply(line, background)
-    return Strip(line, width)
+    background, filters = widget.background_colors[1], widget.get_line_filters()
+    blank = Style(bgcolor=background.rich_color)
+
+    def finished(line: list[Segment]) -> Strip:
+        line = Segment.adjust_line_length(line, width, blank)
+        for each in filters:
+            line = each.apply(line, background)
+        return Strip(line, width)
+
+    return finished

@@ -44,7 +44,7 @@ class TreePainter:
             self._measured, self._deepest = self.rows.tree, max(self.rows.tree.depths)
         return self._deepest
 
-    def segments(self, number: int, width: int, styles: Styles) -> list[Segment]:
+    def segments(self, number: int, columns: Columns, width: int, styles: Styles) -> list[Segment]:
         """Return a line as drawn.
 
         Args:
@@ -55,7 +55,7 @@ class TreePainter:
         if self.rows.matches == [] and number == 0:
             segments = [Segment("   nothing matches", styles["dim"])]
         elif number < len(self.rows):
-            segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
+            segments = self.line(self.rows.visible[number]).segments(columns, styles)
         return Segment.adjust_line_length(segments, width, styles["plain"])
 
     def line(self, node: int) -> TreeLine:

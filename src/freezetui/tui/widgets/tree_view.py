@@ -16,9 +16,9 @@ from freezetui.tui.columns import SHARE, SIZES, Measure
 from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.block_groups import Span
-from freezetui.tui.widgets.drawing import finished
+from freezetui.tui.widgets.drawing import finisher
 from freezetui.tui.widgets.line_range import LineRange
-from freezetui.tui.widgets.tree_line import STYLES, TreeLine
+from freezetui.tui.widgets.tree_line import STYLES, Columns, TreeLine
 from freezetui.tui.widgets.tree_painter import TreePainter
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
@@ -170,9 +170,10 @@ class TreeView(Guarded, ScrollView, can_focus=True):
     def _relay(self, line: int) -> None:
         """Show the lines as they are now, with the cursor on `line`."""
         self.virtual_size = Size(0, len(self.rows))
-        self.cursor = line
         self._redraw()
-        self.moved()
+        if line == self.cursor:
+            self.moved()
+        self.cursor = line
 
     def _redraw(self) -> None:
         self._drawn.clear()
@@ -204,13 +205,14 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         selected = self.selection.lines(self.rows, cursor)
         if len(self._drawn) > _MAX_DRAWN:
             self._drawn.clear()
+        finished, columns = finisher(self, size.width), Columns.fit(width)
         strips = []
         for number in range(top + crop.y, top + crop.bottom):
             over = "cursor" if number == cursor else "selected" if number in selected else ""
             key = number, over, width, size.width
             if key not in self._drawn:
-                segments = self.painter.segments(number, width, self.styles_over(over))
-                self._drawn[key] = finished(self, segments, size.width)
+                segments = self.painter.segments(number, columns, width, self.styles_over(over))
+                self._drawn[key] = finished(segments)
             strips.append(self._drawn[key].crop(crop.x, crop.right))
         return strips
 
