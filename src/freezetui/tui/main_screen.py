@@ -56,7 +56,8 @@ class MainScreen(
             with Column(id="main"):
                 yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
-            yield self._details
+            with Vertical(id="side"):
+                yield self._details
         yield self._detail_line
         yield self._panel
         yield self._filter
@@ -94,7 +95,7 @@ class MainScreen(
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; used by the palette."""
         if action == "leave":
-            return self._filter.display or self._panel.display or self._against.running
+            return self._filter.display or self._panel.display or self._against.running or self.shows_config
         if action.startswith("next_changed"):
             return self.session.comparison is not None
         return self.check_action(action, ()) is True and not (
@@ -102,12 +103,14 @@ class MainScreen(
         )
 
     def action_leave(self) -> None:
-        """Cancel a running check or comparison, else clear the filter, else close the check panel."""
+        """Cancel a running check or comparison; else end the filter, the check panel or the config pane."""
         if self._against.running and not self._panel.running:
             self.end_looking()
             self._against_bar.refresh()
         elif self._filter.display and not self._panel.running:
             self._end_filter(self.tree_view.node)
+        elif self.shows_config and not self._panel.display:
+            self.hide_config()
         else:
             self._panel.cancel()
             self.tree_view.focus()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +64,23 @@ async def show_changes(app: App[Any], session: Session) -> None:
         app.push_screen(TextViewer("Changes", text))
 
 
-async def show_config_text(app: App[Any], session: Session) -> None:
-    """Show the text of the config as saving would write it. Only for a Textual worker."""
-    from freezetui.config.codec import text_to_write
-    from freezetui.tui.screens.copy import Copyable, CopyScreen
+def config_text(session: Session) -> Callable[[], str]:
+    """Return what makes the text of the config as saving would write it now, or says why it could not.
 
-    path, tensors = session.config_path, len(session.tree.tensors)
-    try:
-        config = await run_with_busy_screen(app, FINDING_RULES, session.written, tensors)
-        text = "" if config is None else text_to_write(path, config)
-    except FreezeTuiError as error:
-        app.notify(str(error), title="Not shown", severity="error", timeout=10)
-        return
-    if text:
-        await app.push_screen_wait(CopyScreen([Copyable(path.name, "As it would be written", text)]))
+    What it returns may run in a thread: it goes by the session as it is at this moment.
+    """
+    from freezetui.config.codec import text_to_write
+    from freezetui.session.writing import to_write
+
+    path, write = session.config_path, to_write(session, session.config_path)
+
+    def text() -> str:
+        try:
+            return text_to_write(path, write())
+        except FreezeTuiError as error:
+            return f"# {error}"
+
+    return text
 
 
 async def save_receipt(app: App[Any], session: Session) -> None:

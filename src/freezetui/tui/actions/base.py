@@ -33,6 +33,8 @@ LOOK_DELAY = 0.3
 _MAX_FILTERS = 20
 #: Cells by which the numbers of a group make a name longer.
 _NUMBERS = 8
+#: Lines of a screen that has room for more than one pane below the tree.
+_MIN_HEIGHT = 20
 
 
 class SessionScreen(Guarded, Screen[None]):
@@ -70,6 +72,23 @@ class SessionScreen(Guarded, Screen[None]):
         """Follow the cursor and the edits from now on: all widgets are there."""
         self.tree_view.moved, self.tree_view.edited = self.show_line, self.refresh_session
         self.show_line()
+
+    @property
+    def is_low(self) -> bool:
+        """Whether there is room for one pane below the tree only, and that in brief."""
+        return self.size.height < _MIN_HEIGHT
+
+    @property
+    def shows_config(self) -> bool:
+        """Whether the pane with the text of the config is open."""
+        return self.has_class("-config")
+
+    def hide_config(self) -> None:
+        """Close the pane with the text of the config, if it is open."""
+        if self.shows_config:
+            self.remove_class("-config")
+            self.tree_view.focus()
+            self.call_after_refresh(self.refresh_session)  # the details may be shown again
 
     def remember_view(self) -> None:
         """Keep how the checkpoint is looked at for the next time."""

@@ -9,9 +9,6 @@ from textual import on, work
 from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
-#: On a lower screen the findings come before the sentences.
-_MIN_HEIGHT = 20
-
 
 class CheckActions(SessionScreen):
     """Checks the plan: every stage in turn."""
@@ -49,7 +46,7 @@ class CheckActions(SessionScreen):
         if self._panel.display and not self._panel.running:
             from freezetui.tui.proof import proof_of  # the first screen needs none
 
-            await self._panel.show(proof_of(self.session, brief=self.size.height < _MIN_HEIGHT))
+            await self._panel.show(proof_of(self.session, brief=self.is_low))
 
     @on(CheckPanel.JumpTo)
     def _jump(self, event: CheckPanel.JumpTo) -> None:
@@ -87,6 +84,8 @@ class CheckActions(SessionScreen):
         if config is not None:
             stages = session.stages.names or (None,)
             session.checks.failure = ""
+            if self.is_low:
+                self.hide_config()
             self.refresh_session()
             jobs = [Job(session.request(config, stage), masks[stage]) for stage in stages]
             await self._panel.start(jobs, session.options.timeout, session.options.python)
@@ -97,6 +96,8 @@ class CheckActions(SessionScreen):
             self._panel.display = False
             self.tree_view.focus()
             return
+        if self.is_low:
+            self.hide_config()
         self._panel.display = True
         await self._show_proof()
 
