@@ -128,7 +128,8 @@ def _noted(report: SanityReport) -> dict[str, TensorOutcome]:
     note(report.frozen.unproven, Outcome.UNPROVEN, "unchanged, but also unchanged when trainable")
     for still in report.trainable.still:
         note((still.name,), Outcome.LOOK, f"trainable but unchanged: {still.reason}")
-    note(report.buffers.drifted, Outcome.LOOK, "buffer of a frozen module, changed")
+    note(report.buffers.drifted, Outcome.LOOK, "buffer beside frozen parameters, changed")
+    note(report.changed_of_frozen, Outcome.LOOK, "buffer of a frozen module, changed")
     for finding in report.findings:
         if finding.severity == "error":
             note(finding.tensors, Outcome.WRONG, "against the plan")

@@ -112,7 +112,11 @@ class Header(Guarded, Widget):
     def _verdict(self, stage: str | None) -> str:
         """Return the sign of a stage's last check; "" before it, and after an edit of its plan."""
         report = self.session.checks.report(stage)
-        return "" if report is None or self.session.is_stale(stage) else _VERDICTS[report.verdict]
+        if report is None or self.session.is_stale(stage):
+            return ""
+        if report.nothing_to_hold:
+            return " ○"
+        return f"{_VERDICTS[report.verdict]}{'!' if report.changed_of_frozen else ''}"
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""

@@ -9,6 +9,7 @@ from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.freeze.cost import full_training_memory, training_memory
+from freezetui.sanity.report import SanityReport
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.contrast import legible, muted
@@ -61,7 +62,7 @@ class TotalsBar(Guarded, Widget):
                 (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", dim),
             ),
             Text.assemble(
-                "memory with AdamW ",
+                "counted memory (AdamW) ",
                 (numbers.size(memory.total), "bold"),
                 f" of {numbers.size(full.total)}",
             ),
@@ -81,5 +82,15 @@ class TotalsBar(Guarded, Widget):
         if self.session.report_is_stale:
             return Text.assemble("last check: ", ("out of date", dim))
         return Text.assemble(
-            "last check: ", (report.verdict, "bold"), (f" as of {printable(when[:10])}" if when else "", dim)
+            "last check: ",
+            (_verdict(report), "bold"),
+            (f" as of {printable(when[:10])}" if when else "", dim),
         )
+
+
+def _verdict(report: SanityReport) -> str:
+    """Return the verdict, and in the same breath how many buffers of frozen modules changed."""
+    if report.nothing_to_hold:
+        return "nothing to hold"
+    changed = len(report.changed_of_frozen)
+    return f"{report.verdict}, {numbers.plural(changed, 'buffer')} changed" if changed else report.verdict
