@@ -92,11 +92,11 @@ def test_only_what_is_known_is_offered():
     painter = painter_of(*CONV)
     assert list(measures_of(painter)) == ["share", "bytes"]
     report = SimpleNamespace(gradients={"f.1.weight": 0.5}, updates={"f.1.weight": 0.01}, own=None)
-    change = SimpleNamespace(relative_change=[0.1, None, None], changed_frozen=[])
+    change = SimpleNamespace(relative_change=[0.1, None, None], words={}, changed_frozen=[])
     assert list(measures_of(painter, report=report, comparison=change)) == [
         *("share", "bytes", "gradient", "update", "change")
     ]
-    nothing = SimpleNamespace(relative_change=[None] * 3, changed_frozen=[])
+    nothing = SimpleNamespace(relative_change=[None] * 3, words={}, changed_frozen=[])
     assert list(measures_of(painter, comparison=nothing)) == ["share", "bytes"]
 
 
@@ -151,17 +151,45 @@ def test_the_details_say_whose_step_an_update_is_of(own, words):
 
 @pytest.mark.parametrize(
     ("change", "text"),
-    [(0.0, "0%"), (1e-9, "<0.01%"), (0.0123, "1.2%"), (2.4, "240%"), (math.nan, "inf/nan"), (None, "")],
+    [(0.0, "0%"), (1e-9, "<0.01%"), (0.0123, "1.2%"), (2.4, "240%"), (math.inf, "from 0"), (None, "")],
 )
 def test_changes(change, text):
     painter = painter_of(*CONV)
-    comparison = SimpleNamespace(relative_change=[change, None, 0.5], changed_frozen=[0])
+    comparison = SimpleNamespace(relative_change=[change, None, 0.5], words={}, changed_frozen=[0])
     painter.measure = measures_of(painter, comparison=comparison)["change"]
     line = painter.line(painter.rows.tree.find("f.0.weight"))
     assert line.value.text == text
     assert line.value.is_wrong == (change is not None)
     assert not painter.line(painter.rows.tree.find("f.1.weight")).value.is_wrong
     assert painter.line(0).value.is_wrong
+
+
+def test_a_change_without_a_size_is_a_word():
+    painter = painter_of(*CONV)
+    place = {t.name: i for i, t in enumerate(painter.rows.tree.tensors)}
+
+    def shown(words: dict[str, str], **sizes: float) -> dict[str, str]:
+        relative = [math.nan] * len(place)
+        for name, size in sizes.items():
+            relative[place[name.replace("__", ".")]] = size
+        known = SimpleNamespace(
+            relative_change=relative, words={place[n]: w for n, w in words.items()}, changed_frozen=[]
+        )
+        painter.measure = measures_of(painter, comparison=known)["change"]
+        painter.forget()
+        find = painter.rows.tree.find
+        return {name: painter.line(find(name)).value.text for name in ("", "f", "f.0", "f.0.weight", "f.1")}
+
+    words = {"f.0.weight": "shape", "f.0.bias": "new"}
+    assert shown(words, f__1__weight=0.1) == {
+        "": "10%",
+        "f": "10%",
+        "f.0": "differs",
+        "f.0.weight": "shape",
+        "f.1": "10%",
+    }
+    assert shown({"f.0.weight": "shape"}, f__0__bias=0.0, f__1__weight=0.0)["f"] == "shape"
+    assert shown({"f.0.weight": "NaN"}, f__0__bias=0.5, f__1__weight=0.0)["f.0"] == "50%"
 
 
 def test_shares_and_bytes_add_up_and_a_buffer_has_no_share():

@@ -63,7 +63,7 @@ def document(report: SanityReport, session: Session, when: datetime | None = Non
     return {
         KEY: _VERSION,
         "date": when.isoformat(timespec="seconds"),
-        "headline": headline(report).lstrip("✓✗? "),
+        "headline": headline(report).lstrip("✓✗?○ "),
         "verdict": report.verdict,
         "stage": report.stage,
         "sentences": list(sentences(named)),

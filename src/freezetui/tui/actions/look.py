@@ -68,7 +68,7 @@ class LookActions(SessionScreen):
             return
         changed = comparison.changed_frozen
         if not changed:
-            self.notify("No frozen tensor changed", timeout=3)
+            self.notify(f"Nothing to go to: {comparison.verdict()}", timeout=5)
             return
         tree, node = self.session.tree, self.tree_view.node
         first = tree.first[node]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from freezetui.text import printable
@@ -24,8 +25,10 @@ class AgainstBar(Bar):
         self._against = against
 
     def render(self) -> Text:
-        """Draw the line; if it is too long, its end is cut."""
+        """Draw the longest text that fits; if none does, the end of the shortest is cut."""
         line = Text.assemble((f" against {printable(self._against.source)}  ", "bold"))
-        line.append(printable(self._against.text()))
+        texts = [printable(text) for text in self._against.texts()]
+        room = self.size.width - line.cell_len
+        line.append(next((text for text in texts if cell_len(text) <= room), texts[-1]))
         line.truncate(self.size.width, overflow="ellipsis")
         return line

@@ -58,8 +58,7 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
         times = rows.times(node)
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
         if tensor and times == 1:
-            state = session.plan.totals_over(rows.spans(node)).state
-            lines += change_of_tensor(session, tensor.name, state == "frozen")
+            lines += change_of_tensor(session, tensor.name)
             values = self.values.lines(tensor.name) if self.values else []
             lines += [Text(), *map(Text, values)] if values else []
         else:

@@ -14,7 +14,7 @@ from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.widgets.drawing import Bar
-from freezetui.tui.widgets.totals_bar import SIGNS
+from freezetui.tui.widgets.totals_bar import sign_of
 
 #: Seconds between two looks at the files.
 _PERIOD = 2.0
@@ -109,7 +109,7 @@ class Header(Bar):
     def _verdict(self, stage: str | None) -> str:
         """Return the sign of a stage's last check; "" before it, and after an edit of its plan."""
         report = self.session.checks.report(stage)
-        return "" if report is None or self.session.is_stale(stage) else f" {SIGNS[report.verdict]}"
+        return "" if report is None or self.session.is_stale(stage) else f" {sign_of(report)}"
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from freezetui import numbers
 from freezetui.freeze.cost import full_training_memory, training_memory
-from freezetui.sanity.report import Verdict
+from freezetui.sanity.report import SanityReport, Verdict
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.contrast import muted
@@ -18,7 +18,7 @@ from freezetui.tui.widgets.drawing import Bar
 #: On a narrower screen everything is said in few words.
 _MIN_WIDTH = 78
 #: By the verdict of a check.
-SIGNS: dict[Verdict, str] = {"held": "✓", "moved": "✗", "inconclusive": "?"}
+_SIGNS: dict[Verdict, str] = {"held": "✓", "moved": "✗", "inconclusive": "?"}
 
 
 class TotalsBar(Bar):
@@ -70,7 +70,7 @@ class TotalsBar(Bar):
                 (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", dim),
             ),
             Text.assemble(
-                "memory with AdamW ",
+                "counted memory (AdamW) ",
                 (numbers.size(memory.total), "bold"),
                 f" of {numbers.size(full.total)}",
             ),
@@ -102,8 +102,25 @@ class TotalsBar(Bar):
             return Text.assemble(before, ("? out of date" if brief else "out of date", dim))
         when = session.checks.when(session.stages.shown)
         day = f" as of {printable(when[:10])}" if when and not brief else ""
-        sign = f"{SIGNS[report.verdict]} " if brief else ""
-        return Text.assemble(before, (f"{sign}{report.verdict}", "bold"), (day, dim))
+        said = f"{sign_of(report)} {_verdict(report, brief)}" if brief else _verdict(report)
+        return Text.assemble(before, (said, "bold"), (day, dim))
+
+
+def sign_of(report: SanityReport) -> str:
+    """Return the sign of a check's outcome; with "!" if buffers of frozen modules changed."""
+    if report.nothing_to_hold:
+        return "○"
+    return f"{_SIGNS[report.verdict]}{'!' if report.changed_of_frozen else ''}"
+
+
+def _verdict(report: SanityReport, brief: bool = False) -> str:
+    """Return the verdict, and in the same breath how many buffers of frozen modules changed."""
+    if report.nothing_to_hold:
+        return "nothing to hold"
+    changed = len(report.changed_of_frozen)
+    if not changed or brief:
+        return report.verdict
+    return f"{report.verdict}, {numbers.plural(changed, 'buffer')} changed"
 
 
 def _placed(parts: Sequence[Text], width: int, height: int) -> tuple[list[Text], list[Text]]:

@@ -96,7 +96,7 @@ class TreePainter:
         if value is None:
             return Value()
         is_wrong = measure.is_wrong(spans)
-        return Value(measure.text(tree, value), measure.bar(tree, value), measure.is_share, is_wrong)
+        return Value(measure.text(tree, value, spans), measure.bar(tree, value), measure.is_share, is_wrong)
 
 
 def weight_shape(tree: ParamTree, node: int) -> str:
