@@ -60,6 +60,7 @@ class MainScreen(
 
     def on_mount(self) -> None:
         """Show problems and warnings of the config and the checkpoint."""
+        self.tree_view.step_stages = self.step_stages
         tell_problems(self, self.session)
         self._describing.start()
         self.start_recovery()
