@@ -69,7 +69,8 @@ class Session:
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
-        name = model_name(self._detected.model) or beside.name.removesuffix(SUFFIX)
+        whole = self._recognition is None or self._recognition.whole
+        name = (whole and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
         self.tree = ParamTree(tensors, root=name)
         self.saved = SavedConfig(path, required=options.config is not None)
         self.stages = self.saved.read(self.tree)
