@@ -22,6 +22,7 @@ class _Last(NamedTuple):
         live: the report as the engine sent it; named: with the checkpoint's names.
         mask, norms: what was checked; see `Checks.store`.
         when: the time of the check, if it was not in this session.
+        kept: whether a receipt of it has been saved.
     """
 
     live: SanityReport
@@ -29,6 +30,7 @@ class _Last(NamedTuple):
     mask: bytes
     norms: str
     when: str
+    kept: bool
 
 
 #: What a check of a stage is about: its mask, and the setting `norm_statistics`.
@@ -57,7 +59,7 @@ class Checks:
             when: the time of the check, if it was not in this session.
         """
         self._last.pop(report.stage, None)  # the newest comes last
-        self._last[report.stage] = _Last(report, report.in_file_names(), mask, norms, when)
+        self._last[report.stage] = _Last(report, report.in_file_names(), mask, norms, when, bool(when))
 
     def clear(self) -> None:
         """Forget all, as after another architecture was named."""
@@ -87,12 +89,24 @@ class Checks:
         last = self._of(stage)
         return last is not None and (last.mask, last.norms) != self._now(stage)
 
+    def is_to_keep(self, stage: str | None) -> bool:
+        """Whether the stage's last check held, is of what the stage is now, and is in no receipt yet."""
+        last = self._of(stage)
+        return last is not None and last.live.verdict == "held" and not last.kept and not self.is_stale(stage)
+
+    def keep(self, stage: str | None) -> None:
+        """Remember that the stage's last check is in a receipt."""
+        last = self._of(stage)
+        if last is not None:
+            kept = last._replace(kept=True)
+            self._last = {name: kept if each is last else each for name, each in self._last.items()}
+
     def outcomes(self, stage: str | None, tree: ParamTree) -> Outcomes | None:
         """Return what the last check of a stage says about each tensor; None before the first."""
         last = self._of(stage)
         if last is None:
             return None
-        if stage not in self._outcomes or self._outcomes[stage][0] is not last:
+        if stage not in self._outcomes or self._outcomes[stage][0].named is not last.named:
             from freezetui.session.outcome import Outcomes  # not needed before a check
 
             self._outcomes[stage] = last, Outcomes(last.named, tree, FreezePlan(tree, last.mask))
