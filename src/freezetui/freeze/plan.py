@@ -8,7 +8,7 @@ from itertools import chain, compress, islice, starmap
 from operator import add
 from typing import Literal, NamedTuple
 
-from freezetui.freeze.plan_diff import Diff
+from freezetui.freeze.history import Diff
 from freezetui.freeze.tree import ParamTree, trainable
 
 FROZEN, TRAINABLE, UNTRAINABLE = 0, 1, 2
@@ -103,6 +103,11 @@ class FreezePlan:
     def can_redo(self) -> bool:
         """Whether there is an undone edit to redo."""
         return bool(self._redo)
+
+    @property
+    def edits(self) -> int:
+        """The number of edits that can be undone."""
+        return len(self._undo)
 
     def moved_to(self, tree: ParamTree) -> FreezePlan:
         """Return this plan, with what can be undone and redone, for the same tensors in another order.

@@ -24,7 +24,7 @@ from freezetui.errors import FreezeTuiError, from_os_error
 from freezetui.session.loading import Opening, open_in_thread
 from freezetui.session.options import Options
 from freezetui.state import log_error, remember_theme, remembered_theme
-from freezetui.text import printable_lines
+from freezetui.text import printable_lines, shortened
 from freezetui.tui.bindings import SECTIONS, bind
 from freezetui.tui.dim_filter import DimFilter
 from freezetui.tui.guarded import Guarded
@@ -112,7 +112,7 @@ class FreezeTuiApp(Guarded, App[int]):
         from freezetui.tui.screens.busy import wait_with_busy_screen
 
         before = self.main_screen
-        if before is None or not await before.leave():
+        if before is None or not await before.leave(f"open {shortened(options.key or 'the top level')}"):
             return
         opening = open_in_thread(options)
         try:

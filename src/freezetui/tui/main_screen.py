@@ -69,6 +69,7 @@ class MainScreen(
 
     def on_mount(self) -> None:
         """Show problems and warnings of the config and the checkpoint."""
+        self.tree_view.step_stages = self.step_stages
         tell_problems(self, self.session)
         self._describing.start()
         self.start_recovery()
@@ -141,11 +142,15 @@ class MainScreen(
         app = cast("FreezeTuiApp", self.app)
         app.push_screen(TextViewer("State", notices_text(self.session, tuple(app.said))))
 
-    async def leave(self) -> bool:
-        """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""
-        from freezetui.tui.saving import may_quit  # the first screen needs none
+    async def leave(self, then: str = "quit") -> bool:
+        """Ask about unsaved changes, then end a running check; return whether to go. Only for a worker.
 
-        if not await may_quit(self.app, self.session):
+        Args:
+            then: what comes after it, in words.
+        """
+        from freezetui.tui.saving import may_leave  # the first screen needs none
+
+        if not await may_leave(self.app, self.session, then):
             return False
         self._panel.cancel()
         self._settled = True

@@ -8,6 +8,7 @@ from typing import Any
 
 from textual.app import App
 
+from freezetui import numbers
 from freezetui.config.paths import SUFFIX, why_no_config
 from freezetui.errors import FreezeTuiError
 from freezetui.session.session import Session
@@ -15,6 +16,8 @@ from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.screens.confirm import ConfirmScreen
 from freezetui.tui.screens.prompt import PromptScreen
 
+#: Stages that a toast names.
+_MAX_STAGES = 3
 FINDING_RULES = "Simplifying the rules…"
 
 
@@ -43,8 +46,26 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     if session.config_path != target:
         app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
         return True
-    app.notify(f"Saved {target.name}; y →: the lines for your script", timeout=6)
+    said = [f"Saved {target.name}", "y →: the lines for your script", _selected(session)]
+    if is_receipt_to_save(session):
+        said.append("R, then the last line: save the receipt of the check")
+    app.notify("; ".join(said), timeout=6)
     return True
+
+
+def _selected(session: Session) -> str:
+    """Return how many tensors what was saved freezes: of every stage, where there are stages."""
+    stages = session.stages
+    if not stages.names:
+        totals = session.totals
+        return (
+            f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, {totals.trainable.tensors:,} to train"
+        )
+    all_totals = {name: stages.plan_of(name).totals() for name in stages.names}
+    counts = [f"{name} freezes {each.frozen.tensors:,}" for name, each in all_totals.items()]
+    tensors = numbers.plural(next(iter(all_totals.values())).parameters.tensors, "tensor")
+    more = f" and {len(counts) - _MAX_STAGES} stages more" if counts[_MAX_STAGES:] else ""
+    return f"{', '.join(counts[:_MAX_STAGES])} of {tensors}{more}"
 
 
 async def ask_path(app: App[Any], last: str) -> str | None:
@@ -85,8 +106,7 @@ def config_text(session: Session) -> Callable[[], str]:
 
 async def save_receipt(app: App[Any], session: Session) -> None:
     """Ask where, and write the receipt of the checks that are of the plans as they are. Only for a worker."""
-    from freezetui.formatting.receipt import receipts
-    from freezetui.session.receipt_file import receipt_path, write_receipt
+    from freezetui.session.receipt_file import receipt_path
 
     def refused(text: str) -> str:
         try:
@@ -95,33 +115,66 @@ async def save_receipt(app: App[Any], session: Session) -> None:
             return str(error)
         return ""
 
+    body, name = "As text, or as JSON if the name ends in .json", str(_receipt_beside(session))
+    answer = await app.push_screen_wait(PromptScreen("Save the receipt as", body, name, refused))
+    if answer is not None:
+        _write_receipt(app, session, answer)
+
+
+def is_receipt_to_save(session: Session) -> bool:
+    """Whether a check has held for a plan as it is now, and no receipt says so."""
+    return any(session.checks.is_to_keep(stage) for stage in session.stages.names or (None,))
+
+
+def _receipt_beside(session: Session) -> Path:
     path = session.config_path
-    name = str(path.with_name(path.name.removesuffix(SUFFIX) + ".receipt.txt"))
-    screen = PromptScreen(
-        "Save the receipt as", "As text, or as JSON if the name ends in .json", name, refused
-    )
-    answer = await app.push_screen_wait(screen)
-    if answer is None:
-        return
-    target, stages = receipt_path(session, answer), session.stages.names or (None,)
-    fresh = [session.checks.live_report(stage) for stage in stages if not session.is_stale(stage)]
-    reports = [report for report in fresh if report is not None]
+    return path.with_name(path.name.removesuffix(SUFFIX) + ".receipt.txt")
+
+
+def _write_receipt(app: App[Any], session: Session, name: str) -> bool:
+    """Write the receipt, and return whether that was possible; the user is told."""
+    from freezetui.formatting.receipt import receipts
+    from freezetui.session.receipt_file import receipt_path, write_receipt
+
+    checks = session.checks
+    fresh = [s for s in session.stages.names or (None,) if checks.report(s) and not checks.is_stale(s)]
+    reports = [report for stage in fresh if (report := checks.live_report(stage)) is not None]
     try:
+        target = receipt_path(session, name)
         write_receipt(target, receipts(reports, session, as_json=target.suffix == ".json"))
     except FreezeTuiError as error:
-        app.notify(str(error), title="Not saved", severity="error", timeout=10)
-    else:
-        app.notify(str(target.name), title="Receipt saved", timeout=4)
+        app.notify(str(error), title="Receipt not saved", severity="error", timeout=10)
+        return False
+    for stage in fresh:
+        checks.keep(stage)
+    app.notify(str(target.name), title="Receipt saved", timeout=4)
+    return True
 
 
-async def may_quit(app: App[Any], session: Session) -> bool:
-    """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker."""
-    if not session.unsaved:
+async def may_leave(app: App[Any], session: Session, then: str = "quit") -> bool:
+    """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker.
+
+    Args:
+        then: what comes after it, in words, e.g. "quit".
+    """
+    proof = is_receipt_to_save(session)
+    if not session.unsaved and not proof:
         return True
-    options = [("escape", "go back"), ("s", "save and quit"), ("x", "quit without saving")]
-    body = f"Your changes have not been saved to {session.config_path.name}."
-    answer = await app.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
-    return answer == "x" or (answer == "s" and await save_config(app, session))
+    beside = _receipt_beside(session).name
+    if session.unsaved:
+        title, body = "Unsaved changes", f"Your changes have not been saved to {session.config_path.name}."
+        save, discard = f"save and {then}", f"{then} without saving"
+        if proof:
+            body += " Nor has the receipt of the check."
+            save = f"save both and {then}"
+    else:
+        title, save, discard = "Unsaved receipt", f"save it and {then}", f"{then} without it"
+        body = f"The proof is in this program only. Saved as {beside}, it is shown again next time."
+    options = [("escape", "go back"), ("s", save), ("x", discard)]
+    answer = await app.push_screen_wait(ConfirmScreen(title, body, options))
+    if answer != "s" or (session.unsaved and not await save_config(app, session)):
+        return answer == "x"
+    return not proof or _write_receipt(app, session, str(_receipt_beside(session)))
 
 
 async def _may_write(app: App[Any], session: Session, target: Path) -> bool:

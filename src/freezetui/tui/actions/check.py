@@ -25,7 +25,7 @@ class CheckActions(SessionScreen):
         session = self.session
         for each in await asyncio.to_thread(read_back, session):
             stage = each.report.stage
-            if session.checks.report(stage) is None and each.plan == plan_digest(session, stage):
+            if not session.checks.has(stage) and each.plan == plan_digest(session, stage):
                 mask = session.stages.plan_of(stage).mask()
                 session.checks.store(each.report, mask, session.norm_statistics, each.when)
                 self.refresh_session()

@@ -25,6 +25,7 @@ class ParameterTree(TreeView):
 
     Attributes:
         edited: called when the plan has been edited, as `moved` is.
+        step_stages: returns whether "undo" or "redo" is about the stages now, and does it if it is told to.
     """
 
     BINDINGS = TREE_KEYS
@@ -36,6 +37,7 @@ class ParameterTree(TreeView):
         super().__init__(plan, rows, id)
         self.edits = TreeEdits(plan, rows)
         self.edited: Callable[[], None] = tell_nobody
+        self.step_stages: Callable[[str, bool], bool] = lambda name, do: False
 
     def show_plan(self, plan: FreezePlan) -> None:
         """Show and edit another plan of the same model."""
@@ -150,6 +152,8 @@ class ParameterTree(TreeView):
 
     def action_edit(self, name: str) -> None:
         """Run the edit of `TreeEdits` called `name` on the selected lines, else the line of the cursor."""
+        if name in ("undo", "redo") and self.step_stages(name, True):
+            return
         selected = self.selection.anchor is not None
         spans = self.selection.spans(self.rows, self.cursor) if selected else None
         self._edit(lambda: self.edits.run(name, self.node, spans))
@@ -175,7 +179,9 @@ class ParameterTree(TreeView):
 
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; used by the palette."""
-        return self.edits.offers(action, self.node)
+        name = action.removeprefix("edit('").removesuffix("')")
+        steps = name in ("undo", "redo") and self.step_stages(name, False)
+        return steps or self.edits.offers(action, self.node)
 
     def _edit(self, edit: Callable[[], str]) -> None:
         """Edit the plan, redraw, and show the edit's message."""

@@ -1,4 +1,4 @@
-"""Diff: one edit of a plan, to be undone and redone."""
+"""Diff: one edit of a plan as it is kept to be undone and redone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 
 class Diff(NamedTuple):
-    """The exclusive-or of two states, packed: applying it once redoes the edit, again undoes it."""
+    """The exclusive-or of two states, packed: applying it once redoes the edit, again undoes it.
+
+    Attributes:
+        start, stop: the range that it changes; changed: how many tensors of it.
+    """
 
     start: int
     stop: int
@@ -17,7 +21,7 @@ class Diff(NamedTuple):
 
     @classmethod
     def between(cls, old: bytearray, new: bytearray) -> Diff | None:
-        """Return what leads from one state to another; None if they are the same."""
+        """Return what leads from one state to another of the same length; None if they are equal."""
         difference = _xor(old, new)
         trimmed = difference.lstrip(b"\0")
         if not trimmed:
@@ -36,7 +40,7 @@ class Diff(NamedTuple):
         return moved._replace(changed=self.changed)
 
     def flip(self, states: bytearray) -> None:
-        """Redo or undo this edit."""
+        """Undo the edit in these states, or redo it."""
         states[self.start : self.stop] = _xor(states[self.start : self.stop], zlib.decompress(self.packed))
 
 
