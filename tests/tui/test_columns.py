@@ -176,7 +176,6 @@ def test_a_change_without_a_size_is_a_word():
             relative_change=relative, words={place[n]: w for n, w in words.items()}, changed_frozen=[]
         )
         painter.measure = measures_of(painter, comparison=known)["change"]
-        painter.forget()
         find = painter.rows.tree.find
         return {name: painter.line(find(name)).value.text for name in ("", "f", "f.0", "f.0.weight", "f.1")}
 

@@ -157,22 +157,16 @@ async def may_leave(app: App[Any], session: Session, then: str = "quit") -> bool
     Args:
         then: what comes after it, in words, e.g. "quit".
     """
-    proof = is_receipt_to_save(session)
-    if not session.unsaved and not proof:
+    if not session.unsaved:
         return True
-    beside = _receipt_beside(session).name
-    if session.unsaved:
-        title, body = "Unsaved changes", f"Your changes have not been saved to {session.config_path.name}."
-        save, discard = f"save and {then}", f"{then} without saving"
-        if proof:
-            body += " Nor has the receipt of the check."
-            save = f"save both and {then}"
-    else:
-        title, save, discard = "Unsaved receipt", f"save it and {then}", f"{then} without it"
-        body = f"The proof is in this program only. Saved as {beside}, it is shown again next time."
-    options = [("escape", "go back"), ("s", save), ("x", discard)]
-    answer = await app.push_screen_wait(ConfirmScreen(title, body, options))
-    if answer != "s" or (session.unsaved and not await save_config(app, session)):
+    proof, save = is_receipt_to_save(session), f"save and {then}"
+    body = f"Your changes have not been saved to {session.config_path.name}."
+    if proof:
+        body += " Nor has the receipt of the check."
+        save = f"save both and {then}"
+    options = [("escape", "go back"), ("s", save), ("x", f"{then} without saving")]
+    answer = await app.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
+    if answer != "s" or not await save_config(app, session):
         return answer == "x"
     return not proof or _write_receipt(app, session, str(_receipt_beside(session)))
 
