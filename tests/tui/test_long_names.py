@@ -8,6 +8,7 @@ from time import monotonic
 import pytest
 import torch
 from safetensors.torch import save_file
+from textual.geometry import Region
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.config.codec import read_config
@@ -72,8 +73,9 @@ async def test_at_60_by_15_the_screen_stays_whole(checkpoint: Path) -> None:
         for key in ("E", "G", "f", "k", "space", "g", "pagedown", "d", "escape", "/", "b", "escape", "s"):
             await pilot.press(key)
             tree = app.main_screen.tree_view
-            lines = [tree.render_line(y) for y in range(tree.size.height)]
-            assert {line.cell_length for line in lines} == {tree.scrollable_content_region.width}
+            width = tree.scrollable_content_region.width
+            lines = tree.render_lines(Region(0, 0, width, tree.size.height))
+            assert {line.cell_length for line in lines} == {width}
             assert any(word in line.text for line in lines for word in ("train", "frozen", "mixed"))
         await pilot.pause()
         assert not app.main_screen.session.unsaved
