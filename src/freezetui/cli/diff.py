@@ -17,7 +17,7 @@ from freezetui.cli.progress import progress_line
 
 if TYPE_CHECKING:
     from freezetui.checkpoint.types import Checkpoint
-    from freezetui.diff.report import DiffReport, Series
+    from freezetui.diff.report import DiffReport, Judged, Series
     from freezetui.freeze.name_map import NameMap
 
 
@@ -94,14 +94,11 @@ def _print_reports(
     reports: Sequence[DiffReport], sort: str, stat: bool, as_json: bool, stage: str | None
 ) -> NoReturn:
     """Print the reports of all stages, of which only the verdict differs, and exit with the worst code."""
-    from freezetui.config.schema import ALL_STAGES
     from freezetui.sanity.report import worst
 
-    judged = reports[0].judged
-    each = stage == ALL_STAGES and judged is not None and judged.stage != ALL_STAGES
     if as_json:
         documents = [report.document() for report in reports]
-        print_json(documents if each else documents[0])
+        print_json(documents if _is_each(stage, reports[0].judged) else documents[0])
     else:
         from freezetui.formatting.diff import diff_lines, judged_lines
 
@@ -112,6 +109,15 @@ def _print_reports(
     if unread:
         say(_not_compared(len(unread), unread[0].reason))
     sys.exit(worst(report.exit_code for report in reports))
+
+
+def _is_each(stage: str | None, judged: Judged | None) -> bool:
+    """Whether all stages were asked for, and not one that is called like this."""
+    if stage is None or judged is None:
+        return False
+    from freezetui.config.schema import ALL_STAGES  # imports YAML
+
+    return stage == ALL_STAGES and judged.stage != ALL_STAGES
 
 
 def _print_series(series: Series, as_json: bool) -> NoReturn:
