@@ -61,7 +61,7 @@ def diff(
 ) -> None:
     """Compare two checkpoints tensor by tensor, bit for bit; of more than two, each with the one before.
 
-    Each is one file, directory or URL; several files that are one checkpoint must be in a directory.
+    Each is one file, directory or URL, or a pattern in quotes for the files of one checkpoint: 'part-*.bin'.
 
     With more than two and --stage all, the second is judged by the first stage, the third by the second.
 
@@ -140,8 +140,9 @@ def _live_names(
 
 def _open(path: str, key: str | None, progress: Callable[[str], None]) -> Checkpoint:
     from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.diff.sides import files_of
 
-    return open_checkpoint(path, key=key, progress=progress)
+    return open_checkpoint(files_of(path), key=key, progress=progress)
 
 
 def _open_after(
