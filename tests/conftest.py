@@ -53,6 +53,15 @@ def _one_thread_and_a_seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check and the description are made in this process, which has imported torch already."""
+    from support.in_process import DescriberHere, EngineHere
+
+    monkeypatch.setattr("freezetui.sanity.client.Engine", EngineHere)
+    monkeypatch.setattr("freezetui.description.client.Describer", DescriberHere)
+
+
 @pytest.fixture(scope="session")
 def make_catalog() -> ModuleType:
     """The script that makes the shipped index."""

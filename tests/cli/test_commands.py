@@ -105,8 +105,13 @@ def test_the_root_is_named_after_the_checkpoint_not_the_config(tmp_path):
     assert "◐ mixed   vgg16 " in lines
 
 
-def test_plan_presets(vgg):
-    assert "6 tensors" in run("plan", vgg, "--preset", "head").stdout
+def test_a_preset_goes_by_the_describer_where_it_may_start(vgg):
+    done = run("plan", vgg, "--preset", "head")
+    assert "6 tensors" in done.stdout
+    assert "goes by names" not in done.stderr
+
+
+def test_presets_that_match_nothing(vgg, in_process):
     assert_one_line(run("plan", vgg, "--preset", "haed"), "haed", "last-blocks")
     assert_one_line(run("plan", vgg, "--preset", "norms"), "the preset 'norms' matches nothing")
     assert_one_line(run("plan", vgg, "--preset", "last-blocks:99"), "13 repeated blocks")
@@ -165,7 +170,7 @@ def test_control_characters_never_reach_the_terminal(tmp_path):
         (["show", "x" * 300], ["too long"]),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_code_2(vgg, arguments, parts):
+def test_bad_usage_is_one_line_and_exit_code_2(vgg, arguments, parts, in_process):
     result = run(*arguments, cwd=vgg.parent)
     if "importing torch" in result.stderr:  # what the factory makes of its arguments comes after progress
         result = result._replace(stderr=result.stderr.splitlines(keepends=True)[-1])
@@ -236,7 +241,7 @@ def test_check_held_as_json_and_the_checkpoint_is_untouched(vgg):
 
 @pytest.mark.torch
 @pytest.mark.slow
-def test_check_finds_what_moves_a_frozen_weight(tmp_path):
+def test_check_finds_what_moves_a_frozen_weight(tmp_path, in_process):
     """An Embedding with max_norm rewrites its frozen weight in the forward itself."""
     import torch
 
@@ -281,7 +286,7 @@ def test_check_refuses_a_config_that_a_script_would_refuse(vgg, end, said):
 
 @pytest.mark.torch
 @pytest.mark.slow
-def test_check_without_an_architecture_is_inconclusive(tmp_path):
+def test_check_without_an_architecture_is_inconclusive(tmp_path, in_process):
     import torch
 
     path = tmp_path / "model.pt"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from pathlib import Path
@@ -16,6 +19,7 @@ import pytest
 from freezetui.session.options import Options
 from freezetui.session.recovery_files import found, restore
 from freezetui.session.session import Session
+from support.command_line import Done
 from support.pseudo_terminal import Terminal
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_ckpts" / "conv_digits_training.pt"
@@ -140,24 +144,63 @@ COMMANDS = [
 ]
 
 
+#: Runs each command in a fork of a process that has begun with the same streams: one start serves all. Where
+#: a stream is open, what is written there goes to a file of the command's own.
+EACH = """
+import json, os, sys
+import freezetui.session.session, freezetui.formatting.tree
+from freezetui.cli.main import run
+codes = []
+for number, arguments in enumerate(json.loads(sys.argv[1])):
+    pid = os.fork()
+    if not pid:
+        for stream in (1, 2):
+            try:
+                os.fstat(stream)
+            except OSError:
+                continue
+            to = os.open(f"{sys.argv[2]}/{number}.{stream}", os.O_CREAT | os.O_WRONLY)
+            os.dup2(to, stream)
+            os.close(to)
+        sys.argv = ["freezetui", *arguments]
+        run()
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+open(f"{sys.argv[2]}/codes", "w").write(json.dumps(codes))
+"""
+
+
+def ends_of(path: Path, closed: str) -> dict[str, Done]:
+    """Return how each command on a checkpoint ends, with these streams closed from the start."""
+    for config in path.parent.glob("*.yaml"):  # what `plan` wrote changes what comes before it
+        config.unlink()
+    with tempfile.TemporaryDirectory() as directory:
+        words = [command.replace("PATH", str(path)).split() for command in COMMANDS]
+        done = shell(shlex.join([sys.executable, "-c", EACH, json.dumps(words), directory]) + f" {closed}")
+        assert done.returncode == 0, done.stderr
+        codes = json.loads(Path(directory, "codes").read_text())
+
+        def written(number: int, stream: int) -> str:
+            file = Path(directory, f"{number}.{stream}")
+            return file.read_text() if file.exists() else ""
+
+        return {
+            command: Done(code, written(number, 1), written(number, 2))
+            for number, (command, code) in enumerate(zip(COMMANDS, codes, strict=True))
+        }
+
+
 @pytest.fixture(scope="module")
-def usual_ends(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, dict[str, subprocess.CompletedProcess]]:
+def usual_ends(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Done]]:
     """A checkpoint, and how each command on it ends with all streams open."""
-    path = tmp_path_factory.mktemp("streams") / SAMPLE.name
-    shutil.copy(SAMPLE, path)
-    ends = {command: shell(f"{PROGRAM} {command.replace('PATH', str(path))}") for command in COMMANDS}
-    return path, ends
+    path = Path(shutil.copy(SAMPLE, tmp_path_factory.mktemp("streams")))
+    return path, ends_of(path, "")
 
 
 @pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 2>&-", "1>&-", "0<&- 1>&- 2>&-"])
-def test_closed_streams(usual_ends, closed: str) -> None:
-    path, ends = usual_ends
-    for config in path.parent.glob("*.yaml"):  # what `plan` wrote changes what comes before it
-        config.unlink()
-    for command, usual in ends.items():
-        done = shell(f"{PROGRAM} {command.replace('PATH', str(path))} {closed}")
+def test_closed_streams(usual_ends: tuple[Path, dict[str, Done]], closed: str) -> None:
+    path, usual_of = usual_ends
+    for command, done in ends_of(path, closed).items():
+        usual = usual_of[command]
         assert "Traceback" not in done.stderr, command
         assert "Unexpected" not in done.stderr, command
         if "1>&-" not in closed:
@@ -167,7 +210,7 @@ def test_closed_streams(usual_ends, closed: str) -> None:
             assert done.returncode == 2, command
             if "2>&-" not in closed:
                 assert "Cannot write output" in done.stderr, command
-        assert path.read_bytes() == SAMPLE.read_bytes()
+    assert path.read_bytes() == SAMPLE.read_bytes()
 
 
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/null"])

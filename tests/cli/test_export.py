@@ -1,4 +1,4 @@
-"""`freezetui export` as a real process: code on stdout, one line for each error."""
+"""`freezetui export`: code on stdout, one line for each error."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_another_checkpoint_can_be_passed(config):
     ("name", "pattern"),
     [("BertForMaskedLM", "bert"), ("ViTForImageClassification", "vit"), ("MixtralForCausalLM", "model")],
 )
-def test_names_are_the_live_ones_where_a_library_renames(tmp_path, name, pattern):
+def test_names_are_the_live_ones_where_a_library_renames(tmp_path, name, pattern, in_process):
     import transformers
 
     from freezetui.training.config import FreezeConfig

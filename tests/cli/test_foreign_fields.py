@@ -81,7 +81,7 @@ def run(*arguments: object) -> None:
 
 
 @pytest.mark.parametrize("field", CONFIGS)
-def test_a_config(tmp_path: Path, field: str) -> None:
+def test_a_config(tmp_path: Path, field: str, in_process: None) -> None:
     checkpoint = write_safetensors(tmp_path / "model.safetensors", ["a", "b"])
     content = CONFIGS[field]
     path = tmp_path / "c.json"
@@ -107,7 +107,7 @@ def test_a_config_in_the_tui(tmp_path: Path, field: str) -> None:
     assert "INJECTED" not in text or "\\nINJECTED" in text
 
 
-def test_names_and_files(tmp_path: Path) -> None:
+def test_names_and_files(tmp_path: Path, in_process: None) -> None:
     bad = EVIL.replace("/", "")
     checkpoint = write_safetensors(tmp_path / f"{bad}.safetensors", [f"a.{EVIL}", "b"], {EVIL: EVIL})
     other = write_safetensors(tmp_path / "other.safetensors", [f"a.{EVIL}", f"c{EVIL}"])
@@ -139,7 +139,7 @@ def test_names_and_files(tmp_path: Path) -> None:
         run(*command)
 
 
-def test_an_index_and_what_lies_beside_it(tmp_path: Path) -> None:
+def test_an_index_and_what_lies_beside_it(tmp_path: Path, in_process: None) -> None:
     write_safetensors(tmp_path / "model-1.safetensors", [f"a{EVIL}"])
     index = tmp_path / "model.safetensors.index.json"
     for weight_map in (
@@ -207,7 +207,9 @@ def dies():
 
 @pytest.mark.torch
 @pytest.mark.parametrize("factory", ["fine", "raises", "named", "Raises", "quits", "dies"])
-def test_model_code(tmp_path: Path, factory: str) -> None:
+def test_model_code(tmp_path: Path, factory: str, request: pytest.FixtureRequest) -> None:
+    if factory not in ("fine", "dies"):  # what is printed in a process of its own, and the end of one
+        request.getfixturevalue("in_process")
     checkpoint = write_safetensors(tmp_path / "model.safetensors", ["a", "b"])
     (tmp_path / "code.py").write_text(MODEL)
     spec = f"{tmp_path / 'code.py'}:{factory}"

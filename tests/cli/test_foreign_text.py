@@ -65,7 +65,7 @@ def written(text: str) -> list[str]:
         ["show", "--nope\x1b[31m"],
     ],
 )
-def test_commands(nasty: Path, arguments: list[str]) -> None:
+def test_commands(nasty: Path, arguments: list[str], in_process: None) -> None:
     command, *options = arguments
     done = run(command, nasty, *options, COLUMNS="80")
     assert written(done.stdout) == []
@@ -91,24 +91,25 @@ def test_the_config(nasty: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize(
-    ("keys", "wanted"),
-    [
-        ("EGf", "unsaved"),
-        ("EGfd", "Compared with"),
-        ("/owned", "match"),
-        ("EGfs", "Saved"),
-        ("EGfS", "Save the freeze"),
-        ("EGfq", "Unsaved"),
-    ],
-)
-def test_the_terminal(nasty: Path, keys: str, wanted: str) -> None:
+def test_the_terminal(nasty: Path) -> None:
     for config in nasty.parent.glob("*.yaml"):
         config.unlink()
     terminal = Terminal(str(nasty), columns=160, lines=40)
     terminal.wait_for("blocks")
-    terminal.child.send(keys)
-    terminal.wait_for(wanted, 20)
+    terminal.child.send("EGf")
+    terminal.wait_for("unsaved", 20)
+    for key, wanted in (
+        ("d", "Compared with"),
+        ("S", "Save the freeze"),
+        ("q", "Unsaved"),
+        ("/owned", "match"),
+    ):
+        terminal.child.send(key)
+        terminal.wait_for(wanted, 20)
+        terminal.child.send("\x1b")
+        terminal.wait_without(wanted, 20)
+    terminal.child.send("s")
+    terminal.wait_for("Saved", 20)
     terminal.child.close(force=True)
     text = terminal.written.decode(errors="ignore")  # closed in the middle of a character
     assert [mark for mark in MARKS if mark in text] == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezetui.checkpoint.types import TensorInfo
@@ -76,6 +76,7 @@ def test_save_and_load_are_the_identity(folder, config, suffix):
     assert read_config(path) == config
 
 
+@settings(max_examples=50)  # each saves three times
 @given(first=configs, second=configs)
 def test_saving_over_another_config_leaves_just_the_new_one(folder, first, second):
     path = folder / "b.yaml"
@@ -200,6 +201,7 @@ def test_a_change_touches_its_own_lines_only(by_hand, changed, was, becomes):
     assert read_config(by_hand) == config
 
 
+@settings(max_examples=50)
 @given(config=configs)
 def test_comments_on_their_own_lines_survive_whatever_changes(folder, config):
     path = folder / "c.yaml"

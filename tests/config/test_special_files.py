@@ -19,6 +19,7 @@ from freezetui.errors import ConfigError
 from freezetui.freeze.rules import Rule
 from freezetui.session.options import Options
 from freezetui.session.session import Session
+from support.command_line import run
 
 CONFIG = ConfigData(rules=(Rule("freeze", "a"),))
 FAILURES = [errno.EROFS, errno.ENOSPC, errno.EXDEV, errno.ENAMETOOLONG, errno.EISDIR, errno.EACCES, errno.EIO]
@@ -31,17 +32,6 @@ def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     return path
-
-
-def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "freezetui", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        **options,
-    )
 
 
 def test_a_fifo_with_a_reader_gets_the_text_and_stays_a_fifo(tmp_path: Path) -> None:
@@ -97,11 +87,28 @@ def test_devices_stay_devices(tmp_path: Path, link: bool) -> None:
         assert path.is_symlink() == link
 
 
+def test_plan_to_stderr(checkpoint: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "freezetui",
+        "plan",
+        str(checkpoint),
+        "--freeze",
+        "a",
+        "-o",
+        "/dev/stderr",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "freeze: a" in done.stderr
+
+
 @pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_plan_to_stdout_is_the_config_and_nothing_else(checkpoint: Path, tmp_path: Path, output: str) -> None:
-    piped = run("plan", checkpoint, "--freeze", "a", "-o", output, cwd=tmp_path)
+    command = [sys.executable, "-m", "freezetui", "plan", str(checkpoint), "--freeze", "a", "-o", output]
+    piped = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     with (tmp_path / "file.yaml").open("w") as file:
-        command = [sys.executable, "-m", "freezetui", "plan", str(checkpoint), "--freeze", "a", "-o", output]
         subprocess.run(command, stdout=file, stderr=subprocess.PIPE, cwd=tmp_path, check=True)
     assert piped.returncode == 0
     assert "frozen" in piped.stderr
@@ -122,7 +129,6 @@ def test_other_outputs_of_plan(checkpoint: Path, tmp_path: Path) -> None:
         (tmp_path / "none" / "x.yaml", "No such file or directory"),
         ("/proc/x.yaml", ""),
         ("/dev/null", None),
-        ("/dev/stderr", None),
         (tmp_path / ("x" * 240 + ".yaml"), None),
     ):
         done = run("plan", checkpoint, "--freeze", "a", "-o", output)

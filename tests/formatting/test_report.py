@@ -25,7 +25,7 @@ from freezetui.sanity.report import (
 )
 from support.reports import sanity_report
 
-COST = Cost(0.1, 0.2, 1, 2)
+COST = Cost(0.1, 0.2, 1, 2, 0.0, 0.005, 0.01)
 
 
 def report(verdict: Verdict, *keys: str, moved: tuple[str, ...] = ()) -> SanityReport:
@@ -139,3 +139,67 @@ def test_a_fix_is_code_where_code_is_the_fix():
         if entry.severity is not None:
             for line in fix_code(report("held", key).findings[0]):
                 compile(textwrap.dedent(line), key, "exec") if "with " not in line else None
+
+
+def test_held_weights_do_not_hide_buffers_that_changed():
+    names = ("bn.running_mean", "bn.running_var", "mixed", "cos")
+    found = (
+        finding("batch_norm", names[:2]),
+        finding("mixed_buffer", names[2:3]),
+        finding("cache", names[3:]),
+    )
+    held = replace(report("held"), buffers=BufferPart(5, 1, names), findings=found)
+    said = "✓ HELD: 2 frozen tensors unchanged, bit for bit, but 2 buffers of frozen modules changed"
+    assert headline(held) == said
+    assert "key B in the TUI" in finding_text(held.findings[0])
+    only_mixed = replace(held, findings=(finding("mixed_buffer", names),))
+    assert headline(only_mixed) == "✓ HELD: 2 frozen tensors unchanged, bit for bit"
+    in_eval = replace(held, verdict="moved", findings=(finding("norm_in_eval", names[:1]),))
+    assert headline(in_eval) == "✗ MOVED: 4 buffers of frozen modules changed"
+
+
+def test_a_stage_that_trains_everything_is_told_to_freeze_nothing():
+    stage = replace(
+        report("inconclusive", "nothing_to_hold"),
+        frozen=FrozenPart(0, 0),
+        trainable=TrainablePart(32, 32),
+        losses=(1.0, 2.0),
+        stage="everything",
+    )
+    assert headline(stage) == (
+        "○ NOTHING TO HOLD: this stage freezes nothing; 32 of 32 trainable tensors changed"
+    )
+    assert stage.exit_code == 3 and not any(found.fix for found in stage.findings)
+    assert headline(replace(stage, losses=(None,))) == "? INCONCLUSIVE: this stage freezes nothing"
+    infinite = replace(stage, losses=(None,), findings=(*stage.findings, finding("not_finite")))
+    assert headline(infinite) == "? INCONCLUSIVE: the loss is not a finite number"
+    still = (*stage.findings, finding("none_changed"))
+    assert "no trainable tensor was changed" in headline(replace(stage, findings=still))
+
+
+@pytest.mark.parametrize(
+    ("cost", "share"),
+    [
+        (Cost(0.56, 1.0, 1, 2, 0.0, 0.02, 0.03), 0.6),
+        (Cost(0.56, 1.0, 1, 2, 0.0, 0.5, 0.0), None),
+        (Cost(0.45, 1.0, 1, 2, 0.0, 0.01, 1.0), None),
+        (Cost(0.97, 1.0, 1, 2, 0.0, 0.0, 0.0), None),
+        (Cost(1.2, 1.0, 1, 2, 0.0, 0.0, 0.0), None),
+        (Cost(0.5, 1.0, 1, 2, 0.0, None, None), None),
+        (Cost(0.5, 1.0, 1, 2), None),
+        (Cost(0.01, 1.0, 1, 2, 0.0, 0.0, 0.0), 0.1),
+    ],
+)
+def test_a_step_time_is_told_only_beyond_its_noise(cost, share):
+    assert cost.step_share == share
+    told = list(report_lines(replace(report("held"), cost=cost)))[-1]
+    assert ("step time about" in told) == (share is not None)
+    assert "measured memory without weights 50%" in told
+    on_gpu = replace(report("held"), cost=cost, device="cuda:0")
+    assert "measured GPU peak 50%" in list(report_lines(on_gpu))[-1]
+
+
+def test_what_the_steps_were_taken_with_is_said():
+    told = replace(report("held"), loop="SGD(lr=0.01) on random inputs, without your data or labels")
+    line = "The steps: SGD(lr=0.01) on random inputs, without your data or labels."
+    assert sentences(told)[-1] == line and f"  {line}" in list(report_lines(told))

@@ -34,6 +34,12 @@ def test_a_decoder_full_of_blocks_is_not_a_head() -> None:
     ]
 
 
+def test_the_last_of_several_blocks_is_not_a_head() -> None:
+    tree = tree_of(*layers("base_model.model.layers"))
+    assert by_names(tree).heads == ()
+    assert trains(tree, "last-blocks:2") == layers("base_model.model.layers")[2:]
+
+
 def test_a_head_inside_the_language_model_is_found() -> None:
     tree = tree_of(
         *layers("vision_tower.layers"), "language_model.embed.weight", *layers("language_model.layers"),

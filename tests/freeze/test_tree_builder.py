@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -28,38 +30,37 @@ def repeating(draw: st.DrawFn) -> list[str]:
         names += [f"layers.{i}.norm.weight"] if draw(st.booleans()) else []
         for j in range(inner):
             names += [f"layers.{i}.experts.{j}.{leaf}" for leaf in (block[:1] if (i, j) in odd else block)]
-    return _grouped([*names, "head.weight"])
-
-
-def _grouped(names: list[str]) -> list[str]:
-    """Sorted by characters a module's names stand together, whatever they are."""
-    return sorted(set(names))
+    return sorted({*names, "head.weight"})  # by characters, so that a module's names stand together
 
 
 @given(repeating())
 def test_equal_blocks_are_laid_out_as_any_others(names):
     tree = preorder(names, "root")
     assert tree is not None
-    paths = ["root"]
+    found = {"root": 0}  # every module and tensor, in the order of its first appearance
     for name in names:
         segments = name.split(".")
-        paths += [
-            path
-            for path in (".".join(segments[: depth + 1]) for depth in range(len(segments)))
-            if path not in paths
-        ]
+        for depth in range(len(segments)):
+            found.setdefault(".".join(segments[: depth + 1]), len(found))
+    paths, tensors = list(found), set(names)
     assert tree.names == [path.rpartition(".")[2] for path in paths]
     assert list(tree.depths) == [0, *(path.count(".") + 1 for path in paths[1:])]
     assert list(tree.parents) == [
         -1,
-        *(max(paths.index(p.rpartition(".")[0] or "root"), 0) for p in paths[1:]),
+        *(found[p.rpartition(".")[0] or "root"] for p in paths[1:]),
     ]
-    below = [[p for p in paths if p == path or p.startswith(path + ".")] for path in paths[1:]]
-    assert list(tree.end) == [len(paths), *(i + len(found) for i, found in enumerate(below, start=1))]
-    assert [bool(leaf) for leaf in tree.leaf] == [path in names for path in paths]
+    below = Counter(
+        ".".join(p.split(".")[: depth + 1]) for p in paths[1:] for depth in range(p.count(".") + 1)
+    )
+    assert list(tree.end) == [len(paths), *(i + below[path] for i, path in enumerate(paths[1:], start=1))]
+    assert [bool(leaf) for leaf in tree.leaf] == [path in tensors for path in paths]
     assert [paths[node] for node in tree.position] == names
-    counts = [sum(tree.leaf[:node]) for node in range(len(paths) + 1)]
-    assert list(tree.first) == counts
+    assert list(tree.first) == [0, *accumulate(map(bool, tree.leaf))]
+
+
+def test_blocks_of_equal_text_but_other_names_are_not_equal():
+    tree = preorder(["m.0.ab", "m.0.c", "m.1.a", "m.1.bc"], "root")
+    assert tree is not None and tree.names == ["root", "m", "0", "ab", "c", "1", "a", "bc"]
 
 
 def test_a_module_that_comes_up_again_is_told():

@@ -139,3 +139,11 @@ def test_a_quantized_base_keeps_the_shape_that_it_had(bert: Any) -> None:
     names = map_names(model, headers(bert[1]))
     assert not names.reshaped and not names.missing
     assert names.by_name["encoder.layer.0.attention.self.query.weight"].shape == (32, 32)
+
+
+def test_a_file_whose_first_name_is_outside_the_prefix_of_all_others() -> None:
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))
+    state = {f"module.net.{name}": tensor for name, tensor in model.state_dict().items()}
+    names = map_names(model, headers({"criterion.weight": torch.ones(3), **state}))
+    assert names.prefix == "module.net." and names.unplaced == ("criterion.weight",)
+    assert names.live_of("module.net.2.bias") == ("2.bias",)

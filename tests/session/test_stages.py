@@ -98,7 +98,7 @@ def test_plan_writes_the_rules_of_a_stage_as_given(path: Path) -> None:
 
 @pytest.mark.torch
 @pytest.mark.slow
-def test_check_takes_one_stage_or_each_in_turn(path: Path) -> None:
+def test_check_takes_one_stage_or_each_in_turn(path: Path, in_process: None) -> None:
     model = (
         "--architecture",
         f"{path.with_name('net.py')}:build",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 
 import pexpect
 import pyte
@@ -36,9 +37,17 @@ class Terminal:
         return "\n".join(self.screen.display)
 
     def wait_for(self, wanted: str, seconds: float = 60) -> None:
+        """Read until the screen shows this."""
+        self._read_while(lambda: wanted not in self.text, f"no {wanted!r}", seconds)
+
+    def wait_without(self, unwanted: str, seconds: float = 60) -> None:
+        """Read until the screen does not show this any more."""
+        self._read_while(lambda: unwanted in self.text, f"still {unwanted!r}", seconds)
+
+    def _read_while(self, condition: Callable[[], bool], why: str, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while wanted not in self.text:
-            assert time.monotonic() < end, f"no {wanted!r} in\n{self.text}"
+        while condition():
+            assert time.monotonic() < end, f"{why} in\n{self.text}"
             try:
                 new = self.child.read_nonblocking(65536, timeout=0.2)
                 self.written += new
@@ -46,7 +55,7 @@ class Terminal:
             except pexpect.TIMEOUT:
                 continue
             except pexpect.EOF:
-                raise AssertionError(f"ended before {wanted!r}\n{self.text}") from None
+                raise AssertionError(f"{why} when it ended\n{self.text}") from None
 
     def exit_code(self) -> int:
         """Read to the end; return the exit code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -99,11 +100,14 @@ def opened(sample: Callable[[str], Path]) -> Open:
     ) -> AsyncIterator[Driver]:
         path = source if isinstance(source, Path) else sample(source)
         app = FreezeTuiApp(Options(source=str(path), **{"engine": False, **options}))
-        async with app.run_test(size=size) as pilot:
-            driver = Driver(app, pilot)
-            await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20)
-            await pilot.pause()
-            yield driver
+        try:
+            async with app.run_test(size=size) as pilot:
+                driver = Driver(app, pilot)
+                await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20)
+                await pilot.pause()
+                yield driver
+        finally:
+            gc.unfreeze()  # the app froze itself for as long as its process, which here goes on without it
         if app.errors and not errors_allowed:  # the app itself tells of them in a dialog, and goes on
             raise app.errors[0]
 

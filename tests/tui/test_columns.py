@@ -42,12 +42,13 @@ def test_a_closed_layer_says_what_it_is(width):
     painter.rows.opened[painter.rows.tree.find("f.0")] = 0
     assert "64x3x3x3" in drawn(painter, "f.0", width)
     painter.layers = {painter.rows.tree.find("f.0"): "Conv2d 3 -> 64, 3x3"}
-    painter.forget()
     line = drawn(painter, "f.0", width)
     assert "Conv2d" in line and "64x3x3x3" in line
     assert ("3 -> 64" in line) == (width >= 110)
+    heading = Columns.fit(width).heading(SHARE.heading, layers=True)
+    assert "shape" in heading and "layer" in heading
+    assert "M: model order" in Columns.fit(width).heading(SHARE.heading, "M: model order", True)
     painter.rows.opened[painter.rows.tree.find("f.0")] = 1
-    painter.forget()
     assert "64x3x3x3" not in drawn(painter, "f.0", width)
 
 
@@ -59,7 +60,16 @@ def test_every_line_is_as_wide_as_its_columns(width):
     for node in range(len(painter.rows.tree)):
         line = "".join(s.text for s in painter.line(node).segments(columns, PLAIN))
         assert cell_len(line) == sum(columns)
-    assert len(columns.heading(SHARE.heading, "by share")) == sum(columns)
+    for layers in (False, True):
+        assert len(columns.heading(SHARE.heading, "by share", layers)) == sum(columns)
+
+
+def test_a_tree_of_12_levels_is_indented_at_60_columns():
+    painter = painter_of((".".join(f"L{i}" for i in range(11)) + ".Weight", (2, 2)), ("L0.Bias", (2,)))
+    tree = painter.rows.tree
+    starts = [drawn(painter, tree.path(node), 59).index(tree.names[node]) for node in range(1, len(tree))]
+    depths = [tree.depths[node] for node in range(1, len(tree))]
+    assert [start - starts[0] for start in starts] == [depth - depths[0] for depth in depths]
 
 
 @pytest.mark.parametrize("width", [59, 79, 110])
@@ -82,11 +92,11 @@ def test_only_what_is_known_is_offered():
     painter = painter_of(*CONV)
     assert list(measures_of(painter)) == ["share", "bytes"]
     report = SimpleNamespace(gradients={"f.1.weight": 0.5}, updates={"f.1.weight": 0.01}, own=None)
-    change = SimpleNamespace(relative_change=[0.1, None, None], changed_frozen=[])
+    change = SimpleNamespace(relative_change=[0.1, None, None], words={}, changed_frozen=[])
     assert list(measures_of(painter, report=report, comparison=change)) == [
         *("share", "bytes", "gradient", "update", "change")
     ]
-    nothing = SimpleNamespace(relative_change=[None] * 3, changed_frozen=[])
+    nothing = SimpleNamespace(relative_change=[None] * 3, words={}, changed_frozen=[])
     assert list(measures_of(painter, comparison=nothing)) == ["share", "bytes"]
 
 
@@ -101,7 +111,6 @@ def test_gradients_are_the_largest_below_and_what_is_not_known_is_blank():
     assert drawn(painter, "f.0.bias", 79).rstrip().endswith(" 1e-30")
     report = SimpleNamespace(gradients={"f.0.weight": 0.25}, updates={}, own=None)
     painter.measure = measures_of(painter, report=report)["gradient"]
-    painter.forget()
     assert drawn(painter, "f.1", 79).rstrip().endswith("512")  # the elements; no value, no bar
     assert painter.line(painter.rows.tree.find("f.1")).value.text == ""
 
@@ -142,11 +151,11 @@ def test_the_details_say_whose_step_an_update_is_of(own, words):
 
 @pytest.mark.parametrize(
     ("change", "text"),
-    [(0.0, "0%"), (1e-9, "<0.01%"), (0.0123, "1.2%"), (2.4, "240%"), (math.nan, "inf/nan"), (None, "")],
+    [(0.0, "0%"), (1e-9, "<0.01%"), (0.0123, "1.2%"), (2.4, "240%"), (math.inf, "from 0"), (None, "")],
 )
 def test_changes(change, text):
     painter = painter_of(*CONV)
-    comparison = SimpleNamespace(relative_change=[change, None, 0.5], changed_frozen=[0])
+    comparison = SimpleNamespace(relative_change=[change, None, 0.5], words={}, changed_frozen=[0])
     painter.measure = measures_of(painter, comparison=comparison)["change"]
     line = painter.line(painter.rows.tree.find("f.0.weight"))
     assert line.value.text == text
@@ -155,11 +164,37 @@ def test_changes(change, text):
     assert painter.line(0).value.is_wrong
 
 
+def test_a_change_without_a_size_is_a_word():
+    painter = painter_of(*CONV)
+    place = {t.name: i for i, t in enumerate(painter.rows.tree.tensors)}
+
+    def shown(words: dict[str, str], **sizes: float) -> dict[str, str]:
+        relative = [math.nan] * len(place)
+        for name, size in sizes.items():
+            relative[place[name.replace("__", ".")]] = size
+        known = SimpleNamespace(
+            relative_change=relative, words={place[n]: w for n, w in words.items()}, changed_frozen=[]
+        )
+        painter.measure = measures_of(painter, comparison=known)["change"]
+        find = painter.rows.tree.find
+        return {name: painter.line(find(name)).value.text for name in ("", "f", "f.0", "f.0.weight", "f.1")}
+
+    words = {"f.0.weight": "shape", "f.0.bias": "new"}
+    assert shown(words, f__1__weight=0.1) == {
+        "": "10%",
+        "f": "10%",
+        "f.0": "differs",
+        "f.0.weight": "shape",
+        "f.1": "10%",
+    }
+    assert shown({"f.0.weight": "shape"}, f__0__bias=0.0, f__1__weight=0.0)["f"] == "shape"
+    assert shown({"f.0.weight": "NaN"}, f__0__bias=0.5, f__1__weight=0.0)["f.0"] == "50%"
+
+
 def test_shares_and_bytes_add_up_and_a_buffer_has_no_share():
     painter = painter_of(*CONV)
     assert painter.line(0).value.text == "100%"
     painter.measure = measures_of(painter)["bytes"]
-    painter.forget()
     assert painter.line(painter.rows.tree.find("f.0")).value.text == "7.0 KiB"
     buffers = painter_of(("a.mean", (4,)), kind="buffer")
     assert buffers.line(buffers.rows.tree.find("a.mean")).value.text == ""

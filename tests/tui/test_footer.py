@@ -44,16 +44,17 @@ async def test_a_click_on_a_key_does_it(opened):
         assert driver.state("features") == "frozen"
 
 
-async def test_a_toast_never_covers_the_tree_of_a_small_screen(sample):
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (130, 18), (200, 50)], ids=str)
+async def test_a_message_covers_neither_tree_nor_details_nor_totals_nor_keys(sample, size):
     from freezetui.session.options import Options
     from freezetui.tui.app import FreezeTuiApp
 
     app = FreezeTuiApp(Options(source=str(sample("vgg_digits.pth")), engine=False))
-    async with app.run_test(size=(60, 15), notifications=True) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         while app.main_screen is None:
             await pilot.pause(0.02)
         await pilot.pause()
-        tree = app.main_screen.tree_view.region
+        place = app.main_screen.query_one("#map").region.y
 
         def lines() -> list[str]:
             return ["".join(s.text for s in strip) for strip in app.screen._compositor.render_strips()]
@@ -61,9 +62,19 @@ async def test_a_toast_never_covers_the_tree_of_a_small_screen(sample):
         before = lines()
         app.notify("first", timeout=30)
         app.notify("one\ntwo", title="Saved", timeout=30)
-        for _ in range(40):
-            await pilot.pause(0.05)
-            if any("Saved: one; two" in line for line in lines()):
-                break
-        assert any("Saved: one; two" in line for line in lines()), lines()
-        assert lines()[: tree.bottom] == before[: tree.bottom]
+
+        async def shows(text: str) -> list[str]:
+            for _ in range(60):
+                await pilot.pause(0.05)
+                if any(text in line for line in lines()):
+                    return lines()
+            raise AssertionError(lines())
+
+        now = await shows("Saved: one; two")
+        assert now[:place] + now[place + 1 :] == before[:place] + before[place + 1 :]
+        assert now[place].rstrip() == " Saved: one; two"
+        app.notify("word " * 60, timeout=30)
+        assert "…" in (await shows(" word word"))[place]
+        await pilot.press("exclamation_mark")
+        await shows("last messages")
+        assert app.said[-1] == "word " * 60

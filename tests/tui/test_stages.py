@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from freezetui.config.codec import read_config
 from freezetui.freeze.rules import Rule
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
+from support.reports import sanity_report
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample_ckpts" / "vgg_digits.pth"
 
@@ -37,8 +39,7 @@ async def test_classifier_first_then_everything(tmp_path: Path) -> None:
         assert app.main_screen is not None
         session = app.main_screen.session
         assert session.stages.names == ("classifier", "everything")
-        await pilot.press("k", "t")
-        assert session.totals.frozen.tensors == 0
+        assert session.totals.frozen.tensors == 0, "it does what it says"
         assert "everything" in str(app.main_screen.query_one("#header").render())
         await pilot.press("left_square_bracket")
         assert session.stages.shown == "classifier" and session.totals.frozen.tensors == 26
@@ -72,3 +73,49 @@ async def test_a_key_in_one_stage_leaves_the_rest_of_the_config_alone(tmp_path: 
     assert config.rules == (Rule("freeze", "features"),)
     assert config.stage("classifier").rules == (Rule("freeze", "**"),)
     assert config.stage("everything").rules == (Rule("train", "**"),)
+
+
+async def test_undo_goes_on_through_a_new_stage(opened, sample):
+    async with opened(sample("vgg_digits.pth")) as driver:
+        await driver.press("down", "f", "plus", "enter", "plus", "enter")
+        assert driver.session.stages.names == ("classifier", "everything")
+        assert driver.session.totals.frozen.tensors == 0
+        await driver.press("u")
+        assert "undo: the new stage everything" in driver.notices()
+        assert driver.session.stages.names == ("classifier",) and driver.state("features") == "frozen"
+        await driver.press("u")
+        assert not driver.session.stages.names and driver.state("features") == "frozen"
+        await driver.press("u")
+        assert driver.state("features") == "trainable" and not driver.session.unsaved
+        await driver.press("ctrl+r", "ctrl+r", "ctrl+r")
+        assert driver.session.stages.names == ("classifier", "everything")
+        assert driver.session.totals.frozen.tensors == 0 and driver.session.unsaved
+
+
+async def test_the_name_of_a_new_stage_says_how_it_begins(opened, sample):
+    async with opened(sample("vgg_digits.pth"), size=(60, 15)) as driver:
+        await driver.press("down", "f", "plus")
+        assert "everything: trains the whole model" in driver.screen_text()
+        await driver.press("enter", "up", "f", "plus")
+        shown = " ".join(re.findall(r"[\w;]+", driver.screen_text()))
+        assert "any other name starts like the stage that is shown" in shown
+        await driver.press(*["backspace"] * 10, *"warm", "enter")
+        assert driver.session.totals.trainable.tensors == 0, "like the shown stage, not the common rules"
+
+
+async def test_a_check_counts_for_a_stage_with_the_same_flags(opened, sample):
+    async with opened(sample("vgg_digits.pth"), size=(100, 30)) as driver:
+        await driver.press("down", "f")
+        session = driver.session
+        session.checked(sanity_report(), session.plan.mask())
+        await driver.press("plus", "enter")
+        assert session.report is not None and session.report.stage == "classifier"
+        assert not session.report_is_stale and "1 classifier ✓" in driver.screen_text()
+        await driver.press("plus", "enter")
+        assert session.report is None and "2 everything ✓" not in driver.screen_text()
+        await driver.press("left_square_bracket", "t")
+        assert session.report is None, "nothing that was not checked counts"
+        await driver.press("u")
+        assert session.report is not None and not session.report_is_stale
+        session.norm_statistics = "update"
+        assert session.report is None, "other settings were not checked"

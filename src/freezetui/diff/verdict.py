@@ -14,6 +14,7 @@ from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SOME_ROWS, TIED
 from freezetui.diff.matching import Matching
 from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
 from freezetui.diff.tied import stored_once
+from freezetui.freeze.frozen_buffers import AVERAGES, STATISTICS
 from freezetui.numbers import plural
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, Finding, Verdict
@@ -21,8 +22,6 @@ from freezetui.sanity.report import BufferPart, Finding, Verdict
 if TYPE_CHECKING:
     from freezetui.diff.plan import Plan
 
-_COUNTER = "num_batches_tracked"
-_STATISTICS = ("running_mean", "running_var", _COUNTER)
 _SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
 #: How many couples of a changed frozen tensor and a trainable one are compared to find ties.
 _MAX_COUPLES = 2000
@@ -154,8 +153,8 @@ def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:
     moved = {t.name for t in drifted}
     for t in drifted:
         path, _, last = t.name.rpartition(".")
-        if last in _STATISTICS:
-            only_counter = not any(f"{path}.{name}" in moved for name in ("running_mean", "running_var"))
+        if last in STATISTICS:
+            only_counter = not any(f"{path}.{name}" in moved for name in AVERAGES)
             statistics = "kept_statistics" if plan.keeps_statistics else "batch_norm"
             groups["batch_counter" if only_counter else statistics].append(t)
         else:

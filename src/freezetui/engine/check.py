@@ -13,6 +13,7 @@ from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.schema import ConfigData, fingerprint
+from freezetui.engine.described_loop import described_loop
 from freezetui.engine.device import choose_device, is_out_of_memory
 from freezetui.engine.environment import environment
 from freezetui.engine.flags import (
@@ -156,11 +157,11 @@ def check_model(
     unchanged = unchanged_tensors(result)
     findings += explain_unchanged(under_test, result, full, unchanged)
     unproven, by_flag = without_evidence(result, full)
-    findings += unproven_findings(under_test, result, unproven)
+    findings += unproven_findings(under_test, result, unproven, stage)
     findings += [finding(key, names) for key, names in by_flag.items() if names]
     seconds = perf_counter() - started
     report = _report(under_test, result, full, findings, unchanged, unproven, steps, seconds, own)
-    return msgspec.structs.replace(report, modes=described_modes(training))
+    return msgspec.structs.replace(report, modes=described_modes(training), loop=described_loop(under_test))
 
 
 def _control(
@@ -231,4 +232,6 @@ def _cost(result: RunResult, control: RunResult | None) -> Cost | None:
         memory_bytes=result.memory_bytes,
         control_memory_bytes=control.memory_bytes,
         overhead_seconds=result.overhead_seconds,
+        step_spread=result.step_spread,
+        control_step_spread=control.step_spread,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 from freezetui.engine.lifeline import die_with_parent, end_group_with
 from freezetui.errors import FreezeTuiError
 from freezetui.json_lines import encode
-from freezetui.sanity.protocol import Event, Failed, Finished, Progress, decode_request
+from freezetui.sanity.protocol import CheckRequest, Event, Failed, Finished, Progress, decode_request
 from freezetui.user_code import log_traceback, one_line, where_raised
 
 
@@ -30,16 +31,21 @@ def main() -> None:
     """Answer one request, then exit without waiting for anything that the model's code has started."""
     die_with_parent(int(sys.argv[1]))
     channel = _Channel()
+    answer(channel.request, channel.send)
+    os._exit(0)
+
+
+def answer(request: CheckRequest, send: Callable[[Event], None]) -> None:
+    """Check; send the progress, and the report or why there is none."""
     try:
-        channel.send(Progress("import", 0, 0, "importing torch"))
+        send(Progress("import", 0, 0, "importing torch"))
         from freezetui.engine.check import check
 
-        channel.send(Finished(check(channel.request, channel.send)))
+        send(Finished(check(request, send)))
     except (Exception, SystemExit) as error:  # user code may raise anything; the UI must be notified
         if not isinstance(error, FreezeTuiError):  # whose message is enough
             log_traceback(error)
-        channel.send(_failed(error))
-    os._exit(0)
+        send(_failed(error))
 
 
 def _failed(error: BaseException) -> Failed:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from freezetui.freeze.name_map import NameMap
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
+from freezetui.text import listed
+
+#: Names of one tied parameter that are listed.
+_MAX_NAMES = 4
 
 
 def what_differs(names: NameMap | None) -> list[Finding]:
@@ -17,7 +21,7 @@ def what_differs(names: NameMap | None) -> list[Finding]:
     if names.missing:
         findings.append(finding("initialized", names.missing, count=f"{len(names.missing):,}"))
     ties = [group for group in names.ties if len(names.files_of(group[0])) < len(group)]
-    return findings + [finding("tied", group) for group in ties]
+    return findings + [finding("tied", group, names=listed(group, _MAX_NAMES)) for group in ties]
 
 
 def file_names(names: NameMap | None) -> dict[str, tuple[str, ...]]:

@@ -48,6 +48,7 @@ class RunResult:
         losses: one per step; empty without a forward pass.
         held: paths of the norm layers that are kept in eval; awake: those in train mode after the steps.
         step_seconds: of the fastest step, since other load on the machine only makes steps slower.
+        step_spread: how much longer the second fastest took; None if there was one step.
         memory_bytes: gradients, optimizer state and tensors saved for backward; on CUDA the peak.
         overhead_seconds: spent on digests.
         digests: of every tensor after the steps.
@@ -76,6 +77,7 @@ class RunResult:
     memory_bytes: int
     overhead_seconds: float
     digests: dict[str, bytes]
+    step_spread: float | None = None
     not_finite: Source | None = None
     further: Further = field(default_factory=Further)
 
@@ -204,6 +206,7 @@ def run(
         held=held,
         awake=frozenset(path for path, module in model.named_modules() if path in held and module.training),
         step_seconds=min(seconds),
+        step_spread=sorted(seconds)[1] - min(seconds) if len(seconds) > 1 else None,
         memory_bytes=memory,
         overhead_seconds=reading + rereading,
         digests=after,

@@ -31,9 +31,13 @@ def without_evidence(
 
 
 def unproven_findings(
-    under_test: ModelUnderTest, result: RunResult, unproven: tuple[str, ...]
+    under_test: ModelUnderTest, result: RunResult, unproven: tuple[str, ...], stage: str | None = None
 ) -> list[Finding]:
-    """Return what this check could not prove, and how it could."""
+    """Return what this check could not prove, and how it could.
+
+    Args:
+        stage: which one was checked: one that trains everything is meant to; None for the common rules.
+    """
     findings = []
     if under_test.batch is None:
         key = "no_input" if under_test.spec.architecture else "no_model"
@@ -43,7 +47,7 @@ def unproven_findings(
     elif not result.trainable:
         findings.append(finding("all_frozen"))
     elif not result.frozen:
-        findings.append(finding("none_frozen"))
+        findings.append(finding("none_frozen" if stage is None else "nothing_to_hold"))
     if result.trainable and not result.trained:
         findings.append(finding("none_changed"))
     if not result.finite:

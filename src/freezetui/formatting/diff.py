@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, relative_change
-from freezetui.formatting.report import finding_text, verdict_line
+from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
 from freezetui.freeze.blocks import repeats
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import listed, printable
@@ -69,10 +69,12 @@ def judged_lines(judged: Judged) -> Iterator[str]:
     """Yield the verdict of a config, what trained, and what the changes look like."""
     frozen, trainable, buffers = judged.frozen, judged.trainable, judged.buffers
     yield ""
-    if judged.verdict == "moved" and not frozen.moved:
-        yield f"✗ MOVED: {numbers.plural(len(buffers.drifted), 'buffer')} of frozen modules changed"
+    if judged.stage and not frozen.tensors and judged.verdict == "inconclusive" and trainable.moved:
+        yield nothing_to_hold(trainable.moved, trainable.tensors)
     else:
-        yield printable(verdict_line(judged.verdict, frozen.tensors, len(frozen.moved), judged.reason))
+        counts = frozen.tensors, len(frozen.moved)
+        drifted = len(buffers.drifted)
+        yield printable(verdict_line(judged.verdict, *counts, judged.reason, drifted))
     parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
     if buffers.tensors:
         parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged")

@@ -36,7 +36,7 @@ def receipt(
 
     Args:
         report: of a check that this session asked for.
-        when: the time of the check, with a time zone; now if None.
+        when: the time of the check, with a time zone; if None, that of an earlier session's, else now.
     """
     return receipts([report], session, as_json, when)
 
@@ -51,9 +51,18 @@ def receipts(
     return "\n\n".join("\n".join(map(printable, _lines(each))) for each in documents) + "\n"
 
 
+def _time_of(report: SanityReport, session: Session) -> datetime:
+    """Return the time of a check that was read back, else now."""
+    try:
+        found = datetime.fromisoformat(session.checks.when(report.stage))
+    except ValueError:
+        found = datetime.now(timezone.utc)
+    return found if found.tzinfo else datetime.now(timezone.utc)
+
+
 def document(report: SanityReport, session: Session, when: datetime | None = None) -> dict[str, Any]:
     """Return the receipt of one check as plain data, with the checkpoint's names."""
-    named, when = report.in_file_names(), when or datetime.now(timezone.utc)
+    named, when = report.in_file_names(), when or _time_of(report, session)
     findings = [
         {**msgspec.to_builtins(told), "code_to_fix": list(fix_code(live, report.own))}
         for told, live in zip(named.findings, report.findings, strict=True)
@@ -63,7 +72,7 @@ def document(report: SanityReport, session: Session, when: datetime | None = Non
     return {
         KEY: _VERSION,
         "date": when.isoformat(timespec="seconds"),
-        "headline": headline(report).lstrip("✓✗? "),
+        "headline": headline(report).lstrip("✓✗?○ "),
         "verdict": report.verdict,
         "stage": report.stage,
         "sentences": list(sentences(named)),

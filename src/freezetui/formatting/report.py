@@ -23,6 +23,7 @@ _REASONS = (
     (("not_finite", "not_finite_weight", "not_finite_output"), "the loss is not a finite number"),
     (("none_changed",), "no trainable tensor was changed by a gradient"),
     (("unproven",), "no frozen tensor changes when trainable either"),
+    (("nothing_to_hold",), "this stage freezes nothing"),
 )
 
 
@@ -30,37 +31,56 @@ def headline(report: SanityReport) -> str:
     """Return the verdict in a few words."""
     frozen = report.frozen
     found = {finding.key for finding in report.findings}
+    if report.nothing_to_hold:
+        part = report.trainable
+        return nothing_to_hold(part.moved, part.tensors)
     reason = next((reason for keys, reason in _REASONS if not found.isdisjoint(keys)), "")
-    return verdict_line(report.verdict, frozen.tensors, len(frozen.moved), reason)
+    changed = len(report.changed_of_frozen)
+    return verdict_line(report.verdict, frozen.tensors, len(frozen.moved), reason, changed)
 
 
-def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str) -> str:
+def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str, buffers: int = 0) -> str:
     """Return the verdict in a few words.
 
     Args:
         frozen: number of frozen tensors; moved: how many of them changed.
         reason: why it is inconclusive.
+        buffers: how many buffers of frozen modules changed.
     """
+    if verdict == "moved" and not moved and buffers:
+        return f"✗ MOVED: {numbers.plural(buffers, 'buffer')} of frozen modules changed"
     if verdict == "moved":
         return f"✗ MOVED: {numbers.plural(moved, 'frozen tensor')} changed"
     if verdict == "held":
-        return f"✓ HELD: {numbers.plural(frozen, 'frozen tensor')} unchanged, bit for bit"
+        held = f"✓ HELD: {numbers.plural(frozen, 'frozen tensor')} unchanged, bit for bit"
+        return (
+            f"{held}, but {numbers.plural(buffers, 'buffer')} of frozen modules changed" if buffers else held
+        )
     return f"? INCONCLUSIVE: {reason}" if reason else "? INCONCLUSIVE"
+
+
+def nothing_to_hold(changed: int, trainable: int) -> str:
+    """Return the verdict of a stage that freezes nothing, which is inconclusive, and no failure."""
+    whole = numbers.plural(trainable, "trainable tensor")
+    return f"○ NOTHING TO HOLD: this stage freezes nothing; {changed:,} of {whole} changed"
 
 
 def cost(report: SanityReport) -> list[str]:
     """Return where the check ran, what the plan saves, and how long it took."""
     modes = f", {report.modes}" if report.modes else ""
     parts = [f"{numbers.plural(report.steps, 'step')} on {report.device}{modes}"]
-    if report.cost is not None and report.cost.control_step_seconds and report.cost.control_memory_bytes:
-        time = report.cost.step_seconds / report.cost.control_step_seconds
+    if report.cost is not None and report.cost.control_memory_bytes:
+        share = report.cost.step_share
+        time = "" if share is None else f"step time about {numbers.percent(share)}, "
         memory = report.cost.memory_bytes / report.cost.control_memory_bytes
-        # A step that trains less is not slower: more than 100% means that the machine was busy.
-        parts.append(
-            f"{numbers.percent(time)} of the step time, "
-            f"{numbers.percent(memory)} of the memory vs. full training"
-        )
-    return [*parts, numbers.duration(report.seconds)]
+        measured = measured_memory(report)
+        parts.append(f"vs. full training: {time}{measured} {numbers.percent(memory)}")
+    return [*parts, f"took {numbers.duration(report.seconds)}"]
+
+
+def measured_memory(report: SanityReport) -> str:
+    """Return the name of the memory that a check measures: not that which is counted from sizes."""
+    return "measured GPU peak" if report.device.startswith("cuda") else "measured memory without weights"
 
 
 def finding_text(finding: Finding) -> str:

@@ -13,10 +13,12 @@ _MAX_LOSSES = 5
 
 
 def sentences(report: SanityReport) -> tuple[str, ...]:
-    """Return what is frozen, whether it would have changed, and what trains; then the user's own steps."""
+    """Return what is frozen, whether it would have changed, and what trains; then with which steps."""
     found = [_frozen(report), _allowed(report), _trainable(report)]
     if report.own is not None:
         found.append(_own(report.own))
+    if report.loop:
+        found.append(f"The steps: {report.loop}.")
     return tuple(printable(sentence) for sentence in found if sentence)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress, islice, starmap
 from operator import add
 from typing import Literal, NamedTuple
 
+from freezetui.freeze.history import Diff
 from freezetui.freeze.tree import ParamTree, trainable
 
 FROZEN, TRAINABLE, UNTRAINABLE = 0, 1, 2
@@ -22,6 +22,8 @@ _ONLY = [bytes(value == other for other in range(256)) for value in (FROZEN, TRA
 _OUTSIDE = 3
 #: Adding up more runs than this is slower than adding up all tensors.
 _MAX_RUNS = 2000
+#: The totals of shorter ranges are counted anew each time.
+_MIN_KEPT = 1000
 _UNTOUCHED = bytes([UNTRAINABLE, TRAINABLE]) + bytes(range(2, 256))
 _INVERT = bytes([TRAINABLE, FROZEN, UNTRAINABLE]) + bytes(range(3, 256))
 
@@ -84,8 +86,10 @@ class FreezePlan:
     def __init__(self, tree: ParamTree, mask: bytes | bytearray | None = None) -> None:
         self.tree = tree
         self.version = 0
-        self._undo: list[_Diff] = []
-        self._redo: list[_Diff] = []
+        self._undo: list[Diff] = []
+        self._redo: list[Diff] = []
+        #: A version of the plan, and the totals of its long ranges that were counted.
+        self._counted: tuple[int, dict[tuple[int, int], FreezeTotals]] = -1, {}
         self.states = bytearray(trainable(tree.tensors).translate(_UNTOUCHED))
         if mask is not None:
             self.states = self._with(mask)
@@ -99,6 +103,11 @@ class FreezePlan:
     def can_redo(self) -> bool:
         """Whether there is an undone edit to redo."""
         return bool(self._redo)
+
+    @property
+    def edits(self) -> int:
+        """The number of edits that can be undone."""
+        return len(self._undo)
 
     def moved_to(self, tree: ParamTree) -> FreezePlan:
         """Return this plan, with what can be undone and redone, for the same tensors in another order.
@@ -156,6 +165,17 @@ class FreezePlan:
         Without a range, of the whole model.
         """
         stop = len(self.states) if stop is None else stop
+        if stop - start < _MIN_KEPT:
+            return self._totals(start, stop)
+        now, (version, known) = self.version, self._counted
+        if version != now:
+            known = {}
+            self._counted = now, known
+        if (start, stop) not in known:
+            known[start, stop] = self._totals(start, stop)
+        return known[start, stop]
+
+    def _totals(self, start: int, stop: int) -> FreezeTotals:
         states = self.states[start:stop]
         frozen, trainable = self._tally(FROZEN, states, start), self._tally(TRAINABLE, states, start)
         return FreezeTotals(frozen, trainable, Size(*self.tree.totals(start, stop)) - frozen - trainable)
@@ -228,7 +248,7 @@ class FreezePlan:
                 states[member] = states[index]
 
     def _commit(self, new: bytearray) -> int:
-        diff = _Diff.between(self.states, new)
+        diff = Diff.between(self.states, new)
         if diff is None:
             return 0
         tied = [i for i in self.tree.tied_in(diff.start, diff.stop) if new[i] != self.states[i]]
@@ -239,7 +259,7 @@ class FreezePlan:
         self.version += 1
         return diff.changed - again
 
-    def _shift(self, source: list[_Diff], target: list[_Diff]) -> tuple[int, int] | None:
+    def _shift(self, source: list[Diff], target: list[Diff]) -> tuple[int, int] | None:
         if not source:
             return None
         diff = source.pop()
@@ -254,37 +274,6 @@ def stored_mask(tree: ParamTree) -> bytes:
     return bytes(tensor.requires_grad is not False for tensor in tree.tensors)
 
 
-class _Diff(NamedTuple):
-    """The exclusive-or of two states, packed: applying it once redoes the edit, again undoes it."""
-
-    start: int
-    stop: int
-    changed: int
-    packed: bytes
-
-    @classmethod
-    def between(cls, old: bytearray, new: bytearray) -> _Diff | None:
-        difference = _xor(old, new)
-        trimmed = difference.lstrip(b"\0")
-        if not trimmed:
-            return None
-        start = len(difference) - len(trimmed)
-        trimmed = trimmed.rstrip(b"\0")
-        changed = len(trimmed) - trimmed.count(0)
-        return cls(start, start + len(trimmed), changed, zlib.compress(trimmed, 1))
-
-    def moved(self, place: Sequence[int]) -> _Diff:
-        """Return this edit for another order of the tensors, `place` being the old position of each."""
-        whole = bytearray(len(place))
-        self.flip(whole)
-        moved = _Diff.between(bytearray(len(place)), bytearray(map(whole.__getitem__, place)))
-        assert moved is not None
-        return moved._replace(changed=self.changed)
-
-    def flip(self, states: bytearray) -> None:
-        states[self.start : self.stop] = _xor(states[self.start : self.stop], zlib.decompress(self.packed))
-
-
 def moved_mask(mask: bytes | bytearray, old: ParamTree, new: ParamTree) -> bytes:
     """Return a mask of `old` for `new`, which has the same tensors, perhaps in another order."""
     return bytes(mask) if new is old else bytes(map(mask.__getitem__, _places(old, new)))
@@ -294,7 +283,3 @@ def _places(old: ParamTree, new: ParamTree) -> Sequence[int]:
     """Return per tensor of `new` its position in `old`."""
     position = {tensor.name: i for i, tensor in enumerate(old.tensors)}
     return [position[tensor.name] for tensor in new.tensors]
-
-
-def _xor(a: bytes | bytearray, b: bytes | bytearray) -> bytes:
-    return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(len(a), "big")

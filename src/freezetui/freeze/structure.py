@@ -179,7 +179,7 @@ def head_of(tree: ParamTree) -> int:
     """Return the likely node of the head; -1 if there is none.
 
     It is the last module with a head's name on the first level with several modules, else an `lm_head` at any
-    depth, else the last module of that level; never one that holds repeated blocks of modules.
+    depth, else the last module of that level; never one that holds repeated blocks of modules, or is one.
     """
     node = 0
     while True:
@@ -187,11 +187,27 @@ def head_of(tree: ParamTree) -> int:
         if len(children) != 1 or tree.leaf[children[0]]:
             break
         node = children[0]
-    likely = [c for c in children if not _holds_blocks(tree, c)]
+    likely = [] if _are_blocks(tree, children) else [c for c in children if not _holds_blocks(tree, c)]
     named = [c for c in likely if _HEADS.fullmatch(tree.names[c])]
     deep = [n for n in range(len(tree)) if tree.names[n] == "lm_head" and not tree.leaf[n]]
     found = named or deep or likely or ([] if children else [node])
     return found[-1] if found else -1
+
+
+def _are_blocks(tree: ParamTree, nodes: Sequence[int]) -> bool:
+    """Whether the last of several numbered modules holds the same modules as the one before it."""
+    if len(nodes) < 2 or not all(is_number(tree.names[node]) and not tree.leaf[node] for node in nodes):
+        return False
+    if all(tree.leaf[node] for node in tree.children(nodes[-1])):
+        return False
+    before, last = (
+        [
+            (tensor.name.removeprefix(f"{tree.path(node)}."), tensor.shape)
+            for tensor in tree.tensors[slice(*tree.span(node))]
+        ]
+        for node in nodes[-2:]
+    )
+    return before == last
 
 
 def _tower_heads(tree: ParamTree, blocks: Sequence[str]) -> list[Head]:

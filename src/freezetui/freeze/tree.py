@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from operator import attrgetter, itemgetter, sub
 
-from freezetui.checkpoint.types import TensorInfo, counts
+from freezetui.checkpoint.types import Kind, Packing, TensorInfo, counts
 from freezetui.freeze.tree_builder import preorder
 
 
@@ -176,15 +176,27 @@ class ParamTree:
 
 
 _DECIDES = attrgetter("kind", "dtype", "packing")
+#: Tensors to look at in turn, which the processor's cache holds.
+_CHUNK = 2048
 
 
 def trainable(tensors: Sequence[TensorInfo]) -> bytes:
     """Return, per tensor, 1 if it is trainable; vectorized, since there may be a million."""
-    kinds = list(map(_DECIDES, tensors))
-    found = {
-        kind: not tensor.untrainable_reason for kind, tensor in dict(zip(kinds, tensors, strict=True)).items()
-    }
-    return bytes(map(found.__getitem__, kinds))
+    found: dict[tuple[Kind, str, Packing | None], bool] = {}
+    states = bytearray()
+    for low in range(0, len(tensors), _CHUNK):
+        chunk = tensors[low : low + _CHUNK]
+        kinds = list(map(_DECIDES, chunk if _differ(chunk) else chunk[:1]))
+        for kind, dtype, packing in {*kinds}.difference(found):
+            tensor = TensorInfo("", (), dtype, kind, packing=packing)
+            found[kind, dtype, packing] = not tensor.untrainable_reason
+        states += bytes(map(found.__getitem__, kinds)).ljust(len(chunk), bytes([found[kinds[0]]]))
+    return bytes(states)
+
+
+def _differ(tensors: Sequence[TensorInfo]) -> bool:
+    """Whether they have more than one kind, dtype or packing."""
+    return any(len({*map(attrgetter(name), tensors)}) > 1 for name in ("kind", "dtype", "packing"))
 
 
 def _sums(values: Sequence[int]) -> Sequence[int]:

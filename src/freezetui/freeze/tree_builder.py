@@ -37,7 +37,7 @@ class _Block(NamedTuple):
 class _Module:
     """A module that is still open: more of its tensors may follow."""
 
-    __slots__ = ("above", "children", "last", "low", "node", "path")
+    __slots__ = ("above", "children", "last", "low", "node", "path", "tails")
 
     def __init__(self, path: str, node: int, low: int, above: int = 0) -> None:
         self.path, self.node, self.low = path, node, low
@@ -45,6 +45,8 @@ class _Module:
         self.above = above + len(path)
         self.children: set[str] = set()
         self.last: _Block | None = None
+        #: The names inside `last` and its copies, from its path on; empty if they are not known yet.
+        self.tails: list[str] = []
 
 
 def preorder(paths: Sequence[str], root: str) -> Preorder | None:
@@ -81,7 +83,7 @@ class _Layout:
                 return False
             above.children.add(segment)
             path = f"{above.path}{segment}."
-            if above.last is not None and self._repeats(above.last, path, count):
+            if above.last is not None and self._repeats(above, above.last, path, count):
                 count = self._copy(above, segment, count)
             else:
                 opened.append(_Module(path, len(self.tree.names), count, above.above))
@@ -108,16 +110,22 @@ class _Layout:
         module = self.opened.pop()
         stop = self.tree.end[module.node] = len(self.tree.names)
         if self.opened:
-            self.opened[-1].last = _Block(len(module.path), module.node, stop, module.low, count)
+            above = self.opened[-1]
+            above.last, above.tails = _Block(len(module.path), module.node, stop, module.low, count), []
 
-    def _repeats(self, block: _Block, path: str, count: int) -> bool:
-        """Whether the module at `path`, which begins at tensor `count`, has the same names inside."""
+    def _repeats(self, above: _Module, block: _Block, path: str, count: int) -> bool:
+        """Whether the module at `path`, which begins at tensor `count`, has the names of `block` inside."""
         paths, stop = self.paths, count + block.high - block.low
         if stop > len(paths) or paths[stop - 1] != path + paths[block.high - 1][block.cut :]:
             return False
         if stop < len(paths) and paths[stop].startswith(path):
             return False
-        return paths[count:stop] == [path + name[block.cut :] for name in paths[block.low : block.high]]
+        if not above.tails:
+            above.tails = [name[block.cut :] for name in paths[block.low : block.high]]
+        names, tails = paths[count:stop], above.tails
+        # Names of the same lengths, which are the same text one after another, are the same.
+        lengths = list(map(len(path).__add__, map(len, tails)))
+        return list(map(len, names)) == lengths and "".join(names) == path + path.join(tails)
 
     def _copy(self, above: _Module, segment: str, count: int) -> int:
         """Add a block equal to `above.last` by copying slices: models repeat their blocks."""

@@ -82,7 +82,9 @@ def build_model(
         else:
             model = call(factory, arguments)
     if known is not None and not known.exact:
-        resize(model, {tensor.name: tensor.shape for tensor in checkpoint.tensors})
+        start = len(known.prefix)
+        inside = (tensor for tensor in checkpoint.tensors if tensor.name.startswith(known.prefix))
+        resize(model, {tensor.name[start:]: tensor.shape for tensor in inside})
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         materialize(model, checkpoint)
     _make_callable(model)

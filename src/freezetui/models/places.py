@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from torch import nn
 
+from freezetui.checkpoint.state_dict.wrappers import main_prefixes
 from freezetui.checkpoint.state_dict.wrappers import unwrap as unwrap_names
 from freezetui.errors import ConfigError
 from freezetui.freeze.name_map import NameMap
@@ -102,14 +103,7 @@ def choose(
 
 def _file_prefixes(names: Collection[str]) -> list[str]:
     """Return prefixes to strip from the file's names: none, wrappers, leading segments that most share."""
-    prefixes = ["", unwrap_names(list(names)).prefix]
-    segments = next(iter(names), "").split(".")[:-1]
-    for depth in range(1, len(segments) + 1):
-        prefix = ".".join(segments[:depth]) + "."
-        if sum(name.startswith(prefix) for name in names) * 5 < len(names) * 4:
-            break
-        prefixes.append(prefix)
-    return list(dict.fromkeys(prefixes))
+    return list(dict.fromkeys(["", unwrap_names(list(names)).prefix, *main_prefixes(names)]))
 
 
 def _candidates(

@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from freezetui.checkpoint.state_dict.wrappers import main_prefixes
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.model_spec import ModelSpec
 
@@ -52,6 +53,8 @@ class Recognition(msgspec.Struct, frozen=True):
         order: the segments of the names, in module order.
         buffers: the last segments of the names that are buffers; all others are parameters.
         input: what it accepts.
+        prefix: what the checkpoint's names have before those of the model, e.g. "model."; "" for nothing.
+        whole: whether all tensors of the checkpoint are of the model.
     """
 
     model: ModelSpec
@@ -61,6 +64,8 @@ class Recognition(msgspec.Struct, frozen=True):
     order: tuple[str, ...]
     buffers: tuple[str, ...]
     input: Recipe
+    prefix: str = ""
+    whole: bool = True
 
 
 class Free(msgspec.Struct, frozen=True, array_like=True):
@@ -123,10 +128,31 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def recognize(tensors: Sequence[TensorInfo]) -> Recognition | None:
-    """Return the torchvision model that has these names and shapes, or these names and custom widths."""
+    """Return the torchvision model that has these names and shapes, or these names and custom widths.
+
+    The names may have a prefix, as of the module that wraps the model in a training script; a few tensors
+    without it are not of the model.
+    """
     if not 0 < len(tensors) <= MAX_TENSORS:
         return None
     shapes: Shapes = {t.name: t.shape for t in tensors if not t.name.endswith(COUNTER)}
+    for prefix in ("", *main_prefixes(shapes)):
+        start = len(prefix)
+        found = _recognized({n[start:]: shape for n, shape in shapes.items() if n.startswith(prefix)})
+        if found is not None:
+            return _below(found, prefix, shapes) if prefix else found
+    return None
+
+
+def _below(found: Recognition, prefix: str, names: Iterable[str]) -> Recognition:
+    """Return the recognition of a model whose names have a prefix in the checkpoint."""
+    whole = all(name.startswith(prefix) for name in names)
+    label = found.label if whole else f"{found.label} in {prefix[:-1]}"
+    return msgspec.structs.replace(found, prefix=prefix, whole=whole, label=label)
+
+
+def _recognized(shapes: Shapes) -> Recognition | None:
+    """Return the model that has exactly these names."""
     candidates = _by_structure().get(structure_of(shapes), ())
     exact = [(entry, found) for entry in candidates if (found := _solved(entry, shapes)) is not None]
     if exact:
@@ -149,12 +175,15 @@ def in_module_order(checkpoint: Checkpoint, recognition: Recognition | None) -> 
     if recognition is None:
         return checkpoint.tensors
     rank = {segment: (0, index) for index, segment in enumerate(recognition.order)}
+    start = len(recognition.prefix)
 
     def place(tensor: TensorInfo) -> list[tuple[int, int]]:
-        segments = tensor.name.split(".")
+        segments = tensor.name[start:].split(".")
         return [(1, int(s)) if s.isdecimal() else rank.get(s, (2, 0)) for s in segments]
 
-    return tuple(_settled(tensor, recognition.buffers) for tensor in sorted(checkpoint.tensors, key=place))
+    of_model = [t for t in checkpoint.tensors if t.name.startswith(recognition.prefix)]
+    others = [t for t in checkpoint.tensors if not t.name.startswith(recognition.prefix)]
+    return (*(_settled(t, recognition.buffers) for t in sorted(of_model, key=place)), *others)
 
 
 def recipe(name: str, arguments: Mapping[str, object]) -> Recipe | None:

@@ -140,6 +140,7 @@ TABLE = (
         "its weights are finite: look for an overflow or a division by zero in it, or try --device cpu",
     ),
     Code("none_frozen", "N5", "note", "nothing is frozen, so there is nothing to verify", "freeze something"),
+    Code("nothing_to_hold", "N5", "note", "this stage freezes nothing, so there is nothing to hold", ""),
     Code(
         "unproven",
         "N6",
@@ -182,7 +183,9 @@ TABLE = (
         "{count} of the model's parameters are not in the checkpoint, and have new values",
         "no action needed if they are a new head",
     ),
-    Code("tied", "N10", "note", "one parameter under several names: it trains or is frozen as one", ""),
+    Code(
+        "tied", "N10", "note", "one parameter under several names, it trains or is frozen as one: {names}", ""
+    ),
     Code(
         "frozen_by_tie",
         "N10",
@@ -195,7 +198,7 @@ TABLE = (
         "N11",
         "note",
         "dropout in a frozen module stays random in train mode",
-        "set frozen_modules: eval to keep frozen modules in eval, dropout included",
+        "set frozen_modules: eval in the config to keep frozen modules in eval, dropout included",
     ),
     Code(
         "not_looked_further",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freezetui.sanity.causes import Code
 
-_EVAL = "set norm_statistics: freeze, which keeps frozen norms in eval; apply() does"
+_EVAL = "set norm_statistics: freeze (key B in the TUI), which keeps frozen norms in eval; apply() does"
 _ON_PARAMETERS = "set it on the parameters of the model that trains"
 _NOT_IN_MODEL = "remove requires_grad from the model's train() and forward()"
 _AROUND = "freeze what trains around it, or call eval() on it, to hold it; no action needed if it may change"

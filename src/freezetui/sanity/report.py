@@ -14,6 +14,12 @@ Severity = Literal["error", "warning", "note"]
 EXIT_CODES: dict[Verdict, int] = {"held": 0, "moved": 1, "inconclusive": 3}
 #: The worst first; 2 is bad usage or input.
 _WORST = (1, 2, 3)
+#: A share of the step time is told if at least this much is saved, and if it is known this well.
+_MIN_SAVING, _MAX_RANGE = 0.1, 0.2
+#: The key of the finding that a stage freezes nothing; after these other keys, more than that is amiss.
+_NOTHING_TO_HOLD, _AMISS = "nothing_to_hold", frozenset({"none_changed", "untrainable"})
+#: Keys of findings on buffers that are not of frozen modules alone, or that no state dict contains.
+_NOT_OF_FROZEN = ("mixed_", "cache")
 
 
 def worst(codes: Iterable[int]) -> int:
@@ -116,6 +122,8 @@ class Cost(msgspec.Struct, frozen=True):
     Attributes:
         step_seconds: seconds of the fastest step under this plan.
         control_step_seconds: the same with everything trainable.
+        step_spread, control_step_spread: seconds from the fastest step to the second fastest of each run;
+            None if that is not known, as after a single step.
         memory_bytes: gradients, optimizer state and activations saved for backward, in bytes, under this
             plan (on CUDA the allocator's peak); control_memory_bytes: with everything trainable.
         overhead_seconds: seconds spent on digests and their comparison in the run of this plan.
@@ -126,6 +134,19 @@ class Cost(msgspec.Struct, frozen=True):
     memory_bytes: int
     control_memory_bytes: int
     overhead_seconds: float = 0.0
+    step_spread: float | None = None
+    control_step_spread: float | None = None
+
+    @property
+    def step_share(self) -> float | None:
+        """The share of the step time of full training, in tenths; None if it is within what noise makes."""
+        if self.step_spread is None or self.control_step_spread is None or self.control_step_seconds <= 0:
+            return None
+        slowest = (self.step_seconds + self.step_spread) / self.control_step_seconds
+        fastest = self.step_seconds / (self.control_step_seconds + self.control_step_spread)
+        if slowest > 1 - _MIN_SAVING or slowest - fastest > _MAX_RANGE:
+            return None
+        return max(0.1, round(self.step_seconds / self.control_step_seconds, 1))
 
 
 class SanityReport(msgspec.Struct, frozen=True):
@@ -145,6 +166,7 @@ class SanityReport(msgspec.Struct, frozen=True):
         seconds: duration of the whole check, without the import of torch.
         stage: the stage of the config that was checked; None for the common rules alone.
         modes: how it was trained, e.g. "autocast to bfloat16, compiled"; "" as the model is.
+        loop: what the steps were taken with: optimizer, data and loss, in one line; "" in older receipts.
         environment: versions of Python, torch and the library that built the model, and the GPU's name.
         own: the steps as in the user's script; None if nothing is known of it.
         files: live name -> the checkpoint's names that it is made of, where they are not the same; all other
@@ -167,6 +189,7 @@ class SanityReport(msgspec.Struct, frozen=True):
     cost: Cost | None = None
     own: OwnTraining | None = None
     modes: str = ""
+    loop: str = ""
     environment: dict[str, str] = {}
     input: tuple[int, ...] = ()
     files: dict[str, tuple[str, ...]] = {}
@@ -211,6 +234,20 @@ class SanityReport(msgspec.Struct, frozen=True):
     def updates_by(self) -> str:
         """Which steps `updates` is of, in a few words."""
         return "the check's own large step, not your script's" if self.own is None else self.own.whose
+
+    @property
+    def changed_of_frozen(self) -> tuple[str, ...]:
+        """The buffers of frozen modules that changed; those between frozen and trainable ones may change."""
+        others = {n for f in self.findings if f.key.startswith(_NOT_OF_FROZEN) for n in f.tensors}
+        return tuple(name for name in self.buffers.drifted if name not in others)
+
+    @property
+    def nothing_to_hold(self) -> bool:
+        """Whether it is of a stage that freezes nothing, and that trains as it should."""
+        keys = {finding.key for finding in self.findings}
+        is_fine = self.forward and self.trainable.moved > 0 and None not in self.losses
+        clean = keys.isdisjoint(_AMISS) and all(finding.severity != "error" for finding in self.findings)
+        return self.verdict == "inconclusive" and _NOTHING_TO_HOLD in keys and is_fine and clean
 
     @property
     def exit_code(self) -> int:

@@ -8,8 +8,10 @@ from itertools import compress
 from operator import or_
 from typing import TYPE_CHECKING
 
-from freezetui.freeze.plan import UNTRAINABLE
+from freezetui.freeze.frozen_buffers import changed_statistics
+from freezetui.freeze.plan import UNTRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
+from freezetui.numbers import plural
 
 if TYPE_CHECKING:
     from freezetui.diff.report import TensorDiff
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 #: State -> 1 for a tensor that cannot train.
 _CANNOT_TRAIN = bytes(state == UNTRAINABLE for state in range(256))
+
+#: What says nothing about the bits of a frozen tensor.
+_UNSURE = ("added", "cast", "unread")
 
 
 class Comparison:
@@ -46,6 +51,9 @@ class Comparison:
         self._session, self._changes, self._relative = session, changes, relative
         self.before, self.removed, self.note = before, removed, note
         self._ordered: tuple[ParamTree, list[float | None], bytes] | None = None
+        self._statistics: tuple[ParamTree, bytes, list[int]] | None = None
+        self._counted: tuple[ParamTree, bytes, int] | None = None
+        self._unsure = {name for name, change in changes.items() if change.status in _UNSURE}
         self._changed = {name for name, change in changes.items() if change.status in ("changed", "reshaped")}
 
     @property
@@ -68,16 +76,79 @@ class Comparison:
         return self._in_order()[1]
 
     @property
+    def words(self) -> dict[int, str]:
+        """What to say of the tensors of `session.tree` whose change has no size, in up to seven letters."""
+        found = {name: word for name, change in self._changes.items() if (word := _word(change))}
+        return {i: found[t.name] for i, t in enumerate(self._session.tree.tensors) if t.name in found}
+
+    @property
+    def nothing_in_common(self) -> bool:
+        """Whether the other checkpoint has none of these names, so that nothing was compared."""
+        return bool(self.removed) and all(change.status == "added" for change in self._changes.values())
+
+    @property
     def changed_frozen(self) -> list[int]:
-        """The tensors of `session.tree` that changed although no stage of the plan trains them, ascending."""
+        """The tensors of `session.tree` that changed although the plan keeps them, ascending.
+
+        What no stage trains, and the statistics of frozen norms unless `norm_statistics` lets them change.
+        """
         changed = self._in_order()[2]
         found = int.from_bytes(changed, "big") & ~int.from_bytes(self._not_frozen(), "big")
-        return list(compress(range(len(changed)), found.to_bytes(len(changed), "big")))
+        parameters = compress(range(len(changed)), found.to_bytes(len(changed), "big"))
+        return sorted([*parameters, *self.changed_statistics])
+
+    @property
+    def changed_statistics(self) -> list[int]:
+        """Those of them that are statistics of frozen norms; [] if the plan lets those change."""
+        tree, _, changed = self._in_order()
+        if self._session.norm_statistics != "freeze":
+            return []
+        trains = self._trains()
+        if self._statistics is None or self._statistics[:2] != (tree, trains):
+            states = FreezePlan(tree, trains).states
+            buffers = compress(range(len(changed)), changed)
+            self._statistics = tree, trains, changed_statistics(tree, states, buffers)
+        return self._statistics[2]
 
     @property
     def frozen(self) -> int:
         """How many tensors no stage of the plan trains."""
         return self._not_frozen().count(0)
+
+    @property
+    def unsure_frozen(self) -> int:
+        """How many of them have no counterpart of the same bits: new, not compared, or equal after a cast."""
+        tree, not_frozen = self._session.tree, self._not_frozen()
+        if not self._unsure:
+            return 0
+        if self._counted is None or self._counted[:2] != (tree, not_frozen):
+            pairs = zip(tree.tensors, not_frozen, strict=True)
+            self._counted = tree, not_frozen, sum(not no and t.name in self._unsure for t, no in pairs)
+        return self._counted[2]
+
+    def verdict(self) -> str:
+        """Return in a few words what changed of what the plan keeps."""
+        if self.nothing_in_common:
+            return "no tensor name in common: nothing was compared"
+        moved, statistics = self.changed_frozen, self.changed_statistics
+        if moved:
+            rest = f", {len(statistics):,} of these statistics of frozen norms" if statistics else ""
+            return f"✗ {len(moved):,} of them frozen (x: next){rest}"
+        if not self.frozen:
+            return "nothing is frozen in this plan"
+        unsure = self.unsure_frozen
+        rest = f", {unsure:,} frozen could not be compared bit for bit" if unsure else ""
+        return f"none of them frozen, of {self.frozen:,}{rest}"
+
+    def summary(self) -> tuple[str, ...]:
+        """Return all there is to say about the whole, the most important first."""
+        if self.nothing_in_common:
+            return (self.verdict(),)
+        changed = f"{self.changed:,} of {plural(len(self._session.tree.tensors), 'tensor')} changed"
+        parts = [changed, self.verdict()]
+        if self.removed:
+            parts.append(f"{len(self.removed):,} only in BEFORE")
+        return (*parts, *([self.note] if self.note else []))
 
     def _in_order(self) -> tuple[ParamTree, list[float | None], bytes]:
         """Return the tree, and per tensor its relative change and 1 if it changed."""
@@ -91,7 +162,25 @@ class Comparison:
     def _not_frozen(self) -> bytes:
         """Return, per tensor, 1 if it cannot train, or if a stage trains it."""
         states = bytes(self._session.plan.states)
+        return _either(states.translate(_CANNOT_TRAIN), self._trains())
+
+    def _trains(self) -> bytes:
+        """Return, per tensor, 1 if a stage trains it."""
         masks = self._session.stages.masks()
-        stages = [mask for stage, mask in masks.items() if stage is not None] or [masks[None]]
-        whole = [states.translate(_CANNOT_TRAIN), *stages]
-        return reduce(or_, (int.from_bytes(mask, "big") for mask in whole)).to_bytes(len(states), "big")
+        return _either(*([mask for stage, mask in masks.items() if stage is not None] or [masks[None]]))
+
+
+def _either(*masks: bytes) -> bytes:
+    whole = reduce(or_, (int.from_bytes(mask, "big") for mask in masks))
+    return whole.to_bytes(len(masks[0]), "big")
+
+
+def _word(change: TensorDiff) -> str:
+    """Return what kind of change it is, if it has no size; "" if it has one."""
+    if change.status == "reshaped":
+        return "shape"
+    if change.status == "added":
+        return "new"
+    if change.status != "changed" or change.delta_norm:
+        return ""
+    return "NaN" if change.nan else "inf" if change.inf else "changed"

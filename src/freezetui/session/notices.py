@@ -34,6 +34,8 @@ def notices(session: Session) -> Iterator[Notice]:
         missing = any("missing" in warning or "no shard contains" in warning for warning in warnings)
         short = "data missing" if missing else numbers.plural(len(warnings), "warning")
         yield Notice(short, tuple(warnings[:_MAX_LINES]))
+    if session.checks.failure:
+        yield Notice("check failed", (session.checks.failure, "R shows its log; r checks again."))
     if session.report_is_stale:
         yield Notice("check out of date", ("The plan has changed since the last check: press r.",))
     architecture = session.architecture
@@ -49,6 +51,8 @@ def notices(session: Session) -> Iterator[Notice]:
 
 def _of_config(session: Session) -> Iterator[Notice]:
     saved, name = session.saved, session.config_path.name
+    if saved.not_written:
+        yield Notice("not saved", (saved.not_written,))
     if saved.problem is not None:
         yield Notice("config unreadable", (str(saved.problem), f"Saving keeps {name} under another name."))
     if saved.differences:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from freezetui.freeze.plan import FROZEN, TRAINABLE, UNTRAINABLE, FreezePlan
+from freezetui.freeze.frozen_buffers import frozen_buffers
+from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
 from freezetui.sanity.causes import BY_FLAG
 from freezetui.sanity.report import SanityReport
@@ -76,7 +76,7 @@ class Outcomes:
                     if member not in self._noted or self._noted[member].outcome < told.outcome:
                         self._noted[member] = told
         compared = report.buffers.tensors and report.forward
-        self._buffers = frozenset(_frozen_buffers(tree, plan)) if compared else frozenset[int]()
+        self._buffers = frozenset(frozen_buffers(tree, plan.states)) if compared else frozenset[int]()
         usual = bytes([Outcome.UNPROVEN if self._why else Outcome.PROVEN] * 2 + [Outcome.NONE])
         found = bytearray(plan.states.translate(usual + bytes(range(3, 256))))
         for index in self._buffers:
@@ -128,27 +128,10 @@ def _noted(report: SanityReport) -> dict[str, TensorOutcome]:
     note(report.frozen.unproven, Outcome.UNPROVEN, "unchanged, but also unchanged when trainable")
     for still in report.trainable.still:
         note((still.name,), Outcome.LOOK, f"trainable but unchanged: {still.reason}")
-    note(report.buffers.drifted, Outcome.LOOK, "buffer of a frozen module, changed")
+    note(report.buffers.drifted, Outcome.LOOK, "buffer beside frozen parameters, changed")
+    note(report.changed_of_frozen, Outcome.LOOK, "buffer of a frozen module, changed")
     for finding in report.findings:
         if finding.severity == "error":
             note(finding.tensors, Outcome.WRONG, "against the plan")
     note(report.frozen.moved, Outcome.WRONG, "frozen, but changed")
     return found
-
-
-def _frozen_buffers(tree: ParamTree, plan: FreezePlan) -> Iterator[int]:
-    """Yield the buffers of modules whose parameters, or those of the nearest parent, are all frozen."""
-    known: dict[int, bool] = {}
-
-    def frozen(node: int) -> bool:
-        if node not in known:
-            start, stop = tree.span(node)
-            states = plan.states[start:stop]
-            undecided = not states.count(FROZEN) and not states.count(TRAINABLE)
-            up = tree.parents[node]
-            known[node] = frozen(up) if undecided and up >= 0 else not states.count(TRAINABLE)
-        return known[node]
-
-    for index, tensor in enumerate(tree.tensors):
-        if tensor.kind == "buffer" and frozen(tree.parents[tree.position[index]]):
-            yield index

@@ -37,6 +37,7 @@ class SavedConfig:
         refused: those of them that `FreezeConfig.apply` refuses.
         fits: whether names and shapes are those that the config was saved for, or it does not record them.
         written: whether this session has saved it.
+        not_written: why it could not be saved the last time; "" if it was, or nobody tried.
     """
 
     def __init__(self, path: Path, required: bool) -> None:
@@ -52,6 +53,7 @@ class SavedConfig:
         self._seen, self._version = b"", b""
         self._state: Literal["same", "changed", "deleted"] = "same"
         self.written = False
+        self.not_written = ""
 
     def read(self, tree: ParamTree) -> StagePlans:
         """Return the plans of the file; without one, the plan that the checkpoint stores.
@@ -141,6 +143,7 @@ class SavedConfig:
             except OSError as error:
                 raise ConfigError(f"{target} cannot be renamed: {error.strerror}.", _ELSEWHERE) from None
         write_config(target, config)
+        self.not_written = ""
         if why:
             return
         self.path, self.config = target, config

@@ -69,7 +69,8 @@ class Session:
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
-        name = model_name(self._detected.model) or beside.name.removesuffix(SUFFIX)
+        whole = self._recognition is None or self._recognition.whole
+        name = (whole and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
         self.tree = ParamTree(tensors, root=name)
         self.saved = SavedConfig(path, required=options.config is not None)
         self.stages = self.saved.read(self.tree)
@@ -78,7 +79,7 @@ class Session:
         self.architecture_changed = False
         self.comparison: Comparison | None = None
         self.norm_statistics = self.saved_norms
-        self.checks = Checks()
+        self.checks = Checks(lambda stage: (self.stages.plan_of(stage).mask(), self.norm_statistics))
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
         self.undescribed = ""
@@ -178,7 +179,7 @@ class Session:
 
     def is_stale(self, stage: str | None) -> bool:
         """Whether the last check of a stage was of another plan, or with other norm statistics."""
-        return self.checks.is_stale(stage, self.stages.plan_of(stage).mask(), self.norm_statistics)
+        return self.checks.is_stale(stage)
 
     @property
     def report(self) -> SanityReport | None:
@@ -193,6 +194,16 @@ class Session:
     def rename_stage(self, old: str, new: str) -> None:
         """Rename a stage; its plan, what is saved of it and its last check stay."""
         self.stages.rename(old, new)
+        self._renamed(old, new)
+
+    def step_stages(self, redo: bool) -> str:
+        """Undo, or redo, what was done last to the stages themselves; return what that was, "" if nothing."""
+        step = self.stages.redo() if redo else self.stages.undo()
+        if step is not None and step.renamed is not None:
+            self._renamed(*(step.renamed if redo else step.renamed[::-1]))
+        return "" if step is None else step.what
+
+    def _renamed(self, old: str, new: str) -> None:
         self.checks.rename(old, new)
         if old in self.saved.masks:
             self.saved.masks[new] = self.saved.masks.pop(old)

@@ -10,9 +10,12 @@ from freezetui.config.schema import Stage, no_such_stage
 from freezetui.freeze.plan import FreezePlan, moved_mask
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
+from freezetui.session.stage_history import StageHistory, StageStep, Structure
 
 #: Per stage, 1 to train and 0 to freeze for each tensor; None stands for the common rules.
 Masks = Mapping[str | None, bytes]
+#: A new stage of this name trains the whole model, in any case of letters.
+EVERYTHING = "everything"
 
 
 class StagePlans:
@@ -35,6 +38,7 @@ class StagePlans:
         self._plans = {stage: FreezePlan(tree, mask) for stage, mask in masks.items()}
         self.shown: str | None = None
         self._given: dict[str | None, tuple[int, Action, tuple[Rule, ...]]] = {}
+        self._history = StageHistory()
 
     @property
     def plan(self) -> FreezePlan:
@@ -81,29 +85,38 @@ class StagePlans:
 
     def add(self, stage: str) -> None:
         """Add a stage below the others, with the plan of the common rules; show it."""
-        if stage not in self._plans:
-            self._plans[stage] = FreezePlan(self._tree, self._plans[None].mask())
-            self.sections[stage] = Stage(stage)
-        self.shown = stage
+        self._add(stage, self._plans[None].mask())
+
+    def start(self, stage: str) -> None:
+        """Add a stage that begins like the shown plan; one called "everything" trains the whole model."""
+        whole = stage.casefold() == EVERYTHING
+        self._add(stage, bytes([1]) * len(self._tree.tensors) if whole else self.plan.mask())
+
+    def _add(self, stage: str, mask: bytes) -> None:
+        if stage in self._plans:
+            self.shown = stage
+            return
+        sections = {**self.sections, stage: Stage(stage)}
+        plans = {**self._plans, stage: FreezePlan(self._tree, mask)}
+        self._change(f"the new stage {stage}", Structure(sections, plans, stage))
 
     def rename(self, old: str, new: str) -> None:
         """Rename a stage; its place, plan and undo history stay."""
         section = msgspec.structs.replace(self.sections[old], name=new)
-        self.sections = {new if n == old else n: section if n == old else s for n, s in self.sections.items()}
-        self._plans[new] = self._plans.pop(old)
-        if old in self._given:
-            self._given[new] = self._given.pop(old)
-        self.shown = new if self.shown == old else self.shown
+        sections = {new if n == old else n: section if n == old else s for n, s in self.sections.items()}
+        plans = {new if stage == old else stage: plan for stage, plan in self._plans.items()}
+        shown = new if self.shown == old else self.shown
+        self._change(f"the name {new}, once {old}", Structure(sections, plans, shown), (old, new))
 
     def remove(self, stage: str) -> None:
         """Remove a stage; the one in its place is shown then, or the common rules after the last."""
-        names = self.names
-        place = names.index(stage)
-        del self.sections[stage], self._plans[stage]
-        self._given.pop(stage, None)
-        rest = self.names
-        if self.shown == stage:
-            self.shown = rest[min(place, len(rest) - 1)] if rest else None
+        place = self.names.index(stage)
+        sections = {name: section for name, section in self.sections.items() if name != stage}
+        plans = {name: plan for name, plan in self._plans.items() if name != stage}
+        rest, shown = tuple(sections), self.shown
+        if shown == stage:
+            shown = rest[min(place, len(rest) - 1)] if rest else None
+        self._change(f"the deletion of {stage}", Structure(sections, plans, shown))
 
     def move(self, stage: str, by: int) -> None:
         """Move a stage up (-1) or down (1) among the others; at an end it stays."""
@@ -111,11 +124,59 @@ class StagePlans:
         place = names.index(stage)
         if 0 <= place + by < len(names):
             names.insert(place + by, names.pop(place))
-            self.sections = {name: self.sections[name] for name in names}
+            sections = {name: self.sections[name] for name in names}
+            self._change(f"the place of {stage}", Structure(sections, self._plans, self.shown))
 
     def change(self, stage: str, epochs: int | None, lr_scale: float) -> None:
         """Set how long a stage is, None leaving that to the script, and what scales its learning rate."""
-        self.sections[stage] = msgspec.structs.replace(self.sections[stage], epochs=epochs, lr_scale=lr_scale)
+        section = msgspec.structs.replace(self.sections[stage], epochs=epochs, lr_scale=lr_scale)
+        if section != self.sections[stage]:
+            sections = {**self.sections, stage: section}
+            self._change(f"the schedule of {stage}", Structure(sections, self._plans, self.shown))
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is an edit of the shown plan to undo, or a change of the stages."""
+        return self.plan.can_undo or self.next_undo is not None
+
+    @property
+    def next_undo(self) -> StageStep | None:
+        """The change of the stages that is undone next; None if an edit of the shown plan is, or nothing."""
+        return self._history.next_undo(self.shown, self.plan)
+
+    @property
+    def next_redo(self) -> StageStep | None:
+        """The change of the stages that is redone next; None if an edit of the shown plan is, or nothing."""
+        return self._history.next_redo(self.shown, self.plan)
+
+    def undo(self) -> StageStep | None:
+        """Undo the change of the stages that is next, and return it; None if there is none."""
+        step = self.next_undo
+        if step is not None:
+            self._take(step.before, step.renamed and step.renamed[::-1])
+            self._history.undone(self.plan)
+        return step
+
+    def redo(self) -> StageStep | None:
+        """Redo the change of the stages that is next, and return it; None if there is none."""
+        step = self.next_redo
+        if step is not None:
+            self._take(step.after, step.renamed)
+            self._history.redone(self.plan)
+        return step
+
+    def _change(self, what: str, after: Structure, renamed: tuple[str, str] | None = None) -> None:
+        before = Structure(self.sections, self._plans, self.shown)
+        self._take(after, renamed)
+        self._history.note(StageStep(what, before, after, renamed, self.plan.edits))
+
+    def _take(self, structure: Structure, renamed: tuple[str, str] | None) -> None:
+        """Make these the stages; the rules that made a plan stay with the stage, under its new name."""
+        given = self._given
+        if renamed is not None and renamed[0] in given:
+            given[renamed[1]] = given.pop(renamed[0])
+        self.sections, self._plans, self.shown = structure
+        self._given = {stage: made for stage, made in given.items() if stage in self._plans}
 
     def reset(self, stages: Sequence[tuple[Stage, bytes]]) -> None:
         """Replace all stages; a plan of the same name is edited, so that it can be undone."""
@@ -126,11 +187,12 @@ class StagePlans:
             plans[section.name] = plan
         self.sections = {section.name: section for section, _ in stages}
         self._plans, self.shown = plans, None
+        self._history.clear()
 
     def move_to(self, tree: ParamTree) -> None:
         """Put the plans into the order of another tree of the same tensors, with their undo histories."""
         given, before = self.given(), self._tree
-        moved = {stage: plan.moved_to(tree) for stage, plan in self._plans.items()}
+        moved = self._history.moved_to(tree, self._plans)
         # New ties may have changed a plan: its rules would then say something else.
         self._given = {
             stage: (moved[stage].version, *made)

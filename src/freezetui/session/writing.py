@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
 
 def config_of(session: Session, target: Path) -> ConfigData:
     """Return the config that saving to `target` would write; the same with and without a description."""
+    return to_write(session, target)()
+
+
+def to_write(session: Session, target: Path) -> Callable[[], ConfigData]:
+    """Return what makes that config of the session as it is at this moment; it may run in a thread."""
     # What is not a file has no directory that its paths could be relative to.
     directory = Path() if is_special(target) else Path(os.path.realpath(target)).parent
     built_by, stages = session.architecture.model, session.stages
-    before = session.config
+    before, tree, file_tree = session.config, session.tree, session.file_tree
     model = ModelSection(
         root=before.model.root if before is not None and session.saved.fits else "",
         checkpoint=relative_source(session.options.source, directory),
@@ -31,15 +37,16 @@ def config_of(session: Session, target: Path) -> ConfigData:
         arguments=built_by.arguments if built_by.architecture else {},
         input=built_by.input,
     )
+    given, shown, on_disk = stages.given(), stages.masks(), dict(session.saved.masks)
+    sections, norms = tuple(stages.sections.values()), session.norm_statistics
 
-    def in_file_order(mask: bytes) -> bytes:
-        return moved_mask(mask, session.tree, session.file_tree)
+    def made() -> ConfigData:
+        masks = {stage: moved_mask(mask, tree, file_tree) for stage, mask in shown.items()}
+        saved = {stage: moved_mask(mask, tree, file_tree) for stage, mask in on_disk.items()}
+        edited = {s: m for s, m in masks.items() if s is not None and m != saved.get(s)}
+        own = {stage: rules for stage, (_, rules) in given.items() if stage is not None}
+        common = FreezePlan(file_tree, masks[None])
+        config = config_from_plan(common, model, before, given.get(None), edited, own, sections)
+        return msgspec.structs.replace(config, norm_statistics=norms)
 
-    given = stages.given()
-    masks = {stage: in_file_order(mask) for stage, mask in stages.masks().items()}
-    saved = {stage: in_file_order(mask) for stage, mask in session.saved.masks.items()}
-    edited = {s: m for s, m in masks.items() if s is not None and m != saved.get(s)}
-    own = {stage: rules for stage, (_, rules) in given.items() if stage is not None}
-    common, sections = FreezePlan(session.file_tree, masks[None]), tuple(stages.sections.values())
-    config = config_from_plan(common, model, before, given.get(None), edited, own, sections)
-    return msgspec.structs.replace(config, norm_statistics=session.norm_statistics)
+    return made

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from freezetui.config.paths import default_path
 from freezetui.errors import FreezeTuiError, from_os_error
-from freezetui.numbers import plural
 from freezetui.session.comparison import Comparison
 from freezetui.session.loading import run_in_thread
 from freezetui.session.session import Session
@@ -77,23 +76,17 @@ class Against:
             return False
         return True
 
-    def text(self) -> str:
-        """Return how far it is, or what was found, in one line."""
+    def texts(self) -> list[str]:
+        """Return how far it is, or what was found, in one line: in full, then shorter; `!` has all of it."""
         if self._work is not None:
-            return f"{self._work.progress or 'comparing'}… (Esc: cancel)"
+            return [f"{self._work.progress or 'comparing'}… (Esc: cancel)"]
         found = self._session.comparison
         if found is None:
-            return self._problem
-        tensors, frozen = len(self._session.tree.tensors), found.frozen
-        parts = [f"{found.changed:,} of {plural(tensors, 'tensor')} changed"]
+            return [self._problem]
+        parts = found.summary()
         moved = len(found.changed_frozen)
-        if moved:
-            parts.append(f"✗ {moved:,} of them frozen (x: next)")
-        elif frozen:
-            parts.append(f"no frozen one of {frozen:,}")
-        if found.removed:
-            parts.append(f"{len(found.removed):,} only in BEFORE")
-        return ", ".join([*parts, *([found.note] if found.note else [])])
+        brief = f"✗ {moved:,} frozen changed (x: next)" if moved else found.verdict()
+        return [", ".join(parts), *(f"{text} (!)" for text in (", ".join(parts[:2]), brief))]
 
 
 def config_beside(session: Session) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -23,7 +24,7 @@ from freezetui.errors import FreezeTuiError, from_os_error
 from freezetui.session.loading import Opening, open_in_thread
 from freezetui.session.options import Options
 from freezetui.state import log_error, remember_theme, remembered_theme
-from freezetui.text import printable_lines
+from freezetui.text import printable_lines, shortened
 from freezetui.tui.bindings import SECTIONS, bind
 from freezetui.tui.dim_filter import DimFilter
 from freezetui.tui.guarded import Guarded
@@ -40,8 +41,8 @@ _DIM, _PRINTABLE = DimFilter(), PrintableFilter()
 EXIT_CRASHED = 70
 #: With more errors than this before the dialog is answered, the screen cannot be drawn at all.
 _MAX_ERRORS_AT_ONCE = 3
-#: On smaller screens a toast is one line: those of the CSS classes `-tiny` and `-low`.
-_MIN_WIDTH, _MIN_HEIGHT = 78, 20
+#: Messages that are kept, to be read in full.
+_MAX_SAID = 5
 
 
 class FreezeTuiApp(Guarded, App[int]):
@@ -58,6 +59,7 @@ class FreezeTuiApp(Guarded, App[int]):
         errors: the unexpected errors so far, the newest last.
         crash: the error that ended the app; None if it ended otherwise.
         log_path: where the details of the last error were written; None if they could not be.
+        said: the last messages, each in one line.
     """
 
     CSS_PATH = "app.tcss"
@@ -76,6 +78,7 @@ class FreezeTuiApp(Guarded, App[int]):
         self.errors: list[BaseException] = []
         self.crash: BaseException | None = None
         self.log_path: Path | None = None
+        self.said: deque[str] = deque(maxlen=_MAX_SAID)
         self._telling, self._errors_seen, self._opened_so_far = False, 0, 0
         theme = "" if "TEXTUAL_THEME" in os.environ else remembered_theme()
         if theme in self.available_themes:
@@ -109,7 +112,7 @@ class FreezeTuiApp(Guarded, App[int]):
         from freezetui.tui.screens.busy import wait_with_busy_screen
 
         before = self.main_screen
-        if before is None or not await before.leave():
+        if before is None or not await before.leave(f"open {shortened(options.key or 'the top level')}"):
             return
         opening = open_in_thread(options)
         try:
@@ -161,23 +164,19 @@ class FreezeTuiApp(Guarded, App[int]):
         return not (action == "command_palette" and isinstance(self.screen, ModalScreen))
 
     def notify(self, message: str, *, title: str = "", **options: Any) -> None:
-        """Show a toast; control characters and markup in names of files and tensors are escaped.
+        """Show a message in one line, in place of the one before; it is kept in full for the state (!).
 
-        On a small screen it is one line, and takes the place of the one before.
+        Control characters and markup in names of files and tensors are escaped.
         """
-        options["markup"] = False
-        if self._is_small:
-            message, title = "; ".join((f"{title}: {message}" if title else message).splitlines()), ""
-        super().notify(printable_lines(message), title=printable_lines(title), **options)
-
-    @property
-    def _is_small(self) -> bool:
-        return self.size.width < _MIN_WIDTH or self.size.height < _MIN_HEIGHT
+        line = "; ".join((f"{title}: {message}" if title else message).splitlines())
+        self.said.append(printable_lines(line))
+        super().notify(self.said[-1], **{**options, "markup": False})
 
     def on_notify(self) -> None:
-        """Let a toast take the place of the one before on a small screen."""
-        if self._is_small:
-            self.clear_notifications()
+        """Let a message take the place of the one before."""
+        self.clear_notifications()
+        for rack in self.screen.query("ToastRack"):
+            rack.remove_children()  # Textual would keep the empty place of the one before
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
         """Show a screen; toasts are cleared first, since they would cover it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from freezetui import numbers
@@ -29,6 +29,8 @@ class Measure(NamedTuple):
         values: per tensor, -1 where unknown; empty for what is added up from sizes.
         top: the largest finite value, which has a full bar.
         wrong: tensors whose value is against the plan, ascending.
+        words: tensor -> what to say in place of its value, which has no size and counts as infinite.
+        worded: these tensors, ascending; sized: `values` without theirs.
     """
 
     name: Name
@@ -36,6 +38,9 @@ class Measure(NamedTuple):
     values: Sequence[float] = ()
     top: float = 0.0
     wrong: Sequence[int] = ()
+    words: Mapping[int, str] = {}
+    worded: Sequence[int] = ()
+    sized: Sequence[float] = ()
 
     @property
     def is_share(self) -> bool:
@@ -49,7 +54,10 @@ class Measure(NamedTuple):
             spans: ascending, disjoint ranges of tensors.
         """
         if self.values:
-            largest = max((max(self.values[a:b], default=_UNKNOWN) for a, b in spans), default=_UNKNOWN)
+            known, found = self.sized or self.values, tuple(spans)
+            largest = max((max(known[a:b], default=_UNKNOWN) for a, b in found), default=_UNKNOWN)
+            if largest <= 0 and _any_in(self.worded, found):
+                return math.inf
             return None if largest < 0 else largest
         before = tree.bytes_before if self.name == "bytes" else tree.elements_before
         return sum(before[b] - before[a] for a, b in spans)
@@ -63,21 +71,29 @@ class Measure(NamedTuple):
             return 0.0
         return 1.0 if math.isinf(value) else max(0.0, 1 + math.log10(value / self.top) / _DECADES)
 
-    def text(self, tree: ParamTree, value: float) -> str:
-        """Return a value in at most seven characters."""
+    def text(self, tree: ParamTree, value: float, spans: Iterable[Span] = ()) -> str:
+        """Return a value in at most seven characters.
+
+        Args:
+            spans: the tensors that it is of.
+        """
         if self.name == "bytes":
             return numbers.size(int(value))
         if self.name == "share":
             return numbers.percent(self.bar(tree, value))
         if math.isinf(value):
-            return "inf/nan"
+            said = {self.words[i] for a, b in spans for i in self._worded_in(a, b)}
+            if said:
+                return said.pop() if len(said) == 1 else "differs"
+            return "from 0" if self.name == "change" else "inf/nan"
         return f"{value:.2g}" if self.name in ("gradient", "update") else _relative(value)
 
     def is_wrong(self, spans: Iterable[Span]) -> bool:
         """Whether the value of one of these tensors is against the plan."""
-        return bool(self.wrong) and any(
-            bisect_left(self.wrong, a) < bisect_left(self.wrong, b) for a, b in spans
-        )
+        return _any_in(self.wrong, spans)
+
+    def _worded_in(self, start: int, stop: int) -> Sequence[int]:
+        return self.worded[bisect_left(self.worded, start) : bisect_left(self.worded, stop)]
 
 
 SHARE = Measure("share", ("share", "share of model"))
@@ -136,7 +152,9 @@ class Measures:
     def _changes(self) -> Measure | None:
         comparison = self._session.comparison
         assert comparison is not None
-        return _measure("change", ("change", "relative change"), comparison.relative_change)
+        return _with_words(
+            _measure("change", ("change", "change / weight"), comparison.relative_change), comparison.words
+        )
 
     def _with_wrong(self, change: Measure | None) -> Measure | None:
         """Return the changes with the frozen tensors that changed, which depend on the plan."""
@@ -156,6 +174,21 @@ def _measure(name: Name, heading: tuple[str, str], values: Sequence[float | None
     if max(known, default=_UNKNOWN) < 0:
         return None
     return Measure(name, heading, known, max((v for v in known if not math.isinf(v)), default=0.0))
+
+
+def _with_words(measure: Measure | None, words: Mapping[int, str]) -> Measure | None:
+    """Return a measure that says these words of tensors whose value has no size."""
+    if measure is None or not words:
+        return measure
+    values, sized = array("d", measure.values), array("d", measure.values)
+    for index in words:
+        values[index], sized[index] = math.inf, _UNKNOWN
+    return measure._replace(values=values, words=words, worded=sorted(words), sized=sized)
+
+
+def _any_in(indices: Sequence[int], spans: Iterable[Span]) -> bool:
+    """Whether one of these indices, which are ascending, is in a span."""
+    return bool(indices) and any(bisect_left(indices, a) < bisect_left(indices, b) for a, b in spans)
 
 
 def _relative(value: float) -> str:

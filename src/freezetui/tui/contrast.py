@@ -31,7 +31,7 @@ def legible(style: Style) -> Style:
 
 def muted(widget: Widget) -> Style:
     """Return the style of text in a widget that matters less than the rest of it."""
-    style = widget.rich_style
+    style = widget.visual_style.rich_style
     known = _triplet(style.color) is not None and _triplet(style.bgcolor) is not None
     return Style(color=muted_style(style).color) if known else Style(dim=True)
 

@@ -14,6 +14,7 @@ from freezetui.freeze.live_tree import has_other_names, live_mask, live_tree
 from freezetui.freeze.patterns import literal
 from freezetui.session.session import Session
 from freezetui.text import printable
+from freezetui.tui.saving import FINDING_RULES, config_text
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.screens.copy import Copyable, CopyScreen
 from freezetui.tui.widgets.block_groups import braces
@@ -40,6 +41,9 @@ async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: i
     if node:
         texts.append(Copyable("name", "The name", session.tree.path(node)))
     texts.append(Copyable("pattern", "The pattern of this line", line_pattern(rows, node)))
+    written = await run_with_busy_screen(app, FINDING_RULES, config_text(session), tensors)
+    if written:
+        texts.append(Copyable("config", f"{session.config_path.name}, as it would be written", written))
     live = session.checks.live_report(session.stages.shown)
     fixes = [(f.code, "\n".join(fix_code(f, live.own)) or f.fix) for f in live.findings] if live else []
     texts += [Copyable(f"fix {code}", f"The fix of {code}", fix) for code, fix in fixes if fix]

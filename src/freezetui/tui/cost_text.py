@@ -13,13 +13,16 @@ _ASSUMED = (
     "tensor, in its dtype. Activations are not counted."
 )
 
+_WITHOUT_WEIGHTS = "Memory without weights: gradients, optimizer state and what is saved for backward."
+_GPU_PEAK = "The peak of all that torch allocates on the GPU, weights included."
+
 
 def cost_table(session: Session) -> list[Text]:
     """Return the memory of this plan and of training everything, one line for each part."""
     totals = session.totals
     plan, full = training_memory(totals), full_training_memory(totals)
     rows = [("weights", "gradients", "AdamW state", "total"), (*plan, plan.total), (*full, full.total)]
-    lines = [Text(f"{'memory':<12}{'this plan':>12}{'all trained':>13}", "bold")]
+    lines = [Text(f"{'counted':<12}{'this plan':>12}{'all trained':>13}", "bold")]
     for what, one, other in zip(*rows, strict=True):
         style = "bold" if what == "total" else ""
         lines.append(Text(f"{what:<12}{numbers.size(one):>12}{numbers.size(other):>13}", style))
@@ -39,10 +42,14 @@ def _measured(session: Session) -> list[Text]:
     when = " (of another plan: check again)" if session.report_is_stale else ""
     step = numbers.duration(cost.step_seconds), numbers.duration(cost.control_step_seconds)
     memory = numbers.size(cost.memory_bytes), numbers.size(cost.control_memory_bytes)
+    on_gpu = report.device.startswith("cuda")
+    what = ("GPU peak" if on_gpu else "no weights"), _GPU_PEAK if on_gpu else _WITHOUT_WEIGHTS
+    noise = [] if cost.step_share is not None else [Text("The steps differ by no more than noise makes.")]
     return [
         Text(f"Measured by the last check{when}", "bold"),
         Text(f"{'fastest step':<12}{step[0]:>12}{step[1]:>13}"),
-        Text(f"{'memory':<12}{memory[0]:>12}{memory[1]:>13}"),
-        Text("Memory: gradients, optimizer state and what is saved for backward."),
+        *noise,
+        Text(f"{what[0]:<12}{memory[0]:>12}{memory[1]:>13}"),
+        Text(f"{what[1]} The check's SGD keeps one moment; AdamW keeps two."),
         Text(),
     ]

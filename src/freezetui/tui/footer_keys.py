@@ -43,7 +43,7 @@ def tree_keys(session: Session, node: int, filtered: bool) -> Iterator[FooterKey
         yield FooterKey("Space", "toggle", "edit('toggle')", 12)
         yield FooterKey("f", "freeze", "edit('freeze')", 1)
         yield FooterKey("t", "train", "edit('train')", 2)
-    if session.plan.can_undo:
+    if session.stages.can_undo:
         yield FooterKey("u", "undo", "edit('undo')", 3)
     if filtered:
         yield FooterKey("F", "freeze all", "edit('freeze_matches')", 4)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.widgets import Input
 
 from freezetui.tui.actions.check import CheckActions
@@ -20,7 +22,11 @@ from freezetui.tui.actions.stage import StageActions
 from freezetui.tui.problems import tell_problems
 from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
+from freezetui.tui.widgets.drawing import Column, Row
 from freezetui.tui.widgets.filter_input import FilterInput
+
+if TYPE_CHECKING:
+    from freezetui.tui.app import FreezeTuiApp
 
 
 class MainScreen(
@@ -40,16 +46,19 @@ class MainScreen(
     AUTO_FOCUS = "ParameterTree"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
+    #: Its widgets cover all of it.
+    BLANK = True
     BINDINGS = SCREEN_KEYS
 
     def compose(self) -> ComposeResult:
         """Compose header, tree and details, check panel, filter, totals, keys."""
         yield self._header
-        with Horizontal(id="body"):
-            with Vertical(id="main"):
+        with Row(id="body"):
+            with Column(id="main"):
                 yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
-            yield self._details
+            with Vertical(id="side"):
+                yield self._details
         yield self._detail_line
         yield self._panel
         yield self._filter
@@ -60,6 +69,7 @@ class MainScreen(
 
     def on_mount(self) -> None:
         """Show problems and warnings of the config and the checkpoint."""
+        self.tree_view.step_stages = self.step_stages
         tell_problems(self, self.session)
         self._describing.start()
         self.start_recovery()
@@ -87,7 +97,7 @@ class MainScreen(
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; used by the palette."""
         if action == "leave":
-            return self._filter.display or self._panel.display or self._against.running
+            return self._filter.display or self._panel.display or self._against.running or self.shows_config
         if action.startswith("next_changed"):
             return self.session.comparison is not None
         return self.check_action(action, ()) is True and not (
@@ -95,12 +105,14 @@ class MainScreen(
         )
 
     def action_leave(self) -> None:
-        """Cancel a running check or comparison, else clear the filter, else close the check panel."""
+        """Cancel a running check or comparison; else end the filter, the check panel or the config pane."""
         if self._against.running and not self._panel.running:
             self.end_looking()
             self._against_bar.refresh()
         elif self._filter.display and not self._panel.running:
             self._end_filter(self.tree_view.node)
+        elif self.shows_config and not self._panel.display:
+            self.hide_config()
         else:
             self._panel.cancel()
             self.tree_view.focus()
@@ -127,13 +139,18 @@ class MainScreen(
         from freezetui.tui.problems import notices_text
         from freezetui.tui.screens.text_viewer import TextViewer
 
-        self.app.push_screen(TextViewer("State", notices_text(self.session)))
+        app = cast("FreezeTuiApp", self.app)
+        app.push_screen(TextViewer("State", notices_text(self.session, tuple(app.said))))
 
-    async def leave(self) -> bool:
-        """Ask about unsaved changes, then end a running check; return whether to quit. Only for a worker."""
-        from freezetui.tui.saving import may_quit  # the first screen needs none
+    async def leave(self, then: str = "quit") -> bool:
+        """Ask about unsaved changes, then end a running check; return whether to go. Only for a worker.
 
-        if not await may_quit(self.app, self.session):
+        Args:
+            then: what comes after it, in words.
+        """
+        from freezetui.tui.saving import may_leave  # the first screen needs none
+
+        if not await may_leave(self.app, self.session, then):
             return False
         self._panel.cancel()
         self._settled = True

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.text import Text
+from textual.notifications import SeverityLevel
 from textual.widget import Widget
 
 from freezetui.session.notices import notices
@@ -10,21 +13,30 @@ from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.actions.settings import norms_text
 
+#: Warnings that are told in passing, and for how many seconds.
+_MAX_TOLD, _SECONDS = 3, 10
+
 
 def tell_problems(widget: Widget, session: Session) -> None:
-    """Show problems and warnings of the config and the checkpoint as toasts."""
+    """Say in one line what is worst about what was opened; the header and its key (!) say it all the time."""
     problem = session.saved.problem
+    severity: SeverityLevel = "warning"
     if problem is not None:
-        widget.notify(str(problem), title="Config could not be loaded", severity="error", timeout=15)
-    if session.differences:
-        title = f"{session.config_path.name} does not fit"
-        widget.notify("\n".join(session.differences[:6]), title=title, severity="warning", timeout=20)
-    for warning in session.checkpoint.warnings[:3]:
-        widget.notify(printable(warning), severity="warning")
+        severity, title, told = "error", "Config could not be loaded", str(problem)
+    elif session.differences:
+        title, told = f"{session.config_path.name} does not fit (! says more)", "; ".join(session.differences)
+    else:
+        title, told = "Warning (! says more)", "; ".join(session.checkpoint.warnings[:_MAX_TOLD])
+    if told:
+        widget.notify(told, title=title, severity=severity, timeout=_SECONDS)
 
 
-def notices_text(session: Session) -> Text:
-    """Return everything that the header is brief about."""
+def notices_text(session: Session, said: Sequence[str] = ()) -> Text:
+    """Return everything that the header is brief about.
+
+    Args:
+        said: the last messages, the newest last.
+    """
     text = Text()
     for notice in notices(session):
         text.append(f"{notice.short}\n", "bold")
@@ -34,4 +46,7 @@ def notices_text(session: Session) -> Text:
     choices = session.checkpoint.choices
     if len(choices) > 1:
         text.append(f"{len(choices):,} state_dicts in this file; K opens another one\n", "dim")
+    if said:
+        text.append("\nlast messages\n", "bold")
+        text.append("".join(f"  {line}\n" for line in reversed(said)))
     return text

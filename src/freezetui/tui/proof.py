@@ -14,7 +14,7 @@ from freezetui.formatting.fixes import fix_code
 from freezetui.formatting.report import cost, finding_text, headline
 from freezetui.formatting.sentences import sentences
 from freezetui.freeze.plan import FROZEN, TRAINABLE
-from freezetui.sanity.report import Verdict
+from freezetui.sanity.report import SanityReport, Verdict
 from freezetui.session.outcome import Outcome
 from freezetui.session.session import Session
 from freezetui.text import printable
@@ -74,7 +74,16 @@ def proof_of(session: Session, brief: bool = False) -> Proof:
     start = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
     if session.report_is_stale:
         return Proof(Text.assemble(start, (f"{verdict}{told}", "dim"), hint), lines)
-    return Proof(Text.assemble(start, (verdict, _COLORS[report.verdict]), told, hint), lines)
+    return Proof(Text.assemble(start, (verdict, _color(report)), told, hint), lines)
+
+
+def _color(report: SanityReport) -> str:
+    """Return the color of the verdict: green only where nothing has to be looked at."""
+    if report.nothing_to_hold:
+        return "bold"
+    return _COLORS[
+        "inconclusive" if report.verdict == "held" and report.changed_of_frozen else report.verdict
+    ]
 
 
 def _lines(session: Session) -> Iterator[ProofLine]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.screens.confirm import ConfirmScreen
 from freezetui.tui.screens.prompt import PromptScreen
 
+#: Stages that a toast names.
+_MAX_STAGES = 3
 FINDING_RULES = "Simplifying the rules…"
 
 
@@ -31,22 +34,38 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     if not await _may_write(app, session, target):
         return False
     tensors = len(session.tree.tensors)
-    config = await run_with_busy_screen(app, FINDING_RULES, lambda: session.written(target), tensors)
-    if config is None:
-        return False
     try:
+        config = await run_with_busy_screen(app, FINDING_RULES, lambda: session.written(target), tensors)
+        if config is None:
+            return False
         session.save(target, config)
     except FreezeTuiError as error:
+        session.saved.not_written = str(error)
         app.notify(str(error), title="Not saved", severity="error", timeout=10)
         return False
-    totals = session.totals
-    frozen = f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, "
-    frozen += f"{totals.trainable.tensors:,} to train"
     if session.config_path != target:
         app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
         return True
-    app.notify(f"{target.name}\n{frozen}\ny →: the lines for your script", title="Saved", timeout=6)
+    said = [f"Saved {target.name}", "y →: the lines for your script", _selected(session)]
+    if is_receipt_to_save(session):
+        said.append("R, then the last line: save the receipt of the check")
+    app.notify("; ".join(said), timeout=6)
     return True
+
+
+def _selected(session: Session) -> str:
+    """Return how many tensors what was saved freezes: of every stage, where there are stages."""
+    stages = session.stages
+    if not stages.names:
+        totals = session.totals
+        return (
+            f"{numbers.plural(totals.frozen.tensors, 'tensor')} frozen, {totals.trainable.tensors:,} to train"
+        )
+    all_totals = {name: stages.plan_of(name).totals() for name in stages.names}
+    counts = [f"{name} freezes {each.frozen.tensors:,}" for name, each in all_totals.items()]
+    tensors = numbers.plural(next(iter(all_totals.values())).parameters.tensors, "tensor")
+    more = f" and {len(counts) - _MAX_STAGES} stages more" if counts[_MAX_STAGES:] else ""
+    return f"{', '.join(counts[:_MAX_STAGES])} of {tensors}{more}"
 
 
 async def ask_path(app: App[Any], last: str) -> str | None:
@@ -66,26 +85,28 @@ async def show_changes(app: App[Any], session: Session) -> None:
         app.push_screen(TextViewer("Changes", text))
 
 
-async def show_config_text(app: App[Any], session: Session) -> None:
-    """Show the text of the config as saving would write it. Only for a Textual worker."""
-    from freezetui.config.codec import text_to_write
-    from freezetui.tui.screens.copy import Copyable, CopyScreen
+def config_text(session: Session) -> Callable[[], str]:
+    """Return what makes the text of the config as saving would write it now, or says why it could not.
 
-    path, tensors = session.config_path, len(session.tree.tensors)
-    try:
-        config = await run_with_busy_screen(app, FINDING_RULES, session.written, tensors)
-        text = "" if config is None else text_to_write(path, config)
-    except FreezeTuiError as error:
-        app.notify(str(error), title="Not shown", severity="error", timeout=10)
-        return
-    if text:
-        await app.push_screen_wait(CopyScreen([Copyable(path.name, "As it would be written", text)]))
+    What it returns may run in a thread: it goes by the session as it is at this moment.
+    """
+    from freezetui.config.codec import text_to_write
+    from freezetui.session.writing import to_write
+
+    path, write = session.config_path, to_write(session, session.config_path)
+
+    def text() -> str:
+        try:
+            return text_to_write(path, write())
+        except FreezeTuiError as error:
+            return f"# {error}"
+
+    return text
 
 
 async def save_receipt(app: App[Any], session: Session) -> None:
     """Ask where, and write the receipt of the checks that are of the plans as they are. Only for a worker."""
-    from freezetui.formatting.receipt import receipts
-    from freezetui.session.receipt_file import receipt_path, write_receipt
+    from freezetui.session.receipt_file import receipt_path
 
     def refused(text: str) -> str:
         try:
@@ -94,33 +115,60 @@ async def save_receipt(app: App[Any], session: Session) -> None:
             return str(error)
         return ""
 
+    body, name = "As text, or as JSON if the name ends in .json", str(_receipt_beside(session))
+    answer = await app.push_screen_wait(PromptScreen("Save the receipt as", body, name, refused))
+    if answer is not None:
+        _write_receipt(app, session, answer)
+
+
+def is_receipt_to_save(session: Session) -> bool:
+    """Whether a check has held for a plan as it is now, and no receipt says so."""
+    return any(session.checks.is_to_keep(stage) for stage in session.stages.names or (None,))
+
+
+def _receipt_beside(session: Session) -> Path:
     path = session.config_path
-    name = str(path.with_name(path.name.removesuffix(SUFFIX) + ".receipt.txt"))
-    screen = PromptScreen(
-        "Save the receipt as", "As text, or as JSON if the name ends in .json", name, refused
-    )
-    answer = await app.push_screen_wait(screen)
-    if answer is None:
-        return
-    target, stages = receipt_path(session, answer), session.stages.names or (None,)
-    fresh = [session.checks.live_report(stage) for stage in stages if not session.is_stale(stage)]
-    reports = [report for report in fresh if report is not None]
+    return path.with_name(path.name.removesuffix(SUFFIX) + ".receipt.txt")
+
+
+def _write_receipt(app: App[Any], session: Session, name: str) -> bool:
+    """Write the receipt, and return whether that was possible; the user is told."""
+    from freezetui.formatting.receipt import receipts
+    from freezetui.session.receipt_file import receipt_path, write_receipt
+
+    checks = session.checks
+    fresh = [s for s in session.stages.names or (None,) if checks.report(s) and not checks.is_stale(s)]
+    reports = [report for stage in fresh if (report := checks.live_report(stage)) is not None]
     try:
+        target = receipt_path(session, name)
         write_receipt(target, receipts(reports, session, as_json=target.suffix == ".json"))
     except FreezeTuiError as error:
-        app.notify(str(error), title="Not saved", severity="error", timeout=10)
-    else:
-        app.notify(str(target.name), title="Receipt saved", timeout=4)
+        app.notify(str(error), title="Receipt not saved", severity="error", timeout=10)
+        return False
+    for stage in fresh:
+        checks.keep(stage)
+    app.notify(str(target.name), title="Receipt saved", timeout=4)
+    return True
 
 
-async def may_quit(app: App[Any], session: Session) -> bool:
-    """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker."""
+async def may_leave(app: App[Any], session: Session, then: str = "quit") -> bool:
+    """Whether the user saved or discarded what was unsaved, if anything. Only for a Textual worker.
+
+    Args:
+        then: what comes after it, in words, e.g. "quit".
+    """
     if not session.unsaved:
         return True
-    options = [("escape", "go back"), ("s", "save and quit"), ("x", "quit without saving")]
+    proof, save = is_receipt_to_save(session), f"save and {then}"
     body = f"Your changes have not been saved to {session.config_path.name}."
+    if proof:
+        body += " Nor has the receipt of the check."
+        save = f"save both and {then}"
+    options = [("escape", "go back"), ("s", save), ("x", f"{then} without saving")]
     answer = await app.push_screen_wait(ConfirmScreen("Unsaved changes", body, options))
-    return answer == "x" or (answer == "s" and await save_config(app, session))
+    if answer != "s" or not await save_config(app, session):
+        return answer == "x"
+    return not proof or _write_receipt(app, session, str(_receipt_beside(session)))
 
 
 async def _may_write(app: App[Any], session: Session, target: Path) -> bool:

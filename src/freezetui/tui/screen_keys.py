@@ -28,7 +28,13 @@ SCREEN_KEYS: list[BindingType] = [
     bind("config.save", "s", "save", "save", "Save the freeze config", True),
     bind("config.save-as", "S", "save_as", "save as", "Save the freeze config under another name"),
     bind("config.changes", "d", "changes", "changes", "Show changes since the last save"),
-    bind("config.text", "D", "config_text", "yaml", "Show the config as it would be written"),
+    bind(
+        "config.text",
+        "D",
+        "config_text",
+        "yaml",
+        "Show the config as it would be written, beside the tree; it follows each edit",
+    ),
     bind(
         "code.copy",
         "y",

@@ -5,13 +5,17 @@ from __future__ import annotations
 from textual.app import App
 
 from freezetui.session.session import Session
+from freezetui.session.stage_plans import EVERYTHING
 from freezetui.tui.screens.confirm import ConfirmScreen
 from freezetui.tui.screens.prompt import PromptScreen
 
-_FIRST = """\
-What is chosen now becomes the first stage. Press + again for the next one; [ and ] switch between them."""
-_NEXT = """\
-It starts with what the common rules train; change it then. [ and ] switch between stages."""
+_EVERYTHING = f"{EVERYTHING}: trains the whole model"
+_FIRST = f"""\
+What is chosen now becomes the first stage. Press + again for the next one.
+{_EVERYTHING}."""
+_NEXT = f"""\
+{_EVERYTHING}; any other name starts like the stage that is shown.
+[ and ] switch between stages."""
 _MAX_EPOCHS = 1_000_000
 
 
@@ -24,7 +28,7 @@ async def ask_stage(app: App[int], session: Session) -> bool:
         title, body, name = "First stage", _FIRST, first_name(session)
     answer = await app.push_screen_wait(PromptScreen(title, body, name, refuse=stages.why_not_a_name))
     if answer is not None:
-        stages.add(answer)
+        stages.start(answer)
     return answer is not None
 
 
@@ -62,7 +66,7 @@ def first_name(session: Session) -> str:
     """Return a name for what is chosen now: the only part that trains, or that everything does."""
     tree, totals = session.tree, session.totals
     if not totals.frozen.tensors:
-        return "everything"
+        return EVERYTHING
     trains = [n for n in tree.children(0) if session.plan.totals(*tree.span(n)).trainable.tensors]
     return tree.names[trains[0]] if len(trains) == 1 else "first"
 
@@ -72,7 +76,7 @@ def _next_name(session: Session) -> str:
     number = len(names) + 1
     while (name := f"stage {number}") in names:
         number += 1
-    return name if "everything" in names else "everything"
+    return name if EVERYTHING in names else EVERYTHING
 
 
 async def _may_delete(app: App[int], stage: str) -> bool:

@@ -27,7 +27,7 @@ def torch_like(sizes: list[int]) -> list[tuple[str, int]]:
     return [("x/data.pkl", 5), ("x/byteorder", 6), *data, ("x/version", 2), ("x/.data/serialization_id", 40)]
 
 
-@pytest.mark.parametrize("count", [1, 9, 10, 11, 99, 100, 101, 1234])
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 99, 100, 101, 1234, 3100])
 @pytest.mark.parametrize("comment", [b"", b"PK\x01\x02"])
 def test_what_torch_writes(count: int, comment: bytes) -> None:
     sizes = [number * 7 % 300 for number in range(count)]

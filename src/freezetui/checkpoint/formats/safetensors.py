@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, repeat
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, islice, repeat
 from math import prod
 from operator import attrgetter, mul
+from typing import Any, Literal
 
 import msgspec
 
@@ -49,8 +50,11 @@ DTYPES = {
 #: Bits per element if not whole bytes; shapes count elements, and a tensor takes whole bytes.
 _NARROW = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
+_TEXTS = ("", *DTYPES)
 _MAX_DIMENSIONS, _MAX_SIZE = 1000, 2**63 - 1
 _METADATA = "__metadata__"
+#: Tensors are made so many at a time, which the processor's cache holds.
+_CHUNK = 2048
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -64,7 +68,13 @@ class Entry(msgspec.Struct, gc=False):
     data_offsets: tuple[int, int] = (-1, -1)
 
 
-_DECODER = msgspec.json.Decoder(dict[str, Entry])
+class _Known(Entry, gc=False):
+    """An entry of a known dtype, which is decoded to the same text for all of them."""
+
+    dtype: Literal[_TEXTS] = ""  # type: ignore[valid-type]
+
+
+_DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(dict[str, _Known])
 
 
 def read_header(file: Stream, size: int, source: str) -> tuple[dict[str, Entry], int]:
@@ -124,24 +134,30 @@ def tensors_of(
     """
     names = natural_order(entries)
     unwrapped = unwrap(names)
-    shorts = unwrapped.names
-    held = list(map(entries.__getitem__, names))
-    theirs = list(map(attrgetter("dtype"), held))
-    dtypes = list(map(DTYPES.__getitem__, theirs))
-    kinds, guesses = BufferDetector(shorts).columns(shorts, dtypes)
-    # A million tensors have few distinct shapes: each is stored once.
-    each = list(map(attrgetter("shape"), held))
-    shapes = map(dict[tuple[int, ...], tuple[int, ...]]().setdefault, each, each)
-    storages: Iterable[StorageKey | None] = repeat(None)
+    storages: Iterator[StorageKey | None] = repeat(None)
     if own_keys or unwrapped.inside:
         prefix = None if own_keys else unwrapped.prefix
-        storages = _own_names(names, shorts, prefix, parts)
-    columns = shorts, shapes, dtypes, kinds, repeat(None), storages, guesses
-    if _NARROW.keys().isdisjoint(theirs):
-        return tuple(map(TensorInfo, *columns)), unwrapped
-    narrow = [_narrow(entry) if entry.dtype in _NARROW else (entry.shape, None) for entry in held]
-    narrow_shapes, packings = zip(*narrow, strict=True)
-    return tuple(map(TensorInfo, shorts, narrow_shapes, *columns[2:], packings)), unwrapped
+        storages = _own_names(names, unwrapped.names, prefix, parts)
+    detector = BufferDetector(unwrapped.names)
+    # A million tensors have few distinct shapes: each is stored once.
+    shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
+    tensors: list[TensorInfo] = []
+    for low in range(0, len(names), _CHUNK):
+        held = list(map(entries.__getitem__, names[low : low + _CHUNK]))
+        shorts = unwrapped.names[low : low + _CHUNK]
+        theirs = list(map(attrgetter("dtype"), held))
+        dtypes = list(map(DTYPES.__getitem__, theirs))
+        kinds, guesses = detector.columns(shorts, dtypes)
+        each = list(map(attrgetter("shape"), held))
+        same, places = map(shapes.setdefault, each, each), islice(storages, len(held))
+        columns = shorts, same, dtypes, kinds, repeat(None), places, guesses
+        if _NARROW.keys().isdisjoint(theirs):
+            tensors += map(TensorInfo, *columns)
+            continue
+        narrow = [_narrow(entry) if entry.dtype in _NARROW else (entry.shape, None) for entry in held]
+        narrow_shapes, packings = zip(*narrow, strict=True)
+        tensors += map(TensorInfo, shorts, narrow_shapes, *columns[2:], packings)
+    return tuple(tensors), unwrapped
 
 
 def _own_names(
@@ -167,7 +183,7 @@ def _narrow(entry: Entry) -> tuple[tuple[int, ...], Packing | None]:
 
 def _decoded(header: bytes) -> dict[str, Entry]:
     try:
-        entries = _DECODER.decode(header)
+        entries: dict[str, Entry] = _DECODER.decode(header)
     except msgspec.ValidationError:  # perhaps a field of __metadata__ that happens to be called "shape"
         raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
         raw.pop(_METADATA, None)

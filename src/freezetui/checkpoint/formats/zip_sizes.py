@@ -6,6 +6,8 @@ import struct
 
 #: Of a directory entry: size of its fixed part, and offsets of the size and of the lengths of what follows.
 _FIXED, _SIZE, _LENGTHS, _WIDE = 46, 24, 28, 0xFFFFFFFF
+#: Entries to look at together, which the processor's cache holds.
+_MAX_BLOCK = 2048
 _SIGN = b"PK\x01\x02"
 
 
@@ -25,7 +27,8 @@ def ordered_sizes(entries: bytes, prefix: bytes) -> list[int] | None:
     sizes: list[int] = []
     while len(sizes) <= int(digits):
         # Numbers with equally many digits have entries of equal length.
-        width, stop = len(str(len(sizes))), min(10 ** len(str(len(sizes))), int(digits) + 1)
+        width = len(str(len(sizes)))
+        stop = min(10**width, int(digits) + 1, len(sizes) + _MAX_BLOCK)
         found = _block(entries, start, prefix, width, len(sizes), stop)
         if found is None:
             return None

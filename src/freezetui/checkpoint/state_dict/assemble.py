@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
-from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -48,8 +47,8 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
     names, values, kinds = _columns(chosen, types, archive.declared, source)
     unwrapped = unwrap(names)
     reader = TensorReader(BufferDetector(unwrapped.names), archive.sizes)
-    live = repeat(not isinstance(chosen.value, dict))
-    tensors = tuple(map(reader.info, unwrapped.names, values, kinds, live))
+    live = not isinstance(chosen.value, dict)
+    tensors = tuple(reader.infos(unwrapped.names, values, kinds, live))
     whole = partitioned(archive.value, tensors, unwrapped.prefix)
     if whole:
         tensors = whole
@@ -85,8 +84,11 @@ def _without_tensors(archive: Archive, source: str, container: str, summary: Sum
 
 def _columns(
     chosen: Candidate, types: dict[str, str], code: Declared, source: str
-) -> tuple[list[str], Iterable[Any], Iterable[Kind]]:
-    """Return names, stubs and kinds of the tensors as columns: 100,000 tuples would be slow."""
+) -> tuple[list[str], Iterable[Any], Iterable[Kind] | None]:
+    """Return names, stubs and kinds of the tensors as columns: 100,000 tuples would be slow.
+
+    The kinds are None if the file does not say.
+    """
     held = chosen.value
     if not isinstance(held, dict):
         named = list(module_tensors(held, types, code, source))
@@ -97,7 +99,7 @@ def _columns(
         )
     if not chosen.pure:
         held = dict(_entries(held, ARRAYS if chosen.arrays else REBUILT))
-    return list(held), held.values(), repeat("unknown")
+    return list(held), held.values(), None
 
 
 def _entries(held: dict[Any, Any], kinds: Set[type]) -> Iterable[tuple[str, Any]]:

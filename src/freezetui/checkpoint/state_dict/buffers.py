@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any
 
 from freezetui.checkpoint.types import Kind, can_require_grad
 
@@ -42,11 +44,20 @@ class BufferDetector:
 
     def columns(self, names: Sequence[str], dtypes: Sequence[str]) -> tuple[Iterable[Kind], Iterable[bool]]:
         """Return the kinds, and whether each is a guess, as `kind` does; faster for many names."""
-        ends = list(zip([name[name.rfind(".") + 1 :] for name in names], dtypes, strict=True))
-        settled = {end: _by_name(*end) for end in set(ends)}
-        if any(last.endswith("_v") for last, _ in settled):
+        lasts = [name[name.rfind(".") + 1 :] for name in names]
+        distinct = {*dtypes}
+        if len(distinct) != 1:
+            ends: Sequence[Any] = list(zip(lasts, dtypes, strict=True))
+            settled = {end: _by_name(*end) for end in {*ends}}
+        else:  # without a tuple for each name
+            ends, dtype = lasts, distinct.pop()
+            settled = {last: _by_name(last, dtype) for last in {*lasts}}
+        if any(last.endswith("_v") for last in {*lasts}):
             each = list(map(self.kind, names, dtypes))
             return [kind for kind, _ in each], [guessed for _, guessed in each]
+        if len({*settled.values()}) == 1:
+            kind, guessed = settled[ends[0]]
+            return repeat(kind, len(names)), repeat(guessed, len(names))
         kinds = {end: kind for end, (kind, _) in settled.items()}
         guesses = {end: guessed for end, (_, guessed) in settled.items()}
         return map(kinds.__getitem__, ends), map(guesses.__getitem__, ends)

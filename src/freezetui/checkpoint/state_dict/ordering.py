@@ -23,7 +23,7 @@ def natural_order(names: Iterable[str]) -> list[str]:
     and stems are before their siblings, heads after them, a decoder after its encoder: users freeze
     "everything before this line".
     """
-    return _Order().ordered(sorted(names), _MAX_DEPTH)
+    return _Order().ordered(sorted(names), "", _MAX_DEPTH)
 
 
 class _Order:
@@ -32,29 +32,36 @@ class _Order:
     def __init__(self) -> None:
         self._modules, self._leaves = _Modules(), _Leaves()
 
-    def ordered(self, names: list[str], depth: int) -> list[str]:
+    def ordered(self, names: list[str], above: str, depth: int) -> list[str]:
         """Return names, given in lexicographic order, in natural order.
 
         Many names are sorted module by module, since those of one module are already adjacent, and repeated
         blocks are sorted once.
+
+        Args:
+            above: what all names start with; empty, or a path and a dot.
         """
         if len(names) < _FEW or not depth:
-            return sorted(names, key=self._place)
+            return sorted(names, key=lambda name: self._key(name[len(above) :]))
         path, dot, _ = commonprefix((names[0], names[-1])).rpartition(".")  # noqa: RUF071
         above = path + dot
         leaves, modules = _children(names, above)
-        found = [above + leaf for leaf in sorted(leaves, key=self._leaves.__getitem__)]
+        found = sorted(leaves, key=lambda name: self._leaves[name[len(above) :]])
         previous: list[str] = []
-        inside: list[str] = []
+        places: list[int] = []
         for segment in sorted(modules, key=self._modules.__getitem__):
-            path = f"{above}{segment}."
-            tails = [name[len(path) :] for name in names[modules[segment]]]
-            if tails != previous:
-                previous, inside = tails, self.ordered(tails, depth - 1)
-            found += [path + tail for tail in inside]
+            path, block = f"{above}{segment}.", names[modules[segment]]
+            tails = [name[len(path) :] for name in block]
+            if tails == previous:
+                found += map(block.__getitem__, places)
+                continue
+            inside = self.ordered(block, path, depth - 1)
+            place = {name: at for at, name in enumerate(block)}
+            previous, places = tails, list(map(place.__getitem__, inside))
+            found += inside
         return found
 
-    def _place(self, name: str) -> list[str]:
+    def _key(self, name: str) -> list[str]:
         *modules, leaf = name.split(".")
         return [*map(self._modules.__getitem__, modules), self._leaves[leaf]]
 
@@ -72,7 +79,7 @@ def _children(names: list[str], above: str) -> tuple[list[str], dict[str, slice]
             modules[segment] = slice(at, stop)
             at = stop
         else:
-            leaves.append(segment)
+            leaves.append(names[at])
             at += 1
     return leaves, modules
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice, repeat
 from math import prod
 from operator import mul
 from typing import Any
@@ -24,6 +25,7 @@ from freezetui.checkpoint.pickles.stubs import (
 from freezetui.checkpoint.state_dict.arrays import ARRAYS, array_dtype, array_size
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.composite import COMPOSITE, CompositeReader, Known, TensorMeta, unpacked
+from freezetui.checkpoint.state_dict.tensor_columns import plain_tensors
 from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Kind, Packing, StorageKey, TensorInfo
 
 REBUILT = COMPOSITE | {
@@ -41,6 +43,8 @@ _DTYPES = frozenset(STORAGES.values())
 _MAX_ELEMENTS = 2**63 - 1
 _MAX_DIMENSIONS = 1000
 _MAX_WRAPPERS = 8
+#: Tensors are made so many at a time, which the processor's cache holds.
+_CHUNK = 2048
 _UNREAD = Packing("unknown", 0, "unsupported tensor type")
 _LAZY = Packing("uninitialized", 0, "no shape before the first forward pass")
 
@@ -70,6 +74,22 @@ class TensorReader:
         self._shapes: dict[_Shape, Known] = {}
         self._inside: dict[int, str] = {}
         self._composite = CompositeReader(self._head_of, self._known, _dtype_name)
+
+    def infos(
+        self, names: Sequence[str], values: Iterable[Any], kinds: Iterable[Kind] | None, live: bool
+    ) -> Iterator[TensorInfo]:
+        """Yield the headers of many tensors, each as `info` returns it.
+
+        Args:
+            kinds: None if the file does not say.
+        """
+        plain = kinds is None and not live
+        unknown: Kind = "unknown"
+        stubs, given = iter(values), iter(repeat(unknown) if kinds is None else kinds)
+        for low in range(0, len(names), _CHUNK):
+            some, held = names[low : low + _CHUNK], list(islice(stubs, _CHUNK))
+            found = plain_tensors(some, held, self._sizes, self._known, self._kinds) if plain else None
+            yield from map(self.info, some, held, given, repeat(live)) if found is None else found
 
     def info(self, name: str, value: Any, kind: Kind = "unknown", live: bool = False) -> TensorInfo:
         """Return the tensor's header; one of unknown dtype if the pickle makes no sense.

@@ -7,7 +7,8 @@ the same names.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from operator import methodcaller
 from typing import NamedTuple
 
@@ -55,6 +56,20 @@ def unwrap(names: Sequence[str]) -> Unwrapped:
         if bare != short and len(set(bare)) == len(set(short)):
             return Unwrapped(bare, prefix, inside)
     return Unwrapped(short, prefix)
+
+
+def main_prefixes(names: Collection[str]) -> Iterator[str]:
+    """Yield the leading segments that at least four of five names share, "model." and then "model.net."."""
+    least, prefix = len(names) * 4, ""
+    while True:
+        depth = prefix.count(".")
+        inside = (name.split(".", depth + 1) for name in names if name.startswith(prefix))
+        segments = Counter(parts[depth] for parts in inside if len(parts) > depth + 1)
+        segment, count = segments.most_common(1)[0] if segments else ("", 0)
+        if not count or count * 5 < least:
+            return
+        prefix = f"{prefix}{segment}."
+        yield prefix
 
 
 def _common_prefix(names: Sequence[str]) -> str:

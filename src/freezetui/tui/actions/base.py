@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from textual import on
 from textual.message import Message
 from textual.screen import Screen
 
@@ -32,6 +31,10 @@ from freezetui.tui.widgets.visible_rows import VisibleRows
 LOOK_DELAY = 0.3
 #: Filters that are kept for the next time.
 _MAX_FILTERS = 20
+#: Cells by which the numbers of a group make a name longer.
+_NUMBERS = 8
+#: Lines of a screen that has room for more than one pane below the tree.
+_MIN_HEIGHT = 20
 
 
 class SessionScreen(Guarded, Screen[None]):
@@ -54,7 +57,8 @@ class SessionScreen(Guarded, Screen[None]):
         self.tree_view = ParameterTree(session.plan, rows, id="tree")
         self._map, self._measures = ModelMap(self.tree_view, id="map"), Measures(session)
         self._header = Header(session, id="header")
-        self._details, self._detail_line = DetailsPane(id="details"), DetailLine(id="detail-line")
+        self._details = DetailsPane(id="details")
+        self._detail_line = DetailLine(_longest(session), id="detail-line")
         self._panel = CheckPanel(id="check")
         self._filter = FilterBar(session, id="filter")
         self._totals = TotalsBar(session, id="totals")
@@ -64,6 +68,28 @@ class SessionScreen(Guarded, Screen[None]):
         place = rows.line_of(max(0, session.tree.find(view.cursor)))
         self.tree_view.set_reactive(ParameterTree.cursor, place)
 
+    def on_mount(self) -> None:
+        """Follow the cursor and the edits from now on: all widgets are there."""
+        self.tree_view.moved, self.tree_view.edited = self.show_line, self.refresh_session
+        self.show_line()
+
+    @property
+    def is_low(self) -> bool:
+        """Whether there is room for one pane below the tree only, and that in brief."""
+        return self.size.height < _MIN_HEIGHT
+
+    @property
+    def shows_config(self) -> bool:
+        """Whether the pane with the text of the config is open."""
+        return self.has_class("-config")
+
+    def hide_config(self) -> None:
+        """Close the pane with the text of the config, if it is open."""
+        if self.shows_config:
+            self.remove_class("-config")
+            self.tree_view.focus()
+            self.call_after_refresh(self.refresh_session)  # the details may be shown again
+
     def remember_view(self) -> None:
         """Keep how the checkpoint is looked at for the next time."""
         tree, filters = self.tree_view, self._filter.history[-_MAX_FILTERS:]
@@ -71,8 +97,7 @@ class SessionScreen(Guarded, Screen[None]):
         cursor = tree.rows.tree.path(tree.node)
         note_opened(self.session.options, View(opened, cursor, tuple(filters)))
 
-    @on(ParameterTree.Moved)
-    def _show_line(self) -> None:
+    def show_line(self) -> None:
         """Describe the line under the cursor."""
         tree = self.tree_view
         if self._details.display:
@@ -81,7 +106,6 @@ class SessionScreen(Guarded, Screen[None]):
         self._detail_line.text = one_line(self.session, tree.rows, tree.node)
         self._map.refresh()
 
-    @on(ParameterTree.Edited)
     def refresh_session(self) -> None:
         """Redraw whatever depends on the plan, its config or its last check."""
         self.tree_view.marks = marks_of(self.session)
@@ -89,7 +113,7 @@ class SessionScreen(Guarded, Screen[None]):
         self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
-        self._show_line()
+        self.show_line()
         self.post_message(self.Changed())
 
     def _footer_keys(self) -> Iterator[FooterKey]:
@@ -102,3 +126,8 @@ class SessionScreen(Guarded, Screen[None]):
             session, tree = self.session, self.tree_view
             yield from tree_keys(session, tree.node, tree.rows.matches is not None)
             yield from screen_keys(session, self._panel.running, any(True for _ in notices(session)))
+
+
+def _longest(session: Session) -> int:
+    """Return the cells of the longest name that a line of the tree can have, about."""
+    return _NUMBERS + max((len(tensor.name) for tensor in session.tree.tensors), default=0)

@@ -9,9 +9,6 @@ from textual import on, work
 from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
-#: On a lower screen the findings come before the sentences.
-_MIN_HEIGHT = 20
-
 
 class CheckActions(SessionScreen):
     """Checks the plan: every stage in turn."""
@@ -28,7 +25,7 @@ class CheckActions(SessionScreen):
         session = self.session
         for each in await asyncio.to_thread(read_back, session):
             stage = each.report.stage
-            if session.checks.report(stage) is None and each.plan == plan_digest(session, stage):
+            if not session.checks.has(stage) and each.plan == plan_digest(session, stage):
                 mask = session.stages.plan_of(stage).mask()
                 session.checks.store(each.report, mask, session.norm_statistics, each.when)
                 self.refresh_session()
@@ -38,13 +35,18 @@ class CheckActions(SessionScreen):
         self.session.checked(event.report, event.mask)
         self.refresh_session()
 
+    @on(CheckPanel.Failed)
+    def _failed(self, event: CheckPanel.Failed) -> None:
+        self.session.checks.failure = f"{event.message} {event.hint}".strip()
+        self.refresh_session()
+
     @on(SessionScreen.Changed)
     async def _show_proof(self) -> None:
         """Show the last check of the stage that is shown, where the panel is open."""
         if self._panel.display and not self._panel.running:
             from freezetui.tui.proof import proof_of  # the first screen needs none
 
-            await self._panel.show(proof_of(self.session, brief=self.size.height < _MIN_HEIGHT))
+            await self._panel.show(proof_of(self.session, brief=self.is_low))
 
     @on(CheckPanel.JumpTo)
     def _jump(self, event: CheckPanel.JumpTo) -> None:
@@ -81,6 +83,10 @@ class CheckActions(SessionScreen):
         config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
         if config is not None:
             stages = session.stages.names or (None,)
+            session.checks.failure = ""
+            if self.is_low:
+                self.hide_config()
+            self.refresh_session()
             jobs = [Job(session.request(config, stage), masks[stage]) for stage in stages]
             await self._panel.start(jobs, session.options.timeout, session.options.python)
 
@@ -90,6 +96,8 @@ class CheckActions(SessionScreen):
             self._panel.display = False
             self.tree_view.focus()
             return
+        if self.is_low:
+            self.hide_config()
         self._panel.display = True
         await self._show_proof()
 

@@ -20,7 +20,7 @@ class ChooseActions(SessionScreen):
         """Show the order, the ties and the classes of the live model, once nothing is in the way of it."""
         arrived = self._describing.arrived
         if arrived is None:
-            self._show_line()  # it may say why there is none
+            self.show_line()  # it may say why there is none
             return
         if not self.is_current or self._panel.running or self._filter.display:
             self.set_timer(_PAUSE, self.take_in_description)

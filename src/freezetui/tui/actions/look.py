@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from textual import on
 from textual.timer import Timer
 
 from freezetui.session.session import Session
@@ -12,7 +11,6 @@ from freezetui.tui.actions.base import SessionScreen
 from freezetui.tui.against import Against, config_beside
 from freezetui.tui.values import Values
 from freezetui.tui.widgets.against_bar import AgainstBar
-from freezetui.tui.widgets.parameter_tree import ParameterTree
 
 #: Seconds between two updates of what is in progress.
 _PAUSE = 0.1
@@ -70,7 +68,7 @@ class LookActions(SessionScreen):
             return
         changed = comparison.changed_frozen
         if not changed:
-            self.notify("No frozen tensor changed", timeout=3)
+            self.notify(f"Nothing to go to: {comparison.verdict()}", timeout=5)
             return
         tree, node = self.session.tree, self.tree_view.node
         first = tree.first[node]
@@ -80,17 +78,17 @@ class LookActions(SessionScreen):
             place = bisect_right(changed, first - 1) - 1
         self.tree_view.go_to(tree.find(tree.tensors[changed[place % len(changed)]].name))
 
-    @on(ParameterTree.Edited)
-    def _edited(self) -> None:
-        """Count again which frozen tensors changed."""
+    def refresh_session(self) -> None:
+        """Redraw what depends on the plan; count again which frozen tensors changed."""
+        super().refresh_session()
         self._against_bar.refresh()
 
-    @on(ParameterTree.Moved)
-    def _moved(self) -> None:
-        """Discard what is being read of another tensor."""
+    def show_line(self) -> None:
+        """Describe the line under the cursor; discard what is being read of another tensor."""
         running = self._values.running
         if running and self.session.tree.path(self.tree_view.node) != running:
             self._values.cancel()
+        super().show_line()
 
     def _values_read(self) -> None:
         self._values.settle()
@@ -103,7 +101,7 @@ class LookActions(SessionScreen):
 
     def _show_values(self) -> None:
         """Describe the line under the cursor again; without the pane, its values in one line."""
-        self._show_line()
+        self.show_line()
         brief = self._values.brief(self.session.tree.path(self.tree_view.node))
         if brief and not self._details.display:
             self._detail_line.text = self._detail_line.text.blank_copy(f" {brief}")

@@ -40,6 +40,15 @@ class StageActions(SessionScreen):
         await edit_stages(self.app, self.session)
         self.show_stage()
 
+    def step_stages(self, name: str, do: bool) -> bool:
+        """Whether undo or redo is about the stages now, not about the shown plan; done if `do`."""
+        stages = self.session.stages
+        step = stages.next_redo if name == "redo" else stages.next_undo
+        if step is not None and do:
+            self.notify(f"{name}: {self.session.step_stages(name == 'redo')}", timeout=3)
+            self.show_stage()
+        return step is not None
+
     def show_stage(self) -> None:
         """Show the plan of the stage that is shown now, and its last check."""
         self.tree_view.show_plan(self.session.plan)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.text import Text
-from textual.widget import Widget
 
 from freezetui.text import printable
 from freezetui.tui.against import Against
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import Bar
 
 
-class AgainstBar(Guarded, Widget):
+class AgainstBar(Bar):
     """Shows how far the comparison is, then what changed and whether a frozen tensor did."""
 
     DEFAULT_CSS = """
@@ -25,8 +25,10 @@ class AgainstBar(Guarded, Widget):
         self._against = against
 
     def render(self) -> Text:
-        """Draw the line; if it is too long, its end is cut."""
+        """Draw the longest text that fits; if none does, the end of the shortest is cut."""
         line = Text.assemble((f" against {printable(self._against.source)}  ", "bold"))
-        line.append(printable(self._against.text()))
+        texts = [printable(text) for text in self._against.texts()]
+        room = self.size.width - line.cell_len
+        line.append(next((text for text in texts if cell_len(text) <= room), texts[-1]))
         line.truncate(self.size.width, overflow="ellipsis")
         return line

@@ -15,15 +15,19 @@ from freezetui.text import listed, printable
 _MAX_NAMES = 4
 
 
-def change_of_tensor(session: Session, name: str, frozen: bool) -> list[Text]:
+def change_of_tensor(session: Session, name: str) -> list[Text]:
     """Return what changed in a tensor since the checkpoint of `--against`; [] if that is not known."""
-    change = session.comparison.change(name) if session.comparison is not None else None
-    if change is None:
+    comparison = session.comparison
+    change = comparison.change(name) if comparison is not None else None
+    if comparison is None or change is None:
         return []
     from freezetui.formatting.change import tensor_change
 
     lines = [Text(line) for line in tensor_change(change)]
-    if frozen and change.status in ("changed", "reshaped"):
+    index = session.tree.first[session.tree.find(name)]
+    if index in comparison.changed_statistics:
+        lines.insert(0, Text("✗ statistics of a frozen norm, but they changed", "bold"))
+    elif index in comparison.changed_frozen:
         lines.insert(0, Text("✗ frozen, but it changed", "bold"))
     return [Text(), *_head(session), *lines]
 
@@ -34,6 +38,8 @@ def change_of_lines(session: Session, spans: Iterable[tuple[int, int]], is_root:
     if comparison is None:
         return []
     lines = [Text(line) for line in _counted(comparison, session.tree, tuple(spans))]
+    if is_root and comparison.nothing_in_common:
+        lines = [Text("No tensor name in common with BEFORE: nothing was compared.")]
     if is_root and comparison.removed:
         removed = listed(comparison.removed, _MAX_NAMES)
         lines.append(Text(f"{len(comparison.removed):,} only in BEFORE: {removed}", "dim"))

@@ -237,7 +237,7 @@ class CheckPanel(Guarded, Vertical):
 
     @on(Failed)
     def _failed(self, event: Failed) -> None:
-        event.stop()
+        """Show why, and the log; the screen gets this message too."""
         self._finish()
         self.failure = event
         self._show_failure(event)

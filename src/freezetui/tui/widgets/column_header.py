@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from rich.text import Text
-from textual.widget import Widget
 
-from freezetui.tui.contrast import legible
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import Bar
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.tree_line import Columns
 
 
-class ColumnHeader(Guarded, Widget):
+class ColumnHeader(Bar):
     """The names of the tree's columns, how its lines are sorted, and how many are selected."""
 
     DEFAULT_CSS = """
@@ -36,4 +34,4 @@ class ColumnHeader(Guarded, Widget):
     def render(self) -> Text:
         """Draw the names, aligned with the lines below."""
         heading = Columns.fit(self.content_size.width).heading(*self._tree.heading)
-        return Text(heading, legible(self.rich_style), no_wrap=True)
+        return Text(heading, self.base, no_wrap=True)

@@ -1,17 +1,21 @@
-"""DetailLine: one line about the line under the cursor, where the details pane does not fit."""
+"""DetailLine: about the line under the cursor, in one line or two, where the details pane does not fit."""
 
 from __future__ import annotations
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.text import Text
 from textual.reactive import reactive
-from textual.widget import Widget
 
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.tree_line import end_of
 
 
-class DetailLine(Guarded, Widget):
-    """Describes the line under the cursor in one line, where the details pane does not fit."""
+class DetailLine(Bar):
+    """Shows the full name of the line under the cursor, then as much as fits of what follows two spaces.
+
+    Args:
+        longest: cells of the longest name; where one line is too short for it, there are always two.
+    """
 
     DEFAULT_CSS = """
     DetailLine {
@@ -22,14 +26,27 @@ class DetailLine(Guarded, Widget):
 
     text = reactive(Text(), layout=False)
 
+    def __init__(self, longest: int, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._longest = longest
+
+    def on_resize(self) -> None:
+        """Take two lines where the longest name does not fit into one."""
+        self.styles.height = 1 if self._longest < self.size.width else 2
+
     def render(self) -> Text:
-        """Draw `text`; if it is too long, truncate the name first."""
-        line, width = self.text.copy(), self.size.width
-        name = line.plain.find("  ", 1)
-        rest = line[name:]
-        if name > 0 and cell_len(line.plain) > width and cell_len(rest.plain) < width // 2:
-            line = line[:name]
-            line.truncate(width - cell_len(rest.plain), overflow="ellipsis")
-            line.append_text(rest)
-        line.truncate(width, overflow="ellipsis")
-        return line
+        """Draw `text`; a name that is too long for all lines loses its start."""
+        (width, height), line = self.size, self.text.copy()
+        end = line.plain.find("  ", 1)
+        name, rest = (line[:end], line[end:]) if end > 0 else (line, Text())
+        if cell_len(name.plain) >= width * height:
+            name = Text(f" {end_of(name.plain[1:], width * height - 2)}", "bold")
+        rows = chop_cells(name.plain, max(1, width))
+        lines = list(name.divide([len("".join(rows[:n])) for n in range(1, len(rows))]))
+        if len(lines) < height and cell_len(lines[-1].plain + rest.plain) > width:
+            lines.append(rest[1:])
+        else:
+            lines[-1].append_text(rest)
+        for each in lines:
+            each.truncate(width, overflow="ellipsis")
+        return Text("\n", no_wrap=True).join(lines)

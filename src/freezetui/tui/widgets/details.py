@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from freezetui import numbers
 from freezetui.checkpoint.pickles.globals import marked
@@ -18,6 +17,7 @@ from freezetui.tui.guarded import Guarded
 from freezetui.tui.values import Values
 from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
 from freezetui.tui.widgets.live_lines import about_module, about_tensor
+from freezetui.tui.widgets.text_lines import TextLines
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 #: Tied names to list in the pane.
@@ -40,7 +40,7 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
         border-left: vkey $panel-lighten-1;
         scrollbar-size-vertical: 1;
     }
-    DetailsPane > Static {
+    DetailsPane > TextLines {
         min-height: 100%;
     }
     """
@@ -50,7 +50,7 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
 
     def compose(self) -> ComposeResult:
         """Compose one block of text."""
-        yield Static(id="details-text", markup=False)
+        yield TextLines(id="details-text")
 
     def show(self, session: Session, rows: VisibleRows, node: int) -> None:
         """Describe the line of `node`."""
@@ -58,8 +58,7 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
         times = rows.times(node)
         lines = _of_tensor(session, node, tensor) if tensor else _of_module(session, rows, node)
         if tensor and times == 1:
-            state = session.plan.totals_over(rows.spans(node)).state
-            lines += change_of_tensor(session, tensor.name, state == "frozen")
+            lines += change_of_tensor(session, tensor.name)
             values = self.values.lines(tensor.name) if self.values else []
             lines += [Text(), *map(Text, values)] if values else []
         else:
@@ -69,10 +68,10 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
             lines[1:1] = [Text(f"in {times:,} blocks, edited together; z: single blocks")]
         if session.checkpoint_changed:
             lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
-        text = self.query_one("#details-text", Static)
-        text.update(Text("\n").join(lines), layout=False)
+        text = self.query_one(TextLines)
+        text.show(lines)
         # A layout of the whole screen takes longer than a key should; only a text that scrolls needs one.
-        height = text.visual.get_height(text.styles.get_rules(), text.size.width)
+        height = text.get_content_height(self.size, self.size, text.size.width)
         if text.size.height != self.size.height or height > self.size.height:
             text.refresh(layout=True)
 

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
-from textual.widget import Widget
 
 from freezetui.text import printable
 from freezetui.tui.contrast import legible
 from freezetui.tui.footer_keys import FooterKey
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import Bar
 
 
-class KeyFooter(Guarded, Widget):
+class KeyFooter(Bar):
     """Names keys in one line; those that matter least are left out first. A click runs the action.
 
     Args:
@@ -40,7 +39,7 @@ class KeyFooter(Guarded, Widget):
         """Draw the keys that fit, in their order."""
         shown = fitting(list(self._keys()), self.size.width)
         style = legible(self.get_component_rich_style("footer--key"))
-        line = Text(no_wrap=True, style=legible(self.rich_style))
+        line = Text(no_wrap=True, style=self.base)
         for each in shown:
             click = Style(meta={"@click": f"screen.run_key({each.action!r})"}) if each.action else Style()
             line.append(" " if line.plain else "")

@@ -7,26 +7,23 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
-from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
-from freezetui.sanity.report import Verdict
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable
-from freezetui.tui.contrast import legible
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.totals_bar import sign_of
 
 #: Seconds between two looks at the files.
 _PERIOD = 2.0
 #: A narrower header shows no stage; a stage's name gets at least so many cells.
 _MIN_STAGES, _MIN_TAB = 40, 12
-_VERDICTS: dict[Verdict, str] = {"held": " ✓", "moved": " ✗", "inconclusive": " ?"}
 _NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
 
 
-class Header(Guarded, Widget):
+class Header(Bar):
     """Shows file, format and size; the stages as tabs, else the architecture; what to know; the config.
 
     A click on a stage shows it, on what to know shows it in full.
@@ -85,7 +82,7 @@ class Header(Guarded, Widget):
 
     def _line(self, left: Text, middle: Text, right: Text) -> Text:
         line = _three(left, middle, right, self.size.width)
-        line.style = legible(self.rich_style)
+        line.style = self.base
         return line
 
     def _stages(self, brevity: int) -> Text:
@@ -112,7 +109,7 @@ class Header(Guarded, Widget):
     def _verdict(self, stage: str | None) -> str:
         """Return the sign of a stage's last check; "" before it, and after an edit of its plan."""
         report = self.session.checks.report(stage)
-        return "" if report is None or self.session.is_stale(stage) else _VERDICTS[report.verdict]
+        return "" if report is None or self.session.is_stale(stage) else f" {sign_of(report)}"
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""

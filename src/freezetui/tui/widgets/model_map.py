@@ -66,12 +66,13 @@ class ModelMap(Guarded, Widget):
     def __init__(self, tree: TreeView, id: str | None = None) -> None:
         super().__init__(id=id)
         self._tree = tree
+        self._known: tuple[tuple[object, ...], list[Cell]] | None = None
 
     def render_line(self, y: int) -> Strip:
         """Draw the cells; those of the line under the cursor have its background."""
         width = self.size.width
         plain, marked = self._tree.styles_over(), self._tree.styles_over("cursor")
-        cells = list(map_cells(self._tree.painter, width))
+        cells = self._cells(width)
         if not cells:
             return Strip.blank(width, plain["plain"])
         start, stop = self._cursor(width)
@@ -85,6 +86,16 @@ class ModelMap(Guarded, Widget):
             ("".join(text for text, _ in run), style) for style, run in groupby(segments, lambda s: s[1])
         )
         return Strip([Segment(text, style) for text, style in joined])
+
+    def _cells(self, width: int) -> list[Cell]:
+        """Return the cells, which stay the same while the cursor moves."""
+        painter = self._tree.painter
+        shown = (painter.plan, painter.plan.version, painter.rows.tree, painter.marks, painter.measure, width)
+        if self._known is None or any(
+            a is not b and a != b for a, b in zip(self._known[0], shown, strict=True)
+        ):
+            self._known = shown, list(map_cells(painter, width))
+        return self._known[1]
 
     def _cursor(self, width: int) -> tuple[int, int]:
         """Return the cells of the line under the cursor, at least one."""

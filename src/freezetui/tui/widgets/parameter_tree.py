@@ -12,7 +12,7 @@ from freezetui.tui.widgets.block_groups import Span
 from freezetui.tui.widgets.tree_edits import EditRefused, TreeEdits
 from freezetui.tui.widgets.tree_keys import TREE_KEYS
 from freezetui.tui.widgets.tree_line import Columns
-from freezetui.tui.widgets.tree_view import TreeView
+from freezetui.tui.widgets.tree_view import TreeView, tell_nobody
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 
@@ -22,12 +22,13 @@ class ParameterTree(TreeView):
     Args:
         plan: the plan to show and edit.
         rows: which lines are visible; folded, sorted and filtered here.
+
+    Attributes:
+        edited: called when the plan has been edited, as `moved` is.
+        step_stages: returns whether "undo" or "redo" is about the stages now, and does it if it is told to.
     """
 
     BINDINGS = TREE_KEYS
-
-    class Edited(Message):
-        """The plan has been edited."""
 
     class PresetsAsked(Message):
         """The user wants to pick a preset."""
@@ -35,12 +36,14 @@ class ParameterTree(TreeView):
     def __init__(self, plan: FreezePlan, rows: VisibleRows, id: str | None = None) -> None:
         super().__init__(plan, rows, id)
         self.edits = TreeEdits(plan, rows)
+        self.edited: Callable[[], None] = tell_nobody
+        self.step_stages: Callable[[str, bool], bool] = lambda name, do: False
 
     def show_plan(self, plan: FreezePlan) -> None:
         """Show and edit another plan of the same model."""
         self.painter.plan = self.edits.plan = plan
         self._follow()
-        self.post_message(self.Edited())
+        self.edited()
 
     def take_in(self, plan: FreezePlan, rows: VisibleRows) -> None:
         """Show and edit the same tensors in another order; the cursor keeps its node and its place."""
@@ -52,7 +55,8 @@ class ParameterTree(TreeView):
         if event.y + self.scroll_offset.y >= len(self.rows):
             return
         self.cursor = event.y + self.scroll_offset.y
-        part = Columns.fit(self.scrollable_content_region.width).at(event.x, self.rows.tree.depths[self.node])
+        columns, depth = Columns.fit(self.scrollable_content_region.width), self.rows.tree.depths[self.node]
+        part = columns.at(event.x, depth, self.painter.deepest)
         if part == "state":
             self.action_edit("toggle")
         elif part == "arrow" or event.chain == 2:
@@ -124,12 +128,12 @@ class ParameterTree(TreeView):
         names = [measure.name for measure in self._measures]
         place = names.index(self.painter.measure.name) if self.painter.measure.name in names else -1
         self._show_measure(self._measures[(place + 1) % len(names)])
-        self.post_message(self.Moved())
+        self.moved()
 
     def action_sort(self) -> None:
         """Sort by the last column, largest first; else put the lines back into the model's order."""
         self._keep_place(self.rows.sort(self._key if self.rows.key is None else None, self.node))
-        self.post_message(self.Moved())
+        self.moved()
 
     def action_range(self) -> None:
         """Begin a range of lines at the cursor; end it if there is one."""
@@ -148,6 +152,8 @@ class ParameterTree(TreeView):
 
     def action_edit(self, name: str) -> None:
         """Run the edit of `TreeEdits` called `name` on the selected lines, else the line of the cursor."""
+        if name in ("undo", "redo") and self.step_stages(name, True):
+            return
         selected = self.selection.anchor is not None
         spans = self.selection.spans(self.rows, self.cursor) if selected else None
         self._edit(lambda: self.edits.run(name, self.node, spans))
@@ -173,7 +179,9 @@ class ParameterTree(TreeView):
 
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; used by the palette."""
-        return self.edits.offers(action, self.node)
+        name = action.removeprefix("edit('").removesuffix("')")
+        steps = name in ("undo", "redo") and self.step_stages(name, False)
+        return steps or self.edits.offers(action, self.node)
 
     def _edit(self, edit: Callable[[], str]) -> None:
         """Edit the plan, redraw, and show the edit's message."""
@@ -183,6 +191,6 @@ class ParameterTree(TreeView):
             message = str(refusal)
         else:
             self._follow()
-            self.post_message(self.Edited())
+            self.edited()
         if message:
             self.notify(message, timeout=3)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
-from rich.style import Style
 from rich.text import Text
-from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.freeze.cost import full_training_memory, training_memory
+from freezetui.sanity.report import SanityReport, Verdict
 from freezetui.session.session import Session
 from freezetui.text import printable
-from freezetui.tui.contrast import legible, muted
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.contrast import muted
+from freezetui.tui.widgets.drawing import Bar
+
+#: On a narrower screen everything is said in few words.
+_MIN_WIDTH = 78
+#: By the verdict of a check.
+_SIGNS: dict[Verdict, str] = {"held": "✓", "moved": "✗", "inconclusive": "?"}
 
 
-class TotalsBar(Guarded, Widget):
+class TotalsBar(Bar):
     """Shows frozen and trainable, what the plan costs in memory, and the last check."""
 
     DEFAULT_CSS = """
@@ -30,25 +36,28 @@ class TotalsBar(Guarded, Widget):
         self.session = session
 
     def render(self) -> Text:
-        """Draw one or two lines; parts that do not fit are omitted, the last ones first."""
+        """Draw one or two lines; parts that do not fit are omitted, but never the last check."""
         width, height = self.size
-        lines = [Text() for _ in range(max(1, height))]
-        row = 0
-        for part in self._parts():
-            while row < len(lines) and cell_len(lines[row].plain) + cell_len(part.plain) + 3 > width:
-                row += 1
-            if row == len(lines):
+        frozen, trainable, memory, check, made_of = self._parts(width >= 80)
+        brief, said = self._brief_counts(), self._check(brief=True)
+        choices = [
+            ([frozen, trainable, memory, check, made_of], check),
+            ([frozen, trainable, check, memory], check),
+            ([*brief, said, memory], said),
+            ([said, *brief], said),
+        ]
+        for parts, needed in choices[2:] if width < _MIN_WIDTH else choices:
+            lines, placed = _placed(parts, width, max(1, height))
+            if any(part is needed for part in placed):
                 break
-            lines[row].append_text(Text("   " if lines[row].plain else " ")).append_text(part)
-        return Text("\n", style=legible(self.rich_style)).join(lines)
+        return Text("\n", style=self.base).join(lines)
 
-    def _parts(self) -> list[Text]:
+    def _parts(self, roomy: bool) -> list[Text]:
         totals, dim = self.session.totals, muted(self)
         memory, full = training_memory(totals), full_training_memory(totals)
         frozen, trainable, everything = totals.frozen, totals.trainable, totals.parameters
         share = totals.share
         frozen_share = numbers.percent(1 - share if everything.elements else 0)
-        roomy = self.size.width >= 80
         return [
             Text.assemble(
                 ("■ frozen ", "bold"),
@@ -61,11 +70,11 @@ class TotalsBar(Guarded, Widget):
                 (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", dim),
             ),
             Text.assemble(
-                "memory with AdamW ",
+                "counted memory (AdamW) ",
                 (numbers.size(memory.total), "bold"),
                 f" of {numbers.size(full.total)}",
             ),
-            self._check(dim),
+            self._check(),
             Text(
                 f"weights {numbers.size(memory.weights)} + gradients {numbers.size(memory.gradients)}"
                 f" + moments {numbers.size(memory.optimizer)}",
@@ -73,13 +82,56 @@ class TotalsBar(Guarded, Widget):
             ),
         ]
 
-    def _check(self, dim: Style) -> Text:
-        report = self.session.report
+    def _brief_counts(self) -> list[Text]:
+        totals = self.session.totals
+        share = numbers.percent(totals.share)
+        return [
+            Text.assemble(("■ frozen ", "bold"), numbers.count(totals.frozen.elements)),
+            Text.assemble(("○ train ", "bold"), f"{numbers.count(totals.trainable.elements)} ({share})"),
+        ]
+
+    def _check(self, brief: bool = False) -> Text:
+        """Return how the last check of the shown stage ended; in two words if `brief`."""
+        session, dim = self.session, muted(self)
+        report, before = session.report, "" if brief else "last check: "
+        if session.checks.failure:
+            return Text.assemble(before, ("! check failed" if brief else "failed (R: why)", "bold"))
         if report is None:
-            return Text("not checked (press r)", dim)
-        when = self.session.checks.when(self.session.stages.shown)
-        if self.session.report_is_stale:
-            return Text.assemble("last check: ", ("out of date", dim))
-        return Text.assemble(
-            "last check: ", (report.verdict, "bold"), (f" as of {printable(when[:10])}" if when else "", dim)
-        )
+            return Text("not checked" if brief else "not checked (press r)", dim)
+        if session.report_is_stale:
+            return Text.assemble(before, ("? out of date" if brief else "out of date", dim))
+        when = session.checks.when(session.stages.shown)
+        day = f" as of {printable(when[:10])}" if when and not brief else ""
+        said = f"{sign_of(report)} {_verdict(report, brief)}" if brief else _verdict(report)
+        return Text.assemble(before, (said, "bold"), (day, dim))
+
+
+def sign_of(report: SanityReport) -> str:
+    """Return the sign of a check's outcome; with "!" if buffers of frozen modules changed."""
+    if report.nothing_to_hold:
+        return "○"
+    return f"{_SIGNS[report.verdict]}{'!' if report.changed_of_frozen else ''}"
+
+
+def _verdict(report: SanityReport, brief: bool = False) -> str:
+    """Return the verdict, and in the same breath how many buffers of frozen modules changed."""
+    if report.nothing_to_hold:
+        return "nothing to hold"
+    changed = len(report.changed_of_frozen)
+    if not changed or brief:
+        return report.verdict
+    return f"{report.verdict}, {numbers.plural(changed, 'buffer')} changed"
+
+
+def _placed(parts: Sequence[Text], width: int, height: int) -> tuple[list[Text], list[Text]]:
+    """Return lines of the first parts, and which parts are in them."""
+    lines, placed, row = [Text() for _ in range(height)], [], 0
+    for part in parts:
+        gap = 3 if width >= _MIN_WIDTH else 2
+        while row < len(lines) and cell_len(lines[row].plain) + cell_len(part.plain) + gap > width:
+            row += 1
+        if row == len(lines):
+            break
+        lines[row].append_text(Text(" " * gap if lines[row].plain else " ")).append_text(part)
+        placed.append(part)
+    return lines, placed

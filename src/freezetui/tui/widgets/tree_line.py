@@ -70,22 +70,30 @@ class Columns(NamedTuple):
         name -= more
         return cls(state, min(max(8, name), _MAX_NAME), layer + more, shape, dtype, elements, bar)
 
-    def at(self, x: int, depth: int) -> Literal["state", "arrow", "rest"]:
-        """Return what is drawn at cell `x` of a line at this depth."""
+    def at(self, x: int, depth: int, deepest: int) -> Literal["state", "arrow", "rest"]:
+        """Return what is drawn at cell `x` of a line at this depth; `deepest` is that of the whole tree."""
         if x < self.state:
             return "state"
-        arrow = self.state + len(_indent(depth, self.name))
+        arrow = self.state + len(_indent(depth, deepest, self.name))
         return "arrow" if arrow <= x < arrow + 2 else "rest"
 
-    def heading(self, values: tuple[str, str], note: str = "") -> str:
-        """Return the line with the columns' names.
+    def heading(self, values: tuple[str, str], note: str = "", layers: bool = False) -> str:
+        """Return the line with the columns' names; what lines show beside their names is named there, too.
 
         Args:
             values: the name of the last column, short and long.
             note: what to say beside "name".
+            layers: whether the classes of modules are known.
         """
-        text = _left("state", self.state) if self.state > 3 else " " * self.state
-        text += _left(f"name{note and '  '}{note}", self.name)
+        text = _left("state" if self.state > 3 else "st", self.state)
+        beside = [
+            name for name, shown in (("layer", layers and not self.layer), ("shape", not self.shape)) if shown
+        ]
+        name = f"name{note and '  '}{note}"
+        while beside and len(name) + 2 + len(" ".join(beside)) >= self.name:
+            beside.pop(0)
+        right = " ".join(beside)
+        text += _left(name.ljust(self.name - 1 - len(right)) + right if right else name, self.name)
         text += _left("layer", self.layer) if self.layer else ""
         text += _right("shape", self.shape) if self.shape else ""
         text += _right("dtype", self.dtype) if self.dtype else ""
@@ -114,12 +122,14 @@ class TreeLine(NamedTuple):
     """What one line shows; `Columns` and the styles decide how.
 
     Attributes:
+        deepest: the depth of the deepest line of the tree.
         times: how many blocks the line stands for, if it is inside the first of them.
         shape: of the tensor, or of a closed layer's weight.
     """
 
     label: str
     depth: int
+    deepest: int
     arrow: str
     totals: FreezeTotals
     tensor: TensorInfo | None
@@ -156,14 +166,14 @@ class TreeLine(NamedTuple):
 
     def _name(self, columns: Columns, styles: Styles) -> list[Segment]:
         width = columns.name
-        lead = _indent(self.depth, width) + self.arrow
+        lead = _indent(self.depth, self.deepest, width) + self.arrow
         if self.totals.state == "untrainable":
             style = styles["dim"]
         else:
             style = styles["plain"] if self.tensor else styles["module"]
         tail = (f" ×{self.times:,}" if self.times > 1 else "") + (" =" if self.tied else "")
         room = width - len(lead) - len(tail) - 1
-        name = _end_of(self.label, room)
+        name = end_of(self.label, room)
         left = room - cell_len(name)
         beside = self._beside(columns, left - 2)
         between = " " * (left - cell_len(beside))
@@ -223,7 +233,7 @@ def _fitted(layer: str, room: int) -> str:
     return layer if cell_len(layer) <= room else layer.partition(" ")[0]
 
 
-def _end_of(label: str, room: int) -> str:
+def end_of(label: str, room: int) -> str:
     """Return a name in at most `room` cells; the start of a long one is left out."""
     name = printable(label[-4 * max(1, room) :])
     if cell_len(name) <= room and len(label) <= 4 * max(1, room):
@@ -233,11 +243,16 @@ def _end_of(label: str, room: int) -> str:
     return "…"[: max(0, room)] + name
 
 
-def _indent(depth: int, width: int) -> str:
-    """Return the cells before the arrow; where the indentation does not fit, the level's number."""
+def _indent(depth: int, deepest: int, width: int) -> str:
+    """Return the cells before the arrow: two a level, in a deep tree one; the level's number where none fit.
+
+    Args:
+        deepest: the depth of the deepest line, so that all lines of a tree are indented alike.
+    """
     room = max(0, min(width // 2, width - _MIN_LABEL))
-    if 2 * depth <= room:
-        return " " * (2 * depth)
+    step = 2 if 2 * deepest <= room else 1
+    if step * depth <= room:
+        return " " * (step * depth)
     return f"{depth} ".rjust(room) if len(str(depth)) < room else " " * room
 
 

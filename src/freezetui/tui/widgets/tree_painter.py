@@ -1,11 +1,10 @@
-"""TreePainter: draws the lines of the tree, as they are now; keeps what they show until the next edit."""
+"""TreePainter: draws the lines of the tree, as they are now."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from rich.segment import Segment
-from textual.strip import Strip
 
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
@@ -35,34 +34,32 @@ class TreePainter:
         self.marks = b""
         self.layers: Mapping[int, str] = {}
         self.measure: Measure = SHARE
-        self._lines: dict[int, TreeLine] = {}
+        self._measured: ParamTree | None = None
+        self._deepest = 0
 
-    def forget(self) -> None:
-        """Draw every line anew: something that they show has changed."""
-        self._lines.clear()
+    @property
+    def deepest(self) -> int:
+        """The depth of the deepest line of the tree, expanded or not."""
+        if self._measured is not self.rows.tree:
+            self._measured, self._deepest = self.rows.tree, max(self.rows.tree.depths)
+        return self._deepest
 
-    def strip(self, number: int, width: int, styles: Styles) -> Strip:
+    def segments(self, number: int, columns: Columns, width: int, styles: Styles) -> list[Segment]:
         """Return a line as drawn.
 
         Args:
             number: of the line, counted from 0; there may be no such line.
             width: in cells.
         """
-        base = styles["plain"]
-        if number >= len(self.rows):
-            return Strip.blank(width, base)
-        if self.rows.matches == []:
-            return Strip([Segment("   nothing matches", styles["dim"])]).adjust_cell_length(width, base)
-        segments = self.line(self.rows.visible[number]).segments(Columns.fit(width), styles)
-        return Strip(segments).adjust_cell_length(width, base)
+        segments: list[Segment] = []
+        if self.rows.matches == [] and number == 0:
+            segments = [Segment("   nothing matches", styles["dim"])]
+        elif number < len(self.rows):
+            segments = self.line(self.rows.visible[number]).segments(columns, styles)
+        return Segment.adjust_line_length(segments, width, styles["plain"])
 
     def line(self, node: int) -> TreeLine:
-        """Return what the line of `node` shows; kept until `forget`."""
-        if node not in self._lines:
-            self._lines[node] = self._line(node)
-        return self._lines[node]
-
-    def _line(self, node: int) -> TreeLine:
+        """Return what the line of `node` shows."""
         rows, tree, spans = self.rows, self.rows.tree, self.rows.spans(node)
         family = rows.family(node)
         tensor = tree.tensor(node) if family is None else None
@@ -72,6 +69,7 @@ class TreePainter:
         return TreeLine(
             label=tree.names[node] if family is None else f"{braces(family)} ×{len(family)}",
             depth=tree.depths[node],
+            deepest=self.deepest,
             arrow="  " if tensor else "▾ " if is_open else "▸ ",
             totals=totals,
             tensor=tensor,
@@ -98,7 +96,7 @@ class TreePainter:
         if value is None:
             return Value()
         is_wrong = measure.is_wrong(spans)
-        return Value(measure.text(tree, value), measure.bar(tree, value), measure.is_share, is_wrong)
+        return Value(measure.text(tree, value, spans), measure.bar(tree, value), measure.is_share, is_wrong)
 
 
 def weight_shape(tree: ParamTree, node: int) -> str:

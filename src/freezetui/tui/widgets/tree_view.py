@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.style import Style
-from textual.geometry import Size
-from textual.message import Message
+from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -17,10 +16,14 @@ from freezetui.tui.columns import SHARE, SIZES, Measure
 from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.block_groups import Span
+from freezetui.tui.widgets.drawing import finisher
 from freezetui.tui.widgets.line_range import LineRange
-from freezetui.tui.widgets.tree_line import STYLES, TreeLine
+from freezetui.tui.widgets.tree_line import STYLES, Columns, TreeLine
 from freezetui.tui.widgets.tree_painter import TreePainter
 from freezetui.tui.widgets.visible_rows import VisibleRows
+
+#: More lines than any screen has; those that were scrolled away are not kept for long.
+_MAX_DRAWN = 1_000
 
 
 class TreeView(Guarded, ScrollView, can_focus=True):
@@ -33,9 +36,12 @@ class TreeView(Guarded, ScrollView, can_focus=True):
     Attributes:
         cursor: the line under the cursor, counted from 0.
         marks: per tensor, the result of the last check (`tree_line.MARKS`); empty for none.
-        heading: the name of the last column, short and long, and what the column header says beside "name".
+        heading: the name of the last column, short and long, what the column header says beside "name", and
+            whether the classes of modules are known.
         selection: the lines that are selected together.
         painter: what draws the lines.
+        moved: called when the cursor is on another line, or its line shows something else. A call and not a
+            message, so that one frame shows all that a key changes.
     """
 
     DEFAULT_CSS = """
@@ -65,19 +71,18 @@ class TreeView(Guarded, ScrollView, can_focus=True):
 
     cursor = reactive(0, repaint=False)
     marks = reactive(b"")
-    heading = reactive((SHARE.heading, ""), repaint=False)
-
-    class Moved(Message):
-        """The cursor is on another line, or its line now shows something else."""
+    heading = reactive((SHARE.heading, "", False), repaint=False)
 
     def __init__(self, plan: FreezePlan, rows: VisibleRows, id: str | None = None) -> None:
         super().__init__(id=id)
         rows.follow(plan.states)
         self.painter = TreePainter(plan, rows)
         self.selection = LineRange()
+        self.moved: Callable[[], None] = tell_nobody
         self.virtual_size = Size(0, len(rows))
         self._measures: Sequence[Measure] = SIZES
         self._styles: dict[str, dict[str, Style]] = {}
+        self._drawn: dict[tuple[int, str, int, int], Strip] = {}
 
     @property
     def plan(self) -> FreezePlan:
@@ -101,6 +106,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
             self.rows.first_lines = height
             self.rows.close_all(0)
             self.virtual_size = Size(0, len(self.rows))
+            self._redraw()
 
     def go_to(self, node: int) -> None:
         """Move the cursor to a node, expanding what hides it."""
@@ -164,12 +170,13 @@ class TreeView(Guarded, ScrollView, can_focus=True):
     def _relay(self, line: int) -> None:
         """Show the lines as they are now, with the cursor on `line`."""
         self.virtual_size = Size(0, len(self.rows))
-        self.cursor = line
         self._redraw()
-        self.post_message(self.Moved())
+        if line == self.cursor:
+            self.moved()
+        self.cursor = line
 
     def _redraw(self) -> None:
-        self.painter.forget()
+        self._drawn.clear()
         self._tell()
         self.refresh()
 
@@ -183,7 +190,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
             note = "M: model order"
         sign = " ▼" if self.rows.key is not None else ""
         short, long = measure.heading
-        self.heading = ((f"{short}{sign}", f"{long}{sign}"), note)
+        self.heading = ((f"{short}{sign}", f"{long}{sign}"), note, bool(self.painter.layers))
 
     # Drawing
 
@@ -191,13 +198,23 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         """Return what the line of `node` shows."""
         return self.painter.line(node)
 
-    def render_line(self, y: int) -> Strip:
-        """Draw one line of the screen."""
-        number = y + self.scroll_offset.y
-        selected = number in self.selection.lines(self.rows, self.cursor)
-        over = "cursor" if number == self.cursor else "selected" if selected else ""
-        width = self.scrollable_content_region.width
-        return self.painter.strip(number, width, self.styles_over(over))
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw lines of the screen; they are kept until something that they show has changed."""
+        size, top, cursor = self.size, self.scroll_offset.y, self.cursor
+        width = size.width - self.scrollbar_size_vertical
+        selected = self.selection.lines(self.rows, cursor)
+        if len(self._drawn) > _MAX_DRAWN:
+            self._drawn.clear()
+        finished, columns = finisher(self, size.width), Columns.fit(width)
+        strips = []
+        for number in range(top + crop.y, top + crop.bottom):
+            over = "cursor" if number == cursor else "selected" if number in selected else ""
+            key = number, over, width, size.width
+            if key not in self._drawn:
+                segments = self.painter.segments(number, columns, width, self.styles_over(over))
+                self._drawn[key] = finished(segments)
+            strips.append(self._drawn[key].crop(crop.x, crop.right))
+        return strips
 
     def styles_over(self, over: str = "") -> dict[str, Style]:
         """Return the styles of `tree_line.STYLES` as they are drawn, readable in every theme.
@@ -213,8 +230,9 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         return self._styles[over]
 
     def notify_style_update(self) -> None:
-        """Discard the cached styles: the theme or the focus has changed."""
+        """Draw everything anew: the theme or the focus has changed."""
         self._styles = {}
+        self._drawn.clear()
         super().notify_style_update()
 
     def validate_cursor(self, cursor: int) -> int:
@@ -232,7 +250,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         top, height = self.scroll_offset.y, self.scrollable_content_region.height
         if height and not top <= new < top + height:
             self.scroll_to(y=new if new < top else new - height + 1, animate=False)
-        self.post_message(self.Moved())
+        self.moved()
 
     def watch_marks(self, marks: bytes) -> None:
         """Redraw with the new marks."""
@@ -242,3 +260,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Scroll to the cursor."""
         self.call_after_refresh(self.watch_cursor, self.cursor, self.cursor)
+
+
+def tell_nobody() -> None:
+    """Stand for what is called on a change until someone wants to know of it."""

@@ -1,0 +1,97 @@
+"""Draws lines of text with less work than Textual's own way: no markup, no wrapping, no second cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual.containers import Horizontal, Vertical
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from freezetui.tui.contrast import legible
+from freezetui.tui.guarded import Guarded
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Row(Guarded, Horizontal):
+    """Widgets side by side that cover all of it: it has nothing to draw itself."""
+
+    BLANK = True
+
+
+class Column(Guarded, Vertical):
+    """Widgets one below the other that cover all of it: it has nothing to draw itself."""
+
+    BLANK = True
+
+
+class Bar(Guarded, Widget):
+    """A few lines of text, drawn by `render`, that cannot be selected; what is too long is cut."""
+
+    @property
+    def base(self) -> Style:
+        """The style of its text, readable in every theme."""
+        return legible(self.visual_style.rich_style)
+
+    def render(self) -> Text:
+        """Return the lines."""
+        raise NotImplementedError
+
+    #: The lines, and the size that they are for; None where they may be others now.
+    _lines: tuple[Size, list[Text]] | None = None
+
+    def refresh(self, *regions: Region, **options: bool) -> Self:
+        """Draw the lines anew."""
+        self._lines = None
+        return super().refresh(*regions, **options)
+
+    def notify_style_update(self) -> None:
+        """Draw the lines anew: the theme has changed."""
+        self._lines = None
+        super().notify_style_update()
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one of the lines."""
+        if self._lines is None or self._lines[0] != self.size:
+            self._lines = self.size, list(self.render().split("\n", allow_blank=True))
+        lines = self._lines[1]
+        return Strip(segments_of(self, lines[y])) if y < len(lines) else Strip([])
+
+
+def segments_of(widget: Widget, text: Text) -> list[Segment]:
+    """Return one line of text as a widget draws it; what a click acts on looks like a link, as everywhere."""
+    console = widget.app.console
+    base = widget.visual_style.rich_style + console.get_style(text.style)
+    segments = list(Segment.apply_style(text.render(console), base))
+    if not any(style and style._meta and "@click" in style.meta for _, style, _ in segments):
+        return segments
+    link = widget.link_style
+    return [
+        Segment(text, style + link if style and "@click" in style.meta else style)
+        for text, style, _ in segments
+    ]
+
+
+def finisher(widget: Widget, width: int) -> Callable[[list[Segment]], Strip]:
+    """Return what makes of a line of a widget without border and padding what goes to the screen.
+
+    Args:
+        width: the widget's, in cells; a line is filled up or cut.
+    """
+    background, filters = widget.background_colors[1], widget.get_line_filters()
+    blank = Style(bgcolor=background.rich_color)
+
+    def finished(line: list[Segment]) -> Strip:
+        line = Segment.adjust_line_length(line, width, blank)
+        for each in filters:
+            line = each.apply(line, background)
+        return Strip(line, width)
+
+    return finished

@@ -1,0 +1,110 @@
+"""TextLines: lines of text, wrapped to the width, of which as many are drawn as the screen shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.text import Text
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.drawing import finisher, segments_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class _Piece(NamedTuple):
+    """What one line of the screen shows: a part of line `y` of the text, from character `x` on."""
+
+    text: Text
+    x: int
+    y: int
+
+
+class TextLines(Guarded, Widget):
+    """Lines of text, without border and padding, that can be selected.
+
+    A key changes few lines of such a text but all of its widget, which Textual would draw from scratch.
+    """
+
+    DEFAULT_CSS = """
+    TextLines {
+        height: auto;
+        width: 1fr;
+    }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._lines: Sequence[Text] = ()
+        self._pieces: tuple[int, list[_Piece]] = 0, []
+        self._drawn: dict[tuple[int, int], Strip] = {}
+
+    def show(self, lines: Sequence[Text]) -> None:
+        """Show other lines; the caller decides whether their number needs a layout."""
+        self._lines, self._pieces = lines, (0, [])
+        self.refresh()
+
+    def render(self) -> Text:
+        """Return the whole text, which is what can be selected."""
+        return Text("\n").join(self._lines)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Return the number of lines at this width."""
+        return len(self._wrapped(width))
+
+    def refresh(self, *regions: Region, **options: bool) -> Self:
+        """Draw everything anew."""
+        self._drawn.clear()
+        return super().refresh(*regions, **options)
+
+    def notify_style_update(self) -> None:
+        """Draw everything anew: the theme has changed."""
+        self._drawn.clear()
+        super().notify_style_update()
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw lines of the text; they are kept until the next change."""
+        width = self.size.width
+        pieces, finished = self._wrapped(width), finisher(self, width)
+        strips = []
+        for y in range(crop.y, crop.bottom):
+            key = min(y, len(pieces)), width
+            if key not in self._drawn:
+                self._drawn[key] = finished(self._line(pieces[y]) if y < len(pieces) else self._blank(width))
+            strips.append(self._drawn[key].crop(crop.x, crop.right))
+        return strips
+
+    def _blank(self, width: int) -> list[Segment]:
+        return [Segment(" " * width, self.visual_style.rich_style)]
+
+    def _line(self, piece: _Piece) -> list[Segment]:
+        """Return a line with what is selected of it, and with its place in the text for the mouse."""
+        text, selection = piece.text, self.text_selection
+        if selection is not None and (span := selection.get_span(piece.y)) is not None:
+            start, stop = max(0, span[0] - piece.x), len(text) if span[1] < 0 else span[1] - piece.x
+            text = text.copy()
+            text.stylize(self.screen.get_component_rich_style("screen--selection"), start, max(start, stop))
+        return list(Strip(segments_of(self, text)).apply_offsets(piece.x, piece.y))
+
+    def _wrapped(self, width: int) -> list[_Piece]:
+        if self._pieces[0] != width:
+            self._pieces = width, list(self._wrap(width)) if width else []
+        return self._pieces[1]
+
+    def _wrap(self, width: int) -> Iterator[_Piece]:
+        for y, line in enumerate(self._lines):
+            if cell_len(line.plain) <= width and "\n" not in line.plain:
+                yield _Piece(line, 0, y)
+                continue
+            x = 0
+            for part in line.wrap(self.app.console, width):
+                x = max(x, line.plain.find(part.plain, x))
+                yield _Piece(part, x, y)
+                x += len(part)

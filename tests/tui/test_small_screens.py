@@ -1,0 +1,62 @@
+"""What always stands on the screen, however small: the last verdict, the full name of the line."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from freezetui.sanity.report import FrozenPart, TrainablePart
+from freezetui.session.options import Options
+from freezetui.tui.app import FreezeTuiApp
+from freezetui.tui.widgets.check_panel import CheckPanel
+from support.reports import sanity_report
+
+SIZES = [(60, 15), (78, 15), (80, 24), (100, 15), (110, 30), (200, 50)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_the_verdict_and_the_full_name_of_the_line_stand_on_every_screen(opened, size):
+    async with opened("vgg_digits.pth", size=size) as driver:
+        totals = driver.main.query_one("#totals")
+        assert "not checked" in str(totals.render())
+        driver.go("features.28.weight")
+        await driver.press("f")
+        for verdict in ("held", "moved", "inconclusive"):
+            driver.session.checked(report_with(verdict), driver.session.plan.mask())
+            driver.main.refresh_session()
+            await driver.pilot.pause()
+            shown = driver.screen_text()
+            assert verdict in shown.splitlines()[totals.region.y + totals.region.height - 1], shown
+            assert "features.28.weight" in shown
+        await driver.press("t")
+        assert "out of date" in str(totals.render())
+        await driver.press("R")
+        driver.main._panel.post_message(CheckPanel.Failed("Out of memory:", "Try fewer steps."))
+        await driver.until(lambda: "failed" in str(totals.render()))
+        await driver.press("exclamation_mark")
+        assert "Out of memory: Try fewer steps." in " ".join(driver.screen_text().split())
+
+
+def report_with(verdict):
+    frozen = FrozenPart(1, int(verdict == "held"))
+    return sanity_report(architecture="x", verdict=verdict, frozen=frozen, trainable=TrainablePart(31, 31))
+
+
+async def test_a_name_longer_than_the_screen_takes_two_lines_from_the_start(tmp_path):
+    name = "base.wrapped.net.model.language_model.decoder.layers.2.self_attn.q_proj.lora_A.default.weight"
+    torch.save({name: torch.zeros(4, 8), "head.weight": torch.zeros(4, 8)}, tmp_path / "deep.pth")
+    app = FreezeTuiApp(Options(source=str(tmp_path / "deep.pth"), engine=False))
+    async with app.run_test(size=(60, 15)) as pilot:
+        while app.main_screen is None:
+            await pilot.pause(0.02)
+        await pilot.pause()
+        line = app.main_screen.query_one("#detail-line")
+        assert line.region.height == 2
+        tree = app.main_screen.tree_view
+        before = tree.region
+        tree.go_to(app.main_screen.session.tree.find(name))
+        await pilot.pause()
+        assert str(line.render()).replace("\n", "").startswith(f" {name}  float32") and tree.region == before
+        await pilot.resize_terminal(105, 24)
+        await pilot.pause()
+        assert line.region.height == 1 and f" {name}  " in str(line.render())
