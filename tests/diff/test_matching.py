@@ -10,7 +10,7 @@ from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.matching import match
 from freezetui.diff.run import diff
-from freezetui.diff.sides import open_side
+from freezetui.diff.sides import files_of, open_side
 from freezetui.errors import CheckpointError
 from freezetui.formatting.diff import diff_lines
 
@@ -134,3 +134,13 @@ def test_other_state_dicts_of_a_file_are_told(tmp_path):
     assert report.identical
     lines = list(diff_lines(report))
     assert sum("multiple state_dicts found; showing encoder" in line for line in lines) == 2
+
+
+def test_a_pattern_is_the_files_of_one_checkpoint(tmp_path):
+    for number in (2, 10, 1):
+        torch.save({f"layer.{number}.weight": torch.ones(number)}, tmp_path / f"part-{number}.bin")
+    assert [path[-6:] for path in files_of(str(tmp_path / "part-*.bin"))] == ["-1.bin", "-2.bin", "10.bin"]
+    assert len(open_side(str(tmp_path / "part-*.bin"), None, lambda text: None).tensors) == 3
+    (tmp_path / "[1].pth").touch()
+    for path in ("[1].pth", "nothing-*.pth"):
+        assert files_of(str(tmp_path / path)) == str(tmp_path / path)

@@ -92,11 +92,11 @@ def test_only_what_is_known_is_offered():
     painter = painter_of(*CONV)
     assert list(measures_of(painter)) == ["share", "bytes"]
     report = SimpleNamespace(gradients={"f.1.weight": 0.5}, updates={"f.1.weight": 0.01}, own=None)
-    change = SimpleNamespace(relative_change=[0.1, None, None], words={}, changed_frozen=[])
+    change = SimpleNamespace(relative_change=[0.1, None, None], words={}, squares=None, changed_frozen=[])
     assert list(measures_of(painter, report=report, comparison=change)) == [
         *("share", "bytes", "gradient", "update", "change")
     ]
-    nothing = SimpleNamespace(relative_change=[None] * 3, words={}, changed_frozen=[])
+    nothing = SimpleNamespace(relative_change=[None] * 3, words={}, squares=None, changed_frozen=[])
     assert list(measures_of(painter, comparison=nothing)) == ["share", "bytes"]
 
 
@@ -155,7 +155,9 @@ def test_the_details_say_whose_step_an_update_is_of(own, words):
 )
 def test_changes(change, text):
     painter = painter_of(*CONV)
-    comparison = SimpleNamespace(relative_change=[change, None, 0.5], words={}, changed_frozen=[0])
+    comparison = SimpleNamespace(
+        relative_change=[change, None, 0.5], words={}, squares=None, changed_frozen=[0]
+    )
     painter.measure = measures_of(painter, comparison=comparison)["change"]
     line = painter.line(painter.rows.tree.find("f.0.weight"))
     assert line.value.text == text
@@ -173,7 +175,10 @@ def test_a_change_without_a_size_is_a_word():
         for name, size in sizes.items():
             relative[place[name.replace("__", ".")]] = size
         known = SimpleNamespace(
-            relative_change=relative, words={place[n]: w for n, w in words.items()}, changed_frozen=[]
+            relative_change=relative,
+            words={place[n]: w for n, w in words.items()},
+            squares=None,
+            changed_frozen=[],
         )
         painter.measure = measures_of(painter, comparison=known)["change"]
         find = painter.rows.tree.find
@@ -198,3 +203,18 @@ def test_shares_and_bytes_add_up_and_a_buffer_has_no_share():
     assert painter.line(painter.rows.tree.find("f.0")).value.text == "7.0 KiB"
     buffers = painter_of(("a.mean", (4,)), kind="buffer")
     assert buffers.line(buffers.rows.tree.find("a.mean")).value.text == ""
+
+
+def test_the_change_of_a_module_is_that_of_its_tensors_together():
+    painter = painter_of(*CONV)
+    # A bias that began with zeros does not hide how little the weight changed.
+    comparison = SimpleNamespace(
+        relative_change=[0.1, math.inf, 0.0],
+        words={},
+        squares=([1.0, 0.01, 0.0], [100.0, 0.0, 0.0]),
+        changed_frozen=[],
+    )
+    painter.measure = measures_of(painter, comparison=comparison)["change"]
+    assert drawn(painter, "f.0.bias", 79).rstrip().endswith("from 0")
+    assert drawn(painter, "f.0", 79).rstrip().endswith("10%")
+    assert drawn(painter, "f", 79).rstrip().endswith("10%")

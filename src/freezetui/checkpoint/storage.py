@@ -9,22 +9,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from freezetui.checkpoint.formats.dcp import METADATA
-from freezetui.checkpoint.formats.dcp_pieces import Piece, are_rows, places_of, read_piece
 from freezetui.checkpoint.formats.zip_directory import STORED, Member
-from freezetui.checkpoint.mapped import Mapped, check_unchanged, map_of, mapped
-from freezetui.checkpoint.sources import source_of
-from freezetui.checkpoint.sources.base import Stream
+from freezetui.checkpoint.mapped import Mapped, mapped
 from freezetui.checkpoint.sources.urls import is_url, name_of, shown_source
-from freezetui.checkpoint.state_dict.composite import MAX_PLACES
-from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.checkpoint.types import METADATA, Checkpoint, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
 if TYPE_CHECKING:
+    from freezetui.checkpoint.formats.dcp_pieces import Piece
     from freezetui.checkpoint.sources.remote_map import RemoteFiles
-
-_JOIN = "torch.distributed.checkpoint.format_utils"
 
 
 class Weights:
@@ -52,7 +46,7 @@ class Weights:
         key, file = self._holder(tensor)
         raw = file.bytes(key) if file is not None else None
         if raw is None:
-            raise self._lacks(tensor)
+            raise self.lacks(tensor)
         return raw
 
     def safetensors(self, tensor: TensorInfo) -> tuple[str, str] | None:
@@ -66,6 +60,8 @@ class Weights:
         Raises:
             CheckpointError: the file does not contain them.
         """
+        from freezetui.checkpoint.state_dict.composite import MAX_PLACES  # imports what reads pickles
+
         what = tensor.packing.what if tensor.packing else ""
         number, key = 0, tensor.storage.key if tensor.storage else ""
         if len(self._files) > 1:
@@ -77,7 +73,7 @@ class Weights:
         file = self._files[number]
         found = [part for key in keys if (part := file.bytes(key)) is not None]
         if len(found) < len(keys):
-            raise self._lacks(tensor)
+            raise self.lacks(tensor)
         return found
 
     def filled(self, address: int, nbytes: int) -> AbstractContextManager[None]:
@@ -108,7 +104,8 @@ class Weights:
         place = file.places.get(key) if file is not None else None
         return place.crc if isinstance(place, Member) and place.method == STORED else 0
 
-    def _lacks(self, tensor: TensorInfo) -> CheckpointError:
+    def lacks(self, tensor: TensorInfo) -> CheckpointError:
+        """Return the error for a tensor whose data is missing."""
         return CheckpointError(
             f"{printable(self._checkpoint.source)} does not contain the data of {printable(tensor.name)}.",
             "Download or save the file again.",
@@ -127,61 +124,6 @@ class Weights:
             return key, self._files[int(first)]
         parts = self._files[int(first) : int(last) + 1]
         return key, next((file for file in parts if key in file.places), None)
-
-
-class DistributedWeights(Weights):
-    """Finds the pieces of a distributed checkpoint's tensors; its files are mapped as they are needed."""
-
-    def __init__(self, checkpoint: Checkpoint, remote: RemoteFiles | None) -> None:
-        super().__init__(checkpoint, (), remote)
-        metadata = source_of(source := checkpoint.parts[0].source)
-        # Beside a URL, a file's parent has no listing; the directory itself has one, except over HTTP.
-        self._directory = source_of(source.rpartition("/")[0]) if remote else metadata.parent()
-        self._maps = dict[str, tuple[Stream, memoryview]]()
-        with metadata.open() as opened:
-            check_unchanged(opened, checkpoint.parts[0])
-            sizes = self._directory.sizes()
-            self._places = places_of(opened.file.read(opened.size), opened.name, sizes)
-
-    def storage(self, tensor: TensorInfo) -> memoryview:
-        """Return the bytes of the tensor; a copy if they are in several pieces."""
-        pieces = self.pieces(tensor)
-        if not are_rows(pieces, tensor.shape):
-            raise CheckpointError(
-                f"{printable(tensor.name)} is split across files in blocks.",
-                f"Join them: python -m {_JOIN} dcp_to_torch DIRECTORY model.pth",
-            )
-        if len(pieces) == 1:
-            return pieces[0].raw
-        return memoryview(bytearray().join(piece.raw for piece in pieces))
-
-    def safetensors(self, tensor: TensorInfo) -> None:
-        """Return None: no tensor is in a safetensors file."""
-
-    def parts(self, tensor: TensorInfo) -> list[memoryview]:
-        """Return []: such tensors are not stored."""
-        return []
-
-    def pieces(self, tensor: TensorInfo) -> list[Piece]:
-        """Return the pieces of a tensor, ordered by their offsets."""
-        places = self._places.get(tensor.storage.key if tensor.storage else "")
-        if not places:
-            raise self._lacks(tensor)
-        return [read_piece(*self._map(place.path), place, tensor, printable(place.path)) for place in places]
-
-    def position(self, tensor: TensorInfo) -> tuple[int, int]:
-        """Return (0, 0): the files' order is not known."""
-        return 0, 0
-
-    def checksum(self, tensor: TensorInfo) -> int:
-        """Return 0: there are no checksums for whole tensors."""
-        return 0
-
-    def _map(self, name: str) -> tuple[Stream, memoryview]:
-        """Return a file of the directory as a stream, and a map of it."""
-        if name not in self._maps:
-            self._maps[name] = map_of(self._directory.child(name), self.remote)[1:]
-        return self._maps[name]
 
 
 @contextmanager
@@ -211,6 +153,8 @@ def open_weights(checkpoint: Checkpoint, urls: bool = False) -> Iterator[Weights
             remote = RemoteFiles(stack)
         first = checkpoint.parts[0].source if checkpoint.parts else ""
         if name_of(first) == METADATA:
+            from freezetui.checkpoint.distributed import DistributedWeights  # imports what reads pickles
+
             yield DistributedWeights(checkpoint, remote)
         else:
             yield Weights(checkpoint, [mapped(part, remote) for part in checkpoint.parts], remote)

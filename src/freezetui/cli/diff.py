@@ -17,7 +17,7 @@ from freezetui.cli.progress import progress_line
 
 if TYPE_CHECKING:
     from freezetui.checkpoint.types import Checkpoint
-    from freezetui.diff.report import DiffReport, Series
+    from freezetui.diff.report import DiffReport, Judged, Series
     from freezetui.freeze.name_map import NameMap
 
 
@@ -61,7 +61,7 @@ def diff(
 ) -> None:
     """Compare two checkpoints tensor by tensor, bit for bit; of more than two, each with the one before.
 
-    Each is one file, directory or URL; several files that are one checkpoint must be in a directory.
+    Each is one file, directory or URL, or a pattern in quotes for the files of one checkpoint: 'part-*.bin'.
 
     With more than two and --stage all, the second is judged by the first stage, the third by the second.
 
@@ -94,14 +94,11 @@ def _print_reports(
     reports: Sequence[DiffReport], sort: str, stat: bool, as_json: bool, stage: str | None
 ) -> NoReturn:
     """Print the reports of all stages, of which only the verdict differs, and exit with the worst code."""
-    from freezetui.config.schema import ALL_STAGES
     from freezetui.sanity.report import worst
 
-    judged = reports[0].judged
-    each = stage == ALL_STAGES and judged is not None and judged.stage != ALL_STAGES
     if as_json:
         documents = [report.document() for report in reports]
-        print_json(documents if each else documents[0])
+        print_json(documents if _is_each(stage, reports[0].judged) else documents[0])
     else:
         from freezetui.formatting.diff import diff_lines, judged_lines
 
@@ -112,6 +109,15 @@ def _print_reports(
     if unread:
         say(_not_compared(len(unread), unread[0].reason))
     sys.exit(worst(report.exit_code for report in reports))
+
+
+def _is_each(stage: str | None, judged: Judged | None) -> bool:
+    """Whether all stages were asked for, and not one that is called like this."""
+    if stage is None or judged is None:
+        return False
+    from freezetui.config.schema import ALL_STAGES  # imports YAML
+
+    return stage == ALL_STAGES and judged.stage != ALL_STAGES
 
 
 def _print_series(series: Series, as_json: bool) -> NoReturn:
@@ -134,8 +140,9 @@ def _live_names(
 
 def _open(path: str, key: str | None, progress: Callable[[str], None]) -> Checkpoint:
     from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.diff.sides import files_of
 
-    return open_checkpoint(path, key=key, progress=progress)
+    return open_checkpoint(files_of(path), key=key, progress=progress)
 
 
 def _open_after(

@@ -38,10 +38,11 @@ def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: b
     PATTERN is written as in a config. For a single tensor, the norms of its rows and columns are printed too.
     """
     from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.diff.sides import files_of
     from freezetui.formatting.values import sorted_stats, stats_lines
 
     with progress_line() as progress:
-        checkpoint = open_checkpoint(path, key=key, progress=progress)
+        checkpoint = open_checkpoint(files_of(path), key=key, progress=progress)
         found = sorted_stats(_stats(checkpoint, _chosen(checkpoint, pattern), progress), sort)
     if as_json:
         print_json({"source": checkpoint.source, "format": checkpoint.format, "tensors": found})
@@ -59,10 +60,11 @@ def validate(path: str, key: str | None, as_json: bool) -> None:
     Exit codes: 0 valid, 1 something is missing, corrupt or not finite, 2 not a readable checkpoint.
     """
     from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.diff.sides import files_of
     from freezetui.diff.validate import validate as look
 
     with progress_line() as progress:
-        report = look(open_checkpoint(path, key=key, progress=progress), progress)
+        report = look(open_checkpoint(files_of(path), key=key, progress=progress), progress)
     if as_json:
         print_json(report)
     else:

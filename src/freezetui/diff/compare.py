@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from threading import Lock
 
 import msgspec
 
@@ -21,9 +23,13 @@ from freezetui.diff.tied import stored_once
 from freezetui.errors import CheckpointError
 
 #: Bytes of a job, and of each comparison in it.
-_JOB, _AT_ONCE = 1 << 23, 1 << 20
+_JOB, _AT_ONCE = 1 << 23, 1 << 22
+#: Bytes at the start of a large tensor that are compared before the rest of any.
+_START = 1 << 14
 #: Many names may view the same bytes: at most this many times the file size is read, plus a fixed amount.
 MAX_VIEWS, ALWAYS_VIEWED = 16, 1 << 26
+
+_BLAS, _IMPORT = "OPENBLAS_NUM_THREADS", Lock()
 
 #: One tensor, and its bytes on both sides.
 _Bytes = tuple[Compared, memoryview, memoryview]
@@ -121,12 +127,16 @@ def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: 
 
 
 def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Compared]) -> Iterator[Job]:
-    """Yield jobs that find the tensors that differ; small tensors share a job.
+    """Yield jobs that find the tensors that differ.
+
+    Small ones, which share jobs, and the starts of large ones come first, so that the slow import of what
+    measures a difference begins early.
 
     Args:
         odd: receives the tensors that are not two blocks of bytes of one dtype.
     """
     batch: list[_Bytes] = []
+    large: list[_Bytes] = []
     nbytes = 0
     for each in work:
         found = _bytes_of(each, here, there)
@@ -136,8 +146,7 @@ def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Co
             continue
         size = len(found[1])
         if size > _JOB // 4:
-            for start, stop in spans(size, _JOB):
-                yield Job(partial(_scan, found, start, stop), stop - start)
+            large.append(found)
             continue
         batch.append(found)
         nbytes += size
@@ -145,6 +154,11 @@ def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Co
             yield Job(partial(_scan_all, batch), nbytes)
             batch, nbytes = [], 0
     yield Job(partial(_scan_all, batch), nbytes)
+    for found in large:
+        yield Job(partial(_scan, found, 0, _START), _START)
+    for found in large:
+        for start, stop in spans(len(found[1]) - _START, _JOB):
+            yield Job(partial(_scan, found, _START + start, _START + stop), stop - start)
 
 
 def _bytes_of(each: Compared, here: Weights, there: Weights) -> _Bytes | None:
@@ -173,8 +187,18 @@ def _scan(found: _Bytes, start: int, stop: int) -> None:
             return
         if not same_bytes(one[low:high], other[low:high]):
             each.differs = True
-            # Needed soon, and slow to import: the other threads keep comparing meanwhile.
-            import_module("freezetui.diff.measuring")
+            _import_measuring()
+
+
+def _import_measuring() -> None:
+    """Import what measures a difference: needed soon, and slow; other threads keep comparing."""
+    with _IMPORT:
+        # numpy would start threads for linear algebra, which takes time and memory and is not used here.
+        is_set = _BLAS in os.environ
+        os.environ.setdefault(_BLAS, "1")
+        import_module("freezetui.diff.measuring")
+        if not is_set:
+            del os.environ[_BLAS]
 
 
 def _result(pair: Pair, found: Compared | None, once: Mapping[str, str]) -> TensorDiff:

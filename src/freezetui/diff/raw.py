@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from math import prod
+from typing import TYPE_CHECKING
 
-from freezetui.checkpoint.formats.dcp_pieces import are_rows
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import ITEMSIZE, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
+
+if TYPE_CHECKING:
+    from freezetui.checkpoint.formats.dcp_pieces import Piece
 
 #: Up to this many bytes, a copy and a comparison are faster than a call through ctypes.
 _FEW = 1 << 14
@@ -31,7 +34,7 @@ def raw_of(weights: Weights, info: TensorInfo) -> memoryview | None:
     if storage is not None and (storage.stride is not None or storage.read_as in LAZY_BITS):
         return None
     pieces = weights.pieces(info)
-    if pieces and (len(pieces) > 1 or not are_rows(pieces, info.shape)):
+    if len(pieces) > 1 or (pieces and not _is_whole(pieces[0], info)):
         return None
     raw = pieces[0].raw if pieces else weights.storage(info)
     start = storage.offset * itemsize if storage is not None else 0
@@ -39,6 +42,12 @@ def raw_of(weights: Weights, info: TensorInfo) -> memoryview | None:
     if stop > len(raw):
         raise reaches_beyond(info, len(raw) // itemsize)
     return raw[start:stop]
+
+
+def _is_whole(piece: Piece, info: TensorInfo) -> bool:
+    from freezetui.checkpoint.formats.dcp_pieces import are_rows  # imports what reads pickles
+
+    return are_rows([piece], info.shape)
 
 
 def reaches_beyond(info: TensorInfo, stored: int) -> CheckpointError:

@@ -23,13 +23,13 @@ Ask: TypeAlias = "Callable[[Checkpoint], NameMap]"
 #: A part of a name -> how else the same tensor is spelled: both weight norms of torch, the names of norms
 #: converted from TensorFlow, and the modules that PEFT puts around others.
 _SPELLINGS = (
-    (re.compile(r"(^|\.)parametrizations\.(\w+)\.original0$"), r"\1\2_g"),
-    (re.compile(r"(^|\.)parametrizations\.(\w+)\.original1$"), r"\1\2_v"),
-    (re.compile(r"(^|\.)parametrizations\.(\w+)\.original$"), r"\1\2_orig"),
-    (re.compile(r"(^|\.)gamma$"), r"\1weight"),
-    (re.compile(r"(^|\.)beta$"), r"\1bias"),
-    (re.compile(r"(^|\.)base_layer\."), r"\1"),
-    (re.compile(r"(^|\.)modules_to_save\.[^.]+\."), r"\1"),
+    (r"(^|\.)parametrizations\.(\w+)\.original0$", r"\1\2_g"),
+    (r"(^|\.)parametrizations\.(\w+)\.original1$", r"\1\2_v"),
+    (r"(^|\.)parametrizations\.(\w+)\.original$", r"\1\2_orig"),
+    (r"(^|\.)gamma$", r"\1weight"),
+    (r"(^|\.)beta$", r"\1bias"),
+    (r"(^|\.)base_layer\.", r"\1"),
+    (r"(^|\.)modules_to_save\.[^.]+\.", r"\1"),
 )
 _LIVE = "matched by the names of the live model"
 
@@ -113,7 +113,7 @@ def _spelled(tensors: Sequence[TensorInfo]) -> _Side:
 
 def _spelling(name: str) -> str:
     for pattern, other in _SPELLINGS:
-        name = pattern.sub(other, name)
+        name = re.sub(pattern, other, name)
     return name
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import prod
+
+import msgspec
 
 from freezetui.checkpoint.types import PACKED, TensorInfo
 
@@ -21,8 +22,7 @@ SIGNED = frozenset(
 )
 
 
-@dataclass
-class Sums:
+class Sums(msgspec.Struct):
     """The sums over the chunks of one tensor.
 
     Attributes:
@@ -47,7 +47,7 @@ class Sums:
     rows: int = 0
     units: int = 0
     shrinks: bool = True
-    rounded: set[str] = field(default_factory=lambda: set(ROUNDED))
+    rounded: set[str] = msgspec.field(default_factory=lambda: set(ROUNDED))
     forward: int = 0
     back: int = 0
 
@@ -61,8 +61,7 @@ class Sums:
         self.rounded &= other.rounded
 
 
-@dataclass
-class Compared:
+class Compared(msgspec.Struct):
     """One tensor on both sides; shared by names that are tied on both.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -14,6 +15,8 @@ Progress = Callable[[str], None]
 _MAX_THREADS = 8
 #: Fewer bytes than this are processed faster without threads.
 _MAX_ALONE = 1 << 18
+#: Seconds between two switches of the interpreter's lock.
+_SWITCH = 0.0005
 
 
 class Job(NamedTuple):
@@ -35,6 +38,10 @@ def run_jobs(jobs: Iterable[Job], total: int, what: str, progress: Progress, in_
         for job in jobs:
             job.work()
         return
+    # Jobs run without the interpreter's lock for a millisecond at a time: one that holds it, such as an
+    # import, must not keep the others waiting for longer than that.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH)
     crew = _Crew(iter(jobs), 1 if in_order else thread_count())
     done = 0
     try:
@@ -43,6 +50,7 @@ def run_jobs(jobs: Iterable[Job], total: int, what: str, progress: Progress, in_
             progress(f"{what} {done / max(total, 1):.0%}")
     finally:
         crew.stop(wait=not in_order)
+        sys.setswitchinterval(interval)
 
 
 class _Crew:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from operator import add, le
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from freezetui.checkpoint.formats.dcp_pieces import Piece, are_rows
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import ITEMSIZE, PACKED, ROW_PACKED, TensorInfo, can_require_grad
 from freezetui.diff.dtypes import CARRIERS, COMPONENTS, Array, is_numeric
 from freezetui.diff.raw import LAZY_BITS, raw_of, reaches_beyond
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
+
+if TYPE_CHECKING:
+    from freezetui.checkpoint.formats.dcp_pieces import Piece
 
 _CARRIERS = {dtype: np.dtype(CARRIERS[itemsize]) for dtype, itemsize in ITEMSIZE.items()}
 #: Behind a URL, elements that are not in a row are read at once: at most from so many bytes.
@@ -175,6 +177,8 @@ def _joined(
     Raises:
         CheckpointError: the pieces are not the whole tensor.
     """
+    from freezetui.checkpoint.formats.dcp_pieces import are_rows  # imports what reads pickles
+
     blocks = [_block(piece, info, carrier) for piece in pieces]
     for block in blocks:
         _refuse_scattered(block, info, weights)

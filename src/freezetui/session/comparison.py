@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import compress
@@ -74,6 +75,19 @@ class Comparison:
     def relative_change(self) -> Sequence[float | None]:
         """The relative change of each tensor of `session.tree`."""
         return self._in_order()[1]
+
+    @property
+    def squares(self) -> tuple[Sequence[float], Sequence[float]]:
+        """The squares of |delta| and of |weight| of each tensor of `session.tree` that changed, else 0."""
+        deltas, weights = array("d"), array("d")
+        for tensor in self._session.tree.tensors:
+            change = self._changes.get(tensor.name)
+            delta, weight = (change.delta_norm, change.norm) if change is not None else (None, None)
+            if delta is None or weight is None:
+                delta = weight = 0.0
+            deltas.append(delta * delta)
+            weights.append(weight * weight)
+        return deltas, weights
 
     @property
     def words(self) -> dict[int, str]:

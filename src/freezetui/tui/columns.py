@@ -31,6 +31,7 @@ class Measure(NamedTuple):
         wrong: tensors whose value is against the plan, ascending.
         words: tensor -> what to say in place of its value, which has no size and counts as infinite.
         worded: these tensors, ascending; sized: `values` without theirs.
+        squares: per tensor those of |delta| and |weight|, by whose sums several tensors have one value.
     """
 
     name: Name
@@ -41,6 +42,7 @@ class Measure(NamedTuple):
     words: Mapping[int, str] = {}
     worded: Sequence[int] = ()
     sized: Sequence[float] = ()
+    squares: tuple[Sequence[float], Sequence[float]] | None = None
 
     @property
     def is_share(self) -> bool:
@@ -48,7 +50,7 @@ class Measure(NamedTuple):
         return not self.values
 
     def value(self, tree: ParamTree, spans: Iterable[Span]) -> float | None:
-        """Return the value of some tensors together: the sum of sizes, else the largest; None if unknown.
+        """Return the value of some tensors together: by their sums, else the largest; None if unknown.
 
         Args:
             spans: ascending, disjoint ranges of tensors.
@@ -58,6 +60,9 @@ class Measure(NamedTuple):
             largest = max((max(known[a:b], default=_UNKNOWN) for a, b in found), default=_UNKNOWN)
             if largest <= 0 and _any_in(self.worded, found):
                 return math.inf
+            if largest > 0 and self.squares:
+                delta, weight = (sum(sum(squares[a:b]) for a, b in found) for squares in self.squares)
+                return math.sqrt(delta / weight) if weight else largest
             return None if largest < 0 else largest
         before = tree.bytes_before if self.name == "bytes" else tree.elements_before
         return sum(before[b] - before[a] for a, b in spans)
@@ -152,9 +157,10 @@ class Measures:
     def _changes(self) -> Measure | None:
         comparison = self._session.comparison
         assert comparison is not None
-        return _with_words(
-            _measure("change", ("change", "change / weight"), comparison.relative_change), comparison.words
-        )
+        measure = _measure("change", ("change", "change / weight"), comparison.relative_change)
+        if measure is not None:
+            measure = measure._replace(squares=comparison.squares)
+        return _with_words(measure, comparison.words)
 
     def _with_wrong(self, change: Measure | None) -> Measure | None:
         """Return the changes with the frozen tensors that changed, which depend on the plan."""

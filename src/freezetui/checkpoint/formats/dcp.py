@@ -15,10 +15,9 @@ from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
 from freezetui.checkpoint.sources.base import Source, Stream, version_of
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
-from freezetui.checkpoint.types import Checkpoint, Part
+from freezetui.checkpoint.types import METADATA, Checkpoint, Part
 from freezetui.errors import CheckpointError
 
-METADATA = ".metadata"
 _MODULE = "torch.distributed.checkpoint"
 _MAX_METADATA, _MAX_DEPTH = 2**29, 64
 #: Bytes of all objects that are not tensors, and how many of them are fetched over a network.

@@ -34,6 +34,8 @@ def plain_tensors(
     """
     if {*map(type, stubs)} != {TensorStub}:
         return None
+    if {*map(type, map(attrgetter("metadata"), stubs))} != {type(None)}:
+        return None  # perhaps with lazy bits
     ids = list(map(attrgetter("storage"), stubs))
     if {*map(type, ids)} != {tuple} or {*map(len, ids)} != _PID:
         return None
