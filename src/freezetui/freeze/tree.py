@@ -247,12 +247,13 @@ def _ties(
     """Return groups of tied tensors by each member's index, and per tensor the previous member or -1."""
     previous = array("i", [-1]) * len(tensors)
     groups: dict[int, tuple[int, ...]] = {}
-    stored = [i for i, t in enumerate(tensors) if t.storage is not None and elements[i]]
-    if len({tensors[i].storage.key for i in stored}) == len(stored):  # type: ignore[union-attr]
+    storages = [storage for storage in map(attrgetter("storage"), tensors) if storage is not None]
+    if len({*map(attrgetter("key"), storages)}) == len(storages):
         return groups, previous
     seen: dict[object, list[int]] = {}
-    for index in stored:
-        tensor = tensors[index]
+    for index, tensor in enumerate(tensors):
+        if tensor.storage is None or not elements[index]:
+            continue
         key = (tensor.storage, tensor.shape, tensor.dtype, tensor.kind == "buffer")
         seen.setdefault(key, []).append(index)
     for members in seen.values():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from freezetui.checkpoint.formats.byte_order import check_byte_order
 from freezetui.checkpoint.formats.torchscript import declared
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
+from freezetui.checkpoint.pickles.budget import private_copy
 from freezetui.checkpoint.pickles.unpickle import read_pickle
 from freezetui.checkpoint.state_dict.assemble import Archive
 from freezetui.checkpoint.state_dict.modules import is_script
@@ -22,10 +23,13 @@ def read_zip(directory: ZipDirectory, source: str) -> Archive:
         CheckpointError: the archive has none, or is corrupt.
     """
     member = _data_pickle(directory, source)
-    unpickled = read_pickle(_pickle_bytes(directory, member, source), source)
-    code = declared(directory) if is_script(unpickled.value) else {}
     top = member.name.removesuffix("data.pkl")
-    return Archive(unpickled.value, unpickled.foreign, unpickled.called, code, _sizes(directory, top))
+    sizes = _sizes(directory, top)
+    pickled = private_copy(_pickle_bytes(directory, member, source))
+    directory.release()  # before the objects of 100,000 tensors take memory
+    unpickled = read_pickle(pickled, source, given_back=True)
+    code = declared(directory) if is_script(unpickled.value) else {}
+    return Archive(unpickled.value, unpickled.foreign, unpickled.called, code, sizes)
 
 
 def _sizes(directory: ZipDirectory, top: str) -> list[int] | dict[str, int]:

@@ -52,10 +52,20 @@ class ZipDirectory:
 
     def __init__(self, file: Stream, size: int, source: str) -> None:
         self._file, self._size, self._source = file, size, source
-        self._count, length, start = self._end()
-        if length > _MAX_DIRECTORY:
+        self._count, self._length, self._start = self._end()
+        if self._length > _MAX_DIRECTORY:
             raise self._corrupt()
-        self._entries = self._read(start, length)
+        self._held: bytes | None = self._read(self._start, self._length)
+
+    @property
+    def _entries(self) -> bytes:
+        if self._held is None:
+            self._held = self._read(self._start, self._length)
+        return self._held
+
+    def release(self) -> None:
+        """Free the memory of the directory, which is read again if it is needed."""
+        self._held = None
 
     def members(self) -> Iterator[Member]:
         """Yield the members in the directory's order."""
