@@ -22,15 +22,6 @@ _BASE_SECONDS, _BYTES_PER_SECOND = 10.0, 1e6
 _GIVEN_BACK = 1 << 20
 
 
-def private_copy(data: bytes) -> mmap.mmap | bytes:
-    """Return bytes that `BudgetedReader` can give back while it reads; small ones as they are."""
-    if len(data) < 2 * _GIVEN_BACK or not hasattr(mmap, "MADV_DONTNEED"):
-        return data
-    copy = mmap.mmap(-1, len(data), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    copy.write(data)
-    return copy
-
-
 class BudgetedReader(io.RawIOBase):
     """A stream over one pickle, given in pieces that are not copied.
 
@@ -78,6 +69,6 @@ class BudgetedReader(io.RawIOBase):
     def _give_back(self) -> None:
         length = (self._read - self._start) // _GIVEN_BACK * _GIVEN_BACK
         if self._given_back is not None and length:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError):
                 self._given_back.madvise(mmap.MADV_DONTNEED, self._start, length)
             self._start += length

@@ -54,7 +54,7 @@ def read_pickle(
     Args:
         source: the file, for messages.
         legacy: whether the pickle is one of the run written by torch before 1.6.
-        given_back: whether a map is overwritten while it is read, from its start on; see `private_copy`.
+        given_back: whether a map from `read_mapped` is given back to the system while it is read.
 
     Raises:
         CheckpointError: the pickle is corrupt, truncated, or needs too much memory or time.

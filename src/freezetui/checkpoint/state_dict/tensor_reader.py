@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice, repeat
 from math import prod
 from operator import mul
-from typing import Any, cast
+from typing import Any
 
 from freezetui import numbers
 from freezetui.checkpoint.pickles.opaque import Opaque, StorageBytesStub
@@ -84,8 +84,8 @@ class TensorReader:
             kinds: None if the file does not say.
         """
         plain = kinds is None and not live
-        stubs, unknown = iter(values), repeat(cast(Kind, "unknown"))
-        given = unknown if kinds is None else iter(kinds)
+        unknown: Iterator[Kind] = repeat("unknown")
+        stubs, given = iter(values), unknown if kinds is None else iter(kinds)
         for low in range(0, len(names), _CHUNK):
             some, held = names[low : low + _CHUNK], list(islice(stubs, _CHUNK))
             found = plain_tensors(some, held, self._sizes, self._known, self._kinds) if plain else None
