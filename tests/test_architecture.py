@@ -137,6 +137,18 @@ def test_the_first_screen_loads_one_format_and_nothing_of_other_commands():
     )
 
 
+def test_a_diff_loads_the_formats_of_its_files_alone():
+    sample = ROOT / "sample_ckpts" / "vgg_digits.pth"
+    loaded = modules_of(
+        "import freezetui.cli.diff; from freezetui.diff.run import diff_stages; "
+        "from freezetui.checkpoint.open import open_checkpoint; "
+        f"one = open_checkpoint({str(sample)!r}); diff_stages(one, one, None, None, lambda text: None, None)"
+    )
+    formats = {name.rpartition(".")[2] for name in loaded if name.startswith("freezetui.checkpoint.formats.")}
+    assert "torch_zip" in formats
+    assert formats.isdisjoint(("safetensors", "gguf", "dcp", "dcp_pieces", "torch_legacy"))
+
+
 def test_opening_and_showing_a_checkpoint_never_loads_torch():
     sample = ROOT / "sample_ckpts" / "vgg_digits.pth"
     loaded = loaded_by(

@@ -10,10 +10,6 @@ from io import BufferedReader
 from typing import TYPE_CHECKING, NamedTuple
 
 from freezetui.checkpoint.formats.detect import container
-from freezetui.checkpoint.formats.gguf import read_entries
-from freezetui.checkpoint.formats.safetensors import read_header
-from freezetui.checkpoint.formats.torch_legacy import legacy_storages
-from freezetui.checkpoint.formats.torch_zip import zip_storages
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.sources import source_of
 from freezetui.checkpoint.sources.base import OpenFile, Source, version_of
@@ -62,7 +58,7 @@ class Mapped(NamedTuple):
 
 
 def mapped(part: Part, remote: RemoteFiles | None) -> Mapped:
-    """Return a mapped file, and where its storages are.
+    """Return a mapped file, and where its storages are; imports only what reads its format.
 
     Raises:
         CheckpointError: it is corrupt, has changed, or was written on a machine of the other byte order.
@@ -70,14 +66,20 @@ def mapped(part: Part, remote: RemoteFiles | None) -> Mapped:
     (_, size, head, name), data, view = map_of(source_of(part.source), remote, part)
     kind = container(head)
     if kind == "zip":
+        from freezetui.checkpoint.formats.torch_zip import zip_storages
+
         directory = ZipDirectory(data, size, name)
         return Mapped(view, zip_storages(directory, name), directory)
     if kind == "legacy":
         return Mapped(view, _legacy_storages(data, size, name), None)
     if kind == "gguf":
+        from freezetui.checkpoint.formats.gguf import read_entries
+
         return Mapped(
             view, {n: (e.start, e.nbytes) for n, e in read_entries(data, size, name)[0].items()}, None
         )
+    from freezetui.checkpoint.formats.safetensors import read_header
+
     entries, start = read_header(data, size, name)
     ranges = ((tensor, entry.data_offsets) for tensor, entry in entries.items())
     places = {tensor: (start + low, high - low) for tensor, (low, high) in ranges}
@@ -109,6 +111,8 @@ def map_of(
 
 
 def _legacy_storages(data: mmap.mmap | RemoteMap, size: int, name: str) -> dict[str, Span]:
+    from freezetui.checkpoint.formats.torch_legacy import legacy_storages
+
     if isinstance(data, mmap.mmap):
         return legacy_storages(data, name)
     length = _FIRST_FETCH  # the pickles come first, and their length is known only after reading them

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from freezetui.checkpoint.formats.dcp import METADATA
-from freezetui.checkpoint.formats.dcp_pieces import Piece, are_rows, places_of, read_piece
+from freezetui.checkpoint.formats.detect import METADATA
 from freezetui.checkpoint.formats.zip_directory import STORED, Member
 from freezetui.checkpoint.mapped import Mapped, check_unchanged, map_of, mapped
 from freezetui.checkpoint.sources import source_of
@@ -22,6 +21,7 @@ from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
 if TYPE_CHECKING:
+    from freezetui.checkpoint.formats.dcp_pieces import Piece
     from freezetui.checkpoint.sources.remote_map import RemoteFiles
 
 _JOIN = "torch.distributed.checkpoint.format_utils"
@@ -133,6 +133,8 @@ class DistributedWeights(Weights):
     """Finds the pieces of a distributed checkpoint's tensors; its files are mapped as they are needed."""
 
     def __init__(self, checkpoint: Checkpoint, remote: RemoteFiles | None) -> None:
+        from freezetui.checkpoint.formats.dcp_pieces import places_of  # other formats need none of it
+
         super().__init__(checkpoint, (), remote)
         metadata = source_of(source := checkpoint.parts[0].source)
         # Beside a URL, a file's parent has no listing; the directory itself has one, except over HTTP.
@@ -145,6 +147,8 @@ class DistributedWeights(Weights):
 
     def storage(self, tensor: TensorInfo) -> memoryview:
         """Return the bytes of the tensor; a copy if they are in several pieces."""
+        from freezetui.checkpoint.formats.dcp_pieces import are_rows
+
         pieces = self.pieces(tensor)
         if not are_rows(pieces, tensor.shape):
             raise CheckpointError(
@@ -164,6 +168,8 @@ class DistributedWeights(Weights):
 
     def pieces(self, tensor: TensorInfo) -> list[Piece]:
         """Return the pieces of a tensor, ordered by their offsets."""
+        from freezetui.checkpoint.formats.dcp_pieces import read_piece
+
         places = self._places.get(tensor.storage.key if tensor.storage else "")
         if not places:
             raise self._lacks(tensor)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import cache
 from math import prod
 
-from freezetui.checkpoint.formats.dcp_pieces import are_rows
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import ITEMSIZE, TensorInfo
 from freezetui.errors import CheckpointError
@@ -27,8 +26,11 @@ def raw_of(weights: Weights, info: TensorInfo) -> memoryview | None:
     if info.packing is not None or itemsize is None or (storage is not None and storage.stride is not None):
         return None
     pieces = weights.pieces(info)
-    if pieces and (len(pieces) > 1 or not are_rows(pieces, info.shape)):
-        return None
+    if pieces:
+        from freezetui.checkpoint.formats.dcp_pieces import are_rows  # of distributed checkpoints alone
+
+        if len(pieces) > 1 or not are_rows(pieces, info.shape):
+            return None
     raw = pieces[0].raw if pieces else weights.storage(info)
     start = storage.offset * itemsize if storage is not None else 0
     stop = start + prod(info.shape) * itemsize

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from freezetui.checkpoint.formats.detect import METADATA
 from freezetui.checkpoint.formats.inner_pickles import named_in
 from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.pickles.opaque import Opaque
@@ -18,7 +19,6 @@ from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
 from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError
 
-METADATA = ".metadata"
 _MODULE = "torch.distributed.checkpoint"
 _MAX_METADATA, _MAX_DEPTH = 2**29, 64
 #: Bytes of all objects that are not tensors, and how many of them are fetched over a network.
