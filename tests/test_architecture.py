@@ -19,13 +19,21 @@ PACKAGE = ROOT / "src" / "freezetui"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
-def loaded_by(statement: str) -> set[str]:
-    """The top-level packages that a statement loads in a fresh process."""
-    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+def modules_of(statement: str) -> set[str]:
+    """The modules that a statement loads in a fresh process."""
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", f"import sys; {statement}; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
     return set(result.stdout.split())
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that a statement loads in a fresh process."""
+    return {name.partition(".")[0] for name in modules_of(statement)}
 
 
 def test_import_linter_contracts_hold():
@@ -108,6 +116,37 @@ def test_rooms_import_each_other_in_no_circle():
 )
 def test_nothing_is_loaded_before_it_is_needed(modules, never):
     assert not loaded_by(f"import {modules}") & never
+
+
+def test_the_first_screen_loads_one_format_and_nothing_of_other_commands():
+    sample = ROOT / "sample_ckpts" / "vgg_digits.pth"
+    loaded = modules_of(
+        "import freezetui.cli.main, freezetui.tui.app; "
+        "from freezetui.session.session import Options, Session; "
+        f"Session(Options(source={str(sample)!r}))"
+    )
+    ours = {name.removeprefix("freezetui.") for name in loaded if name.startswith("freezetui.")}
+    assert "checkpoint.formats.torch_zip" in ours and "tui.main_screen" in ours
+    assert not {name for name in ours if name.startswith(("diff.", "engine.", "description.client"))}
+    assert {name for name in ours if name.startswith("cli.")} <= {
+        f"cli.{name}" for name in ("main", "options", "output", "progress", "sessions", "streams")
+    }
+    assert ours.isdisjoint(f"checkpoint.formats.{name}" for name in ("safetensors", "gguf", "dcp"))
+    assert ours.isdisjoint(
+        ("freeze.patterns", "freeze.regexes", "freeze.globs", "config.codec", "checkpoint.storage")
+    )
+
+
+def test_a_diff_loads_the_formats_of_its_files_alone():
+    sample = ROOT / "sample_ckpts" / "vgg_digits.pth"
+    loaded = modules_of(
+        "import freezetui.cli.diff; from freezetui.diff.run import diff_stages; "
+        "from freezetui.checkpoint.open import open_checkpoint; "
+        f"one = open_checkpoint({str(sample)!r}); diff_stages(one, one, None, None, lambda text: None, None)"
+    )
+    formats = {name.rpartition(".")[2] for name in loaded if name.startswith("freezetui.checkpoint.formats.")}
+    assert "torch_zip" in formats
+    assert formats.isdisjoint(("safetensors", "gguf", "dcp", "dcp_pieces", "torch_legacy"))
 
 
 def test_opening_and_showing_a_checkpoint_never_loads_torch():

@@ -9,7 +9,6 @@ own environment: the packages that are installed beside freezetui can never shad
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,6 +81,8 @@ def interpreter(named: str | None) -> str:
     wanted = named or os.environ.get(VARIABLE, "")
     if not wanted:
         return ""
+    import shutil  # only for what is named
+
     found = shutil.which(str(Path(wanted).expanduser()))
     if found is None:
         raise FreezeTuiError(

@@ -10,7 +10,6 @@ from io import BufferedReader
 from typing import TYPE_CHECKING, NamedTuple
 
 from freezetui.checkpoint.formats.detect import container
-from freezetui.checkpoint.formats.safetensors import read_header
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
 from freezetui.checkpoint.sources import source_of
 from freezetui.checkpoint.sources.base import OpenFile, Source, version_of
@@ -59,7 +58,7 @@ class Mapped(NamedTuple):
 
 
 def mapped(part: Part, remote: RemoteFiles | None) -> Mapped:
-    """Return a mapped file, and where its storages are.
+    """Return a mapped file, and where its storages are; imports only what reads its format.
 
     Raises:
         CheckpointError: it is corrupt, has changed, or was written on a machine of the other byte order.
@@ -80,6 +79,8 @@ def mapped(part: Part, remote: RemoteFiles | None) -> Mapped:
         return Mapped(
             view, {n: (e.start, e.nbytes) for n, e in read_entries(data, size, name)[0].items()}, None
         )
+    from freezetui.checkpoint.formats.safetensors import read_header
+
     entries, start = read_header(data, size, name)
     ranges = ((tensor, entry.data_offsets) for tensor, entry in entries.items())
     places = {tensor: (start + low, high - low) for tensor, (low, high) in ranges}

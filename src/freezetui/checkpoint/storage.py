@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from freezetui.checkpoint.formats.detect import METADATA
 from freezetui.checkpoint.formats.zip_directory import STORED, Member
 from freezetui.checkpoint.mapped import Mapped, mapped
 from freezetui.checkpoint.sources.urls import is_url, name_of, shown_source
-from freezetui.checkpoint.types import METADATA, Checkpoint, TensorInfo
+from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 

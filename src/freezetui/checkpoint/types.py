@@ -53,8 +53,6 @@ ITEMSIZE: dict[str, int] = {
     "bits16": 2,
 } | {f"{sign}int{bits}": 1 for sign in ("", "u") for bits in range(1, 8)}
 
-#: The file of a distributed checkpoint that says where its tensors are.
-METADATA = ".metadata"
 #: Values in one element of a packed dtype, whose torch shape counts bytes.
 PACKED = {"float4_e2m1fn_x2": 2, "bits1x8": 8, "bits2x4": 4, "bits4x2": 2}
 #: Elements per byte of the dtypes whose shape counts elements; each row (last dimension) starts a new byte.

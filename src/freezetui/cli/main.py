@@ -7,15 +7,13 @@ import gc
 import os
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from freezetui import __version__
-from freezetui.cli.check import check
-from freezetui.cli.diff import diff
-from freezetui.cli.export import export
 from freezetui.cli.options import (
     config_option,
     json_option,
@@ -25,10 +23,8 @@ from freezetui.cli.options import (
     stage_option,
 )
 from freezetui.cli.output import print_json, print_lines, say
-from freezetui.cli.plan import plan
 from freezetui.cli.sessions import open_session, session_options
 from freezetui.cli.streams import open_standard_streams
-from freezetui.cli.values import stats, validate
 from freezetui.errors import FreezeTuiError, from_os_error
 
 if TYPE_CHECKING:
@@ -53,6 +49,15 @@ Exit codes: 0 success or held, 1 a frozen tensor changed, 2 bad usage or input, 
 Completion: eval "$(_FREEZETUI_COMPLETE=bash_source freezetui)"   (zsh_source, fish_source)
 """
 
+#: Commands -> the module of `freezetui.cli` that has them, imported when they are used.
+_MODULES = {
+    "check": "check",
+    "diff": "diff",
+    "export": "export",
+    "plan": "plan",
+    "stats": "values",
+    "validate": "values",
+}
 #: What click 8.2 and later raise if there are no arguments.
 _HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 #: Errors of writing to stdout.
@@ -64,25 +69,35 @@ _CRASHED = 70
 
 
 class _Commands(click.Group):
-    """`freezetui PATH` means `freezetui open PATH`."""
+    """`freezetui PATH` means `freezetui open PATH`; most commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, imported or not."""
+        return sorted({*self.commands, *_MODULES})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; None if there is none of this name."""
+        if cmd_name in _MODULES and cmd_name not in self.commands:
+            self.add_command(_imported(cmd_name))
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands:
-            if len(args) > 1 and (meant := self._meant(args[0])):
+        if args and args[0] not in self.list_commands(ctx):
+            if len(args) > 1 and (meant := self._meant(args[0], ctx)):
                 message = f"No file or command is called {args[0]!r}. Did you mean {meant!r}?"
                 raise click.UsageError(message, ctx)
             args = ["open", *args]
         return super().resolve_command(ctx, args)
 
-    def _meant(self, word: str) -> str:
+    def _meant(self, word: str, ctx: click.Context) -> str:
         """Return the command that a misspelled word is closest to; "" for a path, or if none is close."""
         if not word.isalpha() or os.path.lexists(word):
             return ""
         from difflib import get_close_matches
 
-        return next(iter(get_close_matches(word, self.commands, 1, 0.7)), "")
+        return next(iter(get_close_matches(word, self.list_commands(ctx), 1, 0.7)), "")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and _is_terminal():  # asks which checkpoint to open
@@ -136,7 +151,9 @@ def open_command(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) 
     if not _is_terminal():
         if options["against"] is not None and len(paths) == 1:
             shared = {name: options[name] for name in ("config", "python", "engine")}
-            ctx.invoke(diff, paths=(options["against"], *paths), key_after=options["key"], **shared)
+            ctx.invoke(
+                _imported("diff"), paths=(options["against"], *paths), key_after=options["key"], **shared
+            )
         _show(session_options(paths, **options), depth=None, as_json=False)
         return
     from freezetui.session.loading import open_in_thread
@@ -169,8 +186,10 @@ def show(paths: tuple[str, ...], as_json: bool, depth: int | None, **options: An
     _show(session_options(paths, **options), depth, as_json)
 
 
-for _command in (plan, check, diff, stats, validate, export):
-    main.add_command(_command)
+def _imported(name: str) -> click.Command:
+    module = import_module(f"freezetui.cli.{_MODULES[name]}")
+    command: click.Command = getattr(module, name)
+    return command
 
 
 def _is_terminal() -> bool:

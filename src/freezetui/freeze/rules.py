@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from itertools import chain, islice, starmap
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from freezetui.errors import PatternError
-from freezetui.freeze.braces import alternatives
-from freezetui.freeze.patterns import Pattern
-from freezetui.freeze.regexes import PREFIX, Budget
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable, quoted, shortened
+
+if TYPE_CHECKING:  # patterns are imported where one is matched: the first screen matches none
+    from freezetui.freeze.regexes import Budget
 
 Action = Literal["freeze", "train"]
 
@@ -62,6 +61,8 @@ def overlay(
     Raises:
         PatternError: as `resolve`.
     """
+    from freezetui.freeze.regexes import Budget
+
     budget = budget or Budget()
     for rule in rules:
         with budget.charged():
@@ -89,6 +90,10 @@ def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list
         PatternError: the pattern is malformed or takes too long; or it, or one of its alternatives, matches
             nothing, or nothing that is trainable.
     """
+    from freezetui.freeze.braces import alternatives
+    from freezetui.freeze.patterns import Pattern
+    from freezetui.freeze.regexes import Budget
+
     budget = budget or Budget()
     spans = Pattern(pattern, budget).spans(tree)
     if not spans:
@@ -110,6 +115,8 @@ def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list
 
 def _no_match(pattern: str, tree: ParamTree, budget: Budget) -> PatternError:
     """Return the error for a pattern that matches nothing, with a likely cause."""
+    from freezetui.freeze.regexes import PREFIX
+
     rows = _ROWS.search(pattern)
     if rows and not pattern.startswith(PREFIX):
         return PatternError(
@@ -136,12 +143,16 @@ def _tied_away(pattern: str, tree: ParamTree, budget: Budget) -> tuple[str, str]
     """Return a live name that matches and is not in the file, and the tensor that it is tied to."""
     if not tree.tied_away:
         return None
+    from freezetui.freeze.patterns import Pattern
+
     parsed = Pattern(pattern, budget)
     return next((pair for pair in tree.tied_away.items() if parsed.matches(pair[0])), None)
 
 
 def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:
     """Return the names in `tree` that the author of `pattern` may have meant, best first."""
+    from freezetui.freeze.regexes import PREFIX
+
     segments = [s for s in pattern.removeprefix(PREFIX).split(".") if s]
     near: list[str] = []
     node, prefix = 0, ""
@@ -160,6 +171,8 @@ def closest(pattern: str, tree: ParamTree, most: int = 3) -> list[str]:
 
 def _similar(segment: str, names: Iterable[str], most: int) -> list[str]:
     """Return the names similar to `segment`; if there are none, the first names."""
+    from difflib import get_close_matches
+
     few = list(islice((name for name in names if len(name) <= _MAX_WORD), _MAX_SIBLINGS))
     similar = get_close_matches(segment, few, n=most, cutoff=0.6) if len(segment) <= _MAX_WORD else []
     return similar or few[:most]

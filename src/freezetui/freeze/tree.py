@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, pairwise
-from operator import attrgetter, itemgetter, sub
+from itertools import accumulate, islice, pairwise
+from operator import attrgetter, itemgetter, lt, sub
 
 from freezetui.checkpoint.types import Kind, Packing, TensorInfo, counts
 from freezetui.freeze.tree_builder import preorder
@@ -178,6 +178,8 @@ class ParamTree:
 _DECIDES = attrgetter("kind", "dtype", "packing")
 #: Tensors to look at in turn, which the processor's cache holds.
 _CHUNK = 2048
+#: Keys with at most so many digits fit 64 bits.
+_MAX_DIGITS = 18
 
 
 def trainable(tensors: Sequence[TensorInfo]) -> bytes:
@@ -247,12 +249,13 @@ def _ties(
     """Return groups of tied tensors by each member's index, and per tensor the previous member or -1."""
     previous = array("i", [-1]) * len(tensors)
     groups: dict[int, tuple[int, ...]] = {}
-    stored = [i for i, t in enumerate(tensors) if t.storage is not None and elements[i]]
-    if len({tensors[i].storage.key for i in stored}) == len(stored):  # type: ignore[union-attr]
+    storages = [storage for storage in map(attrgetter("storage"), tensors) if storage is not None]
+    if _are_distinct(list(map(attrgetter("key"), storages))):
         return groups, previous
     seen: dict[object, list[int]] = {}
-    for index in stored:
-        tensor = tensors[index]
+    for index, tensor in enumerate(tensors):
+        if tensor.storage is None or not elements[index]:
+            continue
         key = (tensor.storage, tensor.shape, tensor.dtype, tensor.kind == "buffer")
         seen.setdefault(key, []).append(index)
     for members in seen.values():
@@ -261,3 +264,15 @@ def _ties(
                 previous[index] = before
             groups.update(dict.fromkeys(members, tuple(members)))
     return groups, previous
+
+
+def _are_distinct(keys: Sequence[str]) -> bool:
+    """Whether no two keys are equal; most files count them up, which shows without a set of them all."""
+    if max(map(len, keys), default=0) <= _MAX_DIGITS:
+        try:
+            numbers = array("q", map(int, keys))
+        except ValueError:  # not numbers
+            return len({*keys}) == len(keys)
+        if all(map(lt, numbers, islice(numbers, 1, None))):
+            return True
+    return len({*keys}) == len(keys)

@@ -7,7 +7,6 @@ with the dimensions left open that an argument such as `num_classes` decides (it
 
 from __future__ import annotations
 
-import gzip
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -213,6 +212,8 @@ def body_of(shapes: Shapes, free: Sequence[Free]) -> str:
 @lru_cache(maxsize=1)
 def index() -> Index:
     """Return the shipped index, read once."""
+    import gzip  # larger models are rejected before
+
     packed = Path(__file__).with_name("catalog.json.gz").read_bytes()
     return msgspec.json.decode(gzip.decompress(packed), type=Index)
 

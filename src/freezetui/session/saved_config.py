@@ -11,7 +11,6 @@ from freezetui.config.paths import set_aside_path, why_not_a_file
 from freezetui.config.schema import ConfigData, Stage
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import stored_mask
-from freezetui.freeze.regexes import Budget
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.stage_plans import Masks, StagePlans
 from freezetui.text import shortened
@@ -72,6 +71,7 @@ class SavedConfig:
         # Not needed without a config.
         from freezetui.config.codec import read_config
         from freezetui.config.sync import plan_from_config, split_ties, stage_differences, stage_masks
+        from freezetui.freeze.regexes import Budget
 
         self._seen = _content(self.path)
         try:

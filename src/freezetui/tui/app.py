@@ -64,6 +64,7 @@ class FreezeTuiApp(Guarded, App[int]):
 
     CSS_PATH = "app.tcss"
     TITLE = "freezetui"
+    _found_theme: Any = None
     BINDINGS = [
         bind("app.help", "question_mark", "help", "help", "This help", True, "?"),
         bind("app.quit", "q,ctrl+c", "quit", "quit", "Quit (prompts to save)", True),
@@ -84,6 +85,13 @@ class FreezeTuiApp(Guarded, App[int]):
         if theme in self.available_themes:
             self.theme = theme
         self._remembered_theme = self.theme
+
+    @property
+    def current_theme(self) -> Any:
+        """The theme: found once, since Textual asks for it with every line that it draws."""
+        if self._found_theme is None or self._found_theme.name != self.theme:
+            self._found_theme = super().current_theme
+        return self._found_theme
 
     def watch_theme(self, theme: str) -> None:
         """Remember the theme that the user chose, for the next time."""
@@ -139,8 +147,7 @@ class FreezeTuiApp(Guarded, App[int]):
     async def _opened(self) -> None:
         assert self._opening is not None
         error = self._opening.exception()
-        if isinstance(error, OSError):
-            error = from_os_error(error)
+        error = from_os_error(error) if isinstance(error, OSError) else error
         if isinstance(error, FreezeTuiError):
             self.failure = error
             self.exit(2)

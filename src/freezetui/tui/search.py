@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
-from freezetui.freeze.patterns import Pattern, runs
 from freezetui.freeze.plan import FreezePlan
-from freezetui.freeze.regexes import PREFIX
 from freezetui.freeze.rules import Rule
 from freezetui.freeze.tree import ParamTree
 
@@ -41,6 +39,8 @@ class Found(NamedTuple):
 
 def may_take_long(text: str) -> bool:
     """Whether `find` may take longer than a key should: with a regular expression, up to two seconds."""
+    from freezetui.freeze.regexes import PREFIX  # the first screen matches no pattern
+
     return text.strip().startswith(PREFIX)
 
 
@@ -49,6 +49,8 @@ def find(text: str, tree: ParamTree) -> Found:
 
     Text with `*`, `{`, a backslash or `re:` is never words.
     """
+    from freezetui.freeze.patterns import Pattern, runs
+
     text = text.strip()
     if not text:
         return Found(None, "type words, or a pattern such as **.bias")

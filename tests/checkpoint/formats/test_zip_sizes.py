@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freezetui.checkpoint.formats import zip_directory
 from freezetui.checkpoint.formats.zip_directory import ZipDirectory
 
 
@@ -63,3 +64,17 @@ def test_bytes_of_any_kind_raise_nothing(front: bytes, behind: bytes) -> None:
 
     ordered_sizes(front + b"x/data/0" + behind, b"x/data/")
     ordered_sizes(front, b"x/data/")
+
+
+def test_a_name_is_found_wherever_the_directory_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = directory([("x/data.pkl", 1), ("x/DATA.pkl", 1), ("x/data.pk", 1)])
+    for piece in range(1, 60):
+        monkeypatch.setattr(zip_directory, "_PIECE", piece)
+        assert found.mentions(b"data.pkl") == 2
+
+
+def test_a_directory_that_was_released_is_read_again() -> None:
+    found = directory(torch_like([3] * 30))
+    before = list(found.members())
+    found.release()
+    assert list(found.members()) == before and len(before) == 34

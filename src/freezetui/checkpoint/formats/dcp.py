@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from freezetui.checkpoint.formats.detect import METADATA
 from freezetui.checkpoint.formats.inner_pickles import named_in
 from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.pickles.opaque import Opaque
@@ -15,7 +16,7 @@ from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
 from freezetui.checkpoint.sources.base import Source, Stream, version_of
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
-from freezetui.checkpoint.types import METADATA, Checkpoint, Part
+from freezetui.checkpoint.types import Checkpoint, Part
 from freezetui.errors import CheckpointError
 
 _MODULE = "torch.distributed.checkpoint"

@@ -7,6 +7,9 @@ from typing import Literal
 #: The number 0x1950a86a20f9469cfc6c, the first pickle of a file written by torch before 1.6.
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
+#: The file that describes a checkpoint of torch.distributed.checkpoint, which is a directory.
+METADATA = ".metadata"
+
 
 def container(head: bytes) -> Literal["zip", "legacy", "pickle", "safetensors", "gguf", ""]:
     """Return the format that starts with these bytes; "" if none does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, islice, repeat
 from math import prod
@@ -190,6 +189,8 @@ def _decoded(header: bytes) -> dict[str, Entry]:
         return {name: msgspec.json.decode(entry, type=Entry) for name, entry in raw.items()}
     # Each entry has one dtype; if the count differs, or escapes could hide one, look for duplicate names.
     if b"\\" in header or header.count(b'"dtype"') != len(entries) - (_METADATA in entries):
+        import json  # few files need it
+
         json.loads(header, object_pairs_hook=_refuse_duplicates)
     entries.pop(_METADATA, None)
     return entries

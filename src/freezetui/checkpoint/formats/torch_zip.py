@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mmap import mmap
+
 from freezetui.checkpoint.formats.byte_order import check_byte_order
 from freezetui.checkpoint.formats.torchscript import declared
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
@@ -22,10 +24,13 @@ def read_zip(directory: ZipDirectory, source: str) -> Archive:
         CheckpointError: the archive has none, or is corrupt.
     """
     member = _data_pickle(directory, source)
-    unpickled = read_pickle(_pickle_bytes(directory, member, source), source)
-    code = declared(directory) if is_script(unpickled.value) else {}
     top = member.name.removesuffix("data.pkl")
-    return Archive(unpickled.value, unpickled.foreign, unpickled.called, code, _sizes(directory, top))
+    sizes = _sizes(directory, top)
+    pickled = _pickle_bytes(directory, member, source)
+    directory.release()  # before the objects of 100,000 tensors take memory
+    unpickled = read_pickle(pickled, source, given_back=True)
+    code = declared(directory) if is_script(unpickled.value) else {}
+    return Archive(unpickled.value, unpickled.foreign, unpickled.called, code, sizes)
 
 
 def _sizes(directory: ZipDirectory, top: str) -> list[int] | dict[str, int]:
@@ -62,7 +67,7 @@ def zip_storages(directory: ZipDirectory, source: str) -> dict[str, Member]:
     return found
 
 
-def _pickle_bytes(directory: ZipDirectory, member: Member, source: str) -> bytes:
+def _pickle_bytes(directory: ZipDirectory, member: Member, source: str) -> bytes | mmap:
     limit = _MAX_PICKLE
     if member.method != STORED:
         limit = min(limit, max(_ALWAYS_UNPACKED, _MAX_RATIO * member.packed))
@@ -71,7 +76,7 @@ def _pickle_bytes(directory: ZipDirectory, member: Member, source: str) -> bytes
             f"{source} declares a pickle of {member.size:,} bytes; the limit for this archive is {limit:,}.",
             "It may be malicious.",
         )
-    return directory.read(member)
+    return directory.read_mapped(member)
 
 
 def has_pickle(directory: ZipDirectory) -> bool:

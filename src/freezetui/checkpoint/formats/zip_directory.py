@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from mmap import mmap
+from typing import NamedTuple, TypeVar
 
 from freezetui.checkpoint.formats.zip_sizes import ordered_sizes
+from freezetui.checkpoint.memory import read_mapped
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.errors import DOWNLOAD_AGAIN, CheckpointError
+
+Data = TypeVar("Data", bytes, "bytes | mmap")
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -21,6 +26,7 @@ STORED, _DEFLATED = 0, 8
 # Deflate cannot compress by more than 1032, so an archive that declares more is malicious.
 _MAX_RATIO = 1032
 _MAX_DIRECTORY = 2**30
+_PIECE = 1 << 16
 
 
 class Member(NamedTuple):
@@ -52,10 +58,20 @@ class ZipDirectory:
 
     def __init__(self, file: Stream, size: int, source: str) -> None:
         self._file, self._size, self._source = file, size, source
-        self._count, length, start = self._end()
-        if length > _MAX_DIRECTORY:
+        self._count, self._length, self._start = self._end()
+        if self._length > _MAX_DIRECTORY:
             raise self._corrupt()
-        self._entries = self._read(start, length)
+        self._held: bytes | mmap | None = self._read_mapped(self._start, self._length)
+
+    @property
+    def _entries(self) -> bytes | mmap:
+        if self._held is None:
+            self._held = self._read_mapped(self._start, self._length)
+        return self._held
+
+    def release(self) -> None:
+        """Free the memory of the directory, which is read again if it is needed."""
+        self._held = None
 
     def members(self) -> Iterator[Member]:
         """Yield the members in the directory's order."""
@@ -83,8 +99,10 @@ class ZipDirectory:
         return ordered_sizes(self._entries, prefix.encode())
 
     def mentions(self, text: bytes) -> int:
-        """Return how often a lowercase text occurs in the directory, in any case."""
-        return self._entries.lower().count(text)
+        """Return how often a lowercase text, no part of which is its start, occurs in any case."""
+        entries, further = self._entries, len(text) - 1
+        starts = range(0, len(entries), _PIECE)
+        return sum(entries[at : at + _PIECE + further].lower().count(text) for at in starts)
 
     def offset(self, member: Member) -> int:
         """Return the offset of the bytes of a member.
@@ -122,6 +140,12 @@ class ZipDirectory:
             raise self._corrupt()
         return unpacked
 
+    def read_mapped(self, member: Member) -> bytes | mmap:
+        """Return the uncompressed bytes of a member, as a map if there are many; otherwise as `read`."""
+        if member.method != STORED:
+            return self.read(member)
+        return self._read_mapped(self.offset(member), member.packed)
+
     def _end(self) -> tuple[int, int, int]:
         """Return the number of members, and the length and the start of their directory."""
         # Hardly any archive has a comment, and from a URL every byte must be fetched.
@@ -146,10 +170,16 @@ class ZipDirectory:
         return fields[-3], fields[-2], fields[-1]
 
     def _read(self, offset: int, length: int) -> bytes:
+        return bytes(self._whole(self._file.read, offset, length))
+
+    def _read_mapped(self, offset: int, length: int) -> bytes | mmap:
+        return self._whole(partial(read_mapped, self._file), offset, length)
+
+    def _whole(self, read: Callable[[int], Data], offset: int, length: int) -> Data:
         if offset < 0 or offset + length > self._size:
             raise self._corrupt()
         self._file.seek(offset)
-        data = self._file.read(length)
+        data = read(length)
         if len(data) != length:
             raise self._corrupt()
         return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from mmap import mmap
 
 #: Of a directory entry: size of its fixed part, and offsets of the size and of the lengths of what follows.
 _FIXED, _SIZE, _LENGTHS, _WIDE = 46, 24, 28, 0xFFFFFFFF
@@ -11,7 +12,7 @@ _MAX_BLOCK = 2048
 _SIGN = b"PK\x01\x02"
 
 
-def ordered_sizes(entries: bytes, prefix: bytes) -> list[int] | None:
+def ordered_sizes(entries: bytes | mmap, prefix: bytes) -> list[int] | None:
     """Return the sizes in bytes of the members named `prefix` + 0, 1, 2 and so on, by that number.
 
     None if they are not in that order in the directory, or a size takes more than 32 bits.
@@ -38,10 +39,12 @@ def ordered_sizes(entries: bytes, prefix: bytes) -> list[int] | None:
 
 
 def _block(
-    entries: bytes, start: int, prefix: bytes, width: int, low: int, high: int
+    entries: bytes | mmap, start: int, prefix: bytes, width: int, low: int, high: int
 ) -> tuple[int, tuple[int, ...]] | None:
     """Return the bytes that the entries of some numbers take, and their sizes; None if not in order."""
-    lengths = struct.unpack_from("<3H", entries.ljust(start + _FIXED), start + _LENGTHS)
+    if start + _FIXED > len(entries):
+        return None
+    lengths = struct.unpack_from("<3H", entries, start + _LENGTHS)
     step, count = _FIXED + sum(lengths), high - low
     block = entries[start : start + count * step]
     if lengths[0] != len(prefix) + width or len(block) < count * step:

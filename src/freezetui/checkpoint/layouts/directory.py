@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from freezetui.checkpoint.formats.detect import container, is_index
+from freezetui.checkpoint.formats.detect import METADATA, container, is_index
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.sources.base import Source, version_of
 from freezetui.checkpoint.sources.urls import shown_source
@@ -82,7 +82,7 @@ def _read_one(
     """Return the only checkpoint in a directory."""
     name = shown_source(directory.location)
     problem: CheckpointError | None = None
-    if ".metadata" in names:
+    if METADATA in names:
         from freezetui.checkpoint.formats.dcp import read_dcp
 
         try:

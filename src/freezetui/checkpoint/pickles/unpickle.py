@@ -46,12 +46,15 @@ class Unpickled(NamedTuple):
     storages: dict[str, tuple[int, int]]
 
 
-def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = False) -> Unpickled:
+def read_pickle(
+    data: bytes | mmap, source: str, start: int = 0, legacy: bool = False, given_back: bool = False
+) -> Unpickled:
     """Return the contents of the pickle that starts at `start`.
 
     Args:
         source: the file, for messages.
         legacy: whether the pickle is one of the run written by torch before 1.6.
+        given_back: whether a map from `read_mapped` is given back to the system while it is read.
 
     Raises:
         CheckpointError: the pickle is corrupt, truncated, or needs too much memory or time.
@@ -60,7 +63,9 @@ def read_pickle(data: bytes | mmap, source: str, start: int = 0, legacy: bool = 
         walked = walk(data, start)
         if walked.end - start > _MAX_PICKLE:
             raise MemoryError
-        stream = cast(BinaryIO, io.BufferedReader(BudgetedReader(made_safe(data, start, walked)), _BUFFER))
+        given = data if given_back and isinstance(data, mmap) and not start else None
+        raw = BudgetedReader(made_safe(data, start, walked), given)
+        stream = cast(BinaryIO, io.BufferedReader(raw, _BUFFER))
         unpickler = _LegacyUnpickler(stream) if legacy else _Unpickler(stream)
         value = unpickler.load()
     except EOFError:

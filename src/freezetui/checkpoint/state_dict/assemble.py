@@ -29,7 +29,7 @@ _MAX_SHOWN = 8
 
 
 def build_checkpoint(archive: Archive, source: str, container: str, key: str | None) -> Checkpoint:
-    """Return the Checkpoint in an archive; the caller sets `size`.
+    """Return the Checkpoint in an archive, whose tensors are taken out; the caller sets `size`.
 
     Args:
         container: the container format for display: "zip" or "legacy pickle".
@@ -43,6 +43,7 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
     if not candidates:
         raise _without_tensors(archive, source, container, summary)
     chosen = choose(candidates, key, source)
+    skipped = summary.skipped(chosen)
     types: dict[str, str] = {}
     names, values, kinds = _columns(chosen, types, archive.declared, source)
     unwrapped = unwrap(names)
@@ -61,7 +62,7 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
         prefix=unwrapped.prefix,
         wrappers=unwrapped.inside,
         choices=tuple(candidate.key for candidate in worthwhile(candidates)),
-        skipped=summary.skipped(chosen),
+        skipped=skipped,
         module_types={unwrapped.path(path): types[path] for path in _model_paths(types, unwrapped)},
         module_paths=_module_paths(chosen, unwrapped),
         foreign=archive.foreign,
@@ -99,7 +100,8 @@ def _columns(
         )
     if not chosen.pure:
         held = dict(_entries(held, ARRAYS if chosen.arrays else REBUILT))
-    return list(held), held.values(), None
+    names = list(held)
+    return names, map(held.pop, names), None  # freed one by one: the stubs take more memory than all else
 
 
 def _entries(held: dict[Any, Any], kinds: Set[type]) -> Iterable[tuple[str, Any]]:

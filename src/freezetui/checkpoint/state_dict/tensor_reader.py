@@ -84,8 +84,8 @@ class TensorReader:
             kinds: None if the file does not say.
         """
         plain = kinds is None and not live
-        unknown: Kind = "unknown"
-        stubs, given = iter(values), iter(repeat(unknown) if kinds is None else kinds)
+        unknown: Iterator[Kind] = repeat("unknown")
+        stubs, given = iter(values), unknown if kinds is None else iter(kinds)
         for low in range(0, len(names), _CHUNK):
             some, held = names[low : low + _CHUNK], list(islice(stubs, _CHUNK))
             found = plain_tensors(some, held, self._sizes, self._known, self._kinds) if plain else None
