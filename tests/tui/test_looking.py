@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 import threading
@@ -76,14 +75,7 @@ async def test_where_there_is_no_pane_one_line_tells(opened, run):
         assert "NaN 1" not in driver.screen_text()
 
 
-@pytest.fixture
-def collected():
-    """What a test has mapped counts as gigabytes of this process until it is collected."""
-    yield
-    gc.collect()
-
-
-async def test_moving_away_discards_what_is_being_read(opened, tmp_path, collected):
+async def test_moving_away_discards_what_is_being_read(opened, tmp_path):
     async with opened(holes(tmp_path / "x.safetensors", 2**34)) as driver:
         driver.go("a")
         await driver.press("V")
