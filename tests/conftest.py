@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -29,6 +31,9 @@ _IMPORTS_TORCH = re.compile(
     re.MULTILINE,
 )
 
+#: Growth of the process after which garbage is collected, and its size when that was done last.
+_MAX_GARBAGE, _collected_at = 2**28, [0]
+_STATM, _PAGE = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
 
 settings.register_profile("freezetui", max_examples=150, deadline=None)
 settings.load_profile("freezetui")
@@ -51,6 +56,23 @@ def _one_thread_and_a_seed() -> None:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _large_garbage_is_collected() -> Iterator[None]:
+    """The collector counts objects and not bytes: models and graphs would stay for hundreds of tests."""
+    yield
+    if resident_bytes() > _collected_at[0] + _MAX_GARBAGE:
+        gc.collect()
+        _collected_at[0] = resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process occupies; 0 where the system does not say."""
+    try:
+        return int(_STATM.read_text("ascii").split()[1]) * _PAGE
+    except FileNotFoundError:
+        return 0
 
 
 @pytest.fixture
