@@ -42,12 +42,10 @@ def test_a_closed_layer_says_what_it_is(width):
     painter.rows.opened[painter.rows.tree.find("f.0")] = 0
     assert "64x3x3x3" in drawn(painter, "f.0", width)
     painter.layers = {painter.rows.tree.find("f.0"): "Conv2d 3 -> 64, 3x3"}
-    painter.forget()
     line = drawn(painter, "f.0", width)
     assert "Conv2d" in line and "64x3x3x3" in line
     assert ("3 -> 64" in line) == (width >= 110)
     painter.rows.opened[painter.rows.tree.find("f.0")] = 1
-    painter.forget()
     assert "64x3x3x3" not in drawn(painter, "f.0", width)
 
 
@@ -101,7 +99,6 @@ def test_gradients_are_the_largest_below_and_what_is_not_known_is_blank():
     assert drawn(painter, "f.0.bias", 79).rstrip().endswith(" 1e-30")
     report = SimpleNamespace(gradients={"f.0.weight": 0.25}, updates={}, own=None)
     painter.measure = measures_of(painter, report=report)["gradient"]
-    painter.forget()
     assert drawn(painter, "f.1", 79).rstrip().endswith("512")  # the elements; no value, no bar
     assert painter.line(painter.rows.tree.find("f.1")).value.text == ""
 
@@ -159,7 +156,6 @@ def test_shares_and_bytes_add_up_and_a_buffer_has_no_share():
     painter = painter_of(*CONV)
     assert painter.line(0).value.text == "100%"
     painter.measure = measures_of(painter)["bytes"]
-    painter.forget()
     assert painter.line(painter.rows.tree.find("f.0")).value.text == "7.0 KiB"
     buffers = painter_of(("a.mean", (4,)), kind="buffer")
     assert buffers.line(buffers.rows.tree.find("a.mean")).value.text == ""

@@ -72,8 +72,8 @@ async def test_at_60_by_15_the_screen_stays_whole(checkpoint: Path) -> None:
         for key in ("E", "G", "f", "k", "space", "g", "pagedown", "d", "escape", "/", "b", "escape", "s"):
             await pilot.press(key)
             tree = app.main_screen.tree_view
-            lines = [tree.render_line(y) for y in range(tree.size.height)]
-            assert {line.cell_length for line in lines} == {tree.scrollable_content_region.width}
+            lines = tree.render_lines(tree.size.region)
+            assert {line.cell_length for line in lines} == {tree.size.width}
             assert any(word in line.text for line in lines for word in ("train", "frozen", "mixed"))
         await pilot.pause()
         assert not app.main_screen.session.unsaved

@@ -122,4 +122,4 @@ class TextLines(Guarded, Widget):
 
 
 def _split(text: Text) -> Sequence[Text]:
-    return text.split("\n", allow_blank=True)
+    return list(text.split("\n", allow_blank=True))
