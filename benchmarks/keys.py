@@ -16,7 +16,7 @@ BUDGET = "16 ms, with the details 33 ms"
 def measure(runs: int) -> list[Row]:
     """Return milliseconds as seen from outside, including reading and writing of the terminal.
 
-    The first frame shows the tree; the details pane follows.
+    The first figure is the first frame, the second is the last that follows; one frame should show all.
     """
     terminal = Terminal((*FREEZETUI, str(MANY_SAFETENSORS)))
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, TimeoutError
 from typing import Any
 
 from rich.text import Text
@@ -18,6 +19,8 @@ from freezetui.tui.screens.dialog import Dialog
 
 #: Seconds before anything is shown: most tasks are done by then.
 _PATIENCE = 0.2
+#: Seconds in which a task may be done without any screen.
+_INSTANT = 0.1
 #: With fewer tensors, no task takes long enough to be noticed.
 _MIN_TENSORS = 10_000
 
@@ -73,6 +76,8 @@ async def run_with_busy_screen(
         return work()
     promise: Future[Result] = Future()
     run_in_thread(promise, work)
+    with contextlib.suppress(TimeoutError):  # a screen takes longer, and no key may come in between
+        return promise.result(_INSTANT)
     return await wait_with_busy_screen(app, what, promise)
 
 

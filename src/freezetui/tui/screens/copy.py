@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from freezetui.text import printable_lines
 from freezetui.tui.screens.text_viewer import TextViewer
+from freezetui.tui.widgets.text_lines import TextLines
 
 #: Lines that are shown; all are copied.
 _MAX_SHOWN = 1_000
@@ -50,7 +51,7 @@ class CopyScreen(TextViewer):
     ]
 
     def __init__(self, texts: Sequence[Copyable]) -> None:
-        super().__init__(texts[0].title, "", "-widest")
+        super().__init__(texts[0].title, Text(), "-widest")
         self._texts, self._place = texts, 0
 
     def compose(self) -> ComposeResult:
@@ -58,7 +59,7 @@ class CopyScreen(TextViewer):
         with VerticalScroll(classes="dialog -widest") as dialog:
             dialog.border_subtitle = "← →: what to copy, ↑ ↓: scroll, Esc: close"
             yield Static(id="copy-tabs", markup=False)
-            yield Static(id="copy-text", markup=False)
+            yield TextLines(id="copy-text")
 
     def on_mount(self) -> None:
         """Copy and show the first text."""
@@ -78,5 +79,5 @@ class CopyScreen(TextViewer):
         text = Text("\n".join(lines[:_MAX_SHOWN]))
         if len(lines) > _MAX_SHOWN:
             text.append(f"\n\n{len(lines) - _MAX_SHOWN:,} more lines are copied", "dim")
-        self.query_one("#copy-text", Static).update(text)
+        self.query_one("#copy-text", TextLines).show(text, layout=True)
         box.scroll_home(animate=False)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
 from freezetui.tui.bindings import SECTIONS, SHOWN
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _SIGNS = (
     ("■ ○ ◐", "frozen, trainable, mixed"),
@@ -46,25 +43,16 @@ def key_rows(bindings: Iterable[BindingType]) -> Iterator[tuple[str, str, str]]:
             yield section, keys, binding.tooltip
 
 
-def help_text(bindings: Iterable[BindingType]) -> Table:
-    """Return keys by section, then signs and patterns; long text wraps within its column."""
-    from rich.table import Table  # the first screen needs none
-
-    table = Table.grid(padding=(0, 2, 0, 0))
+def help_text(bindings: Iterable[BindingType]) -> Text:
+    """Return keys by section, then signs and patterns, in two columns."""
+    rows = list(key_rows(bindings))
+    rows += [("Signs", *row) for row in _SIGNS] + [("Patterns", *row) for row in _PATTERNS]
+    width = max(cell_len(what) for _, what, _ in rows)
+    lines: list[Text] = []
     last = ""
-    for section, keys, what in key_rows(bindings):
+    for section, what, meaning in rows:
         if section != last:
-            _head(table, section, first=not last)
+            lines += [Text(), Text(section, "bold underline")]
             last = section
-        table.add_row(Text(f"  {keys}", "bold"), what)
-    for head, rows in (("Signs", _SIGNS), ("Patterns", _PATTERNS)):
-        _head(table, head)
-        for signs, meaning in rows:
-            table.add_row(Text(f"  {signs}", "bold"), meaning)
-    return table
-
-
-def _head(table: Table, text: str, first: bool = False) -> None:
-    if not first:
-        table.add_row()
-    table.add_row(Text(text, "bold underline"))
+        lines.append(Text.assemble((f"  {set_cell_size(what, width)}", "bold"), f"  {meaning}"))
+    return Text("\n").join(lines[1:])

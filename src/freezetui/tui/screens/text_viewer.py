@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import RenderableType
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from freezetui.tui.screens.dialog import Dialog
+from freezetui.tui.widgets.text_lines import TextLines
 
 
 class TextViewer(Dialog[None]):
@@ -26,7 +26,7 @@ class TextViewer(Dialog[None]):
         Binding("G", "edge(1)", show=False, id="text.bottom"),
     ]
 
-    def __init__(self, title: str, body: RenderableType, width: str = "-wider") -> None:
+    def __init__(self, title: str, body: Text, width: str = "-wider") -> None:
         super().__init__()
         self._title, self._body, self._width = title, body, width
 
@@ -35,7 +35,7 @@ class TextViewer(Dialog[None]):
         with VerticalScroll(classes=f"dialog {self._width}") as dialog:
             dialog.border_title = self._title
             dialog.border_subtitle = "↑ ↓: scroll, Esc: close"
-            yield Static(self._body)
+            yield TextLines(self._body)
 
     def on_mount(self) -> None:
         """Focus the box, so that the keys scroll it."""

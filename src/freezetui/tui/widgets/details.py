@@ -69,7 +69,7 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
         if session.checkpoint_changed:
             lines += [Text(), Text("The checkpoint has changed since it was opened: open it again.", "bold")]
         text = self.query_one(TextLines)
-        text.show(lines)
+        text.show(Text("\n").join(lines))
         # A layout of the whole screen takes longer than a key should; only a text that scrolls needs one.
         height = text.get_content_height(self.size, self.size, text.size.width)
         if text.size.height != self.size.height or height > self.size.height:

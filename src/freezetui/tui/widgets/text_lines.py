@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,9 @@ from freezetui.tui.widgets.drawing import finisher, segments_of
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+#: The first column of a line in two columns; the second is wrapped beside it.
+_COLUMN = re.compile(r" *[^ ]+(?: [^ ]+)* {2,}")
+
 
 class _Piece(NamedTuple):
     """What one line of the screen shows: a part of line `y` of the text, from character `x` on."""
@@ -30,7 +34,7 @@ class _Piece(NamedTuple):
 class TextLines(Guarded, Widget):
     """Lines of text, without border and padding, that can be selected.
 
-    A key changes few lines of such a text but all of its widget, which Textual would draw from scratch.
+    A line in two columns, with two spaces or more between, is wrapped within the second one.
     """
 
     DEFAULT_CSS = """
@@ -40,16 +44,20 @@ class TextLines(Guarded, Widget):
     }
     """
 
-    def __init__(self, id: str | None = None) -> None:
+    def __init__(self, text: Text | None = None, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._lines: Sequence[Text] = ()
+        self._lines = _split(text or Text())
         self._pieces: tuple[int, list[_Piece]] = 0, []
         self._drawn: dict[tuple[int, int], Strip] = {}
 
-    def show(self, lines: Sequence[Text]) -> None:
-        """Show other lines; the caller decides whether their number needs a layout."""
-        self._lines, self._pieces = lines, (0, [])
-        self.refresh()
+    def show(self, text: Text, layout: bool = False) -> None:
+        """Show another text.
+
+        Args:
+            layout: whether the screen is laid out anew for the number of its lines.
+        """
+        self._lines, self._pieces = _split(text), (0, [])
+        self.refresh(layout=layout)
 
     def render(self) -> Text:
         """Return the whole text, which is what can be selected."""
@@ -100,11 +108,18 @@ class TextLines(Guarded, Widget):
 
     def _wrap(self, width: int) -> Iterator[_Piece]:
         for y, line in enumerate(self._lines):
-            if cell_len(line.plain) <= width and "\n" not in line.plain:
+            if cell_len(line.plain) <= width:
                 yield _Piece(line, 0, y)
                 continue
-            x = 0
-            for part in line.wrap(self.app.console, width):
+            column = _COLUMN.match(line.plain)
+            indent = column.end() if column is not None and 2 * column.end() < width else 0
+            x = indent
+            for part in line[indent:].wrap(self.app.console, width - indent):
                 x = max(x, line.plain.find(part.plain, x))
-                yield _Piece(part, x, y)
+                before = Text(" " * indent) if x > indent else line[:indent]
+                yield _Piece(before + part, x - indent, y)
                 x += len(part)
+
+
+def _split(text: Text) -> Sequence[Text]:
+    return list(text.split("\n", allow_blank=True))
