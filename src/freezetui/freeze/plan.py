@@ -142,6 +142,11 @@ class FreezePlan:
         """
         return self._commit(self._with(mask))
 
+    def rebase(self, mask: bytes | bytearray) -> None:
+        """Replace the whole plan because what it builds on has changed: not an edit that can be undone."""
+        self.states = self._with(mask)
+        self.version += 1
+
     def undo(self) -> tuple[int, int] | None:
         """Undo the last edit; return the range that changed, None if there is nothing to undo."""
         return self._shift(self._undo, self._redo)

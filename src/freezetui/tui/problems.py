@@ -11,7 +11,7 @@ from textual.widget import Widget
 from freezetui.session.notices import notices
 from freezetui.session.session import Session
 from freezetui.text import printable
-from freezetui.tui.actions.settings import norms_text
+from freezetui.tui.norms import norms_text
 
 #: Warnings that are told in passing, and for how many seconds.
 _MAX_TOLD, _SECONDS = 3, 10

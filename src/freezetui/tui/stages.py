@@ -9,7 +9,8 @@ from freezetui.tui.screens.confirm import ConfirmScreen
 from freezetui.tui.screens.prompt import PromptScreen
 
 _FIRST = """\
-What is chosen now becomes the first stage. Press + again for the next one; [ and ] switch between them."""
+What is chosen now becomes the first stage. Press + again for the next one; [ and ] switch between stages and
+what they have in common."""
 _NEXT = """\
 It starts with what the common rules train; change it then. [ and ] switch between stages."""
 _MAX_EPOCHS = 1_000_000
@@ -37,7 +38,7 @@ async def edit_stages(app: App[int], session: Session) -> None:
         answer = await app.push_screen_wait(StagesScreen(session, place))
         if answer is None:
             return
-        what, place = answer
+        what, place = answer[0], answer[1]
         if what == "new":
             await ask_stage(app, session)
             place = stages.shown
@@ -54,7 +55,7 @@ async def edit_stages(app: App[int], session: Session) -> None:
         elif what == "lr":
             await _ask_lr_scale(app, session, place)
         else:
-            stages.show(place)
+            stages.show(place or None)
             return
 
 

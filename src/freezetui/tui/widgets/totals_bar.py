@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -10,7 +10,6 @@ from textual.widget import Widget
 
 from freezetui import numbers
 from freezetui.freeze.cost import full_training_memory, training_memory
-from freezetui.sanity.report import Verdict
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.contrast import legible, muted
@@ -19,7 +18,9 @@ from freezetui.tui.guarded import Guarded
 #: On a narrower screen everything is said in few words.
 _MIN_WIDTH = 78
 #: By the verdict of a check.
-SIGNS: dict[Verdict, str] = {"held": "✓", "moved": "✗", "inconclusive": "?"}
+SIGNS: dict[str, str] = {"held": "✓", "moved": "✗", "inconclusive": "?"}
+#: How the check of a stage can have ended, the worst last.
+_WORST = ("held", "out of date", "inconclusive", "moved", "not checked")
 
 
 class TotalsBar(Guarded, Widget):
@@ -97,6 +98,8 @@ class TotalsBar(Guarded, Widget):
         report, before = session.report, "" if brief else "last check: "
         if session.checks.failure:
             return Text.assemble(before, ("! check failed" if brief else "failed (R: why)", "bold"))
+        if session.stages.shown is None and session.stages.names:
+            return self._of_stages(brief)
         if report is None:
             return Text("not checked" if brief else "not checked (press r)", dim)
         if session.report_is_stale:
@@ -105,6 +108,22 @@ class TotalsBar(Guarded, Widget):
         day = f" as of {printable(when[:10])}" if when and not brief else ""
         sign = f"{SIGNS[report.verdict]} " if brief else ""
         return Text.assemble(before, (f"{sign}{report.verdict}", "bold"), (day, dim))
+
+    def _of_stages(self, brief: bool) -> Text:
+        """Return how the last check of each stage ended: the common rules are checked as part of these."""
+        words = list(stage_verdicts(self.session))
+        if brief:
+            worst = max((word for _, word in words), key=_WORST.index)
+            return Text(f"{SIGNS.get(worst, '?')} {worst}" if worst in _WORST[:4] else worst, "bold")
+        return Text(", ".join(f"{number} {word}" for number, (_, word) in enumerate(words, 1)))
+
+
+def stage_verdicts(session: Session) -> Iterator[tuple[str, str]]:
+    """Yield every stage with how its last check ended."""
+    for name in session.stages.names:
+        report = session.checks.report(name)
+        stale = report is not None and session.is_stale(name)
+        yield name, "not checked" if report is None else "out of date" if stale else report.verdict
 
 
 def _placed(parts: Sequence[Text], width: int, height: int) -> tuple[list[Text], list[Text]]:
