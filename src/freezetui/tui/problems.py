@@ -45,7 +45,10 @@ def notices_text(session: Session, said: Sequence[str] = ()) -> Text:
     text.append(f"norm_statistics: {norms_text(session)}; B changes it\n", "dim")
     choices = session.checkpoint.choices
     if len(choices) > 1:
-        text.append(f"{len(choices):,} state_dicts in this file; K opens another one\n", "dim")
+        shown = printable(session.checkpoint.unwrapped) or "the top level"
+        text.append(
+            f"{len(choices):,} state_dicts in this file, shown: {shown}; K opens another one\n", "dim"
+        )
     if said:
         text.append("\nlast messages\n", "bold")
         text.append("".join(f"  {line}\n" for line in reversed(said)))

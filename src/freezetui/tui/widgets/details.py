@@ -100,7 +100,7 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
     others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
     times = rows.times(node)
     parts[:0] = [f"in {times:,} blocks"] if times > 1 else []
-    parts += [norms_brief(session)] if tensor.is_statistic else []
+    parts[:0] = [norms_brief(session)] if tensor.is_statistic else []
     parts += [tensor.untrainable_reason] if tensor.untrainable_reason else []
     parts += [f"tied to {printable(', '.join(others))}"] if others else []
     return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {', '.join(parts)}")
