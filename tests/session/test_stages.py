@@ -70,8 +70,8 @@ def test_what_a_stage_must_freeze_is_recorded(path: Path) -> None:
 
 def test_stages_in_turn_and_a_new_one(path: Path) -> None:
     session = Session(Options(str(path)))
-    assert [session.stages.next(1) for _ in range(3)] == ["head", "everything", "head"]
-    assert session.stages.next(-1) == "everything"
+    assert [session.stages.next(1) for _ in range(4)] == ["head", "everything", None, "head"]
+    assert [session.stages.next(-1) for _ in range(2)] == [None, "everything"]
     session.stages.add("last")
     assert session.plan.mask() == b"\0\0" + b"\1" * 4 and session.unsaved
     session.save()

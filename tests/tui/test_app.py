@@ -128,7 +128,7 @@ async def test_the_palette_offers_what_could_do_something_now(opened):
             "Freeze all that the filter matches",
             "Freeze everything before this line",
             "Apply this line's state to every repeated block; press again to toggle",
-            "Clear the filter or close the check panel",
+            "Clear the filter, or close the check panel or the config",
         }
         assert not sometimes & offered()
         assert "Move one line up" not in offered()

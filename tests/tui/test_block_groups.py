@@ -172,3 +172,22 @@ def test_sorted_lines_keep_their_modules_and_come_back():
     lines.rows.close(lines.rows.line_of(lines.tree.find("layers.0")))
     lines.rows.sort(None, 0)
     assert list(lines.rows.visible) == before
+
+
+def test_single_blocks_are_remembered_and_nothing_else_is_unfolded():
+    lines = Lines()
+    lines.do("freeze", "layers.{0..11}")
+    lines.rows.open(lines.at("layers.{0..11}"))
+    lines.rows.open(lines.rows.line_of(lines.node("layers.{0..11}.mlp")))
+    lines.rows.open(lines.rows.line_of(lines.tree.find("layers.0.mlp.experts")))
+    lines.rows.fold(lines.rows.line_of(lines.tree.find("layers.0")))
+    lines.rows.open(lines.rows.line_of(lines.tree.find("layers.3")))
+    assert lines.rows.unfolded() == ["layers.0"]
+    again = VisibleRows(lines.tree)
+    again.expand_only(lines.rows.expanded())
+    again.unfold_only(lines.rows.unfolded(), lines.plan.states)
+    assert [again.title(n) for n in again.visible] == [lines.rows.title(n) for n in lines.rows.visible]
+    moved = again.moved_to(lines.tree, lines.plan.states)
+    assert list(moved.visible) == list(again.visible)
+    again.unfold_only(["nothing.there", "head"], lines.plan.states)
+    assert list(moved.visible) == list(again.visible)

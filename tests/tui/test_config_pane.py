@@ -35,6 +35,14 @@ async def test_the_config_as_saving_would_write_it_follows_every_edit(opened, sa
         await driver.until(lambda: "stages:" in shown(driver) and "- freeze: classifier.0" in shown(driver))
         assert "- freeze: features  # mine" in shown(driver)
         text = shown(driver)
+        pane = driver.main.query_one("#config")
+        await driver.press("tab")
+        assert pane.has_focus
+        await driver.press("G", "R", "tab")  # the findings come first, if they are shown
+        assert not pane.has_focus
+        await driver.press("R")
+        if not driver.main.shows_config:  # there was room for one of them only
+            await driver.press("D")
         await driver.press("escape")
         assert driver.tree.region == before and "as it would be written" not in driver.screen_text()
         await driver.press("D", "D", "s")

@@ -37,11 +37,16 @@ async def test_the_ema_copy_is_chosen_inside_and_unsaved_work_is_asked_about(ope
 
 async def test_norm_statistics_are_seen_changed_and_saved(opened, sample):
     path = sample("shufflenet_digits.safetensors")
-    async with opened(path) as driver:
+    async with opened(path, size=(170, 40)) as driver:
         await driver.press("exclamation_mark")
         assert "norm_statistics: freeze" in driver.screen_text()
         await driver.press("escape", "B")
         assert "norm_statistics: update" in driver.notices() and driver.session.unsaved
+        assert "norms update" in driver.screen_text()
+        statistic = next(t.name for t in driver.session.tree.tensors if t.is_statistic)
+        driver.go(statistic)
+        await driver.pilot.pause()
+        assert "statistics of frozen norms change" in str(driver.main.query_one("#details-text").content)
         await driver.press("d")
         assert "freeze → update" in driver.screen_text()
         await driver.press("escape", "s")
@@ -53,10 +58,11 @@ async def test_norm_statistics_are_seen_changed_and_saved(opened, sample):
     ("name", "says"), [("vgg_digits.pth", True), ("shufflenet_digits.safetensors", False)]
 )
 async def test_norm_statistics_say_where_they_have_no_effect(opened, name, says):
-    async with opened(name) as driver:
+    async with opened(name, size=(170, 40)) as driver:
         await driver.press("B")
         assert ("no effect here" in driver.notices()) is says
         assert ("no effect here" in notices_text(driver.session).plain) is says
+        assert ("norms update" in driver.screen_text()) is not says
 
 
 async def test_folds_the_cursor_and_filters_are_there_the_next_time(opened, sample, monkeypatch):

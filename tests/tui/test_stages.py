@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from textual.pilot import Pilot
+from textual.screen import ModalScreen
 
 from freezetui.config.codec import read_config
 from freezetui.freeze.rules import Rule
@@ -119,3 +120,95 @@ async def test_a_check_counts_for_a_stage_with_the_same_flags(opened, sample):
         assert session.report is not None and not session.report_is_stale
         session.norm_statistics = "update"
         assert session.report is None, "other settings were not checked"
+
+
+async def test_the_common_rules_are_a_tab_and_stages_follow_them(opened, sample):
+    path = sample("vgg_digits.pth")
+    config = path.with_name("vgg_digits.freeze.yaml")
+    config.write_text(
+        "freezetui: 1\nrules:\n  - freeze: features\nstages:\n  - {name: head}\n"
+        "  - name: all\n    rules:\n      - train: '**'\n"
+    )
+    async with opened(path, size=(100, 30)) as driver:
+        stages = driver.session.stages
+        assert stages.shown == "head" and " common  1 head  2 all " in driver.screen_text()
+        driver.go("classifier.0")
+        await driver.press("left_square_bracket")
+        assert stages.shown is None
+        await driver.press("f")
+        assert driver.state("classifier.0") == "frozen"
+        assert "1 not checked, 2 not checked" in driver.screen_text()
+        await driver.press("right_square_bracket")
+        assert stages.shown == "head" and driver.state("classifier.0") == "frozen"
+        await driver.press("right_square_bracket")
+        assert stages.shown == "all" and driver.state("classifier.0") == "trainable"
+        driver.go("features.0")
+        await driver.press("f", "right_square_bracket")  # an own rule of the last stage
+        assert stages.shown is None and driver.state("features.0") == "frozen"
+        driver.go("classifier.0")
+        await driver.press("u")
+        assert driver.state("classifier.0") == "trainable"
+        await driver.press("right_square_bracket")
+        assert driver.state("classifier.0") == "trainable"
+        await driver.press("left_square_bracket", "f", "s")
+        await driver.until(lambda: not driver.session.unsaved)
+        assert driver.session.stages.plan_of("all").totals().frozen.tensors == 2
+    written = read_config(config)
+    assert written.rules == (Rule("freeze", "features"), Rule("freeze", "classifier.0"))
+    assert [(stage.name, stage.rules) for stage in written.stages] == [
+        ("head", ()),
+        ("all", (Rule("train", "**"), Rule("freeze", "features.0"))),
+    ]
+
+
+async def test_a_check_of_the_common_rules_is_that_of_the_stages(opened):
+    async with opened(size=(60, 15)) as driver:
+        await driver.press("plus", "enter", "plus", "enter", "left_square_bracket", "left_square_bracket")
+        stages = driver.session.stages
+        assert stages.shown is None and "common" in driver.screen_text()
+        for stage, verdict in zip(stages.names, ("held", "moved"), strict=True):
+            report = sanity_report(stage=stage, verdict=verdict)
+            driver.session.checked(report, stages.plan_of(stage).mask())
+            driver.main.refresh_session()
+            await driver.pilot.pause()
+            assert ("✗ moved" if verdict == "moved" else "not checked") in driver.screen_text()
+        await driver.press("R")
+        assert "checked as part of each stage" in driver.screen_text()
+
+
+async def test_the_one_dialog_does_everything_by_keyboard_at_60_by_15(opened):
+    async with opened(size=(60, 15)) as driver:
+        stages = driver.session.stages
+
+        async def press(*keys: str) -> str:
+            for key in keys:
+                await driver.press(key)
+                await driver.until(lambda: isinstance(driver.app.screen, ModalScreen), 5)
+            await driver.pilot.pause(0.05)
+            text = driver.screen_text()
+            assert len(text.splitlines()) == 15
+            return text
+
+        assert "No stages yet" in await press("equals_sign")
+        await press("n", *"ab", "enter")
+        assert "common to all" in driver.screen_text() and len(stages.names) == 1
+        await press("n", *"cd", "enter")
+        first, second = stages.names
+        shown = await press("e", "3", "enter")
+        assert stages.sections[second].epochs == 3 and "3 epochs" in shown
+        await press("l", "backspace", *"0.1", "enter")
+        assert stages.sections[second].lr_scale == 0.1 and "lr × 0.1" in driver.screen_text()
+        await press("K")
+        assert stages.names == (second, first)
+        await press("J")
+        assert stages.names == (first, second)
+        await press("r", *"X", "enter")
+        assert stages.names == (first, "X")
+        await press("d", "enter")
+        assert len(stages.names) == 2  # enter keeps it
+        await press("d", "y")
+        assert stages.names == (first,)
+        assert "These rules are below" in await press("k", "d")
+        assert stages.names == (first,)
+        await driver.press("enter")
+        assert stages.shown is None and " common " in driver.screen_text()

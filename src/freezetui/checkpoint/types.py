@@ -119,6 +119,10 @@ class Packing(msgspec.Struct, frozen=True, gc=False):
     untrainable_reason: str = ""
 
 
+#: Buffers that a norm updates in train mode.
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
 class TensorInfo(msgspec.Struct, frozen=True, gc=False):
     """One named tensor of a checkpoint, as described by the header.
 
@@ -155,6 +159,11 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False):
         if self.packing is not None:
             return self.packing.bytes
         return math.prod(self.shape) * ITEMSIZE.get(self.dtype, 0)
+
+    @property
+    def is_statistic(self) -> bool:
+        """Whether this is a running statistic of a norm, by its name."""
+        return self.name.rpartition(".")[2] in _STATISTICS
 
     @property
     def untrainable_reason(self) -> str:

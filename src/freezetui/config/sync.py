@@ -171,11 +171,11 @@ def config_from_plan(
         name: msgspec.structs.replace(known[name], rules=rules) for name, rules in given_to_stages.items()
     }
     budget = Budget()
-    written = [_staged(stage, tree, mask, stages.get(name), budget) for name, stage in known.items()]
+    written = [staged(stage, tree, mask, stages.get(name), budget) for name, stage in known.items()]
     return msgspec.structs.replace(config, stages=tuple(written))
 
 
-def _staged(stage: Stage, tree: ParamTree, common: bytes, wanted: bytes | None, budget: Budget) -> Stage:
+def staged(stage: Stage, tree: ParamTree, common: bytes, wanted: bytes | None, budget: Budget) -> Stage:
     """Return the stage with rules that select `wanted`, and with what they freeze.
 
     Args:
@@ -190,6 +190,13 @@ def _staged(stage: Stage, tree: ParamTree, common: bytes, wanted: bytes | None, 
         mask, unmatched = bytearray(wanted), []
     expect = Expect(frozen_count(tree, mask)) if stage.rules and not unmatched else None
     return msgspec.structs.replace(stage, expect=expect)
+
+
+def painted(rules: Sequence[Rule], tree: ParamTree, base: bytes) -> bytes:
+    """Return what rules select above `base`: per tensor, 1 to train; rules without a match are skipped."""
+    mask = bytearray(base)
+    _skipping(rules, tree, mask, Budget())
+    return bytes(mask)
 
 
 def stage_masks(config: ConfigData, tree: ParamTree, common: bytes, budget: Budget) -> dict[str, bytes]:

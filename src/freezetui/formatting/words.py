@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from freezetui.checkpoint.types import TensorInfo
 
-#: Buffers that a norm updates in train mode.
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-
 
 def untrainable_word(tensor: TensorInfo | None) -> str:
     """Return "stats", "buffer" or "other" for a tensor that cannot train; None is a module of such."""
-    if tensor is not None and tensor.name.rpartition(".")[2] in _STATISTICS:
+    if tensor is not None and tensor.is_statistic:
         return "stats"
     return "buffer" if tensor is None or tensor.kind == "buffer" else "other"

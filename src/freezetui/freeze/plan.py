@@ -129,8 +129,7 @@ class FreezePlan:
 
     def set(self, spans: Iterable[tuple[int, int]], trainable: bool) -> int:
         """Freeze or train some ranges as one edit; return how many tensors changed."""
-        table = _TO[TRAINABLE if trainable else FROZEN]
-        return self._edit(spans, table)
+        return self._edit(spans, _TO[TRAINABLE if trainable else FROZEN])
 
     def invert(self, spans: Iterable[tuple[int, int]]) -> int:
         """Freeze what trains and train what is frozen, as one edit; return how many tensors changed."""
@@ -145,11 +144,12 @@ class FreezePlan:
         return self.set(spans, trainable=self.totals_over(spans).state != "trainable")
 
     def replace(self, mask: bytes | bytearray) -> int:
-        """Replace the whole plan as one edit; return how many tensors changed.
-
-        If tied tensors differ in `mask`, they train.
-        """
+        """Replace the plan as one edit, tied tensors that differ train; return how many tensors changed."""
         return self._commit(self._with(mask))
+
+    def rebase(self, mask: bytes | bytearray) -> None:
+        """Replace the whole plan because what it builds on has changed: not an edit that can be undone."""
+        self.states, self.version = self._with(mask), self.version + 1
 
     def undo(self) -> tuple[int, int] | None:
         """Undo the last edit; return the range that changed, None if there is nothing to undo."""

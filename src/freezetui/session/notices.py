@@ -38,6 +38,9 @@ def notices(session: Session) -> Iterator[Notice]:
         yield Notice("check failed", (session.checks.failure, "R shows its log; r checks again."))
     if session.report_is_stale:
         yield Notice("check out of date", ("The plan has changed since the last check: press r.",))
+    if session.norm_statistics == "update" and session.has_statistics:
+        told = "norm_statistics: update. Frozen norms follow train mode, and their statistics change."
+        yield Notice("norms update", (told, "B keeps them."))
     architecture = session.architecture
     if not architecture.model.architecture and not architecture.tensors_only:
         said = "Press o to say what builds it, so that a check can run."

@@ -26,9 +26,17 @@ _SKIPPED = frozenset(["__pycache__", "node_modules", "site-packages"])
 
 
 class View(msgspec.Struct, frozen=True):
-    """How a checkpoint was looked at: expanded modules, the line of the cursor, filters, the newest last."""
+    """How a checkpoint was looked at.
+
+    Attributes:
+        opened: expanded modules.
+        unfolded: the first block of each run that is shown as single blocks though it could be one line.
+        cursor: the line of the cursor.
+        filters: the newest last.
+    """
 
     opened: tuple[str, ...] = ()
+    unfolded: tuple[str, ...] = ()
     cursor: str = ""
     filters: tuple[str, ...] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -159,6 +160,11 @@ class Session:
         lost = (self.config is not None and gone == "deleted") or (self.saved.written and gone == "changed")
         edited = self.stages.masks() != self.saved.masks or self.stages.schedule != self.saved.schedule
         return lost or edited or self.architecture_changed or self.norm_statistics != self.saved_norms
+
+    @cached_property
+    def has_statistics(self) -> bool:
+        """Whether the checkpoint has running statistics of norms, which `norm_statistics` is about."""
+        return any(tensor.is_statistic for tensor in self.file_tree.tensors)
 
     @property
     def saved_norms(self) -> Literal["freeze", "update"]:

@@ -8,6 +8,7 @@ import msgspec
 
 from freezetui.config.schema import Stage, no_such_stage
 from freezetui.freeze.plan import FreezePlan, moved_mask
+from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.stage_history import StageHistory, StageStep, Structure
@@ -39,6 +40,8 @@ class StagePlans:
         self.shown: str | None = None
         self._given: dict[str | None, tuple[int, Action, tuple[Rule, ...]]] = {}
         self._history = StageHistory()
+        self._base = self._plans[None].mask()
+        self._own: dict[str, int] = {}
 
     @property
     def plan(self) -> FreezePlan:
@@ -70,12 +73,32 @@ class StagePlans:
         self.shown = stage
 
     def next(self, step: int) -> str | None:
-        """Show the stage that is `step` further, around the end, and return it; None without stages."""
-        names = self.names
-        if names:
-            place = names.index(self.shown) + step if self.shown in names else 0
-            self.shown = names[place % len(names)]
+        """Show what is `step` further and return it: the common rules, then the stages, around the end.
+
+        With 0, the first stage is shown in place of the common rules.
+        """
+        every = (None, *self.names)
+        if step or self.shown is None:
+            self.shown = every[(every.index(self.shown) + (step or len(every) > 1)) % len(every)]
         return self.shown
+
+    def follow_common(self) -> None:
+        """Build the stages on the common rules again if those were edited; a stage's own rules stay."""
+        before, self._base = self._base, self._plans[None].mask()
+        if before == self._base or not self.sections:
+            return
+        from freezetui.config.sync import painted, staged  # not needed for the first screen
+
+        given, sections = self.given(), dict(self.sections)
+        for name, section in self.sections.items():
+            plan = self._plans[name]
+            if name in given:
+                section = msgspec.structs.replace(section, rules=given[name][1])
+            elif self._own.get(name) != plan.version:
+                section = staged(section, self._tree, before, plan.mask(), Budget())
+            plan.rebase(painted(section.rules, self._tree, self._base))
+            sections[name], self._own[name] = section, plan.version
+        self.sections = sections
 
     def why_not_a_name(self, name: str) -> str:
         """Return why a new stage cannot have this name; "" if it can."""
@@ -176,6 +199,7 @@ class StagePlans:
         if renamed is not None and renamed[0] in given:
             given[renamed[1]] = given.pop(renamed[0])
         self.sections, self._plans, self.shown = structure
+        self._own = {}
         self._given = {stage: made for stage, made in given.items() if stage in self._plans}
 
     def reset(self, stages: Sequence[tuple[Stage, bytes]]) -> None:
@@ -188,6 +212,7 @@ class StagePlans:
         self.sections = {section.name: section for section, _ in stages}
         self._plans, self.shown = plans, None
         self._history.clear()
+        self._base, self._own = plans[None].mask(), {}
 
     def move_to(self, tree: ParamTree) -> None:
         """Put the plans into the order of another tree of the same tensors, with their undo histories."""
@@ -200,6 +225,7 @@ class StagePlans:
             if moved[stage].mask() == moved_mask(self._plans[stage].mask(), before, tree)
         }
         self._tree, self._plans = tree, moved
+        self._base, self._own = moved[None].mask(), {}
 
     def give(self, default: Action, rules: tuple[Rule, ...]) -> None:
         """Remember the rules that made the shown plan, to be saved as they are unless it is edited."""

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from freezetui.session.notices import notices
 from freezetui.session.session import Session
 from freezetui.text import printable
-from freezetui.tui.actions.settings import norms_text
+from freezetui.tui.norms import norms_text
 
 #: Warnings that are told in passing, and for how many seconds.
 _MAX_TOLD, _SECONDS = 3, 10
@@ -45,7 +45,10 @@ def notices_text(session: Session, said: Sequence[str] = ()) -> Text:
     text.append(f"norm_statistics: {norms_text(session)}; B changes it\n", "dim")
     choices = session.checkpoint.choices
     if len(choices) > 1:
-        text.append(f"{len(choices):,} state_dicts in this file; K opens another one\n", "dim")
+        shown = printable(session.checkpoint.unwrapped) or "the top level"
+        text.append(
+            f"{len(choices):,} state_dicts in this file, shown: {shown}; K opens another one\n", "dim"
+        )
     if said:
         text.append("\nlast messages\n", "bold")
         text.append("".join(f"  {line}\n" for line in reversed(said)))

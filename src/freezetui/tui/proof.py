@@ -19,6 +19,7 @@ from freezetui.session.outcome import Outcome
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.check_marks import qualifiers
+from freezetui.tui.widgets.totals_bar import stage_verdicts
 from freezetui.tui.widgets.tree_line import MARKS
 
 _COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
@@ -61,6 +62,9 @@ def proof_of(session: Session, brief: bool = False) -> Proof:
     """
     report, stage = session.report, session.stages.shown
     which = "" if stage is None else f"{printable(stage)}: "
+    if stage is None and session.stages.names:
+        told = ", ".join(f"{printable(name)}: {word}" for name, word in stage_verdicts(session))
+        return Proof(Text(f"the common rules are checked as part of each stage ({told})"), ())
     if report is None:
         return Proof(Text.assemble(which, "not checked yet (press r)"), ())
     found = list(_lines(session))

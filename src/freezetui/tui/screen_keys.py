@@ -8,9 +8,23 @@ from freezetui.tui.bindings import bind
 
 SCREEN_KEYS: list[BindingType] = [
     bind("filter.start", "slash", "filter", "filter", "Filter by words or pattern", True, "/"),
-    bind("main.leave", "escape", "leave", "back", "Clear the filter or close the check panel"),
-    bind("stage.previous", "left_square_bracket", "stage(-1)", "stage", "Previous stage", sign="["),
-    bind("stage.next", "right_square_bracket", "stage(1)", "stage", "Next stage", sign="]"),
+    bind("main.leave", "escape", "leave", "back", "Clear the filter, or close the check panel or the config"),
+    bind(
+        "stage.previous",
+        "left_square_bracket",
+        "stage(-1)",
+        "stage",
+        "Previous stage, or what is common to all",
+        sign="[",
+    ),
+    bind(
+        "stage.next",
+        "right_square_bracket",
+        "stage(1)",
+        "stage",
+        "Next stage, or what is common to all",
+        sign="]",
+    ),
     bind("stage.add", "plus", "add_stage", "new stage", "Add a stage to the config", sign="+"),
     bind(
         "stage.edit", "equals_sign", "stages", "stages", "Name, order, delete and schedule stages", sign="="

@@ -15,7 +15,7 @@ What is chosen now becomes the first stage. Press + again for the next one.
 {_EVERYTHING}."""
 _NEXT = f"""\
 {_EVERYTHING}; any other name starts like the stage that is shown.
-[ and ] switch between stages."""
+[ and ] switch between stages and what they have in common."""
 _MAX_EPOCHS = 1_000_000
 
 
@@ -41,7 +41,7 @@ async def edit_stages(app: App[int], session: Session) -> None:
         answer = await app.push_screen_wait(StagesScreen(session, place))
         if answer is None:
             return
-        what, place = answer
+        what, place = answer[0], answer[1]
         if what == "new":
             await ask_stage(app, session)
             place = stages.shown
@@ -58,7 +58,7 @@ async def edit_stages(app: App[int], session: Session) -> None:
         elif what == "lr":
             await _ask_lr_scale(app, session, place)
         else:
-            stages.show(place)
+            stages.show(place or None)
             return
 
 

@@ -54,6 +54,7 @@ class SessionScreen(Guarded, Screen[None]):
         view, rows = remembered(session.options), VisibleRows(session.tree)
         if view.opened:
             rows.expand_only(view.opened)
+            rows.unfold_only(view.unfolded, session.plan.states)
         self.tree_view = ParameterTree(session.plan, rows, id="tree")
         self._map, self._measures = ModelMap(self.tree_view, id="map"), Measures(session)
         self._header = Header(session, id="header")
@@ -93,9 +94,9 @@ class SessionScreen(Guarded, Screen[None]):
     def remember_view(self) -> None:
         """Keep how the checkpoint is looked at for the next time."""
         tree, filters = self.tree_view, self._filter.history[-_MAX_FILTERS:]
-        opened = tuple(tree.rows.expanded())
+        opened, unfolded = tuple(tree.rows.expanded()), tuple(tree.rows.unfolded())
         cursor = tree.rows.tree.path(tree.node)
-        note_opened(self.session.options, View(opened, cursor, tuple(filters)))
+        note_opened(self.session.options, View(opened, unfolded, cursor, tuple(filters)))
 
     def show_line(self) -> None:
         """Describe the line under the cursor."""
@@ -108,6 +109,7 @@ class SessionScreen(Guarded, Screen[None]):
 
     def refresh_session(self) -> None:
         """Redraw whatever depends on the plan, its config or its last check."""
+        self.session.stages.follow_common()
         self.tree_view.marks = marks_of(self.session)
         self.tree_view.show_measures(self._measures.now())
         self._filter.tell_rule()

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from textual import work
 
-from freezetui.formatting.words import untrainable_word
-from freezetui.session.session import Session
 from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.norms import norms_brief
 
 if TYPE_CHECKING:
     from freezetui.tui.app import FreezeTuiApp
@@ -43,14 +42,4 @@ class SettingsActions(SessionScreen):
         session = self.session
         session.norm_statistics = "update" if session.norm_statistics == "freeze" else "freeze"
         self.refresh_session()
-        self.notify(f"norm_statistics: {norms_text(session)}", timeout=4)
-
-
-def norms_text(session: Session) -> str:
-    """Return what `norm_statistics` is and means, and whether it has an effect here."""
-    text = "update (frozen norms follow train mode, and their statistics change)"
-    if session.norm_statistics == "freeze":
-        text = "freeze (frozen norms stay in eval and keep their statistics)"
-    if any(untrainable_word(tensor) == "stats" for tensor in session.tree.tensors):
-        return text
-    return f"{text}; no effect here: the checkpoint has no such statistics"
+        self.notify(norms_brief(session), timeout=4)

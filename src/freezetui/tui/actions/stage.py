@@ -11,17 +11,22 @@ class StageActions(SessionScreen):
     """Shows, adds and changes stages."""
 
     def action_stage(self, step: int) -> None:
-        """Show another stage of the config."""
-        if self.session.stages.next(step) is None:
+        """Show another stage of the config, or the rules that all stages have in common."""
+        stages = self.session.stages
+        if not stages.names:
             self.notify("The config has no stages: + adds one", timeout=3)
-        else:
-            self.show_stage()
+            return
+        if stages.next(step) is None:
+            self.notify(
+                "What is chosen here is common to all stages; their own rules come after it", timeout=6
+            )
+        self.show_stage()
 
     def action_show_stage(self, number: int) -> None:
-        """Show a stage by its number, counted from 1 (a click on its tab)."""
-        names = self.session.stages.names
-        if number <= len(names):
-            self.session.stages.show(names[number - 1])
+        """Show a stage by its number, 0 for the common rules (a click on its tab)."""
+        every = (None, *self.session.stages.names)
+        if number < len(every):
+            self.session.stages.show(every[number])
             self.show_stage()
 
     @work

@@ -15,15 +15,19 @@ from freezetui.text import printable
 from freezetui.tui.screens.dialog import Dialog
 
 _KEYS = "n new  r rename  e epochs  l lr_scale  K J move up, down  d delete"
+_NOT_COMMON = "These rules are below those of every stage: Enter shows them, n makes a stage."
 _EMPTY = "No stages yet: n makes what is chosen now the first one."
-_MAX_NAME = 20
+_COMMON = "common to all"
+_MAX_NAME = 16
 
 
 class StagesScreen(Dialog[tuple[str, str] | None]):
-    """Lists the stages; answers with what to do and the stage, or None when it is closed.
+    """Lists the common rules and the stages; answers with what to do and the stage, or None when closed.
+
+    The stage is "" for the common rules, which can be shown only.
 
     Args:
-        place: the stage to highlight.
+        place: the stage to highlight; None for the common rules.
     """
 
     BINDINGS = [
@@ -50,26 +54,30 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
             dialog.border_title = "Stages, in the order in which they train"
             dialog.border_subtitle = "Enter: show it, Esc: close"
             if names:
-                yield OptionList(*(Option(self._label(n, name)) for n, name in enumerate(names, 1)))
+                yield OptionList(*(Option(self._label(n, name)) for n, name in enumerate((None, *names))))
             yield Static(_KEYS if names else _EMPTY, id="stages-keys", markup=False)
 
     def on_mount(self) -> None:
         """Highlight the stage that was changed last."""
         names = self._session.stages.names
         if names:
-            shown = names.index(self._place) if self._place in names else 0
+            shown = names.index(self._place) + 1 if self._place in names else 0
             self.query_one(OptionList).highlighted = shown
 
-    def _label(self, number: int, name: str) -> Text:
-        session = self._session
-        section, totals = session.stages.sections[name], session.stages.plan_of(name).totals()
-        shown = Text(printable(name))
+    def _label(self, number: int, name: str | None) -> Text:
+        stages = self._session.stages
+        section, totals = stages.sections.get(name or ""), stages.plan_of(name).totals()
+        shown = Text(_COMMON if name is None else printable(name))
         shown.truncate(_MAX_NAME, overflow="ellipsis", pad=True)
-        epochs = "" if section.epochs is None else numbers.plural(section.epochs, "epoch")
-        scale = "" if section.lr_scale == 1 else f"lr × {section.lr_scale:g}"
-        trains = f"trains {numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
+        epochs = "" if not section or section.epochs is None else numbers.plural(section.epochs, "epoch")
+        scale = "" if not section or section.lr_scale == 1 else f"lr × {section.lr_scale:g}"
+        trains = f"trains {numbers.percent(totals.share)}"
         return Text.assemble(
-            f"{number} ", (shown.plain, "bold"), f"  {epochs:<11} {scale:<9} ", (trains, "dim")
+            f"{number or ' '} ",
+            (shown.plain, "bold"),
+            f" {epochs:<9} {scale:<8} ",
+            (trains, "dim"),
+            no_wrap=True,
         )
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -86,7 +94,11 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
         """Answer with what to do with the highlighted stage."""
         names = self._session.stages.names
         if names:
-            self.dismiss((what, names[self.query_one(OptionList).highlighted or 0]))
+            name = ("", *names)[self.query_one(OptionList).highlighted or 0]
+            if name or what in ("show", "new"):
+                self.dismiss((what, name))
+            else:
+                self.query_one("#stages-keys", Static).update(_NOT_COMMON)
         elif what == "new":
             self.dismiss((what, ""))
 

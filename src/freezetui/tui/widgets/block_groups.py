@@ -65,6 +65,21 @@ class BlockGroups:
             if self.tree.parents[start] == parent:
                 del self.stops[head]
 
+    def unfolded(self) -> Iterator[int]:
+        """Yield the first block of every run that is shown as single blocks though it could be one line."""
+        for parent in sorted(self.opened):
+            for start, stop in self.families(parent).items():
+                for first, last in self._runs(start, stop):
+                    if last > self.tree.end[first] and first not in self.stops:
+                        yield first
+
+    def unfold_at(self, node: int) -> None:
+        """Show the single blocks of the group that has the block `node` in it."""
+        for start, stop in self.stops.items():
+            if start <= node < stop and self.tree.parents[start] == self.tree.parents[node]:
+                del self.stops[start]
+                return
+
     def unfold_all(self) -> None:
         """Show single blocks everywhere."""
         self.stops.clear()

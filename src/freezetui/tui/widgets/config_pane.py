@@ -44,6 +44,10 @@ class ConfigPane(Guarded, VerticalScroll, can_focus=True):
         self._lines: list[str] = []
         self._goal = 0
 
+    def allow_focus(self) -> bool:
+        """Leave Tab to the findings of a check where those are shown."""
+        return not self.screen.query_one("#check").display
+
     def compose(self) -> ComposeResult:
         """Compose one block of text."""
         yield Static(id="config-text", markup=False)

@@ -32,7 +32,9 @@ class DetailLine(Bar):
 
     def on_resize(self) -> None:
         """Take two lines where the longest name does not fit into one."""
-        self.styles.height = 1 if self._longest < self.size.width else 2
+        lines = 1 if self._longest < self.size.width else 2
+        if lines != self.size.height:  # most need no second layout
+            self.styles.height = lines
 
     def render(self) -> Text:
         """Draw `text`; a name that is too long for all lines loses its start."""

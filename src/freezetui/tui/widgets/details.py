@@ -14,6 +14,7 @@ from freezetui.text import printable
 from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.cost_text import cost_table
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.norms import norms_brief
 from freezetui.tui.values import Values
 from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
 from freezetui.tui.widgets.live_lines import about_module, about_tensor
@@ -98,6 +99,7 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
     others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
     times = rows.times(node)
     parts[:0] = [f"in {times:,} blocks"] if times > 1 else []
+    parts[:0] = [norms_brief(session)] if tensor.is_statistic else []
     parts += [tensor.untrainable_reason] if tensor.untrainable_reason else []
     parts += [f"tied to {printable(', '.join(others))}"] if others else []
     return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {', '.join(parts)}")
@@ -118,6 +120,8 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
     ]
     if tensor.untrainable_reason:
         lines.append(Text(tensor.untrainable_reason))
+    if tensor.is_statistic:
+        lines += [Text(norms_brief(session)), Text("(of all frozen norms; B changes it)", "dim")]
     if tensor.requires_grad is not None:
         lines.append(Text(f"stored in the file: requires_grad = {tensor.requires_grad}", "dim"))
     others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]

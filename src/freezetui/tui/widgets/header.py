@@ -20,6 +20,8 @@ from freezetui.tui.widgets.totals_bar import sign_of
 _PERIOD = 2.0
 #: A narrower header shows no stage; a stage's name gets at least so many cells.
 _MIN_STAGES, _MIN_TAB = 40, 12
+#: The tab of the rules that are below those of every stage.
+_COMMON = "common"
 _NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
 
 
@@ -94,14 +96,19 @@ class Header(Bar):
         if not stages.names:
             architecture = self.session.architecture
             return Text("" if brevity or not architecture.is_named else architecture.label, "italic")
-        parts = [
+        common = stages.shown is None
+        parts = [(f" {_COMMON} ", _tab(0, common))]
+        parts += [
             (f" {number} {printable(name)}{self._verdict(name)} ", _tab(number, name == stages.shown))
             for number, name in enumerate(stages.names, 1)
         ]
         tabs = Text.assemble(*parts)
         if not brevity and cell_len(tabs.plain) * 2 <= self.size.width:
             return tabs
-        shown, place = printable(stages.shown or ""), stages.names.index(stages.shown or "") + 1
+        if stages.shown is None:
+            of = f" of {numbers.plural(len(stages.names), 'stage')} "
+            return Text.assemble((f" {_COMMON} ", "reverse bold"), (of, "dim"))
+        shown, place = printable(stages.shown), stages.names.index(stages.shown) + 1
         name = Text(f" {place} {shown}{self._verdict(stages.shown)}")
         name.truncate(max(_MIN_TAB, self.size.width // 4), overflow="ellipsis")
         return Text.assemble((name.plain + " ", "reverse bold"), (f" of {len(stages.names)} ", "dim"))

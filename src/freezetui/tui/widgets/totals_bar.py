@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
 from freezetui import numbers
 from freezetui.freeze.cost import full_training_memory, training_memory
-from freezetui.sanity.report import SanityReport, Verdict
+from freezetui.sanity.report import SanityReport
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.contrast import muted
@@ -18,7 +18,9 @@ from freezetui.tui.widgets.drawing import Bar
 #: On a narrower screen everything is said in few words.
 _MIN_WIDTH = 78
 #: By the verdict of a check.
-_SIGNS: dict[Verdict, str] = {"held": "✓", "moved": "✗", "inconclusive": "?"}
+_SIGNS = {"nothing to hold": "○", "held": "✓", "out of date": "?", "inconclusive": "?", "moved": "✗"}
+#: How the check of a stage can have ended, the worst last.
+_WORST = ("nothing to hold", "held", "out of date", "inconclusive", "moved", "not checked")
 
 
 class TotalsBar(Bar):
@@ -96,31 +98,46 @@ class TotalsBar(Bar):
         report, before = session.report, "" if brief else "last check: "
         if session.checks.failure:
             return Text.assemble(before, ("! check failed" if brief else "failed (R: why)", "bold"))
+        if session.stages.shown is None and session.stages.names:
+            return self._of_stages(brief)
         if report is None:
             return Text("not checked" if brief else "not checked (press r)", dim)
         if session.report_is_stale:
             return Text.assemble(before, ("? out of date" if brief else "out of date", dim))
         when = session.checks.when(session.stages.shown)
         day = f" as of {printable(when[:10])}" if when and not brief else ""
-        said = f"{sign_of(report)} {_verdict(report, brief)}" if brief else _verdict(report)
+        said = f"{sign_of(report)} {_verdict(report).partition(',')[0]}" if brief else _verdict(report)
         return Text.assemble(before, (said, "bold"), (day, dim))
+
+    def _of_stages(self, brief: bool) -> Text:
+        """Return how the last check of each stage ended: the common rules are checked as part of these."""
+        words = [word for _, word in stage_verdicts(self.session)]
+        if brief:
+            worst = max((word.partition(",")[0] for word in words), key=_WORST.index)
+            return Text(f"{_SIGNS[worst]} {worst}" if worst in _SIGNS else worst, "bold")
+        return Text(", ".join(f"{number} {word}" for number, word in enumerate(words, 1)))
 
 
 def sign_of(report: SanityReport) -> str:
     """Return the sign of a check's outcome; with "!" if buffers of frozen modules changed."""
-    if report.nothing_to_hold:
-        return "○"
-    return f"{_SIGNS[report.verdict]}{'!' if report.changed_of_frozen else ''}"
+    sign = _SIGNS["nothing to hold" if report.nothing_to_hold else report.verdict]
+    return f"{sign}!" if report.changed_of_frozen else sign
 
 
-def _verdict(report: SanityReport, brief: bool = False) -> str:
+def stage_verdicts(session: Session) -> Iterator[tuple[str, str]]:
+    """Yield every stage with how its last check ended."""
+    for name in session.stages.names:
+        report = session.checks.report(name)
+        stale = report is not None and session.is_stale(name)
+        yield name, "not checked" if report is None else "out of date" if stale else _verdict(report)
+
+
+def _verdict(report: SanityReport) -> str:
     """Return the verdict, and in the same breath how many buffers of frozen modules changed."""
     if report.nothing_to_hold:
         return "nothing to hold"
     changed = len(report.changed_of_frozen)
-    if not changed or brief:
-        return report.verdict
-    return f"{report.verdict}, {numbers.plural(changed, 'buffer')} changed"
+    return f"{report.verdict}, {numbers.plural(changed, 'buffer')} changed" if changed else report.verdict
 
 
 def _placed(parts: Sequence[Text], width: int, height: int) -> tuple[list[Text], list[Text]]:

@@ -57,6 +57,8 @@ class VisibleRows:
             for start, stop in rows.groups.families(node).items():
                 if any(start <= head < stop and tree.parents[head] == node for head in folded):
                     rows.groups.fold(start, stop)
+        for block in self.groups.unfolded():
+            rows.groups.unfold_at(moved[block])
         rows._rebuild()
         return rows
 
@@ -232,6 +234,18 @@ class VisibleRows:
         """Return the paths of the first expanded modules; a filter changes nothing about them."""
         opened = islice((node for node, is_open in enumerate(self.opened) if is_open), _MAX_KEPT)
         return [self.tree.path(node) for node in opened]
+
+    def unfolded(self) -> list[str]:
+        """Return the paths of the first runs of single blocks that could be one line; see `BlockGroups`."""
+        return [self.tree.path(node) for node in islice(self.groups.unfolded(), _MAX_KEPT)]
+
+    def unfold_only(self, blocks: Sequence[str], states: Sequence[int]) -> None:
+        """Show the blocks of the groups with these in them singly; those not in the tree are left out."""
+        self.groups.follow(states)
+        for node in map(self.tree.find, blocks):
+            if node >= 0:
+                self.groups.unfold_at(node)
+        self._rebuild()
 
     def expand_only(self, modules: Sequence[str]) -> None:
         """Expand these modules and no others; those that are not in the tree are left out."""
