@@ -30,9 +30,14 @@ class _Last(NamedTuple):
 
 
 class Checks:
-    """The last check of every stage; None stands for the common rules."""
+    """The last check of every stage; None stands for the common rules.
+
+    Attributes:
+        failure: why the last check ended without a report; "" if it did not.
+    """
 
     def __init__(self) -> None:
+        self.failure = ""
         self._last: dict[str | None, _Last] = {}
         self._outcomes: dict[str | None, Outcomes] = {}
 
@@ -43,12 +48,13 @@ class Checks:
             norms: the setting `norm_statistics` that was checked.
             when: the time of the check, if it was not in this session.
         """
+        self.failure = ""
         self._last[report.stage] = _Last(report, report.in_file_names(), mask, norms, when)
         self._outcomes.pop(report.stage, None)
 
     def clear(self) -> None:
         """Forget all, as after another architecture was named."""
-        self._last, self._outcomes = {}, {}
+        self._last, self._outcomes, self.failure = {}, {}, ""
 
     def report(self, stage: str | None) -> SanityReport | None:
         """Return the report of the last check of a stage, with the checkpoint's names; None before it."""

@@ -38,6 +38,11 @@ class CheckActions(SessionScreen):
         self.session.checked(event.report, event.mask)
         self.refresh_session()
 
+    @on(CheckPanel.Failed)
+    def _check_failed(self, event: CheckPanel.Failed) -> None:
+        self.session.checks.failure = f"{event.message} {event.hint}".strip()
+        self.refresh_session()
+
     @on(SessionScreen.Changed)
     async def _show_proof(self) -> None:
         """Show the last check of the stage that is shown, where the panel is open."""
