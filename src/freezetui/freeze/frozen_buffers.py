@@ -14,7 +14,9 @@ AVERAGES = ("running_mean", "running_var")
 STATISTICS = (*AVERAGES, COUNTER)
 
 
-def frozen_buffers(tree: ParamTree, states: bytes, indices: Iterable[int] | None = None) -> Iterator[int]:
+def frozen_buffers(
+    tree: ParamTree, states: bytes | bytearray, indices: Iterable[int] | None = None
+) -> Iterator[int]:
     """Yield the buffers of modules whose parameters, or those of the nearest parent, are all frozen.
 
     Args:
@@ -37,7 +39,7 @@ def frozen_buffers(tree: ParamTree, states: bytes, indices: Iterable[int] | None
             yield index
 
 
-def changed_statistics(tree: ParamTree, states: bytes, changed: Iterable[int]) -> list[int]:
+def changed_statistics(tree: ParamTree, states: bytes | bytearray, changed: Iterable[int]) -> list[int]:
     """Return those of the changed tensors that frozen norms keep in eval: running statistics, ascending.
 
     A counter that changed alone is not one: a momentum of 0 changes nothing else.

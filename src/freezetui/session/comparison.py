@@ -140,7 +140,7 @@ class Comparison:
             return "nothing is frozen in this plan"
         unsure = self.unsure_frozen
         rest = f", {unsure:,} frozen could not be compared bit for bit" if unsure else ""
-        return f"none of them frozen, of {self.frozen:,}{rest}"
+        return f"none of {plural(self.frozen, 'frozen tensor')} changed{rest}"
 
     def summary(self) -> tuple[str, ...]:
         """Return all there is to say about the whole, the most important first."""

@@ -66,10 +66,13 @@ def _of_check(session: Session) -> Iterator[Notice]:
         names = listed(each.tensors, _MAX_NAMES, longest=None)
         lines.append(f"{each.code}: {each.message}{names and f': {names}'}")
         lines += [f"fix: {each.fix}"] if each.fix else []
-    changed = len(report.changed_of_frozen)
+    drifted = set(report.changed_of_frozen)
+    changed = len(drifted)
     if changed:
         names = listed(report.changed_of_frozen, _MAX_NAMES, longest=None)
         lines.append(f"{numbers.plural(changed, 'buffer')} of frozen modules changed: {names}")
+        about = (f.fix for f in report.findings if f.severity == "note" and not drifted.isdisjoint(f.tensors))
+        lines += [f"fix: {fix}" for fix in dict.fromkeys(about) if fix]
     if session.report_is_stale:
         old = ("Before that it had found:", *lines) if lines else ()
         yield Notice("check out of date", ("The plan has changed since the last check: press r.", *old))

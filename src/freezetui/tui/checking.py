@@ -19,8 +19,11 @@ Which callable builds the model? For example:
   torchvision:resnet18
   my_package.models:build --arg num_classes=10
   my/model.py:build --input 3,224,224
-It runs in a separate process. Leave empty to check only the optimizer step on
-the bare tensors: without a forward pass the result is always inconclusive."""
+"""
+_EMPTY = (
+    "It runs in a separate process. Leave empty to check only the optimizer step: the result is then "
+    "always inconclusive."
+)
 
 
 async def may_check(app: App[Any], session: Session) -> bool:
@@ -51,9 +54,10 @@ async def ask_architecture(
     line = write_model_line(session.architecture.model)
     text, adapter = _WHAT_BUILDS_IT, adapter_of(session.options.source)
     if adapter is not None:
-        text = f"{_of_adapter(adapter)}\n{text}"
+        text = f"{_of_adapter(adapter)}\n"
         line = line or (adapter.line if adapter.is_local else "")
-    answer = await app.push_screen_wait(PromptScreen(title, text, line, refuse=_why_not_read))
+    prompt = PromptScreen(title, text + _EMPTY, line, refuse=_why_not_read)
+    answer = await app.push_screen_wait(prompt)
     if answer is None:
         return False
     session.name_architecture(read_model_line(answer))

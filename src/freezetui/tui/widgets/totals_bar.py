@@ -62,7 +62,7 @@ class TotalsBar(Guarded, Widget):
                 (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", dim),
             ),
             Text.assemble(
-                "counted memory (AdamW) ",
+                "counted with AdamW ",
                 (numbers.size(memory.total), "bold"),
                 f" of {numbers.size(full.total)}",
             ),
