@@ -15,12 +15,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import get_model
 
-from freezetui.config.schema import ConfigData
+from freezetui.config.schema import ConfigData, Stage
 from freezetui.engine.check import check as whole_check
 from freezetui.engine.check import check_model
 from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.engine.names import what_differs
 from freezetui.errors import ConfigError, ModelError
 from freezetui.formatting.report import headline
+from freezetui.freeze.name_map import LiveTensor, NameMap
 from freezetui.freeze.rules import Rule
 from freezetui.json_lines import encode
 from freezetui.model_spec import ModelSpec
@@ -331,6 +333,39 @@ def test_nothing_frozen() -> None:
     assert set(codes(report)) == {"N5"}
     assert headline(report) == "? INCONCLUSIVE: nothing is frozen"
     assert report.cost is None
+
+
+def test_a_stage_that_trains_everything_has_nothing_to_hold() -> None:
+    rules = (Rule("freeze", "body"),)
+    stages = (Stage("head"), Stage("everything", rules=(Rule("train", "**"),)))
+    config = ConfigData(rules=rules, stages=stages)
+    under_test = ModelUnderTest(Net(), floats, torch.device("cpu"))
+    report = check_model(under_test, config, stage="everything")
+    assert (report.verdict, report.exit_code, report.nothing_to_hold) == ("inconclusive", 3, True)
+    assert [found.fix for found in report.findings if found.code == "N5"] == [""]
+    assert headline(report).startswith("○ NOTHING TO HOLD: this stage freezes nothing; 4 of 4 trainable")
+
+
+def test_the_steps_and_their_spread_are_told() -> None:
+    report = check(Net(), freeze=("body",))
+    assert report.loop.startswith("SGD(lr=0.01, momentum=0.9, weight_decay=0.01) on random inputs")
+    assert "without your data or labels" in report.loop
+    cost = report.cost
+    assert cost is not None and cost.step_spread is not None and cost.control_step_spread is not None
+    assert min(cost.step_spread, cost.control_step_spread) >= 0
+    bare = check(Net(), freeze=("body",), batch=None)
+    assert bare.loop.endswith("on random gradients, without data or a loss")
+
+
+def test_a_tied_parameter_is_named_with_all_its_names() -> None:
+    live = (
+        LiveTensor("wte.weight", "parameter", (2,), ("wte.weight",), clean="wte.weight"),
+        LiveTensor(
+            "lm_head.weight", "parameter", (2,), ("wte.weight",), clean="lm_head.weight", tied_to="wte.weight"
+        ),
+    )
+    (tied,) = what_differs(NameMap(live=live))
+    assert tied.message.endswith(": wte.weight, lm_head.weight")
 
 
 def test_what_no_loss_reaches_is_frozen_by_its_flag_and_named() -> None:

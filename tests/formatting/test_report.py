@@ -44,6 +44,7 @@ def report(verdict: Verdict, *keys: str, moved: tuple[str, ...] = ()) -> SanityR
     [
         (["unproven", "no_model"], "no forward pass"),
         (["no_input", "none_frozen"], "nothing is frozen"),
+        (["none_frozen", "not_finite_weight"], "the loss is not a finite number"),
         (["all_frozen", "no_model"], "everything is frozen"),
         (["unproven"], "no frozen tensor changes when trainable either"),
         (["renamed", "unproven"], "no frozen tensor changes when trainable either"),

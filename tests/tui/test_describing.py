@@ -115,7 +115,7 @@ async def test_the_details_name_what_is_different_in_the_live_model(opened, chai
         await driver.pilot.pause()
         assert "frozen by the model's constructor" in driver.screen_text()
         await driver.press("g")
-        assert "takes vectors 2" in driver.screen_text()
+        assert "input, for example: vectors 2" in driver.screen_text()
 
 
 async def test_it_waits_for_the_filter_and_for_dialogs(opened, chain):

@@ -38,7 +38,7 @@ class Description(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
         structure: its head and its blocks, by the file's names.
         frozen: live parameters that the constructor freezes.
         input: shape of one example that a forward pass accepts, without the batch dimension; () if unknown.
-        takes: what the model wants as input, for display, e.g. "images 3x224x224"; "" if unknown.
+        takes: an input that it accepts, for display, e.g. "images 3x224x224"; "" if unknown.
         ran: whether a forward pass ran, so that the order of execution is known.
         notes: what the user should know, one line each.
     """

@@ -15,6 +15,7 @@ from freezetui.freeze.name_map import NameMap
 from freezetui.model_spec import ModelSpec
 from freezetui.models.build import build_model
 from freezetui.models.load import load_tensors
+from freezetui.recognition.adapters import adapter_of
 from freezetui.sanity.protocol import CheckRequest
 
 if TYPE_CHECKING:
@@ -113,7 +114,10 @@ def load_model_under_test(
 
 
 def _suggestion(checkpoint: Checkpoint) -> str:
-    """Return the class of a pickled module as a spec; "SPEC" if the file names none."""
+    """Return what builds an adapter's model, or the class of a pickled module as a spec; else "SPEC"."""
+    adapter = adapter_of(checkpoint.source)
+    if adapter is not None and adapter.line:
+        return adapter.line
     module, _, name = checkpoint.module_types.get("", "").rpartition(".")
     return f"{module}:{name}" if module else "SPEC"
 

@@ -16,11 +16,11 @@ _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 _REASONS = (
     (("unfrozen_by_model", "frozen_by_model"), "the model's own code sets requires_grad"),
     (("vanished",), "a frozen tensor is gone after the steps"),
+    (("not_finite", "not_finite_weight", "not_finite_output"), "the loss is not a finite number"),
     (("none_frozen",), "nothing is frozen"),
     (("all_frozen",), "everything is frozen"),
     (("untrainable",), "no tensor is trainable"),
     (("no_input", "no_model"), "no forward pass"),
-    (("not_finite", "not_finite_weight", "not_finite_output"), "the loss is not a finite number"),
     (("none_changed",), "no trainable tensor was changed by a gradient"),
     (("unproven",), "no frozen tensor changes when trainable either"),
     (("nothing_to_hold",), "this stage freezes nothing"),

@@ -62,6 +62,7 @@ class Checks:
             norms: the setting `norm_statistics` that was checked.
             when: the time of the check, if it was not in this session.
         """
+        self.failure = ""
         self._last.pop(report.stage, None)  # the newest comes last
         self._last[report.stage] = _Last(report, report.in_file_names(), mask, norms, when, bool(when))
 

@@ -38,6 +38,7 @@ class Comparison:
         before: BEFORE as the user named it.
         removed: names of BEFORE that the open checkpoint lacks.
         note: how names were matched; "" if they are equal.
+        not_finite: tensors in which values became NaN or infinite, with how many.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Comparison:
         self._ordered: tuple[ParamTree, list[float | None], bytes] | None = None
         self._statistics: tuple[ParamTree, bytes, list[int]] | None = None
         self._counted: tuple[ParamTree, bytes, int] | None = None
+        self.not_finite = {n: f"{c.nan:,} NaN, {c.inf:,} inf" for n, c in changes.items() if c.nan or c.inf}
         self._unsure = {name for name, change in changes.items() if change.status in _UNSURE}
         self._changed = {name for name, change in changes.items() if change.status in ("changed", "reshaped")}
 
@@ -152,7 +154,7 @@ class Comparison:
             return "nothing is frozen in this plan"
         unsure = self.unsure_frozen
         rest = f", {unsure:,} frozen could not be compared bit for bit" if unsure else ""
-        return f"none of them frozen, of {self.frozen:,}{rest}"
+        return f"none of {plural(self.frozen, 'frozen tensor')} changed{rest}"
 
     def summary(self) -> tuple[str, ...]:
         """Return all there is to say about the whole, the most important first."""

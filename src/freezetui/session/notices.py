@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from freezetui import numbers
 from freezetui.session.session import Session
+from freezetui.text import listed
 
-_MAX_LINES = 40
+_MAX_LINES, _MAX_NAMES = 40, 12
 
 
 class Notice(NamedTuple):
@@ -34,13 +36,15 @@ def notices(session: Session) -> Iterator[Notice]:
         missing = any("missing" in warning or "no shard contains" in warning for warning in warnings)
         short = "data missing" if missing else numbers.plural(len(warnings), "warning")
         yield Notice(short, tuple(warnings[:_MAX_LINES]))
-    if session.checks.failure:
-        yield Notice("check failed", (session.checks.failure, "R shows its log; r checks again."))
-    if session.report_is_stale:
-        yield Notice("check out of date", ("The plan has changed since the last check: press r.",))
     if session.norm_statistics == "update" and session.has_statistics:
         told = "norm_statistics: update. Frozen norms follow train mode, and their statistics change."
         yield Notice("norms update", (told, "B keeps them."))
+    not_finite = session.not_finite | (session.comparison.not_finite if session.comparison else {})
+    if not_finite:
+        lines = (f"{name}{found and f': {found}'}" for name, found in not_finite.items())
+        yield Notice("NaN or inf", ("Values that are not finite numbers:", *islice(lines, _MAX_LINES)))
+    yield from _of_check(session)
+    yield from _of_comparison(session)
     architecture = session.architecture
     if not architecture.model.architecture and not architecture.tensors_only:
         said = "Press o to say what builds it, so that a check can run."
@@ -50,6 +54,51 @@ def notices(session: Session) -> Iterator[Notice]:
             yield Notice("architecture unknown", ("No library's model has these names and shapes.", said))
     elif session.undescribed:
         yield Notice("live model unknown", (session.undescribed,))
+
+
+def _of_check(session: Session) -> Iterator[Notice]:
+    """Yield what the last check of the shown stage has found, and why it has not proven what it should."""
+    if session.checks.failure:
+        yield Notice("check failed", (session.checks.failure, "R shows its log; r checks again."))
+    report = session.report
+    if report is None:
+        return
+    found = [f for f in report.findings if f.severity != "note"]
+    lines = []
+    for each in found[:_MAX_LINES]:
+        names = listed(each.tensors, _MAX_NAMES, longest=None)
+        lines.append(f"{each.code}: {each.message}{names and f': {names}'}")
+        lines += [f"fix: {each.fix}"] if each.fix else []
+    drifted = set(report.changed_of_frozen)
+    changed = len(drifted)
+    if changed:
+        names = listed(report.changed_of_frozen, _MAX_NAMES, longest=None)
+        lines.append(f"{numbers.plural(changed, 'buffer')} of frozen modules changed: {names}")
+        about = (f.fix for f in report.findings if f.severity == "note" and not drifted.isdisjoint(f.tensors))
+        lines += [f"fix: {fix}" for fix in dict.fromkeys(about) if fix]
+    if session.report_is_stale:
+        old = ("Before that it had found:", *lines) if lines else ()
+        yield Notice("check out of date", ("The plan has changed since the last check: press r.", *old))
+    elif report.verdict == "moved" or (report.verdict == "inconclusive" and not report.nothing_to_hold):
+        yield Notice(f"check {report.verdict}", tuple(lines) or ("The panel (R) says why.",))
+    elif lines:
+        what = (
+            numbers.plural(len(found), "finding") if found else f"{numbers.plural(changed, 'buffer')} changed"
+        )
+        yield Notice(what, tuple(lines))
+
+
+def _of_comparison(session: Session) -> Iterator[Notice]:
+    """Yield what the plan keeps and the other checkpoint has otherwise."""
+    comparison = session.comparison
+    if comparison is None:
+        return
+    moved = comparison.changed_frozen
+    if moved:
+        names = [session.tree.tensors[index].name for index in moved[:_MAX_LINES]]
+        yield Notice(f"{len(moved):,} frozen changed", (*comparison.summary(), *names))
+    elif comparison.nothing_in_common:
+        yield Notice("nothing compared", comparison.summary())
 
 
 def _of_config(session: Session) -> Iterator[Notice]:

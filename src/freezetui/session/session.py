@@ -55,6 +55,7 @@ class Session:
         undescribed: why the describer could not tell it; "" before it was asked.
         comparison: with an earlier checkpoint; None without one, or before it is known.
         checks: the last check of every stage.
+        not_finite: tensors with NaN or infinite values, as far as that is known, with how many of them.
 
     Raises:
         CheckpointError: the source is not a checkpoint.
@@ -81,6 +82,7 @@ class Session:
         self.comparison: Comparison | None = None
         self.norm_statistics = self.saved_norms
         self.checks = Checks(lambda stage: (self.stages.plan_of(stage).mask(), self.norm_statistics))
+        self.not_finite: dict[str, str] = {}
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
         self.undescribed = ""
@@ -301,6 +303,9 @@ class Session:
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`, with the checkpoint's names."""
         self.checks.store(report, mask, self.norm_statistics)
+        named = report.in_file_names().findings
+        for name in (name for found in named if found.key == "not_finite_weight" for name in found.tensors):
+            self.not_finite.setdefault(name, "")
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)
             self.architecture = msgspec.structs.replace(self.architecture, model=model)

@@ -84,9 +84,13 @@ class Against:
         if found is None:
             return [self._problem]
         parts = found.summary()
-        moved = len(found.changed_frozen)
-        brief = f"✗ {moved:,} frozen changed (x: next)" if moved else found.verdict()
-        return [", ".join(parts), *(f"{text} (!)" for text in (", ".join(parts[:2]), brief))]
+        moved, statistics = len(found.changed_frozen), len(found.changed_statistics)
+        shorter = [", ".join(parts[:2])]
+        if statistics:
+            weights = moved - statistics
+            shorter.append(f"✗ {weights:,} frozen and {statistics:,} statistics changed (x: next)")
+        shorter.append(f"✗ {moved:,} frozen changed (x: next)" if moved else found.verdict())
+        return [", ".join(parts), *(f"{text} (!)" for text in shorter)]
 
 
 def config_beside(session: Session) -> Path | None:

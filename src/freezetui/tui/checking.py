@@ -7,8 +7,10 @@ from typing import Any
 from textual.app import App
 
 from freezetui.errors import FreezeTuiError
+from freezetui.recognition.adapters import Adapter, adapter_of
 from freezetui.recognition.model_line import read_model_line, write_model_line
 from freezetui.session.session import Session
+from freezetui.text import printable, shortened
 from freezetui.tui.screens.confirm import ConfirmScreen
 from freezetui.tui.screens.prompt import PromptScreen
 
@@ -17,7 +19,11 @@ Which callable builds the model? For example:
   torchvision:resnet18
   my_package.models:build --arg num_classes=10
   my/model.py:build --input 3,224,224
-It runs in a separate process. Leave empty to check only the optimizer step."""
+"""
+_EMPTY = (
+    "It runs in a separate process. Leave empty to check only the optimizer step: the result is then "
+    "always inconclusive."
+)
 
 
 async def may_check(app: App[Any], session: Session) -> bool:
@@ -46,11 +52,29 @@ async def ask_architecture(
 ) -> bool:
     """Ask for the architecture; return whether the user gave one. Only for a Textual worker."""
     line = write_model_line(session.architecture.model)
-    answer = await app.push_screen_wait(PromptScreen(title, _WHAT_BUILDS_IT, line, refuse=_why_not_read))
+    text, adapter = _WHAT_BUILDS_IT, adapter_of(session.options.source)
+    if adapter is not None:
+        text = f"{_of_adapter(adapter)}\n"
+        line = line or (adapter.line if adapter.is_local else "")
+    prompt = PromptScreen(title, text + _EMPTY, line, refuse=_why_not_read)
+    answer = await app.push_screen_wait(prompt)
     if answer is None:
         return False
     session.name_architecture(read_model_line(answer))
     return True
+
+
+def _of_adapter(adapter: Adapter) -> str:
+    """Return what builds the model of an adapter, and what that needs."""
+    base = printable(shortened(adapter.base))
+    if adapter.line and adapter.is_local:
+        return f"A PEFT adapter of the directory {base}: the line below builds both."
+    where = "" if adapter.is_local else " (not a directory here)"
+    if not adapter.line:
+        return f"A PEFT adapter of {base}{where}: name a function that returns the PEFT model."
+    return (
+        f"A PEFT adapter of {base}{where}. With its base model downloaded, pass\n  {printable(adapter.line)}"
+    )
 
 
 def _why_not_read(line: str) -> str:

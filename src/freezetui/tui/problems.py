@@ -41,7 +41,12 @@ def notices_text(session: Session, said: Sequence[str] = ()) -> Text:
     for notice in notices(session):
         text.append(f"{notice.short}\n", "bold")
         text.append("".join(f"  {printable(line)}\n" for line in notice.lines) + "\n")
-    text = text or Text("Nothing is wrong.\n\n")
+    text = text or Text("Nothing is known to be wrong.\n\n")
+    if session.report is None:
+        text.append("not checked yet: nothing is proven (r checks)\n", "dim")
+    if session.comparison is not None:
+        text.append(f"against {printable(session.comparison.before)}:\n", "dim")
+        text.append("".join(f"  {printable(line)}\n" for line in session.comparison.summary()), "dim")
     text.append(f"norm_statistics: {norms_text(session)}; B changes it\n", "dim")
     choices = session.checkpoint.choices
     if len(choices) > 1:

@@ -61,12 +61,16 @@ class Values:
 
     Args:
         checkpoint: the open one.
+
+    Attributes:
+        not_finite: tensors found to have NaN or infinite values, with how many.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         # What is missing is told of the tensor that misses it.
         self._checkpoint = msgspec.structs.replace(checkpoint, incomplete="")
         self._known: dict[str, list[str]] = {}
+        self.not_finite: dict[str, str] = {}
         self._brief: dict[str, str] = {}
         self._running: tuple[str, Work] | None = None
 
@@ -115,6 +119,8 @@ class Values:
             lines, brief = [str(problem)], str(problem)
         else:
             lines, brief = list(value_lines(stats)), brief_line(stats)
+            if stats.nan or stats.inf:
+                self.not_finite[name] = f"{stats.nan:,} NaN, {stats.inf:,} inf"
         self._known[name] = [printable(line) for line in lines]
         self._brief[name] = printable(brief)
         for old in list(self._known)[:-_MAX_KEPT]:

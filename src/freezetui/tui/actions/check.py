@@ -36,7 +36,7 @@ class CheckActions(SessionScreen):
         self.refresh_session()
 
     @on(CheckPanel.Failed)
-    def _failed(self, event: CheckPanel.Failed) -> None:
+    def _check_failed(self, event: CheckPanel.Failed) -> None:
         self.session.checks.failure = f"{event.message} {event.hint}".strip()
         self.refresh_session()
 

@@ -92,6 +92,13 @@ class LookActions(SessionScreen):
 
     def _values_read(self) -> None:
         self._values.settle()
+        if new := {
+            n: found
+            for n, found in self._values.not_finite.items()
+            if self.session.not_finite.get(n) != found
+        }:
+            self.session.not_finite |= new
+            self.refresh_session()
         self._show_values()
 
     def _compared(self) -> None:

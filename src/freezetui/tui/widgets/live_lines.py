@@ -58,7 +58,7 @@ def about_module(session: Session, path: str) -> list[Text]:
     if not module:
         lines.append(Text(printable(description.model)))
     if description.takes:
-        lines.append(Text(f"takes {printable(description.takes)}"))
+        lines.append(Text(f"input, for example: {printable(description.takes)}"))
     names = description.names
     for what, found in (
         ("not in the live model", names.unplaced),

@@ -1,0 +1,70 @@
+"""Reads what builds the model of a PEFT adapter from the `adapter_config.json` beside it; imports nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from freezetui.checkpoint.sources.urls import is_url
+from freezetui.model_spec import ModelSpec
+from freezetui.recognition.model_line import write_model_line
+
+_NAME = "adapter_config.json"
+_MAX_BYTES = 1_000_000
+_MAX_TEXT = 500
+#: The adapter's task -> PEFT's class that loads the base model and the adapter into it.
+_CLASSES = {
+    "CAUSAL_LM": "AutoPeftModelForCausalLM",
+    "SEQ_2_SEQ_LM": "AutoPeftModelForSeq2SeqLM",
+    "SEQ_CLS": "AutoPeftModelForSequenceClassification",
+    "TOKEN_CLS": "AutoPeftModelForTokenClassification",
+    "QUESTION_ANS": "AutoPeftModelForQuestionAnswering",
+    "FEATURE_EXTRACTION": "AutoPeftModelForFeatureExtraction",
+}
+
+
+class Adapter(NamedTuple):
+    """An adapter beside its config.
+
+    Attributes:
+        base: the base model as the config names it: a directory, or a name on a hub.
+        is_local: whether that is a directory here.
+        line: what builds the model, as `read_model_line` parses it; "" if PEFT has no class for its task.
+    """
+
+    base: str
+    is_local: bool
+    line: str
+
+
+def adapter_of(source: str) -> Adapter | None:
+    """Return the adapter that a local checkpoint is; None if no config of one is beside it.
+
+    Args:
+        source: the checkpoint, a file or a directory.
+    """
+    if is_url(source):
+        return None
+    directory = Path(source) if os.path.isdir(source) else Path(source).parent  # noqa: PTH112 (long names)
+    config = _read(directory / _NAME)
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not 0 < len(base) < _MAX_TEXT:
+        return None
+    # A config with auto_mapping names a module that PEFT would import.
+    name = "" if config.get("auto_mapping") else _CLASSES.get(str(config.get("task_type")), "")
+    arguments = {"pretrained_model_name_or_path": str(directory), "is_trainable": True}
+    line = write_model_line(ModelSpec(f"peft:{name}.from_pretrained", arguments)) if name else ""
+    return Adapter(base, os.path.isdir(base), line)  # noqa: PTH112
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the config at `path`; {} if there is none that can be read."""
+    try:
+        with path.open("rb") as file:
+            found = msgspec.json.decode(file.read(_MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
