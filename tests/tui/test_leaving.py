@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-
 from freezetui.config.codec import read_config
 from support.reports import sanity_report
 
