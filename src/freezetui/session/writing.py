@@ -30,6 +30,7 @@ def config_of(session: Session, target: Path) -> ConfigData:
         architecture=moved_path(built_by.architecture, Path(), directory),
         arguments=built_by.arguments if built_by.architecture else {},
         input=built_by.input,
+        key=session.checkpoint.key if len(session.checkpoint.choices) > 1 else "",
     )
 
     def in_file_order(mask: bytes) -> bytes:

@@ -10,6 +10,9 @@ from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.actions.settings import norms_text
 
+#: Entries of the file beside its state_dict that are listed.
+_MAX_SKIPPED = 12
+
 
 def tell_problems(widget: Widget, session: Session) -> None:
     """Show problems and warnings of the config and the checkpoint as toasts."""
@@ -34,4 +37,6 @@ def notices_text(session: Session) -> Text:
     choices = session.checkpoint.choices
     if len(choices) > 1:
         text.append(f"{len(choices):,} state_dicts in this file; K opens another one\n", "dim")
+    for each in session.checkpoint.skipped[:_MAX_SKIPPED]:
+        text.append(f"not read: {printable(each.key)}, {printable(each.what)}\n", "dim")
     return text

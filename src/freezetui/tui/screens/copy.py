@@ -32,7 +32,7 @@ class Copyable(NamedTuple):
 
 
 class CopyScreen(TextViewer):
-    """Shows texts as tabs; sends the one that is shown to the clipboard, by OSC 52; it can be selected by hand.
+    """Shows texts as tabs; sends the one that is shown to the clipboard, by OSC 52.
 
     Args:
         texts: at least one; the first is shown first.

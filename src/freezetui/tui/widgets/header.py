@@ -14,7 +14,7 @@ from freezetui.checkpoint.sources.urls import name_of
 from freezetui.sanity.report import Verdict
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
-from freezetui.text import printable
+from freezetui.text import printable, shortened
 from freezetui.tui.contrast import legible
 from freezetui.tui.guarded import Guarded
 
@@ -120,6 +120,8 @@ class Header(Guarded, Widget):
         name = printable(name_of(self.session.options.source))
         if self.session.options.more:
             name += f" +{len(self.session.options.more)}"
+        if len(checkpoint.choices) > 1:
+            name += f" [{shortened(printable(checkpoint.key)) or 'top level'}]"
         parts = [checkpoint.format, numbers.size(checkpoint.size)]
         if checkpoint.unwrapped:
             parts.append(printable(checkpoint.unwrapped))
