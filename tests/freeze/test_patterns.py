@@ -249,6 +249,15 @@ def test_row_ranges_are_said_not_to_be_supported_yet(rows):
     assert matched("features.0.weight" + rows, named) == [(0, 1)]
 
 
+def test_a_pattern_that_matches_deeper_is_told():
+    with pytest.raises(PatternError, match="matches no parameter") as caught:
+        matched("bia*", VGG)
+    assert caught.value.hint == "'**.bia*' matches at any depth."
+    with pytest.raises(PatternError, match="matches no parameter") as caught:
+        matched("zz*", VGG)
+    assert "**." not in caught.value.hint
+
+
 def test_only_so_many_patterns_get_a_hint():
     """A config with 60,000 wrong rules is read in a moment."""
     tree, budget = tree_of(*MANY), Budget()

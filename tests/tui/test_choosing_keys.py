@@ -261,3 +261,13 @@ async def test_names_that_cannot_be_saved_under_are_refused_in_the_dialog(opened
         await driver.type("x.txt")
         await driver.press("enter")
         assert "must end in .yaml or .json" in driver.screen_text()
+
+
+async def test_a_range_ends_when_the_lines_are_sorted(opened):
+    async with opened() as driver:
+        await driver.press("v", "down", "down", "M")
+        assert driver.tree.selection.anchor is None and "lines, Esc ends" not in driver.screen_text()
+        await driver.press("v", "down", "m")
+        assert driver.tree.selection.anchor is None, "another measure, another order"
+        await driver.press("M", "v", "down", "M")
+        assert driver.tree.selection.anchor is None

@@ -22,7 +22,7 @@ async def test_y_copies_the_code_of_the_plan_and_shows_it(opened):
         assert namespace["EXPECTED"] == driver.session.totals.frozen.elements
         for tensor, train in zip(driver.session.tree.tensors, driver.session.plan.mask(), strict=True):
             assert namespace["is_frozen"](tensor.name) != train
-        assert "copied to the clipboard" in driver.screen_text()
+        assert "sent to the terminal's clipboard" in driver.screen_text()
         assert 'FROZEN = (*(f"features.{i}." for i in' in driver.screen_text()
         await driver.press("y")
         assert driver.app.screen is driver.main
@@ -53,7 +53,8 @@ async def test_shift_y_copies_the_pattern_of_the_line(opened, path, pattern):
         driver.go(path)
         await driver.press("Y")
         assert driver.app.clipboard == pattern
-        assert f"copied: {pattern}" in driver.notices()
+        assert f"sent to the terminal's clipboard: {pattern}" in driver.notices()
+        assert "y shows it" in driver.notices() and "copied" not in driver.notices()
 
 
 async def test_the_pattern_of_a_folded_family_is_that_of_all_its_blocks(opened):
@@ -79,3 +80,22 @@ async def test_what_else_can_be_copied_is_a_key_away(opened):
         assert "- freeze: features.{0..21}" in driver.app.clipboard
         await driver.press("right")
         assert "FROZEN" in driver.app.clipboard
+
+
+async def test_in_tmux_it_is_said_what_must_be_set(opened, monkeypatch):
+    needed = "set -g set-clipboard on"
+    async with opened(size=(60, 15)) as driver:
+        monkeypatch.delenv("TMUX", raising=False)
+        await driver.press("Y")
+        assert needed not in driver.notices()
+        monkeypatch.setenv("TMUX", "/tmp/tmux-0/default,1,0")
+        await driver.press("Y")
+        assert needed in driver.notices()
+        await driver.press("y")
+        await driver.until(lambda: needed in driver.screen_text())
+
+
+async def test_the_code_of_one_stage_says_that_it_is_of_one(opened):
+    async with opened() as driver:
+        await driver.press("down", "f", "plus", "enter", "plus", "enter", "y")
+        await driver.until(lambda: "Plain PyTorch of everything alone" in driver.screen_text())

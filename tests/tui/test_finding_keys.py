@@ -313,3 +313,19 @@ async def test_a_pattern_that_re_warns_about_is_silent(opened, recwarn):
             lambda: "no matches" in driver.screen_text() or "0 matches" in driver.screen_text(), 20
         )
     assert [str(warning.message) for warning in recwarn if "set" in str(warning.message)] == []
+
+
+async def test_a_pattern_that_matches_deeper_is_offered(opened):
+    async with opened(size=(60, 15)) as driver:
+        await driver.press("slash", *"bia*")
+        assert "0 matches; try **.bia*" in driver.screen_text()
+        await driver.press(*["backspace"] * 4, *"zz*")
+        assert "0 matches (pattern)" in driver.screen_text()
+
+
+async def test_what_freezes_the_rest_does_not_read_as_if_it_froze_all(opened):
+    async with opened(size=(100, 30)) as driver:
+        await driver.press("a", "slash", *"classifier", "ctrl+t")
+        assert "ctrl+f: freeze these, and all is frozen" in driver.screen_text()
+        await driver.press("ctrl+f")
+        assert driver.session.totals.trainable.tensors == 0

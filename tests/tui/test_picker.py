@@ -78,6 +78,54 @@ async def test_enter_opens_the_one_that_is_chosen(below: Path, monkeypatch) -> N
         assert app.main_screen.session.totals.trainable.tensors == 0
 
 
+def text_of(app: FreezeTuiApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+async def until(pilot, condition) -> None:
+    for _ in range(200):
+        await pilot.pause(0.05)
+        if condition():
+            return
+    raise AssertionError(text_of(pilot.app))
+
+
+async def test_what_is_here_comes_first_and_is_filtered_on_a_small_screen(below: Path, monkeypatch) -> None:
+    elsewhere = below.parent / "elsewhere"
+    elsewhere.mkdir()
+    for number in range(20):
+        (elsewhere / f"{number}.pth").touch()
+        note_opened(Options(str(elsewhere / f"{number}.pth")))
+    note_opened(Options(str(below / "runs" / "1" / "vgg.pth")))
+    monkeypatch.chdir(below)
+    app = FreezeTuiApp(Options(".", engine=False), choose=True)
+    async with app.run_test(size=(60, 15)) as pilot:
+        await until(pilot, lambda: "vgg.pth" in text_of(app) and "looking" not in text_of(app))
+        text = text_of(app)
+        assert text.index("below this directory") < text.index("vgg.pth") < text.index("recent")
+        assert text.count("vgg.pth") == 1 and "/ filter" in text
+        await pilot.press("slash", *"where 1")
+        await until(pilot, lambda: "vgg.pth" not in text_of(app))
+        assert "/elsewhere/19.pth" in text_of(app) and "/elsewhere/2.pth" not in text_of(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "vgg.pth" in text_of(app))
+        await pilot.press("slash", *"vgg", "enter")
+        await until(pilot, lambda: app.main_screen is not None)
+
+
+async def test_what_cannot_be_opened_is_told_above_the_list(below: Path, monkeypatch) -> None:
+    (below / "empty.pth").touch()
+    monkeypatch.chdir(below)
+    app = FreezeTuiApp(Options(".", engine=False), choose=True)
+    async with app.run_test(size=(60, 15)) as pilot:
+        await until(pilot, lambda: "empty.pth" in text_of(app))
+        await pilot.press("slash", *"empty", "enter")
+        await until(pilot, lambda: "is empty" in " ".join(text_of(app).split()))
+        assert app.is_running and app.failure is None and app.main_screen is None
+        await pilot.press("escape", "slash", *"vgg", "enter")
+        await until(pilot, lambda: app.main_screen is not None)
+
+
 async def test_where_nothing_is_the_screen_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     app = FreezeTuiApp(Options(".", engine=False), choose=True)

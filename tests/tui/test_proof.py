@@ -158,6 +158,7 @@ async def test_a_fix_is_shown_as_code_and_copied(opened, answers):
         assert fix in driver.screen_text()
         await driver.press("tab", "y")
         assert driver.app.clipboard == fix
+        assert f"sent to the terminal's clipboard: {fix}" in driver.notices()
         assert driver.session.tree.first[driver.session.tree.find("features.0.weight")] == 0
         assert driver.tree.marks[0] == max(driver.tree.marks)
 

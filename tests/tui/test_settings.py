@@ -106,3 +106,24 @@ async def test_the_theme_is_remembered(opened, sample, monkeypatch, tmp_path):
         driver.app.theme = "nord"
         await driver.pilot.pause()
     assert kept.read_text() == "textual-light\n"
+
+
+@pytest.mark.torch
+async def test_which_state_dict_is_meant_is_on_the_screen_and_in_the_config(opened, tmp_path):
+    import torch
+
+    weights = {"a.weight": torch.ones(2, 2), "b.weight": torch.ones(3)}
+    path = tmp_path / "both.pt"
+    torch.save({"model": weights, "model_ema": dict(weights), "optimizer": {"state": {}}}, path)
+    async with opened(path, key="model_ema", size=(60, 15)) as driver:
+        assert "both.pt [model_ema]" in driver.screen_text().splitlines()[0]
+        assert "optimizer" in notices_text(driver.session).plain
+        await driver.press("down", "f", "s")
+        await driver.until(lambda: not driver.session.unsaved)
+        assert driver.session.saved_here and "key: model_ema" in driver.session.config_path.read_text()
+    async with opened(path, key="model") as driver:
+        assert "both.pt [model]" in driver.screen_text().splitlines()[0]
+        assert driver.session.differences == ("it was saved for the state_dict model_ema; model is open",)
+        assert not driver.session.saved_here
+    async with opened(path, key="model_ema") as driver:
+        assert driver.session.saved_here and not driver.session.differences

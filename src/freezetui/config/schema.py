@@ -26,11 +26,13 @@ class ModelSection(ModelSpec, frozen=True, omit_defaults=True, forbid_unknown_fi
         checkpoint: relative to the config's directory.
         fingerprint: see `fingerprint`; informs, and refuses nothing.
         root: the module of the script's model that the checkpoint belongs to, e.g. "encoder"; "" finds it.
+        key: which state_dict of the checkpoint, e.g. "model_ema"; "" if it holds only one.
     """
 
     checkpoint: str = ""
     fingerprint: str = ""
     root: str = ""
+    key: str = ""
 
 
 class Count(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -25,6 +25,8 @@ _MAX_CHECKED = 1_000_000
 #: Longer words are not misspelled; comparing them takes the square of their length.
 _MAX_WORD = 100
 _MAX_SIBLINGS = 2_000
+_WILDCARD = re.compile(r"[*{]")
+_MAX_STARS = 8
 _ROWS = re.compile(r"\$?\[\s*-?\d*\s*:\s*-?\d*\s*\]$")
 
 
@@ -130,13 +132,27 @@ def _no_match(pattern: str, tree: ParamTree, budget: Budget) -> PatternError:
             f"pattern {quoted(pattern)} matches no parameter of the file: {live} is tied to {name}.",
             f"Write {name}.",
         )
-    near = closest(pattern, tree) if budget.may_search() else []
-    hint = (
-        f"Closest: {', '.join(shortened(printable(name)) for name in near)}."
-        if near
-        else "'**' matches everything."
-    )
+    hint = "'**' matches everything."
+    if budget.may_search():
+        near = closest(pattern, tree)
+        if anywhere := at_any_depth(pattern, tree):
+            hint = f"{quoted(anywhere)} matches at any depth."
+        elif near:
+            hint = f"Closest: {', '.join(shortened(printable(name)) for name in near)}."
     return PatternError(f"pattern {quoted(pattern)} matches no parameter.", hint)
+
+
+def at_any_depth(pattern: str, tree: ParamTree) -> str:
+    """Return the same pattern below any modules, if it matches and `pattern` has a wildcard; "" else."""
+    from freezetui.freeze.patterns import Pattern
+    from freezetui.freeze.regexes import PREFIX
+
+    if not _WILDCARD.search(pattern) or pattern.startswith((PREFIX, "**")) or pattern.count("*") > _MAX_STARS:
+        return ""
+    try:
+        return f"**.{pattern}" if Pattern(f"**.{pattern}").spans(tree) else ""
+    except PatternError:
+        return ""
 
 
 def _tied_away(pattern: str, tree: ParamTree, budget: Budget) -> tuple[str, str] | None:

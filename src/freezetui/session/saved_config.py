@@ -54,14 +54,21 @@ class SavedConfig:
         self.written = False
         self.not_written = ""
 
-    def read(self, tree: ParamTree) -> StagePlans:
+    def read(self, tree: ParamTree, key: str = "") -> StagePlans:
         """Return the plans of the file; without one, the plan that the checkpoint stores.
+
+        Args:
+            key: which state_dict of the checkpoint is open.
 
         Raises:
             ConfigError: the required file cannot be read.
         """
         masks = self._selected(tree) or {None: stored_mask(tree)}
         plans = StagePlans(tree, masks, self.config.stages if self.config else ())
+        meant = self.config.model.key if self.config else ""
+        if meant not in ("", key):
+            which = f"it was saved for the state_dict {shortened(meant)}"
+            self.differences += (f"{which}; {shortened(key) or 'the top level'} is open",)
         self.masks, self.schedule = plans.masks(), plans.schedule
         return plans
 

@@ -75,7 +75,7 @@ class Session:
         name = (whole and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
         self.tree = ParamTree(tensors, root=name)
         self.saved = SavedConfig(path, required=options.config is not None)
-        self.stages = self.saved.read(self.tree)
+        self.stages = self.saved.read(self.tree, self.checkpoint.key)
         if options.stage is not None:
             self.stages.show(options.stage)
         self.architecture_changed = False

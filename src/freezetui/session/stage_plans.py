@@ -8,7 +8,6 @@ import msgspec
 
 from freezetui.config.schema import Stage, no_such_stage
 from freezetui.freeze.plan import FreezePlan, moved_mask
-from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.stage_history import StageHistory, StageStep, Structure
@@ -88,6 +87,7 @@ class StagePlans:
         if before == self._base or not self.sections:
             return
         from freezetui.config.sync import painted, staged  # not needed for the first screen
+        from freezetui.freeze.regexes import Budget
 
         given, sections = self.given(), dict(self.sections)
         for name, section in self.sections.items():

@@ -36,6 +36,7 @@ def to_write(session: Session, target: Path) -> Callable[[], ConfigData]:
         architecture=moved_path(built_by.architecture, Path(), directory),
         arguments=built_by.arguments if built_by.architecture else {},
         input=built_by.input,
+        key=session.checkpoint.key if len(session.checkpoint.choices) > 1 else "",
     )
     given, shown, on_disk = stages.given(), stages.masks(), dict(session.saved.masks)
     sections, norms = tuple(stages.sections.values()), session.norm_statistics

@@ -52,8 +52,8 @@ def find_source(
     found = None if root else next(guesses(model, evidence.proves), None)
     if found is not None:
         return found
-    for path in _known_files(config, model):
-        tensors = _read_quickly(path)
+    for path, key in _known_files(config, model):
+        tensors = _read_quickly(path, key)
         if tensors and evidence.accepts(tensors, lenient=True):  # a rule may name what only the model has
             return _header(tensors, model, root)
     may_be_live = not evidence.against and not root and not any(map(is_adapter, model.modules()))
@@ -108,25 +108,29 @@ def _header(tensors: Sequence[TensorInfo], model: nn.Module, root: str) -> Saved
     return Saved(map_names(model, file_tensors(tensors), root), tuple(tensors))
 
 
-def _opened(path: str) -> Sequence[TensorInfo]:
-    return open_checkpoint([path]).tensors
+def _opened(path: str, key: str = "") -> Sequence[TensorInfo]:
+    return open_checkpoint([path], key=key or None).tensors
 
 
-def _known_files(config: ConfigData, model: nn.Module) -> Iterator[str]:
-    """Yield the local files or directories that the config names, and that the model was loaded from."""
+def _known_files(config: ConfigData, model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield the local files or directories that the config names, and that the model was loaded from.
+
+    Each comes with the key of its state_dict, "" if that is not known.
+    """
     core, _ = unwrap(model)
-    for path in (config.model.checkpoint, getattr(core, "name_or_path", "")):
+    named = (config.model.checkpoint, config.model.key), (getattr(core, "name_or_path", ""), "")
+    for path, key in named:
         if isinstance(path, str) and path and not is_url(path) and Path(path).exists():
-            yield path
+            yield path, key
 
 
-def _read_quickly(path: str) -> Sequence[TensorInfo]:
+def _read_quickly(path: str, key: str) -> Sequence[TensorInfo]:
     """Return the tensors of a file; none if it is not a checkpoint, or takes too long."""
     result: list[TensorInfo] = []
 
     def read() -> None:
         try:
-            result.extend(_opened(path))
+            result.extend(_opened(path, key))
         except CheckpointError:
             return
 

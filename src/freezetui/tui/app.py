@@ -74,6 +74,7 @@ class FreezeTuiApp(Guarded, App[int]):
         super().__init__()
         self._options = options
         self._opening = None if choose else opening or open_in_thread(options)
+        self._picker: PickerScreen | None = None
         self.main_screen: MainScreen | None = None
         self.failure: FreezeTuiError | None = None
         self.errors: list[BaseException] = []
@@ -104,7 +105,8 @@ class FreezeTuiApp(Guarded, App[int]):
         if self._opening is None:
             from freezetui.tui.screens.picker import PickerScreen
 
-            return PickerScreen()
+            self._picker = PickerScreen()
+            return self._picker
         if self._opening.done() and self._opening.exception() is None:
             return self._make_main_screen()
         return LoadingScreen(self._opening)
@@ -149,8 +151,12 @@ class FreezeTuiApp(Guarded, App[int]):
         error = self._opening.exception()
         error = from_os_error(error) if isinstance(error, OSError) else error
         if isinstance(error, FreezeTuiError):
-            self.failure = error
-            self.exit(2)
+            if self._picker is None:
+                self.failure = error
+                self.exit(2)
+            else:
+                self.pop_screen()  # the list is below it
+                self._picker.tell(str(error))
             return
         await self._show_main()
 

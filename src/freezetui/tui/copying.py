@@ -13,7 +13,7 @@ from freezetui.formatting.script_lines import script_lines
 from freezetui.freeze.live_tree import has_other_names, live_mask, live_tree
 from freezetui.freeze.patterns import literal
 from freezetui.session.session import Session
-from freezetui.text import printable
+from freezetui.tui.clipboard import send
 from freezetui.tui.saving import FINDING_RULES, config_text
 from freezetui.tui.screens.busy import run_with_busy_screen
 from freezetui.tui.screens.copy import Copyable, CopyScreen
@@ -33,7 +33,9 @@ async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: i
         code = await run_with_busy_screen(app, "Writing the code…", lambda: _code(session), tensors)
         if code is None:
             return
-        texts.append(Copyable("PyTorch", "Plain PyTorch", code))
+        stage = session.stages.shown
+        title = "Plain PyTorch" if stage is None else f"Plain PyTorch of {stage} alone"
+        texts.append(Copyable("PyTorch", title, code))
     except FreezeTuiError as error:
         app.notify(str(error), title="Not copied", severity="error", timeout=10)
     lines = script_lines(session.config_path.name, session.stages.names)
@@ -70,10 +72,9 @@ def _code(session: Session) -> str:
 
 
 def copy_pattern(app: App[Any], rows: VisibleRows, node: int) -> None:
-    """Copy the pattern that matches what is on the line of `node`."""
+    """Send the pattern that matches what is on the line of `node` to the clipboard."""
     pattern = line_pattern(rows, node)
-    app.copy_to_clipboard(pattern)
-    app.notify(f"copied: {printable(pattern)}", timeout=3)
+    send(app, pattern, "y shows it to select by hand")
 
 
 def line_pattern(rows: VisibleRows, node: int) -> str:

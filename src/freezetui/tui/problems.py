@@ -16,6 +16,9 @@ from freezetui.tui.norms import norms_text
 #: Warnings that are told in passing, and for how many seconds.
 _MAX_TOLD, _SECONDS = 3, 10
 
+#: Entries of the file beside its state_dict that are listed.
+_MAX_SKIPPED = 12
+
 
 def tell_problems(widget: Widget, session: Session) -> None:
     """Say in one line what is worst about what was opened; the header and its key (!) say it all the time."""
@@ -54,6 +57,8 @@ def notices_text(session: Session, said: Sequence[str] = ()) -> Text:
         text.append(
             f"{len(choices):,} state_dicts in this file, shown: {shown}; K opens another one\n", "dim"
         )
+    for each in session.checkpoint.skipped[:_MAX_SKIPPED]:
+        text.append(f"not read: {printable(each.key)}, {printable(each.what)}\n", "dim")
     if said:
         text.append("\nlast messages\n", "bold")
         text.append("".join(f"  {line}\n" for line in reversed(said)))

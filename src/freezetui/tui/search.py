@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 from freezetui.errors import PatternError
 from freezetui.freeze.plan import FreezePlan
-from freezetui.freeze.rules import Rule
+from freezetui.freeze.rules import Rule, at_any_depth
 from freezetui.freeze.tree import ParamTree
 
 _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
+
+#: In larger trees, seeking another pattern takes longer than a key should.
+_MAX_HINTED = 10_000
 
 
 class Found(NamedTuple):
@@ -21,10 +24,12 @@ class Found(NamedTuple):
     Attributes:
         spans: the tensors, as ranges; None if the text is empty.
         how: "words", "pattern", or what is wrong with the pattern.
+        instead: a pattern that does match, where this one does not; "" if none is known.
     """
 
     spans: list[tuple[int, int]] | None
     how: str
+    instead: str = ""
 
     @property
     def tensors(self) -> int:
@@ -39,7 +44,8 @@ class Found(NamedTuple):
 
 def may_take_long(text: str) -> bool:
     """Whether `find` may take longer than a key should: with a regular expression, up to two seconds."""
-    from freezetui.freeze.regexes import PREFIX  # the first screen matches no pattern
+
+    from freezetui.freeze.regexes import PREFIX  # the first screen needs none
 
     return text.strip().startswith(PREFIX)
 
@@ -63,7 +69,8 @@ def find(text: str, tree: ParamTree) -> Found:
             return Found([], reason[:1].upper() + reason[1:])
         spans = []
     if spans or signs:
-        return Found(spans, "pattern")
+        seeks = not spans and len(tree.tensors) <= _MAX_HINTED
+        return Found(spans, "pattern", at_any_depth(text, tree) if seeks else "")
     words = text.lower().split()
     names = ((i, tensor.name.lower()) for i, tensor in enumerate(tree.tensors))
     return Found(runs(i for i, name in names if all(word in name for word in words)), "words")

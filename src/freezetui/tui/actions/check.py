@@ -57,8 +57,9 @@ class CheckActions(SessionScreen):
 
     @on(CheckPanel.FixWanted)
     def _copy_fix(self, event: CheckPanel.FixWanted) -> None:
-        self.app.copy_to_clipboard(event.code)
-        self.notify(f"copied: {event.code}", timeout=3)
+        from freezetui.tui.clipboard import send  # the first screen needs none
+
+        send(self.app, event.code)  # the panel shows it
 
     @on(CheckPanel.ReceiptWanted)
     @work

@@ -1,4 +1,4 @@
-"""CopyScreen: what can be taken along, one text at a time; what is shown has been copied."""
+"""CopyScreen: what can be taken along, one text at a time; what is shown was sent to the clipboard."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from freezetui.text import printable_lines
+from freezetui.text import printable, printable_lines
+from freezetui.tui.clipboard import SENT, in_the_way
 from freezetui.tui.screens.text_viewer import TextViewer
 from freezetui.tui.widgets.text_lines import TextLines
 
-#: Lines that are shown; all are copied.
+#: Lines that are shown; all are sent.
 _MAX_SHOWN = 1_000
 
 
@@ -32,7 +33,7 @@ class Copyable(NamedTuple):
 
 
 class CopyScreen(TextViewer):
-    """Shows texts as tabs; the one that is shown is copied, by OSC 52, and can be selected by hand.
+    """Shows texts as tabs; sends the one that is shown to the clipboard, by OSC 52.
 
     Args:
         texts: at least one; the first is shown first.
@@ -62,22 +63,23 @@ class CopyScreen(TextViewer):
             yield TextLines(id="copy-text")
 
     def on_mount(self) -> None:
-        """Copy and show the first text."""
+        """Send and show the first text."""
         super().on_mount()
         self.action_other(0)
 
     def action_other(self, by: int) -> None:
-        """Copy and show another text."""
+        """Send and show another text."""
         self._place = (self._place + by) % len(self._texts)
         shown = self._texts[self._place]
         self.app.copy_to_clipboard(shown.text)
         box = self.query_one(VerticalScroll)
-        box.border_title = f"{shown.title}, copied to the clipboard if the terminal allows it"
+        box.border_title = f"{printable(shown.title)}, {SENT}"
         tabs = [(f" {each.label} ", "reverse bold" if each is shown else "dim") for each in self._texts]
-        self.query_one("#copy-tabs", Static).update(Text.assemble(*tabs))
+        hint = (f"\n {needed}", "dim") if (needed := in_the_way()) else ""
+        self.query_one("#copy-tabs", Static).update(Text.assemble(*tabs, hint))
         lines = printable_lines(shown.text).splitlines()
         text = Text("\n".join(lines[:_MAX_SHOWN]))
         if len(lines) > _MAX_SHOWN:
-            text.append(f"\n\n{len(lines) - _MAX_SHOWN:,} more lines are copied", "dim")
+            text.append(f"\n\n{len(lines) - _MAX_SHOWN:,} more lines are sent", "dim")
         self.query_one("#copy-text", TextLines).show(text, layout=True)
         box.scroll_home(animate=False)

@@ -1,10 +1,11 @@
-"""PickerScreen: recent checkpoints and those below the working directory; opens one."""
+"""PickerScreen: the checkpoints below the working directory and recent ones; opens one."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import time
+from typing import NamedTuple
 
 from rich.text import Text
 from textual import work
@@ -12,16 +13,26 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from freezetui import numbers
-from freezetui.checkpoint.sources.urls import shown_source
+from freezetui.checkpoint.sources.urls import is_url, shown_source
 from freezetui.session.recent import Candidate, checkpoints_below, recent
+from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
 
 _NOTHING = " No checkpoint was opened lately, and none was found below {}.  freezetui PATH opens one; q quits"
-_KEYS = " ↑ ↓ choose  Enter open  q quit"
+_KEYS = " ↑ ↓ choose  Enter open  / filter  q quit"
+_FILTERING = " ↑ ↓ choose  Enter open  Esc end the filter"
+
+
+class _Entry(NamedTuple):
+    """One checkpoint of the list: its path or URL, what is known of it, and the heading that it is under."""
+
+    source: str
+    facts: str
+    heading: str
 
 
 class PickerScreen(Guarded, Screen[None]):
@@ -34,15 +45,18 @@ class PickerScreen(Guarded, Screen[None]):
     DEFAULT_CSS = """
     PickerScreen {
         & > #picker-title, & > #picker-keys { height: 1; background: $panel; }
+        & > #picker-problem { height: auto; max-height: 4; color: $text-error; display: none; }
+        & > #picker-filter { display: none; }
         & > OptionList { height: 1fr; background: $background; }
         & > OptionList, & > OptionList:focus { border: none; }
     }
     """
     AUTO_FOCUS = "OptionList"
     BINDINGS = [
-        Binding("j", "cursor(1)", show=False, id="picker.down"),
-        Binding("k", "cursor(-1)", show=False, id="picker.up"),
-        Binding("escape", "app.quit", show=False, id="picker.leave"),
+        Binding("down,j", "cursor(1)", show=False, id="picker.down"),
+        Binding("up,k", "cursor(-1)", show=False, id="picker.up"),
+        Binding("slash", "filter", show=False, id="picker.filter"),
+        Binding("escape", "leave", show=False, id="picker.leave"),
     ]
 
     class Chosen(Message):
@@ -55,56 +69,105 @@ class PickerScreen(Guarded, Screen[None]):
     def __init__(self, directory: str = ".") -> None:
         super().__init__()
         self._directory = directory
-        self._sources: list[str] = []
+        self._below: list[_Entry] = []
+        self._recent = [_Entry(each.source, _age(each.when), "recent") for each in recent()]
+        self._shown: list[_Entry] = []
 
     def compose(self) -> ComposeResult:
-        """Compose a title, the list, and the keys."""
+        """Compose a title, what could not be opened, the list, the filter, and the keys."""
         yield Static(Text(" Open a checkpoint", "bold"), id="picker-title")
+        yield Static(id="picker-problem", markup=False)
         yield OptionList()
+        yield Input(placeholder="part of the path", compact=True, id="picker-filter")
         yield Static(_KEYS, id="picker-keys", markup=False)
 
     def on_mount(self) -> None:
-        """Show what was opened lately, and look for more."""
-        options = self.query_one(OptionList)
-        lately = recent()
-        if lately:
-            options.add_option(Option(Text("recent", "bold underline"), disabled=True))
-        for each in lately:
-            self._add(each.source, Text(_age(each.when), "dim"))
+        """Show what was opened lately, and look for what is here."""
+        self._list()
         self._look()
+
+    def tell(self, problem: str) -> None:
+        """Say why what was chosen could not be opened; another one can be chosen."""
+        self.query_one("#picker-problem", Static).update(f" {printable(problem)}")
+        self.query_one("#picker-problem").display = True
 
     @work
     async def _look(self) -> None:
-        options, keys = self.query_one(OptionList), self.query_one("#picker-keys", Static)
-        keys.update(Text(f"{_KEYS}   looking below {shown_source(os.path.realpath(self._directory))}…"))
+        keys, where = self.query_one("#picker-keys", Static), os.path.realpath(self._directory)
+        keys.update(Text(f"{_KEYS}   looking below {shown_source(where)}…"))
         found = await asyncio.to_thread(checkpoints_below, self._directory)
-        keys.update(Text(_KEYS))
-        if found:
-            options.add_option(Option(Text("below this directory", "bold underline"), disabled=True))
-        for each in found:
-            self._add(each.path, Text(_facts(each), "dim"))
-        if not self._sources:
-            where = shown_source(os.path.realpath(self._directory))
-            self.query_one("#picker-title", Static).update(Text(_NOTHING.format(where)))
+        keys.update(Text(_FILTERING if self.query_one(Input).display else _KEYS))
+        self._below = [_Entry(each.path, _facts(each), "below this directory") for each in found]
+        here = {os.path.realpath(each.path) for each in found}
+        self._recent = [e for e in self._recent if is_url(e.source) or os.path.realpath(e.source) not in here]
+        self._list()
+        if not self._below and not self._recent:
+            self.query_one("#picker-title", Static).update(Text(_NOTHING.format(shown_source(where))))
 
-    def _add(self, source: str, facts: Text) -> None:
-        """Add one line; the first one is highlighted."""
+    def _list(self) -> None:
+        """List what the filter leaves; the highlighted one stays highlighted, else the first is."""
+        options, before = self.query_one(OptionList), self._highlighted()
+        words = self.query_one(Input).value.casefold().split()
+        entries = [*self._below, *self._recent]
+        self._shown = [e for e in entries if all(word in e.source.casefold() for word in words)]
+        options.clear_options()
+        heading, place = "", None
+        for number, entry in enumerate(self._shown):
+            if entry.heading != heading:
+                heading = entry.heading
+                options.add_option(Option(Text(heading, "bold underline"), disabled=True))
+            if place is None or (before is not None and entry.source == before.source):
+                place = options.option_count
+            source = entry.source if is_url(entry.source) else os.path.normpath(entry.source)
+            text = Text.assemble(f"  {shown_source(source)}  ", (entry.facts, "dim"))
+            options.add_option(Option(text, id=str(number)))
+        options.highlighted = place
+
+    def _highlighted(self) -> _Entry | None:
         options = self.query_one(OptionList)
-        self._sources.append(source)
-        name = Text(f"  {shown_source(os.path.normpath(source) if '://' not in source else source)}  ")
-        options.add_option(Option(name.append_text(facts), id=str(len(self._sources) - 1)))
-        if options.highlighted is None or len(self._sources) == 1:
-            options.highlighted = options.option_count - 1
+        if options.highlighted is None:
+            return None
+        return self._shown[int(options.get_option_at_index(options.highlighted).id or 0)]
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """List what the filter leaves."""
+        event.stop()
+        self._list()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Open the highlighted checkpoint (Enter in the filter)."""
+        event.stop()
+        chosen = self._highlighted()
+        if chosen is not None:
+            self.post_message(self.Chosen(chosen.source))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Open the checkpoint chosen by Enter or a click."""
         event.stop()
-        self.post_message(self.Chosen(self._sources[int(event.option_id or 0)]))
+        self.post_message(self.Chosen(self._shown[int(event.option_id or 0)].source))
 
     def action_cursor(self, by: int) -> None:
         """Move as in the tree."""
         options = self.query_one(OptionList)
         options.action_cursor_down() if by > 0 else options.action_cursor_up()
+
+    def action_filter(self) -> None:
+        """Start typing a filter."""
+        self._show_filter(True)
+
+    def action_leave(self) -> None:
+        """End the filter, else the program."""
+        if self.query_one(Input).display:
+            self.query_one(Input).value = ""
+            self._show_filter(False)
+        else:
+            self.app.call_later(self.app.run_action, "quit")
+
+    def _show_filter(self, shown: bool) -> None:
+        field = self.query_one(Input)
+        field.display = shown
+        self.set_focus(field if shown else self.query_one(OptionList))
+        self.query_one("#picker-keys", Static).update(Text(_FILTERING if shown else _KEYS))
 
 
 def _facts(found: Candidate) -> str:

@@ -240,6 +240,8 @@ class FilterBar(Guarded, Horizontal):
 
 
 def _matches(found: Found) -> str:
+    if found.instead:
+        return f"0 matches; try {found.instead}"
     return numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
 
 
@@ -248,5 +250,7 @@ def _freezing(rules: Sequence[Rule]) -> str:
     if not rules:
         return "all frozen"
     pattern = rules[0].pattern
+    if pattern == "**":
+        return "ctrl+f: freeze these, and all is frozen"
     pattern = pattern if len(pattern) <= _MAX_RULE else f"{pattern[:_MAX_RULE]}…"
     return f"ctrl+f: freeze {pattern}" + (f" and {len(rules) - 1:,} more" if rules[1:] else "")

@@ -12,7 +12,7 @@ from freezetui import numbers
 from freezetui.checkpoint.sources.urls import name_of
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
-from freezetui.text import printable
+from freezetui.text import printable, shortened
 from freezetui.tui.widgets.drawing import Bar
 from freezetui.tui.widgets.totals_bar import sign_of
 
@@ -124,6 +124,8 @@ class Header(Bar):
         name = printable(name_of(self.session.options.source))
         if self.session.options.more:
             name += f" +{len(self.session.options.more)}"
+        if len(checkpoint.choices) > 1:
+            name += f" [{shortened(printable(checkpoint.key)) or 'top level'}]"
         parts = [checkpoint.format, numbers.size(checkpoint.size)]
         if checkpoint.unwrapped:
             parts.append(printable(checkpoint.unwrapped))

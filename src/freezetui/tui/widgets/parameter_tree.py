@@ -131,7 +131,11 @@ class ParameterTree(TreeView):
         self.moved()
 
     def action_sort(self) -> None:
-        """Sort by the last column, largest first; else put the lines back into the model's order."""
+        """Sort by the last column, largest first; else put the lines back into the model's order.
+
+        A range of lines ends: others would be between its ends.
+        """
+        self.selection.anchor = None
         self._keep_place(self.rows.sort(self._key if self.rows.key is None else None, self.node))
         self.moved()
 

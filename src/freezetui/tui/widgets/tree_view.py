@@ -145,6 +145,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         if measure is not self.painter.measure:
             self.painter.measure = measure
             if self.rows.key is not None:
+                self.selection.anchor = None
                 self._keep_place(self.rows.sort(self._key, self.node))
             self._redraw()
 
