@@ -71,7 +71,7 @@ def _allowed(report: SanityReport) -> str:
 
 def _gone(report: SanityReport) -> list[str]:
     """Return the frozen tensors that the model's own code has removed."""
-    return [n for f in report.findings if f.key == "vanished" for n in f.tensors]
+    return report.tensors_of("vanished")
 
 
 def _trainable(report: SanityReport) -> str:

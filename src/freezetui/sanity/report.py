@@ -195,6 +195,10 @@ class SanityReport(msgspec.Struct, frozen=True):
     files: dict[str, tuple[str, ...]] = {}
     stage: str | None = None
 
+    def tensors_of(self, key: str) -> list[str]:
+        """Return the tensors that the findings of this key name."""
+        return [name for found in self.findings if found.key == key for name in found.tensors]
+
     def in_file_names(self) -> SanityReport:
         """Return the report with the checkpoint's names in place of the live ones."""
         if not self.files:

@@ -183,11 +183,7 @@ class Session:
     @property
     def report_is_stale(self) -> bool:
         """Whether the last check of the shown stage was of another plan."""
-        return self.is_stale(self.stages.shown)
-
-    def is_stale(self, stage: str | None) -> bool:
-        """Whether the last check of a stage was of another plan, or with other norm statistics."""
-        return self.checks.is_stale(stage)
+        return self.checks.is_stale(self.stages.shown)
 
     @property
     def report(self) -> SanityReport | None:
@@ -215,12 +211,6 @@ class Session:
         self.checks.rename(old, new)
         if old in self.saved.masks:
             self.saved.masks[new] = self.saved.masks.pop(old)
-
-    def changes(self) -> tuple[Rule, ...]:
-        """Return the rules that lead from the saved plan (else what the checkpoint stores) to this plan."""
-        from freezetui.freeze.minimize import added_rules  # not needed for the first screen
-
-        return added_rules(self.tree, self.plan.mask(), self.saved_mask)
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write; the same with and without a description."""
@@ -303,8 +293,7 @@ class Session:
     def checked(self, report: SanityReport, mask: bytes) -> None:
         """Store the report of a check of the plan `mask`, with the checkpoint's names."""
         self.checks.store(report, mask, self.norm_statistics)
-        named = report.in_file_names().findings
-        for name in (name for found in named if found.key == "not_finite_weight" for name in found.tensors):
+        for name in report.in_file_names().tensors_of("not_finite_weight"):
             self.not_finite.setdefault(name, "")
         if report.input and not self.architecture.model.input:
             model = msgspec.structs.replace(self.architecture.model, input=report.input)

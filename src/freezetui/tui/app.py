@@ -7,8 +7,6 @@ import gc
 import os
 from collections import deque
 from collections.abc import Iterable, Sequence
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +23,7 @@ from freezetui.session.loading import Opening, open_in_thread
 from freezetui.session.options import Options
 from freezetui.state import log_error, remember_theme, remembered_theme
 from freezetui.text import printable_lines, shortened
-from freezetui.tui.bindings import SECTIONS, bind
+from freezetui.tui.bindings import bind
 from freezetui.tui.dim_filter import DimFilter
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
@@ -280,20 +278,9 @@ class FreezeTuiApp(Guarded, App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Return the palette's commands: every action that has an effect now, and Textual's own."""
-        main = screen if isinstance(screen, MainScreen) else None
-        owners: tuple[ParameterTree | MainScreen | FreezeTuiApp, ...]
-        owners = (main.tree_view, main, self) if main else (self,)
-        offered = {
-            binding.id: (owner, binding)
-            for owner in owners
-            for binding in owner.BINDINGS
-            if isinstance(binding, Binding) and owner.offers(binding.action)
-        }
-        for id in chain.from_iterable(ids for section, ids in SECTIONS.items() if section != "Move"):
-            if id in offered:
-                owner, binding = offered[id]
-                run = partial(self.run_action, binding.action, owner)
-                yield SystemCommand(binding.tooltip, f"key {self.get_key_display(binding)}", run)
+        from freezetui.tui.palette import commands  # the first screen needs none
+
+        yield from commands(self, screen if isinstance(screen, MainScreen) else None)
         for command in super().get_system_commands(screen):
             if command.title not in ("Keys", "Quit"):  # ours are more specific
                 yield command

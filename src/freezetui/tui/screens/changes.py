@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from freezetui import numbers
+from freezetui.freeze.minimize import added_rules
 from freezetui.freeze.plan import FreezePlan
 from freezetui.session.session import Session
 from freezetui.text import printable
@@ -14,7 +15,7 @@ _MAX_RULES = 200
 
 def changes_text(session: Session) -> Text:
     """Return the changed rules, and the counts before and after."""
-    rules = session.changes()
+    rules = added_rules(session.tree, session.plan.mask(), session.saved_mask)
     against = session.config_path.name if session.config else "everything trainable (no saved config)"
     text = Text(f"Compared with {printable(against)}\n\n", "dim")
     if session.saved.changed_on_disk:

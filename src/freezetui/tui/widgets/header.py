@@ -116,7 +116,7 @@ class Header(Bar):
     def _verdict(self, stage: str | None) -> str:
         """Return the sign of a stage's last check; "" before it, and after an edit of its plan."""
         report = self.session.checks.report(stage)
-        return "" if report is None or self.session.is_stale(stage) else f" {sign_of(report)}"
+        return "" if report is None or self.session.checks.is_stale(stage) else f" {sign_of(report)}"
 
     def _file(self, described: bool) -> Text:
         """Return the file's name, and its format and size if `described`."""

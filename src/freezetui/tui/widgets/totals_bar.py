@@ -128,7 +128,7 @@ def stage_verdicts(session: Session) -> Iterator[tuple[str, str]]:
     """Yield every stage with how its last check ended."""
     for name in session.stages.names:
         report = session.checks.report(name)
-        stale = report is not None and session.is_stale(name)
+        stale = report is not None and session.checks.is_stale(name)
         yield name, "not checked" if report is None else "out of date" if stale else _verdict(report)
 
 
