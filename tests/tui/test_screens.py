@@ -56,7 +56,7 @@ async def test_the_cost_is_told_on_a_key_and_with_what_was_measured(opened):
     async with opened("vgg_digits.pth", size=(100, 30)) as driver:
         driver.go("features")
         await driver.press("f")
-        assert "counted with AdamW 4.2 MiB of 6.0 MiB" in driver.screen_text()
+        assert "memory with AdamW 4.2 MiB of 6.0 MiB" in driver.screen_text()
         await driver.press("dollar_sign")
         text = driver.screen_text()
         assert "this plan" in text and "all trained" in text and "Press r to measure" in text

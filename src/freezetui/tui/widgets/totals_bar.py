@@ -72,7 +72,7 @@ class TotalsBar(Bar):
                 (f" {numbers.plural(trainable.tensors, 'tensor')}" if roomy else "", dim),
             ),
             Text.assemble(
-                "counted with AdamW ",
+                "memory with AdamW ",
                 (numbers.size(memory.total), "bold"),
                 f" of {numbers.size(full.total)}",
             ),
