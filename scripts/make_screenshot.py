@@ -88,7 +88,6 @@ async def stages(session: Session) -> None:
     for name in ("classifier", "everything"):
         await session.press("plus")
         await session.press(*name, "enter")
-    await session.press("k", "t")
 
 
 async def changes(session: Session) -> None:
