@@ -72,7 +72,9 @@ def test_buffers_that_changed_are_listed_beside_held_weights(session):
 
 def test_a_check_that_failed_is_listed_until_the_next(session):
     session.checks.failure = "The model's own forward raised."
-    assert said(session) == {"check failed": "The model's own forward raised."}
+    assert said(session) == {
+        "check failed": "The model's own forward raised.\nR shows its log; r checks again."
+    }
     check(session)
     assert said(session) == {}
 

@@ -15,7 +15,7 @@ from freezetui.config import sync
 from freezetui.config.schema import Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.config.sync import config_from_plan
 from freezetui.errors import ConfigError, PatternError
-from freezetui.freeze import live_plan, rules
+from freezetui.freeze import live_plan, regexes
 from freezetui.freeze.patterns import Pattern
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.regexes import Budget
@@ -300,7 +300,7 @@ def test_all_patterns_of_a_config_and_its_stages_share_one_budget(monkeypatch: p
 
     whole = Pattern.spans
     monkeypatch.setattr(applying, "Budget", Recorded)
-    for module in (rules, sync, live_plan):
+    for module in (regexes, sync, live_plan):
         monkeypatch.setattr(module, "Budget", None)  # what made one of its own would fail
     monkeypatch.setattr(Pattern, "spans", spans)
     stages = tuple(Stage(name, rules=(Rule("train", f"re:head.{name}.*"),)) for name in ("w", "b"))

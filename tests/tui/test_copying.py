@@ -77,7 +77,7 @@ async def test_what_else_can_be_copied_is_a_key_away(opened):
         await driver.press("l")
         assert driver.app.clipboard == "features.24"
         await driver.press("right", "right")
-        assert "- freeze: features.{0..21}" in driver.app.clipboard
+        assert "- train: features.{24..28}" in driver.app.clipboard
         await driver.press("right")
         assert "FROZEN" in driver.app.clipboard
 

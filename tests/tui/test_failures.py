@@ -10,7 +10,6 @@ import pytest
 from textual.message_pump import MessagePump
 
 import freezetui.tui
-from freezetui.session.session import Session
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
@@ -35,7 +34,7 @@ async def provoked_by_a_key(driver, monkeypatch):
 
 
 async def provoked_in_a_worker(driver, monkeypatch):
-    monkeypatch.setattr(Session, "changes", boom)
+    monkeypatch.setattr("freezetui.tui.screens.changes.added_rules", boom)
     await driver.press("d")
 
 
@@ -131,6 +130,15 @@ async def test_errors_without_end_end_the_app(opened):
                 driver.app.tell_failure(ValueError("again"), "updating the screen")
             await driver.until(lambda: not driver.app.is_running)
     assert driver.app.return_code == 70
+
+
+async def test_no_widget_is_called_like_one_of_textual_that_is_shown(opened):
+    """The default CSS of Textual's widget would be its own too."""
+    async with opened() as driver:
+        await driver.press("R", "D")
+        mounted = {each for widget in driver.main.walk_children() for each in type(widget).__mro__}
+    ours = {each.__name__ for each in mounted if each.__module__.startswith("freezetui.")}
+    assert len(ours) > 10 and not ours & {e.__name__ for e in mounted if e.__module__.startswith("textual.")}
 
 
 def test_every_screen_and_widget_is_guarded():

@@ -163,7 +163,8 @@ async def test_the_common_rules_are_a_tab_and_stages_follow_them(opened, sample)
 
 async def test_a_check_of_the_common_rules_is_that_of_the_stages(opened):
     async with opened(size=(60, 15)) as driver:
-        await driver.press("plus", "enter", "plus", "enter", "left_square_bracket", "left_square_bracket")
+        await driver.press("down", "f", "plus", "enter", "plus", "enter")
+        await driver.press("left_square_bracket", "left_square_bracket")
         stages = driver.session.stages
         assert stages.shown is None and "common" in driver.screen_text()
         for stage, verdict in zip(stages.names, ("held", "moved"), strict=True):

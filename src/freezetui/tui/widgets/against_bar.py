@@ -7,10 +7,10 @@ from rich.text import Text
 
 from freezetui.text import printable
 from freezetui.tui.against import Against
-from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.drawing import TextBar
 
 
-class AgainstBar(Bar):
+class AgainstBar(TextBar):
     """Shows how far the comparison is, then what changed and whether a frozen tensor did."""
 
     DEFAULT_CSS = """

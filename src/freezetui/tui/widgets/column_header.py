@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.drawing import TextBar
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.tree_line import Columns
 
 
-class ColumnHeader(Bar):
+class ColumnHeader(TextBar):
     """The names of the tree's columns, how its lines are sorted, and how many are selected."""
 
     DEFAULT_CSS = """

@@ -6,11 +6,11 @@ from rich.cells import cell_len, chop_cells
 from rich.text import Text
 from textual.reactive import reactive
 
-from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.drawing import TextBar
 from freezetui.tui.widgets.tree_line import end_of
 
 
-class DetailLine(Bar):
+class DetailLine(TextBar):
     """Shows the full name of the line under the cursor, then as much as fits of what follows two spaces.
 
     Args:

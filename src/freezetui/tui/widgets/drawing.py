@@ -32,7 +32,7 @@ class Column(Guarded, Vertical):
     BLANK = True
 
 
-class Bar(Guarded, Widget):
+class TextBar(Guarded, Widget):
     """A few lines of text, drawn by `render`, that cannot be selected; what is too long is cut."""
 
     @property

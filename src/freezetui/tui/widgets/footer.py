@@ -11,10 +11,10 @@ from rich.text import Text
 from freezetui.text import printable
 from freezetui.tui.contrast import legible
 from freezetui.tui.footer_keys import FooterKey
-from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.drawing import TextBar
 
 
-class KeyFooter(Bar):
+class KeyFooter(TextBar):
     """Names keys in one line; those that matter least are left out first. A click runs the action.
 
     Args:

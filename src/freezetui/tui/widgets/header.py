@@ -13,7 +13,7 @@ from freezetui.checkpoint.sources.urls import name_of
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable, shortened
-from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.drawing import TextBar
 from freezetui.tui.widgets.totals_bar import sign_of
 
 #: Seconds between two looks at the files.
@@ -25,7 +25,7 @@ _COMMON = "common"
 _NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
 
 
-class Header(Bar):
+class Header(TextBar):
     """Shows file, format and size; the stages as tabs, else the architecture; what to know; the config.
 
     A click on a stage shows it, on what to know shows it in full.

@@ -13,7 +13,7 @@ from freezetui.sanity.report import SanityReport
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.contrast import muted
-from freezetui.tui.widgets.drawing import Bar
+from freezetui.tui.widgets.drawing import TextBar
 
 #: On a narrower screen everything is said in few words.
 _MIN_WIDTH = 78
@@ -23,7 +23,7 @@ _SIGNS = {"nothing to hold": "○", "held": "✓", "out of date": "?", "inconclu
 _WORST = ("nothing to hold", "held", "out of date", "inconclusive", "moved", "not checked")
 
 
-class TotalsBar(Bar):
+class TotalsBar(TextBar):
     """Shows frozen and trainable, what the plan costs in memory, and the last check."""
 
     DEFAULT_CSS = """
