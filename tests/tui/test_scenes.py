@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from textual.widgets import Input
 
 from freezetui.sanity import client
 from freezetui.sanity.codes import finding
@@ -95,9 +96,13 @@ def after(*keys: str, theme: str = "textual-dark", until: Callable[[FreezeTuiApp
         await pilot.pause(0.3)
         while until is not None and not until(app):
             await pilot.pause(0.05)
-        await pilot.pause()
+        for field in app.screen.query(Input):
+            field.cursor_blink = False
         app.clear_notifications()
-        await pilot.pause()
+        before = ""
+        while (now := app.export_screenshot()) != before:
+            before = now
+            await pilot.pause(0.2)
 
     return act
 
