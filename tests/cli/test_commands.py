@@ -105,6 +105,7 @@ def test_the_root_is_named_after_the_checkpoint_not_the_config(tmp_path):
     assert "◐ mixed   vgg16 " in lines
 
 
+@pytest.mark.torch
 def test_a_preset_goes_by_the_describer_where_it_may_start(vgg):
     done = run("plan", vgg, "--preset", "head")
     assert "6 tensors" in done.stdout

@@ -65,6 +65,6 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             found = msgspec.json.decode(file.read(_MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
