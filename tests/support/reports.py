@@ -1,9 +1,15 @@
-"""Reports of checks that no engine has run."""
+"""Reports of checks that no engine has run, and what stands for an engine that sends them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+import pytest
+
+from freezetui.sanity import client
+from freezetui.sanity.protocol import CheckRequest, Finished
 from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
 
 
@@ -22,3 +28,30 @@ def sanity_report(**changes: Any) -> SanityReport:
         "buffers": BufferPart(0, 0),
     }
     return SanityReport(**{**usual, **changes})
+
+
+def answer_with(
+    reports: list[SanityReport], monkeypatch: pytest.MonkeyPatch, requests: list[CheckRequest] | None = None
+) -> None:
+    """Let every check end at once with the next of these reports, for the stage that was asked about.
+
+    Args:
+        requests: receives what was asked.
+    """
+
+    class Answer:
+        def __init__(self, request: CheckRequest, timeout: object, python: object) -> None:
+            self.request = request
+            if requests is not None:
+                requests.append(request)
+
+        def __enter__(self) -> Answer:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def events(self) -> Iterator[Finished]:
+            yield Finished(msgspec.structs.replace(reports.pop(0), stage=self.request.stage))
+
+    monkeypatch.setattr(client, "Engine", Answer)

@@ -7,12 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from freezetui.sanity import client
 from freezetui.sanity.codes import finding
-from freezetui.sanity.protocol import CheckRequest, Finished
+from freezetui.sanity.protocol import CheckRequest
 from freezetui.sanity.report import Cost, FrozenPart, SanityReport, TrainablePart
 from freezetui.tui.check_marks import outcome_of
-from support.reports import sanity_report
+from support.reports import answer_with, sanity_report
 
 HELD = sanity_report(
     losses=(1.0, 0.9, 0.8),
@@ -35,21 +34,7 @@ def answers(monkeypatch):
     reports: list[SanityReport] = []
     requests: list[CheckRequest] = []
 
-    class Answer:
-        def __init__(self, request, timeout, python):
-            requests.append(request)
-            self.request = request
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def events(self):
-            yield Finished(msgspec.structs.replace(reports.pop(0), stage=self.request.stage))
-
-    monkeypatch.setattr(client, "Engine", Answer)
+    answer_with(reports, monkeypatch, requests)
     return reports, requests
 
 

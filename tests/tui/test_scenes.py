@@ -20,15 +20,13 @@ import pytest
 import torch
 from textual.widgets import Input
 
-from freezetui.sanity import client
 from freezetui.sanity.codes import finding
-from freezetui.sanity.protocol import Finished
 from freezetui.sanity.report import Cost, FrozenPart, SanityReport, TrainablePart
 from freezetui.session.options import Options
 from freezetui.tui.actions import recover
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.screens.presets import PresetScreen
-from support.reports import sanity_report
+from support.reports import answer_with, sanity_report
 
 TEXTUAL = "8.2.8"
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
@@ -119,20 +117,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[SanityReport]:
     """The reports that the next checks end with."""
     reports: list[SanityReport] = []
 
-    class Answer:
-        def __init__(self, request: object, timeout: object, python: object) -> None:
-            """Take what a real engine takes."""
-
-        def __enter__(self) -> Answer:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def events(self):
-            yield Finished(reports.pop(0))
-
-    monkeypatch.setattr(client, "Engine", Answer)
+    answer_with(reports, monkeypatch)
     return reports
 
 

@@ -9,13 +9,11 @@ from importlib.metadata import version
 
 import pytest
 
-from freezetui.sanity import client
 from freezetui.sanity.codes import finding
-from freezetui.sanity.protocol import Finished
 from freezetui.sanity.report import Cost, FrozenPart, TrainablePart
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
-from support.reports import sanity_report
+from support.reports import answer_with, sanity_report
 
 TEXTUAL = "8.2.8"
 EMBEDDING = "tok_embed.weight"
@@ -56,34 +54,21 @@ def test_half_frozen(snap_compare, app, size):
     assert snap_compare(app("vgg_digits.pth"), terminal_size=size, run_before=features)
 
 
-class Answer:
-    """An engine whose report is always the same: durations would change a picture."""
-
-    def __init__(self, request: object, timeout: object, python: object) -> None:
-        """Take what a real engine takes."""
-
-    def __enter__(self) -> Answer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def events(self):
-        report = sanity_report(
-            verdict="moved",
-            architecture="examples/tiny_transformer.py:build",
-            losses=(0.41, -0.4, 0.4),
-            seconds=1.3,
-            frozen=FrozenPart(1, 0, (EMBEDDING,)),
-            trainable=TrainablePart(74, 74),
-            findings=(finding("max_norm", [EMBEDDING]),),
-            cost=Cost(0.01, 0.01, 100, 100),
-        )
-        yield Finished(report)
+#: Durations would change a picture.
+MOVED = sanity_report(
+    verdict="moved",
+    architecture="examples/tiny_transformer.py:build",
+    losses=(0.41, -0.4, 0.4),
+    seconds=1.3,
+    frozen=FrozenPart(1, 0, (EMBEDDING,)),
+    trainable=TrainablePart(74, 74),
+    findings=(finding("max_norm", [EMBEDDING]),),
+    cost=Cost(0.01, 0.01, 100, 100),
+)
 
 
 def test_moved_with_its_cause(snap_compare, app, monkeypatch):
-    monkeypatch.setattr(client, "Engine", Answer)
+    answer_with([MOVED], monkeypatch)
 
     async def check(pilot) -> None:
         await freeze(pilot, "tok_embed")
