@@ -64,7 +64,7 @@ class DistributedWeights(Weights):
         return 0, 0
 
     def checksum(self, tensor: TensorInfo) -> int:
-        """Return 0: there are no checksums for whole tensors."""
+        """Return 0: its files hold no checksum of a whole tensor."""
         return 0
 
     def _map(self, name: str) -> tuple[Stream, memoryview]:

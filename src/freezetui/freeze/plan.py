@@ -22,7 +22,7 @@ _ONLY = [bytes(value == other for other in range(256)) for value in (FROZEN, TRA
 _OUTSIDE = 3
 #: Adding up more runs than this is slower than adding up all tensors.
 _MAX_RUNS = 2000
-#: The totals of shorter ranges are counted anew each time.
+#: The totals of shorter ranges are counted again each time.
 _MIN_KEPT = 1000
 _UNTOUCHED = bytes([UNTRAINABLE, TRAINABLE]) + bytes(range(2, 256))
 _INVERT = bytes([TRAINABLE, FROZEN, UNTRAINABLE]) + bytes(range(3, 256))

@@ -67,7 +67,7 @@ class SaveActions(SessionScreen):
 
     @on(SessionScreen.Changed)
     def _follow_plan(self) -> None:
-        """Write the config anew if the pane is open; after the text that is being written, if one is."""
+        """Rewrite the text of the config if its pane is open; after the text in progress, if any."""
         self._is_outdated = self.shows_config
         if self._is_outdated and not self._is_writing:
             self._write_text()

@@ -237,7 +237,7 @@ class CheckPanel(Guarded, Vertical):
 
     @on(Failed)
     def _failed(self, event: Failed) -> None:
-        """Show why there is no report; the screen, which gets this message too, keeps it."""
+        """Show why the check failed; the screen, which gets this message too, keeps it."""
         self._finish()
         self.failure = event
         self._show_failure(event)

@@ -25,7 +25,7 @@ class ColumnHeader(TextBar):
         self._tree = tree
 
     def on_mount(self) -> None:
-        """Draw anew when the tree shows something else."""
+        """Draw again when the tree shows something else."""
         self.watch(self._tree, "heading", self._changed, init=False)
 
     def _changed(self) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.containers import Horizontal, Vertical
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -32,7 +32,25 @@ class Column(Guarded, Vertical):
     BLANK = True
 
 
-class TextBar(Guarded, Widget):
+class Keeper(Guarded, Widget):
+    """A widget that keeps what it has drawn until it is refreshed or the theme changes."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._kept: dict[Any, Any] = {}
+
+    def refresh(self, *regions: Region, **options: bool) -> Self:
+        """Draw everything again."""
+        self._kept.clear()
+        return super().refresh(*regions, **options)
+
+    def notify_style_update(self) -> None:
+        """Draw everything again: the theme has changed."""
+        self._kept.clear()
+        super().notify_style_update()
+
+
+class TextBar(Keeper):
     """A few lines of text, drawn by `render`, that cannot be selected; what is too long is cut."""
 
     @property
@@ -44,24 +62,11 @@ class TextBar(Guarded, Widget):
         """Return the lines."""
         raise NotImplementedError
 
-    #: The lines, and the size that they are for; None where they may be others now.
-    _lines: tuple[Size, list[Text]] | None = None
-
-    def refresh(self, *regions: Region, **options: bool) -> Self:
-        """Draw the lines anew."""
-        self._lines = None
-        return super().refresh(*regions, **options)
-
-    def notify_style_update(self) -> None:
-        """Draw the lines anew: the theme has changed."""
-        self._lines = None
-        super().notify_style_update()
-
     def render_line(self, y: int) -> Strip:
         """Draw one of the lines."""
-        if self._lines is None or self._lines[0] != self.size:
-            self._lines = self.size, list(self.render().split("\n", allow_blank=True))
-        lines = self._lines[1]
+        if self.size not in self._kept:
+            self._kept = {self.size: list(self.render().split("\n", allow_blank=True))}
+        lines = self._kept[self.size]
         return Strip(segments_of(self, lines[y])) if y < len(lines) else Strip([])
 
 

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.text import Text
 from textual.geometry import Region, Size
 from textual.strip import Strip
-from textual.widget import Widget
 
-from freezetui.tui.guarded import Guarded
-from freezetui.tui.widgets.drawing import finisher, segments_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from freezetui.tui.widgets.drawing import Keeper, finisher, segments_of
 
 #: The first column of a line in two columns; the second is wrapped beside it.
 _COLUMN = re.compile(r" *[^ ]+(?: [^ ]+)* {2,}")
@@ -31,7 +26,7 @@ class _Piece(NamedTuple):
     y: int
 
 
-class TextLines(Guarded, Widget):
+class TextLines(Keeper):
     """Lines of text, without border and padding, that can be selected.
 
     A line in two columns, with two spaces or more between, is wrapped within the second one.
@@ -48,13 +43,12 @@ class TextLines(Guarded, Widget):
         super().__init__(id=id)
         self._lines = _split(text or Text())
         self._pieces: tuple[int, list[_Piece]] = 0, []
-        self._drawn: dict[tuple[int, int], Strip] = {}
 
     def show(self, text: Text, layout: bool = False) -> None:
         """Show another text.
 
         Args:
-            layout: whether the screen is laid out anew for the number of its lines.
+            layout: whether the screen is laid out again for the number of its lines.
         """
         self._lines, self._pieces = _split(text), (0, [])
         self.refresh(layout=layout)
@@ -67,16 +61,6 @@ class TextLines(Guarded, Widget):
         """Return the number of lines at this width."""
         return len(self._wrapped(width))
 
-    def refresh(self, *regions: Region, **options: bool) -> Self:
-        """Draw everything anew."""
-        self._drawn.clear()
-        return super().refresh(*regions, **options)
-
-    def notify_style_update(self) -> None:
-        """Draw everything anew: the theme has changed."""
-        self._drawn.clear()
-        super().notify_style_update()
-
     def render_lines(self, crop: Region) -> list[Strip]:
         """Draw lines of the text; they are kept until the next change."""
         width = self.size.width
@@ -84,9 +68,9 @@ class TextLines(Guarded, Widget):
         strips = []
         for y in range(crop.y, crop.bottom):
             key = min(y, len(pieces)), width
-            if key not in self._drawn:
-                self._drawn[key] = finished(self._line(pieces[y]) if y < len(pieces) else self._blank(width))
-            strips.append(self._drawn[key].crop(crop.x, crop.right))
+            if key not in self._kept:
+                self._kept[key] = finished(self._line(pieces[y]) if y < len(pieces) else self._blank(width))
+            strips.append(self._kept[key].crop(crop.x, crop.right))
         return strips
 
     def _blank(self, width: int) -> list[Segment]:

@@ -231,7 +231,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         return self._styles[over]
 
     def notify_style_update(self) -> None:
-        """Draw everything anew: the theme or the focus has changed."""
+        """Draw everything again: the theme or the focus has changed."""
         self._styles = {}
         self._drawn.clear()
         super().notify_style_update()
