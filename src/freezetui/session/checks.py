@@ -118,9 +118,9 @@ class Checks:
         return self._outcomes[stage][1]
 
     def rename(self, old: str, new: str) -> None:
-        """Keep what is known of a stage under its new name."""
-        if old in self._last:
-            self._last[new] = self._last.pop(old)
+        """Keep what is known of a stage under its new name; what was known under that has the old one."""
+        names = {old: new, new: old}
+        self._last = {names.get(stage or "", stage): last for stage, last in self._last.items()}
 
     def move(self, moved: Callable[[bytes], bytes]) -> None:
         """Put the masks into the order of another tree."""

@@ -155,7 +155,7 @@ class SavedConfig:
             return
         self.path, self.config = target, config
         self.masks, self.schedule = stages.masks(), stages.schedule
-        stages.sections = {stage.name: stage for stage in config.stages}
+        stages.note_saved(config.stages)
         self.problem, self.differences, self.refused = None, (), ()
         self.fits = self.written = True
         self._seen, self._version = _content(target), b""

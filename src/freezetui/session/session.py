@@ -149,7 +149,7 @@ class Session:
     @property
     def saved_mask(self) -> bytes:
         """The mask of the shown stage as on disk; a new stage begins with that of the common rules."""
-        return self.saved.masks.get(self.stages.shown, self.saved.masks[None])
+        return self.saved.masks.get(self.stages.saved_as(self.stages.shown), self.saved.masks[None])
 
     @property
     def unsaved(self) -> bool:
@@ -198,19 +198,14 @@ class Session:
     def rename_stage(self, old: str, new: str) -> None:
         """Rename a stage; its plan, what is saved of it and its last check stay."""
         self.stages.rename(old, new)
-        self._renamed(old, new)
+        self.checks.rename(old, new)
 
     def step_stages(self, redo: bool) -> str:
         """Undo, or redo, what was done last to the stages themselves; return what that was, "" if nothing."""
         step = self.stages.redo() if redo else self.stages.undo()
         if step is not None and step.renamed is not None:
-            self._renamed(*(step.renamed if redo else step.renamed[::-1]))
+            self.checks.rename(*(step.renamed if redo else step.renamed[::-1]))
         return "" if step is None else step.what
-
-    def _renamed(self, old: str, new: str) -> None:
-        self.checks.rename(old, new)
-        if old in self.saved.masks:
-            self.saved.masks[new] = self.saved.masks.pop(old)
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write; the same with and without a description."""
