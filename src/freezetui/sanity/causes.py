@@ -1,4 +1,4 @@
-"""The codes S and N of the findings, and what a code is: severity, message and fix; README has them all."""
+"""The codes S and N of the findings, and what a code is: severity, message, fix; see docs/findings.md."""
 
 from __future__ import annotations
 
