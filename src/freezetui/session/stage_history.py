@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from freezetui.config.schema import Stage
+from freezetui.config.schema import ConfigData, Stage
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.stage_plan import StagePlan
 from freezetui.freeze.tree import ParamTree
 
 
+class Settings(NamedTuple):
+    """The settings of a config that no line of the tree shows; see `ConfigData`."""
+
+    norm_statistics: Literal["freeze", "update"] = "freeze"
+    frozen_modules: Literal["train", "eval"] = "train"
+
+    @classmethod
+    def of(cls, config: ConfigData | None) -> Settings:
+        """Return those of a config; None for the defaults."""
+        return cls() if config is None else cls(config.norm_statistics, config.frozen_modules)
+
+
 class Structure(NamedTuple):
-    """Which stages there are, with the plan of each, and which is shown; None for the common rules."""
+    """Which stages there are, with the plan of each, which is shown (None for the common rules), settings."""
 
     sections: dict[str, Stage]
     plans: dict[str, StagePlan]
     shown: str | None
+    settings: Settings
 
 
 class StageStep(NamedTuple):
-    """One change of the stages.
+    """One change of the stages, or of a setting.
 
     Attributes:
         what: what it did, in words.

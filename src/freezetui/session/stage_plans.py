@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,29 +12,34 @@ from freezetui.freeze.plan import FreezePlan, moved_mask
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.stage_plan import StagePlan
 from freezetui.freeze.tree import ParamTree
-from freezetui.session.stage_history import StageHistory, StageStep, Structure
+from freezetui.session.stage_history import Settings, StageHistory, StageStep, Structure
 
 #: Per stage, 1 to train and 0 to freeze for each tensor; None stands for the common rules.
 Masks = Mapping[str | None, bytes]
 #: A new stage of this name trains the whole model, in any case of letters.
 EVERYTHING = "everything"
+DEFAULTS = Settings()
 
 
 class StagePlans:
-    """The plans of a config: of its common rules, and of every stage, whose rules come below those.
+    """The plans of a config: of its common rules, and of every stage, whose rules are below those.
 
     Args:
         tree: whose tensors the masks are for.
         masks: as the config on disk selects; stages in their order.
         stages: as on disk, for their length, their learning rate and their rules.
+        settings: as on disk.
 
     Attributes:
         shown: the stage whose plan is shown and edited; None for the common rules.
         sections: stage -> how it is in the config, with the rules that it had there.
+        settings: of the whole config.
     """
 
-    def __init__(self, tree: ParamTree, masks: Masks, stages: Sequence[Stage] = ()) -> None:
-        self._tree = tree
+    def __init__(
+        self, tree: ParamTree, masks: Masks, stages: Sequence[Stage] = (), settings: Settings = DEFAULTS
+    ) -> None:
+        self._tree, self.settings = tree, settings
         known = {stage.name: stage for stage in stages}
         self.sections = {name: known.get(name, Stage(name)) for name in masks if name is not None}
         self._common = FreezePlan(tree, masks[None])
@@ -141,8 +147,8 @@ class StagePlans:
             self.shown = stage
             return
         plan = StagePlan(self._tree, self._selected(rules), mask, rules)
-        structure = Structure({**self.sections, stage: section}, {**self._plans, stage: plan}, stage)
-        self._change(f"the new stage {stage}", structure)
+        sections, plans = {**self.sections, stage: section}, {**self._plans, stage: plan}
+        self._change(f"the new stage {stage}", sections=sections, plans=plans, shown=stage)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a stage; its place, plan and undo history stay."""
@@ -150,7 +156,8 @@ class StagePlans:
         sections = {new if n == old else n: section if n == old else s for n, s in self.sections.items()}
         plans = {new if stage == old else stage: plan for stage, plan in self._plans.items()}
         shown = new if self.shown == old else self.shown
-        self._change(f"the name {new}, once {old}", Structure(sections, plans, shown), (old, new))
+        what = f"the name {new}, once {old}"
+        self._change(what, (old, new), sections=sections, plans=plans, shown=shown)
 
     def remove(self, stage: str) -> None:
         """Remove a stage; the one in its place is shown then, or the common rules after the last."""
@@ -160,7 +167,7 @@ class StagePlans:
         rest, shown = tuple(sections), self.shown
         if shown == stage:
             shown = rest[min(place, len(rest) - 1)] if rest else None
-        self._change(f"the deletion of {stage}", Structure(sections, plans, shown))
+        self._change(f"the deletion of {stage}", sections=sections, plans=plans, shown=shown)
 
     def move(self, stage: str, by: int) -> None:
         """Move a stage up (-1) or down (1) among the others; at an end it stays."""
@@ -169,14 +176,20 @@ class StagePlans:
         if 0 <= place + by < len(names):
             names.insert(place + by, names.pop(place))
             sections = {name: self.sections[name] for name in names}
-            self._change(f"the place of {stage}", Structure(sections, self._plans, self.shown))
+            self._change(f"the place of {stage}", sections=sections)
 
     def change(self, stage: str, epochs: int | None, lr_scale: float) -> None:
         """Set how long a stage is, None leaving that to the script, and what scales its learning rate."""
         section = msgspec.structs.replace(self.sections[stage], epochs=epochs, lr_scale=lr_scale)
         if section != self.sections[stage]:
-            sections = {**self.sections, stage: section}
-            self._change(f"the schedule of {stage}", Structure(sections, self._plans, self.shown))
+            self._change(f"the schedule of {stage}", sections={**self.sections, stage: section})
+
+    def set(self, **settings: str) -> None:
+        """Change settings of the config, by their names; it can be undone as what is done to the stages."""
+        after = self.settings._replace(**settings)
+        if after != self.settings:
+            what = ", ".join(f"{name}: {value}" for name, value in settings.items())
+            self._change(what, settings=after)
 
     @property
     def can_undo(self) -> bool:
@@ -209,8 +222,9 @@ class StagePlans:
             self._history.redone(self.plan)
         return step
 
-    def _change(self, what: str, after: Structure, renamed: tuple[str, str] | None = None) -> None:
-        before = Structure(self.sections, self._plans, self.shown)
+    def _change(self, what: str, renamed: tuple[str, str] | None = None, **changes: Any) -> None:
+        before = Structure(self.sections, self._plans, self.shown, self.settings)
+        after = before._replace(**changes)
         self._take(after, renamed)
         self._history.note(StageStep(what, before, after, renamed, self.plan.edits))
 
@@ -219,7 +233,7 @@ class StagePlans:
         given = self._given
         if renamed is not None and renamed[0] in given:
             given[renamed[1]] = given.pop(renamed[0])
-        self.sections, self._plans, self.shown = structure
+        self.sections, self._plans, self.shown, self.settings = structure
         self._given = {s: made for s, made in given.items() if s is None or s in self._plans}
         self._base = self._common.mask()
         self._rebase()  # the common rules may have been edited while a stage was away

@@ -38,7 +38,7 @@ def to_write(session: Session, target: Path) -> Callable[[], ConfigData]:
         input=built_by.input,
         key=session.checkpoint.key if len(session.checkpoint.choices) > 1 else "",
     )
-    given, shown, norms = stages.given(), stages.masks(), session.norm_statistics
+    given, shown, settings = stages.given(), stages.masks(), stages.settings
     sections, edited = tuple(stages.sections.values()), _edited(session)
 
     def made() -> ConfigData:
@@ -47,7 +47,7 @@ def to_write(session: Session, target: Path) -> Callable[[], ConfigData]:
         common = FreezePlan(file_tree, masks[None])
         wanted = {stage: masks[stage] for stage in edited}
         config = config_from_plan(common, model, before, given.get(None), wanted, own, sections)
-        return msgspec.structs.replace(config, norm_statistics=norms)
+        return msgspec.structs.replace(config, **settings._asdict())
 
     return made
 

@@ -24,10 +24,10 @@ def changes_text(session: Session) -> Text:
         )
     if session.architecture_changed:
         text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")
-    if session.norm_statistics != session.saved_norms:
-        text.append("norm_statistics  ", "bold").append(
-            f"{session.saved_norms} → {session.norm_statistics}\n"
-        )
+    now, then = session.stages.settings, session.saved_settings
+    for name, old, new in zip(now._fields, then, now, strict=True):
+        if old != new:
+            text.append(f"{name}  ", "bold").append(f"{old} → {new}\n")
     if session.stages.schedule != session.saved.schedule:
         text.append("stages   ", "bold").append(f"{printable(', '.join(session.stages.names)) or 'none'}\n")
     if not rules:
