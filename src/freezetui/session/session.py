@@ -72,7 +72,8 @@ class Session:
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
         whole = self._recognition is None or self._recognition.whole
-        name = (whole and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
+        fits = whole and not self._detected.misfit
+        name = (fits and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
         self.tree = ParamTree(tensors, root=name)
         self.saved = SavedConfig(path, required=options.config is not None)
         self.stages = self.saved.read(self.tree, self.checkpoint.key)

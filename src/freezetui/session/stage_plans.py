@@ -184,7 +184,7 @@ class StagePlans:
         if section != self.sections[stage]:
             self._change(f"the schedule of {stage}", sections={**self.sections, stage: section})
 
-    def set(self, **settings: str) -> None:
+    def set(self, **settings: Any) -> None:
         """Change settings of the config, by their names; it can be undone as what is done to the stages."""
         after = self.settings._replace(**settings)
         if after != self.settings:
