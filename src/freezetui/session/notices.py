@@ -56,7 +56,7 @@ def notices(session: Session) -> Iterator[Notice]:
         else:
             yield Notice("architecture unknown", ("No library's model has these names and shapes.", said))
     elif session.undescribed:
-        yield Notice("live model unknown", (session.undescribed,))
+        yield Notice("model not built", (session.undescribed,))
 
 
 def _of_check(session: Session) -> Iterator[Notice]:

@@ -25,7 +25,7 @@ from freezetui.tui.widgets.tree_line import MARKS
 _COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
 _INDENT = "      "
 _WORDS = {
-    Outcome.BY_FLAG: "held by the flag alone: no gradient reaches {} when trainable either",
+    Outcome.BY_FLAG: "unchanged, but no gradient reaches {} when trainable either: proves the flag alone",
     Outcome.UNPROVEN: "not proven: this check could not have seen {} change",
 }
 
@@ -64,15 +64,12 @@ def proof_of(session: Session, brief: bool = False) -> Proof:
     which = "" if stage is None else f"{printable(stage)}: "
     if stage is None and session.stages.names:
         told = ", ".join(f"{printable(name)}: {word}" for name, word in stage_verdicts(session))
-        return Proof(Text(f"the common rules are checked as part of each stage ({told})"), ())
+        return Proof(Text(f"what all stages have in common is checked as part of each stage ({told})"), ())
     if report is None:
         return Proof(Text.assemble(which, "not checked yet (press r)"), ())
     found = list(_lines(session))
     lines = tuple(sorted(found, key=lambda line: not line.is_finding) if brief else found)
-    keys = ["Tab: this list"]
-    keys += ["Enter: go to tensor"] if any(line.tensor for line in lines) else []
-    keys += ["y: copy the fix"] if any(line.code for line in lines) else []
-    hint = (f"  ({', '.join(keys)}, R: close)", "dim")
+    hint = ("  (Tab: this list, R: close)", "dim")
     verdict, told = headline(report), f"  {'; '.join(cost(report))}"
     qualified = ", ".join(qualifiers(session))
     start = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))

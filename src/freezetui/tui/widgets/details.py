@@ -19,6 +19,7 @@ from freezetui.tui.values import Values
 from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
 from freezetui.tui.widgets.live_lines import about_module, about_tensor
 from freezetui.tui.widgets.text_lines import TextLines
+from freezetui.tui.widgets.tree_painter import segment
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 #: Tied names to list in the pane.
@@ -110,7 +111,7 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
     state = session.plan.totals(index, index + 1).state
     kind = {"parameter": "Parameter", "buffer": "Buffer", "unknown": "Tensor"}[tensor.kind]
     lines = [
-        Text(printable(tensor.name), "bold"),
+        Text(printable(segment(tensor.name)), "bold"),
         Text(f"{kind}{' (guessed from its name)' if tensor.guessed else ''}, {tensor.dtype}"),
         Text(" × ".join(map(str, tensor.shape)) or "scalar"),
         Text(numbers.plural(tensor.elements, "element")),
@@ -172,7 +173,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
 
 def _title(session: Session, rows: VisibleRows, node: int) -> str:
     """Return the dotted name of a module, or of a family of repeated blocks."""
-    return rows.title(node) or session.tree.names[0]
+    return rows.title(node) or segment(session.tree.names[node])
 
 
 def _about_file(session: Session) -> list[Text]:
