@@ -188,7 +188,7 @@ def _prefixes(checkpoint: Checkpoint, tree: ParamTree) -> Iterator[str]:
 
 def _statistics(tree: ParamTree, stages: Iterable[_Stage]) -> tuple[str, ...]:
     """Return the names of the buffers that frozen norms have."""
-    found = set()
+    found: set[str] = set()
     for start, stop in {span for stage in stages for span in stage.spans}:
         found.update(map(tree.names.__getitem__, tree.position[start:stop]))
     return tuple(name for name in _STATISTICS if name in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import compress
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -166,13 +167,12 @@ def _leaf_names(tree: ParamTree) -> list[str]:
 
 def _norms(tree: ParamTree) -> bytes:
     chosen = bytearray(len(tree.tensors))
-    tensors = zip(tree.position, _leaf_names(tree), map(attrgetter("shape"), tree.tensors), strict=True)
-    likely = [
-        tree.parents[node]
-        for node, name, shape in tensors
-        if (name == "weight" and len(shape) == 1) or name == "running_mean"
-    ]
-    for module in dict.fromkeys(likely):
+    names = _leaf_names(tree)
+    vectors = map((1).__eq__, map(len, map(attrgetter("shape"), tree.tensors)))
+    likely = [i for i in compress(range(len(names)), vectors) if names[i] == "weight"]
+    if "running_mean" in names:
+        likely += [i for i, name in enumerate(names) if name == "running_mean"]
+    for module in dict.fromkeys(tree.parents[tree.position[i]] for i in likely):
         own = {tree.names[c]: tree.first[c] for c in tree.children(module) if tree.leaf[c]}
         if "weight" in own and _is_norm(tree, module, own):
             for name in ("weight", "bias"):
