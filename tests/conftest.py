@@ -97,6 +97,15 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("freezetui.description.client.Describer", DescriberHere)
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines and describers are processes of their own, but forks of this one, which has imported torch."""
+    from support.forked import SUBPROCESS
+
+    monkeypatch.setattr("freezetui.sanity.client.subprocess", SUBPROCESS)
+    monkeypatch.setattr("freezetui.description.client.subprocess", SUBPROCESS)
+
+
 @pytest.fixture(scope="session")
 def make_catalog() -> ModuleType:
     """The script that makes the shipped index."""
