@@ -198,7 +198,7 @@ TABLE = (
         "N11",
         "note",
         "dropout in a frozen module stays random in train mode",
-        "set frozen_modules: eval in the config to keep frozen modules in eval, dropout included",
+        "set frozen_modules: eval (key O in the TUI), which keeps frozen modules in eval, dropout included",
     ),
     Code(
         "not_looked_further",
