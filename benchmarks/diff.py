@@ -7,7 +7,6 @@ that has started already, as in the TUI.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from shutil import which
 from statistics import median
 from typing import NamedTuple
 
-from harness import Row, take_turns
+from harness import Row, measured_environment, take_turns
 from make_inputs import CACHE, VGG_SAFETENSORS
 
 HERE = Path(__file__).resolve()
@@ -85,11 +84,11 @@ def make() -> None:
 
 def timed(*command: str | Path) -> Taken:
     """Run a process to its end; polled for its anonymous memory where there is /proc."""
-    # An installed program has its bytecode; one that may not write any compiles itself at every start.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     quiet = subprocess.DEVNULL
     started = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), stdout=quiet, stderr=quiet, env=environment)
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=quiet, stderr=quiet, env=measured_environment()
+    )
     peak = 0
     status = Path(f"/proc/{process.pid}/status")
     while process.poll() is None:

@@ -177,7 +177,7 @@ async def test_a_preset_asks_for_the_description_and_waits(opened, tmp_path, in_
         assert driver.state("visual_projection") == driver.state("text_model") == "frozen"
 
 
-async def test_in_the_background_it_starts_only_where_it_may(opened, tmp_path, monkeypatch, sample):
+async def test_in_the_background_it_starts_only_where_it_may(opened, tmp_path, monkeypatch, sample, forked):
     monkeypatch.setattr(describing, "DELAY", 0.01)
     path = sample("vgg_digits.pth")
     async with opened(path) as driver:

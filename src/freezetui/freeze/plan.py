@@ -9,7 +9,7 @@ from operator import add
 from typing import Literal, NamedTuple
 
 from freezetui.freeze.history import Diff
-from freezetui.freeze.tree import ParamTree, trainable
+from freezetui.freeze.tree import ParamTree
 
 FROZEN, TRAINABLE, UNTRAINABLE = 0, 1, 2
 
@@ -91,7 +91,7 @@ class FreezePlan:
         self._redo: list[Diff] = []
         #: A version of the plan, and the totals of its long ranges that were counted.
         self._counted: tuple[int, dict[tuple[int, int], FreezeTotals]] = -1, {}
-        self.states = bytearray(trainable(tree.tensors).translate(_UNTOUCHED))
+        self.states = bytearray(tree.trainable().translate(_UNTOUCHED))
         if mask is not None:
             self.states = self._with(mask)
 

@@ -57,7 +57,7 @@ def adapter_of(source: str) -> Adapter | None:
     name = "" if config.get("auto_mapping") else _CLASSES.get(str(config.get("task_type")), "")
     arguments = {"pretrained_model_name_or_path": str(directory), "is_trainable": True}
     line = write_model_line(ModelSpec(f"peft:{name}.from_pretrained", arguments)) if name else ""
-    return Adapter(base, os.path.isdir(base), line)  # noqa: PTH112
+    return Adapter(base, os.path.isdir(base), line)  # noqa: PTH112 (long names)
 
 
 def _read(path: Path) -> dict[str, Any]:
