@@ -116,3 +116,13 @@ def test_a_config_json_of_another_model_is_told_before_anything_is_built(tmp_pat
     assert session.tree.names[0] == tmp_path.name, "the root is not called as another model"
     session.name_architecture(ModelSpec("transformers:LlamaForCausalLM"))
     assert not list(notices(session))
+
+
+def test_an_adapter_is_called_one(tmp_path):
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({"base_model.x.lora_A.weight": np.ones((2, 2), np.float32)}, path)
+    (tmp_path / "adapter_config.json").write_text(
+        '{"base_model_name_or_path": "some/base", "task_type": "CAUSAL_LM", "peft_type": "LORA"}'
+    )
+    (notice,) = notices(Session(Options(str(path))))
+    assert notice.short == "PEFT adapter" and "some/base" in notice.lines[0]

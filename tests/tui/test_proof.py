@@ -12,6 +12,7 @@ from freezetui.sanity.log_lines import telling
 from freezetui.sanity.protocol import CheckRequest
 from freezetui.sanity.report import Cost, FrozenPart, SanityReport, TrainablePart
 from freezetui.tui.check_marks import outcome_of
+from freezetui.tui.contrast import contrast
 from support.reports import answer_with, sanity_report
 
 HELD = sanity_report(
@@ -195,3 +196,18 @@ def test_remarks_of_torch_and_warnings_are_not_shown_as_the_reason_of_a_failure(
     assert telling(log) == log[5:]
     assert telling([log[0]] * 50) == []
     assert len(telling([f"line {n}" for n in range(50)])) == 12
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "solarized-light"])
+async def test_the_verdict_can_be_read_in_every_theme(opened, theme):
+    async with opened(size=(100, 30)) as driver:
+        driver.app.theme = theme
+        await driver.press("R")
+        for verdict in ("held", "moved", "inconclusive"):
+            driver.session.checked(msgspec.structs.replace(HELD, verdict=verdict), driver.session.plan.mask())
+            driver.main.refresh_session()
+            await driver.pilot.pause()
+            segments = [s for strip in driver.app.screen._compositor.render_strips() for s in strip]
+            (style,) = {s.style for s in segments if verdict.upper() in s.text}
+            assert contrast(style.color.triplet, style.bgcolor.triplet) >= 4.5
+            assert style.color.triplet != style.bgcolor.triplet

@@ -22,7 +22,8 @@ from freezetui.tui.check_marks import qualifiers
 from freezetui.tui.widgets.totals_bar import stage_verdicts
 from freezetui.tui.widgets.tree_line import MARKS
 
-_COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
+#: The verdict -> a component class of the panel, whose color can be read in every theme.
+_COLORS: dict[Verdict, str] = {"held": "check--held", "moved": "check--moved", "inconclusive": "check--open"}
 _INDENT = "      "
 _WORDS = {
     Outcome.BY_FLAG: "unchanged, but no gradient reaches {} when trainable either: proves the flag alone",
@@ -64,13 +65,15 @@ def proof_of(session: Session, brief: bool = False) -> Proof:
     which = "" if stage is None else f"{printable(stage)}: "
     if stage is None and session.stages.names:
         told = ", ".join(f"{printable(name)}: {word}" for name, word in stage_verdicts(session))
-        return Proof(Text(f"what all stages have in common is checked as part of each stage ({told})"), ())
+        return Proof(Text(f"what is common is checked as part of each stage ({told})"), ())
     if report is None:
         return Proof(Text.assemble(which, "not checked yet (press r)"), ())
     found = list(_lines(session))
     lines = tuple(sorted(found, key=lambda line: not line.is_finding) if brief else found)
     hint = ("  (Tab: this list, R: close)", "dim")
-    verdict, told = headline(report), f"  {'; '.join(cost(report))}"
+    verdict, costs = headline(report), "; ".join(cost(report))
+    told = "" if brief else f"  {costs}"
+    lines = (*lines, ProofLine(Text(costs, "dim"))) if brief else lines
     qualified = ", ".join(qualifiers(session))
     start = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
     if session.report_is_stale:

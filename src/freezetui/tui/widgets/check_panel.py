@@ -17,6 +17,7 @@ from freezetui.errors import EngineError, from_os_error
 from freezetui.sanity.report import SanityReport
 from freezetui.session.stage_history import Settings
 from freezetui.text import printable
+from freezetui.tui.contrast import colored
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.proof_list import ProofList
 
@@ -51,6 +52,9 @@ class CheckPanel(Guarded, Vertical):
     CheckPanel > #check-line {
         height: auto;
     }
+    CheckPanel > .check--held { color: $text-success; text-style: bold; }
+    CheckPanel > .check--moved { color: $text-error; text-style: bold; }
+    CheckPanel > .check--open { color: $text-warning; text-style: bold; }
     CheckPanel #check-headline {
         width: 1fr;
         color: auto;
@@ -61,6 +65,7 @@ class CheckPanel(Guarded, Vertical):
     }
     """
 
+    COMPONENT_CLASSES = {"check--held", "check--moved", "check--open"}
     BINDINGS = [
         Binding("j", "cursor(1)", show=False, id="findings.down"),
         Binding("k", "cursor(-1)", show=False, id="findings.up"),
@@ -244,7 +249,7 @@ class CheckPanel(Guarded, Vertical):
 
     def _show_failure(self, event: Failed) -> None:
         self._lines = ()
-        told = (printable(event.message), "bold red")
+        told = (printable(event.message), "check--moved")
         self._say(Text.assemble(" check: ", told, f" {printable(event.hint)}"))
         self._list([Option(Text(printable(line))) for line in event.log], highlighted=len(event.log) - 1)
 
@@ -259,7 +264,8 @@ class CheckPanel(Guarded, Vertical):
         self._say(Text.assemble(f" check: {which}{text}", (" (Esc to cancel)", "dim")))
 
     def _say(self, text: Text) -> None:
-        self.query_one("#check-headline", Static).update(text)
+        headline = self.query_one("#check-headline", Static)
+        headline.update(colored(text, self, self.COMPONENT_CLASSES))
         self.query_one(ProgressBar).display = self.running
 
     def _list(self, options: list[Option], highlighted: int) -> None:

@@ -90,7 +90,8 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
         )
         if totals.untrainable.tensors:
             counts += f", {totals.untrainable.tensors:,} not trainable"
-        return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {counts}")
+        of = "of the matches: " if rows.matches is not None else ""
+        return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {of}{counts}")
     parts = [
         f"{tensor.dtype} {numbers.shape(tensor.shape)}",
         numbers.plural(tensor.elements, "element"),
@@ -167,7 +168,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
             Text(f"{numbers.plural(totals.untrainable.tensors, 'tensor')} not trainable (buffer or integer)")
         )
     if rows.matches is not None:
-        lines.append(Text("filtered view", "italic"))
+        lines.append(Text("of the matches of the filter only", "italic"))
     return [*lines, Text(), *cost_table(session), *_about_file(session)] if node == 0 else lines
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from textual.geometry import Size
 from textual.widgets import OptionList
 
+from freezetui.tui.guarded import Guarded
 
-class ProofList(OptionList):
+
+class ProofList(Guarded, OptionList):
     """The lines of a proof: the highlighted one is wholly in view, and the last line is the end."""
 
     DEFAULT_CSS = """
