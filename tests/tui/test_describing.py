@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -17,6 +18,7 @@ from freezetui.tui import describing
 from freezetui.tui.screens.busy import BusyScreen
 from freezetui.tui.screens.presets import PresetScreen
 from support import tiny_transformers as tiny
+from support.reports import sanity_report
 
 
 def live(name: str, file: str | None = None, tied_to: str = "") -> LiveTensor:
@@ -88,6 +90,27 @@ async def test_nothing_is_said_where_no_line_on_the_screen_changes_its_place(ope
         await take_in(driver, description())
         await driver.pilot.pause()
         assert (driver.tree.shown_paths() != before) is bool(driver.notices())
+
+
+async def test_what_is_frozen_stays_frozen_when_the_model_ties_it_to_another_and_it_is_said(opened, chain):
+    what = description()
+    both = ("z.weight", "a.weight")
+    first = msgspec.structs.replace(live("z.weight"), files=both)
+    second = msgspec.structs.replace(live("a.weight", tied_to="z.weight"), files=both)
+    tied = NameMap((first, *(live(f"m.{i}.weight") for i in range(3)), second))
+    async with opened(chain) as driver:
+        driver.go("z.weight")
+        await driver.press("f", "s")
+        await driver.until(lambda: driver.session.saved_here)
+        driver.session.checked(sanity_report(), driver.session.plan.mask())
+        await take_in(driver, msgspec.structs.replace(what, names=tied))
+        await driver.pilot.pause()
+        assert driver.state("z") == driver.state("a") == "frozen"
+        assert "a.weight frozen with z.weight; they are one tensor in the model" in driver.notices()
+        assert not driver.session.report_is_stale, "the check was of one parameter, too"
+        assert driver.session.saved_here, "so does apply() read the config"
+        await driver.press("u")
+        assert driver.session.plan.totals().frozen.tensors == 0
 
 
 async def test_order_follows_the_model_and_the_plan_its_undo_and_the_cursor_stay(opened, chain):

@@ -248,7 +248,7 @@ async def test_the_hint_names_the_rule_where_one_says_it_and_else_how_many_tenso
         await driver.press(*["backspace"] * 10)
         await driver.type("layers.{0..4}")
         await driver.until(lambda: "ctrl+f: freeze 60 tensors" in driver.screen_text())
-        await driver.press("enter")
+        await driver.press("enter", "g")
         assert "of the matches: 0 frozen, 60 trainable" in driver.screen_text()
 
 

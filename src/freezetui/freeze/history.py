@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
@@ -36,12 +36,26 @@ class Diff(NamedTuple):
         whole = bytearray(len(place))
         self.flip(whole)
         moved = Diff.between(bytearray(len(place)), bytearray(map(whole.__getitem__, place)))
-        assert moved is not None
-        return moved._replace(changed=self.changed)
+        return self if moved is None else moved._replace(changed=self.changed)
 
     def flip(self, states: bytearray) -> None:
         """Undo the edit in these states, or redo it."""
         states[self.start : self.stop] = _xor(states[self.start : self.stop], zlib.decompress(self.packed))
+
+
+def seen_as(diffs: Sequence[Diff], states: bytearray, seen: Callable[[bytearray], bytearray]) -> list[Diff]:
+    """Return these edits for states of which another form is kept, as of those that ties make alike.
+
+    Args:
+        states: which the last of the edits leads from or to.
+        seen: returns the form that is kept.
+    """
+    now, found = bytearray(states), []
+    for diff in reversed(diffs):
+        before = seen(now)
+        diff.flip(now)
+        found.append(Diff.between(before, seen(now)) or Diff(0, 0, 0, zlib.compress(b"")))
+    return found[::-1]
 
 
 def _xor(a: bytes | bytearray, b: bytes | bytearray) -> bytes:

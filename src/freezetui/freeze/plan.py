@@ -8,7 +8,7 @@ from itertools import chain, compress, islice, starmap
 from operator import add
 from typing import Literal, NamedTuple
 
-from freezetui.freeze.history import Diff
+from freezetui.freeze.history import Diff, seen_as
 from freezetui.freeze.tree import ParamTree
 
 FROZEN, TRAINABLE, UNTRAINABLE = 0, 1, 2
@@ -113,16 +113,24 @@ class FreezePlan:
     def moved_to(self, tree: ParamTree) -> FreezePlan:
         """Return this plan, with what can be undone and redone, for the same tensors in another order.
 
-        Tensors that are tied in `tree` only have the same state: they train if one of them does.
+        Tensors that are tied in `tree` only have the same state: frozen if one of them is, as `apply` has it.
         """
         plan = FreezePlan(tree)
         plan.version, plan.made = self.version + 1, self.made
         place = places(self.tree, tree)
         plan.states = bytearray(map(self.states.__getitem__, place))
-        plan._tie(plan.states, [i for i in tree.tie_groups if plan.states[i] == TRAINABLE])
-        for old, new in ((self._undo, plan._undo), (self._redo, plan._redo)):
-            new += [diff.moved(place) for diff in old]
+        plan._undo, plan._redo = ([diff.moved(place) for diff in old] for old in (self._undo, self._redo))
+        if len(tree.tie_groups) != len(self.tree.tie_groups):
+            untied = plan.states
+            plan._undo, plan._redo = (seen_as(each, untied, plan._alike) for each in (plan._undo, plan._redo))
+            plan.states = plan._alike(untied)
         return plan
+
+    def _alike(self, states: bytearray) -> bytearray:
+        """Return states in which tied tensors are frozen if one of them is."""
+        alike = bytearray(states)
+        self._tie(alike, [i for i in self.tree.tie_groups if states[i] == FROZEN])
+        return alike
 
     def mask(self) -> bytes:
         """Return, per tensor, 1 where it trains and 0 where it is frozen or cannot train."""

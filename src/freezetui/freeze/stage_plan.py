@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freezetui.freeze.history import Diff
-from freezetui.freeze.plan import TRAINABLE, FreezePlan, places
+from freezetui.freeze.plan import FreezePlan, places
 from freezetui.freeze.rules import Rule
 from freezetui.freeze.tree import ParamTree
 
@@ -86,9 +86,7 @@ class StagePlan(FreezePlan):
 
     def _resolved(self) -> bytearray:
         """Return the states that the edits and the rules below them make."""
-        states = _chosen(self._edited.translate(_IS_EDITED), self._edited, self._below)
-        self._tie(states, [i for i in self.tree.tie_groups if states[i] == TRAINABLE])
-        return states
+        return self._alike(_chosen(self._edited.translate(_IS_EDITED), self._edited, self._below))
 
 
 def _xor(a: bytearray, b: bytearray, table: bytes) -> bytes:

@@ -12,7 +12,7 @@ import msgspec
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.config.paths import SUFFIX, default_path
 from freezetui.config.schema import ConfigData
-from freezetui.freeze.plan import FreezePlan, FreezeTotals, moved_mask
+from freezetui.freeze.plan import FreezePlan, FreezeTotals
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
@@ -279,7 +279,7 @@ class Session:
         old, self.tree = self.tree, tree
 
         def moved(mask: bytes) -> bytes:
-            return moved_mask(mask, old, tree) if mask else b""
+            return FreezePlan(old, mask).moved_to(tree).mask() if mask else b""
 
         self.stages.move_to(tree)
         self.saved.masks = {stage: moved(mask) for stage, mask in self.saved.masks.items()}

@@ -42,7 +42,7 @@ def colored(text: Text, widget: Widget, classes: Collection[str]) -> Text:
     """Return text with the spans that are named as component classes of a widget in their readable styles."""
     found = text.copy()
     found.spans = [
-        Span(a, b, legible(widget.get_component_rich_style(style)) if style in classes else style)
+        Span(a, b, legible(widget.get_component_rich_style(str(style))) if style in classes else style)
         for a, b, style in text.spans
     ]
     return found

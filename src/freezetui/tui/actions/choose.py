@@ -6,6 +6,7 @@ from time import monotonic
 
 from textual import on, work
 
+from freezetui.freeze.plan import FROZEN, FreezePlan, moved_mask
 from freezetui.tui.actions.base import SessionScreen
 from freezetui.tui.describing import Described, layers_of
 from freezetui.tui.widgets.parameter_tree import ParameterTree
@@ -39,16 +40,30 @@ class ChooseActions(SessionScreen):
             self.set_timer(_PAUSE, self.take_in_description)
             return
         self._describing.arrived = None
+        before = self.session.plan
         if self.session.take_in(*arrived):
-            tree.call_after_refresh(self._tell_order, tree.shown_paths())
+            tree.call_after_refresh(self._tell_what_changed, tree.shown_paths(), self._frozen_by_tie(before))
             tree.take_in(self.session.plan, tree.rows.moved_to(self.session.tree, self.session.plan.states))
             self._filter.search_in(self.session.tree)
         tree.show_layers(layers_of(arrived.description, self.session.tree))
         self.refresh_session()
 
-    def _tell_order(self, before: list[str]) -> None:
-        """Say that lines have changed their places, if any on the screen have."""
-        if self.tree_view.shown_paths() != before:
+    def _frozen_by_tie(self, before: FreezePlan) -> str:
+        """Return what trained, and is frozen now since it is tied to a frozen tensor; "" for nothing."""
+        tree, plan = self.session.tree, self.session.plan
+        trained = moved_mask(before.mask(), before.tree, tree)
+        found = [i for i in tree.tie_groups if trained[i] and plan.states[i] == FROZEN]
+        if not found:
+            return ""
+        other = next(tree.tensors[i].name for i in tree.tie_groups[found[0]] if not trained[i])
+        more = f" and {len(found) - 1:,} more" if found[1:] else ""
+        return f"{tree.tensors[found[0]].name}{more} frozen with {other}"
+
+    def _tell_what_changed(self, before: list[str], tied: str) -> None:
+        """Say what a tie has frozen, or that lines on the screen have changed their places."""
+        if tied:
+            self.notify(f"{tied}; they are one tensor in the model", timeout=15)
+        elif self.tree_view.shown_paths() != before:
             self.notify(_ORDER, timeout=8)
 
     @on(ParameterTree.PresetsAsked)

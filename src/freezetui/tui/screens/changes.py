@@ -28,8 +28,8 @@ def changes_text(session: Session) -> Text:
         if value != (saved := getattr(session.saved_settings, name)):
             text.append(f"{name}  ", "bold").append(f"{saved} → {value}\n")
     if session.stages.schedule != session.saved.schedule:
-        before, now = (stage.name for stage in session.saved.schedule), session.stages.names
-        named = [printable(", ".join(names)) or "none" for names in (before, now)]
+        schedules = session.saved.schedule, session.stages.schedule
+        named = [printable(", ".join(stage.name for stage in each)) or "none" for each in schedules]
         text.append("stages   ", "bold").append(f"{' → '.join(dict.fromkeys(named))}\n")
     if not rules:
         return text if session.unsaved else text.append("Nothing has changed.")

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
 
+from rich.cells import cell_len
 from textual import work
 from textual.binding import Binding
 from textual.containers import Horizontal
@@ -30,6 +31,8 @@ _PATIENCE = 0.2
 _MAX_INSTANT = 1_000
 #: Characters of that rule.
 _MAX_RULE = 40
+#: The part of the bar that is not for the text of the filter, at most.
+_MAX_SHARE = 0.75
 
 
 class _Asked(NamedTuple):
@@ -67,8 +70,6 @@ class FilterBar(Guarded, Horizontal):
         width: auto;
         max-width: 75%;
         color: $text-muted;
-        text-wrap: nowrap;
-        text-overflow: ellipsis;
     }
     """
 
@@ -165,10 +166,13 @@ class FilterBar(Guarded, Horizontal):
             run_in_thread(promise, look)
             rules = await asyncio.wrap_future(promise)
         if found is self._shown and self.display:
-            self._say(f"{_matches(found)}, {_freezing(rules, found.tensors)}")
+            matches = _matches(found)
+            self._say(f"{matches}, {_freezing(rules, found.tensors)}", matches)
 
-    def _say(self, what: str) -> None:
-        self.query_one("#filter-count", Static).update(f"{printable(what)} ")
+    def _say(self, what: str, brief: str = "") -> None:
+        """Say something, or what is brief of it where there is no room for all."""
+        text = what if cell_len(printable(what)) < _MAX_SHARE * self.size.width else brief or what
+        self.query_one("#filter-count", Static).update(f"{printable(text)} ")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go to the tree, keeping the filter (Enter)."""

@@ -172,7 +172,7 @@ class TreeEdits:
         after, tree = self.plan.states, self.rows.tree
         changed = [i for i in range(*span) if before[i] != after[i]]
         if not changed:
-            return f"{name}: what all stages have in common says the same, so nothing looks different"
+            return f"{name}: nothing looks different, by what stages have in common or a tie"
         now = {after[i] for i in changed}
         state = "changed" if len(now) > 1 else "frozen" if now == {FROZEN} else "trainable"
         above = tree.position[changed[0]]
