@@ -166,12 +166,9 @@ class FreezeTuiApp(Guarded, App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         """Drop a key that was typed before the dialog was there that it would reach."""
-        if not (isinstance(event, events.Key) and self._comes_before_dialog(event)):
+        before = getattr(self.screen, "came_before", None) if self._screen_stack else None
+        if before is None or not isinstance(event, events.Key) or not before(event):
             await super().on_event(event)
-
-    def _comes_before_dialog(self, key: events.Key) -> bool:
-        came_before = getattr(self.screen, "came_before", None) if self._screen_stack else None
-        return came_before is not None and came_before(key)
 
     async def on_key(self, event: events.Key) -> None:
         """Forward a letter typed right after the key that moved the focus to an input."""
