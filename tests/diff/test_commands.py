@@ -45,6 +45,7 @@ def freezetui(monkeypatch, capsys):
                 run()
         finally:
             gc.enable()
+            gc.unfreeze()
         return Result(int(ended.value.code or 0), *capsys.readouterr())
 
     return call

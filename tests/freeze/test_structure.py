@@ -7,7 +7,8 @@ import pytest
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import PatternError
 from freezetui.freeze.presets import chosen, find_preset
-from freezetui.freeze.structure import Structure, by_names, tower_of, tower_paths
+from freezetui.freeze.structure import Structure, tower_of, tower_paths
+from freezetui.freeze.structure_by_names import by_names
 from freezetui.freeze.tree import ParamTree
 
 

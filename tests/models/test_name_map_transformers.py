@@ -113,9 +113,9 @@ def test_both_routes_agree(tmp_path: Path) -> None:
         first = transformers_loading.convert(model, ghosts, own)
         second = transformers_loading.from_pretrained(model, ghosts)
         assert not first.note
-        assert {n: g.names for n, g in first.made.items() if n in own} | {
-            n: g.names for n, g in second.items()
-        } == {n: g.names for n, g in second.items() if n in own}
+        assert {n: g.origins for n, g in first.made.items() if n in own} | {
+            n: g.origins for n, g in second.items()
+        } == {n: g.origins for n, g in second.items() if n in own}
 
 
 def test_an_unknown_version_says_so_and_asks_from_pretrained(

@@ -84,9 +84,9 @@ def test_the_marks_follow_the_setting(folder):
     found = compared(changed("stem.norm.running_mean"), state(), "rules:\n  - freeze: stem\n")
     session = found._session
     assert named(found, found.changed_frozen) == ["stem.norm.running_mean"]
-    session.norm_statistics = "update"
+    session.stages.set(norm_statistics="update")
     assert found.changed_frozen == [] and found.verdict() == "none of 3 frozen tensors changed"
-    session.norm_statistics = "freeze"
+    session.stages.set(norm_statistics="freeze")
     session.plan.replace(b"\1" * 18)
     assert found.changed_frozen == []
     assert found.verdict() == "nothing is frozen in this plan"

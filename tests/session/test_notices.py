@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from freezetui.diff.report import TensorDiff
+from freezetui.model_spec import ModelSpec
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, FrozenPart, TrainablePart
 from freezetui.session.comparison import Comparison
@@ -103,3 +104,15 @@ def test_what_a_comparison_found_is_listed(session):
     others = {name: diff(name, "added") for name in NAMES}
     session.comparison = Comparison(session, "b", others, dict.fromkeys(NAMES, float("nan")), ("gone",))
     assert said(session) == {"nothing compared": "no tensor name in common: nothing was compared"}
+
+
+def test_a_config_json_of_another_model_is_told_before_anything_is_built(tmp_path):
+    names = ["model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight"]
+    save_file({name: np.ones((2, 2), np.float32) for name in names}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"architectures": ["BertForSequenceClassification"]}')
+    session = Session(Options(str(tmp_path)))
+    known = {notice.short: notice.lines for notice in notices(session)}
+    assert "as in Llama models" in known["config.json of another model"][0]
+    assert session.tree.names[0] == tmp_path.name, "the root is not called as another model"
+    session.name_architecture(ModelSpec("transformers:LlamaForCausalLM"))
+    assert not list(notices(session))

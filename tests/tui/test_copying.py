@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from freezetui.cli.export import export
 from freezetui.tui.copying import line_pattern
+from freezetui.tui.screens.copy import Copyable, CopyScreen
 from freezetui.tui.screens.text_viewer import TextViewer
 
 
@@ -99,3 +100,19 @@ async def test_the_code_of_one_stage_says_that_it_is_of_one(opened):
     async with opened() as driver:
         await driver.press("down", "f", "plus", "enter", "plus", "enter", "y")
         await driver.until(lambda: "Plain PyTorch of everything alone" in driver.screen_text())
+
+
+async def test_a_text_that_the_user_does_not_wait_for_is_not_copied(opened):
+    answers = [None, "late"]
+
+    async def make() -> str | None:
+        return answers.pop(0)
+
+    async with opened() as driver:
+        await driver.app.push_screen(CopyScreen([Copyable("a", "A", "first"), Copyable("b", "B", make)]))
+        await driver.press("right")
+        assert driver.app.clipboard == "first"
+        await driver.press("right")
+        assert driver.app.clipboard == "late"
+        await driver.press("left", "right")
+        assert driver.app.clipboard == "late" and not answers

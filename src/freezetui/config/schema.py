@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
+from operator import add, attrgetter
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,6 +14,7 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import FreezeTotals, Size
 from freezetui.freeze.rules import Action, Rule
+from freezetui.freeze.tree import trainable
 from freezetui.model_spec import ModelSpec
 
 VERSION = 1
@@ -143,7 +146,11 @@ def no_such_stage(name: str | None, stages: Sequence[str]) -> ConfigError:
 
 def fingerprint(tensors: Iterable[TensorInfo]) -> str:
     """Return "sha256:..." over the sorted names and shapes of the parameters; buffers do not count."""
-    lines = sorted(f"{t.name}\t{'x'.join(map(str, t.shape))}" for t in tensors if not t.untrainable_reason)
     import hashlib  # here, since importing OpenSSL is slow and not needed for the first screen
 
+    given = list(tensors)
+    parameters = list(compress(given, trainable(given)))
+    shapes = list(map(attrgetter("shape"), parameters))
+    texts = {shape: f"\t{'x'.join(map(str, shape))}" for shape in {*shapes}}  # models repeat their shapes
+    lines = sorted(map(add, map(attrgetter("name"), parameters), map(texts.__getitem__, shapes)))
     return "sha256:" + hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()

@@ -18,7 +18,7 @@ def is_number(text: str) -> bool:
 
 def has_parameters(tree: ParamTree, node: int) -> bool:
     """Whether anything below `node` can train."""
-    return any(not tree.tensors[i].untrainable_reason for i in range(*tree.span(node)))
+    return tree.trainable().find(1, *tree.span(node)) >= 0
 
 
 def in_every_block(tree: ParamTree, node: int) -> list[int]:

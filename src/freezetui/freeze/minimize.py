@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import chain, groupby
+from itertools import chain, compress, groupby
+from operator import and_, ne
 
 from freezetui.freeze.patterns import escape, literal
 from freezetui.freeze.rules import Action, Rule, overlay
@@ -25,8 +26,7 @@ def choose_rules(tree: ParamTree, mask: bytes, default: Action = "train") -> tup
         mask: per tensor of `tree`, 1 to train and 0 to freeze; untrainable tensors are ignored.
         default: of the config; "train" unless the user chose otherwise.
     """
-    pairs = zip(tree.tensors, mask, strict=True)
-    if not any(train for tensor, train in pairs if not tensor.untrainable_reason) and tree.tensors:
+    if not any(compress(mask, tree.trainable())) and tree.tensors:
         default = "freeze"
     return default, added_rules(tree, mask, bytes([default == "train"]) * len(mask))
 
@@ -35,9 +35,7 @@ def added_rules(tree: ParamTree, mask: bytes, base: bytes) -> tuple[Rule, ...]:
     """Return the shortest rules that select `mask` when added below those that select `base`."""
     rules = compact(tree, cover(tree, mask, base))
     got = overlay(rules, tree, bytearray(base))
-    wrong = (
-        i for i, tensor in enumerate(tree.tensors) if got[i] != mask[i] and not tensor.untrainable_reason
-    )
+    wrong = compress(range(len(mask)), map(and_, map(ne, got, mask), tree.trainable()))
     # A subtree rule matches too much only if a tensor and a module have the same name.
     exact = (Rule(_ACTIONS[mask[i]], "re:" + re.escape(tree.tensors[i].name)) for i in wrong)
     return (*rules, *exact)
@@ -54,9 +52,7 @@ def cover(tree: ParamTree, mask: bytes, base: bytes) -> list[tuple[int, int]]:
         mask: per tensor, 1 to train and 0 to freeze; untrainable tensors are free.
         base: per tensor, its value if no rule matches it.
     """
-    wanted = bytes(
-        _FREE if t.untrainable_reason else value for t, value in zip(tree.tensors, mask, strict=True)
-    )
+    wanted = bytes(value if trains else _FREE for value, trains in zip(mask, tree.trainable(), strict=True))
     visited = _until_uniform(tree, wanted)
     keep = [array("q", bytes(8 * len(tree))) for _ in range(3)]
     for node in reversed(visited):

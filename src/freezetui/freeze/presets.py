@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import compress
+from operator import attrgetter
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
 from freezetui.freeze.blocks import is_number
-from freezetui.freeze.structure import Head, Structure, by_names
+from freezetui.freeze.structure import Head, Structure
+from freezetui.freeze.structure_by_names import by_names
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import listed
 
@@ -149,16 +152,27 @@ def _among(names: Iterable[str]) -> str:
 def only(tree: ParamTree, names: Iterable[str]) -> bytes:
     """Return, per tensor, 1 if it is one of these, 0 otherwise."""
     wanted = frozenset(names)
-    return bytes(tensor.name in wanted for tensor in tree.tensors)
+    return bytes(map(wanted.__contains__, map(attrgetter("name"), tree.tensors)))
 
 
 def _biases(tree: ParamTree) -> bytes:
-    return bytes(tree.names[node].endswith("bias") for node in tree.position)
+    names = _leaf_names(tree)
+    return bytes(map({name: name.endswith("bias") for name in {*names}}.__getitem__, names))
+
+
+def _leaf_names(tree: ParamTree) -> list[str]:
+    """Return the last segment of each tensor's name."""
+    return list(map(tree.names.__getitem__, tree.position))
 
 
 def _norms(tree: ParamTree) -> bytes:
     chosen = bytearray(len(tree.tensors))
-    for module in dict.fromkeys(tree.parents[node] for node in tree.position):
+    names = _leaf_names(tree)
+    vectors = map((1).__eq__, map(len, map(attrgetter("shape"), tree.tensors)))
+    likely = [i for i in compress(range(len(names)), vectors) if names[i] == "weight"]
+    if "running_mean" in names:
+        likely += [i for i, name in enumerate(names) if name == "running_mean"]
+    for module in dict.fromkeys(tree.parents[tree.position[i]] for i in likely):
         own = {tree.names[c]: tree.first[c] for c in tree.children(module) if tree.leaf[c]}
         if "weight" in own and _is_norm(tree, module, own):
             for name in ("weight", "bias"):

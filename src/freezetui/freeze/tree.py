@@ -44,6 +44,7 @@ class ParamTree:
         "_child_maps",
         "_sizes",
         "_tied",
+        "_trainable",
         "bytes_before",
         "depths",
         "elements_before",
@@ -64,6 +65,7 @@ class ParamTree:
     ) -> None:
         self._child_maps: dict[int, dict[str, list[int]]] = {}
         self._sizes: tuple[Sequence[int], Sequence[int]] | None = None
+        self._trainable: bytes | None = None
         self.tensors = list(tensors)
         laid_out = preorder([tensor.name for tensor in tensors], root)
         if laid_out is None:
@@ -148,6 +150,12 @@ class ParamTree:
             self._sizes = _differences(self.elements_before), _differences(self.bytes_before)
         elements, nbytes = self._sizes
         return elements[start:stop], nbytes[start:stop]
+
+    def trainable(self) -> bytes:
+        """Return, per tensor, 1 if it is trainable."""
+        if self._trainable is None:
+            self._trainable = trainable(self.tensors)
+        return self._trainable
 
     def aliases(self, start: int, stop: int) -> list[int]:
         """Return the tensors of a range that are tied to an earlier one of the same range."""

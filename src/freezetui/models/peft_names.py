@@ -9,7 +9,7 @@ from importlib import import_module
 from torch import nn
 
 from freezetui.checkpoint.state_dict.wrappers import unwrap
-from freezetui.models.ghosts import Ghost, ghost_of, names_of
+from freezetui.models.ghosts import Ghost, ghost_of, origins_of
 from freezetui.models.live_names import Live, ancestry, live_tensors
 
 
@@ -70,7 +70,7 @@ def _saved(peft: nn.Module, rows: Iterable[Live], adapter: str) -> dict[str, str
                 saved = save(peft, state_dict=ghosts, adapter_name=adapter, save_embedding_layers=embeddings)
         except Exception:  # not supported by this PEFT method, or by this model
             continue
-        return {file: next(iter(names_of(value))) for file, value in saved.items() if names_of(value)}
+        return {file: next(iter(origins_of(value))) for file, value in saved.items() if origins_of(value)}
     return {}
 
 

@@ -46,6 +46,9 @@ def notices(session: Session) -> Iterator[Notice]:
     yield from _of_check(session)
     yield from _of_comparison(session)
     architecture = session.architecture
+    if architecture.misfit:
+        said = "Is config.json of another model? Press o to say what builds this one."
+        yield Notice("config.json of another model", (f"{architecture.misfit}.", said))
     if not architecture.model.architecture and not architecture.tensors_only:
         said = "Press o to say what builds it, so that a check can run."
         if architecture.is_named:

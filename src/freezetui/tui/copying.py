@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from textual.app import App
@@ -43,9 +44,8 @@ async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: i
     if node:
         texts.append(Copyable("name", "The name", session.tree.path(node)))
     texts.append(Copyable("pattern", "The pattern of this line", line_pattern(rows, node)))
-    written = await run_with_busy_screen(app, FINDING_RULES, config_text(session), tensors)
-    if written:
-        texts.append(Copyable("config", f"{session.config_path.name}, as it would be written", written))
+    written = partial(run_with_busy_screen, app, FINDING_RULES, config_text(session), tensors)
+    texts.append(Copyable("config", f"{session.config_path.name}, as it would be written", written))
     live = session.checks.live_report(session.stages.shown)
     fixes = [(f.code, "\n".join(fix_code(f, live.own)) or f.fix) for f in live.findings] if live else []
     texts += [Copyable(f"fix {code}", f"The fix of {code}", fix) for code, fix in fixes if fix]

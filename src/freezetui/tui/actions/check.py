@@ -27,12 +27,12 @@ class CheckActions(SessionScreen):
             stage = each.report.stage
             if not session.checks.has(stage) and each.plan == plan_digest(session, stage):
                 mask = session.stages.plan_of(stage).mask()
-                session.checks.store(each.report, mask, session.norm_statistics, each.when)
+                session.checks.store(each.report, mask, session.stages.settings, each.when)
                 self.refresh_session()
 
     @on(CheckPanel.Ended)
     def _checked(self, event: CheckPanel.Ended) -> None:
-        self.session.checked(event.report, event.mask)
+        self.session.checked(event.report, event.job.mask, event.job.settings)
         self.refresh_session()
 
     @on(CheckPanel.Failed)
@@ -80,7 +80,8 @@ class CheckActions(SessionScreen):
             return
         if session.architecture is not before:
             self._model_named()
-        masks, tensors = session.stages.masks(), len(session.tree.tensors)
+        masks, settings = session.stages.masks(), session.stages.settings
+        tensors = len(session.tree.tensors)
         config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
         if config is not None:
             stages = session.stages.names or (None,)
@@ -88,7 +89,7 @@ class CheckActions(SessionScreen):
             if self.is_low:
                 self.hide_config()
             self.refresh_session()
-            jobs = [Job(session.request(config, stage), masks[stage]) for stage in stages]
+            jobs = [Job(session.request(config, stage), masks[stage], settings) for stage in stages]
             await self._panel.start(jobs, session.options.timeout, session.options.python)
 
     async def action_proof(self) -> None:

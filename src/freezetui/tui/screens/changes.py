@@ -24,10 +24,9 @@ def changes_text(session: Session) -> Text:
         )
     if session.architecture_changed:
         text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")
-    if session.norm_statistics != session.saved_norms:
-        text.append("norm_statistics  ", "bold").append(
-            f"{session.saved_norms} → {session.norm_statistics}\n"
-        )
+    for name, value in session.stages.settings._asdict().items():
+        if value != (saved := getattr(session.saved_settings, name)):
+            text.append(f"{name}  ", "bold").append(f"{saved} → {value}\n")
     if session.stages.schedule != session.saved.schedule:
         text.append("stages   ", "bold").append(f"{printable(', '.join(session.stages.names)) or 'none'}\n")
     if not rules:

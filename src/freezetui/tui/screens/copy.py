@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
@@ -24,12 +25,14 @@ class Copyable(NamedTuple):
     """One text to copy.
 
     Attributes:
-        label: for its tab; title: what it is.
+        label: for its tab.
+        title: what it is.
+        text: or what makes it once it is asked for, and returns None if the user does not wait for it.
     """
 
     label: str
     title: str
-    text: str
+    text: str | Callable[[], Awaitable[str | None]]
 
 
 class CopyScreen(TextViewer):
@@ -53,7 +56,7 @@ class CopyScreen(TextViewer):
 
     def __init__(self, texts: Sequence[Copyable]) -> None:
         super().__init__(texts[0].title, Text(), "-widest")
-        self._texts, self._place = texts, 0
+        self._texts, self._place = list(texts), 0
 
     def compose(self) -> ComposeResult:
         """Compose the tabs above the text."""
@@ -69,17 +72,41 @@ class CopyScreen(TextViewer):
 
     def action_other(self, by: int) -> None:
         """Send and show another text."""
-        self._place = (self._place + by) % len(self._texts)
-        shown = self._texts[self._place]
-        self.app.copy_to_clipboard(shown.text)
+        before, self._place = self._place, (self._place + by) % len(self._texts)
+        text = self._texts[self._place].text
+        if isinstance(text, str):
+            self._show(text)
+        else:
+            self._make(text, before)
+
+    @work
+    async def _make(self, make: Callable[[], Awaitable[str | None]], before: int) -> None:
+        """Send and show a text that is yet to be made; stay where it was `before` if the user cancels."""
+        place, text = self._place, await make()
+        if text is not None:
+            self._texts[place] = self._texts[place]._replace(text=text)
+        if place != self._place:
+            return  # the user has moved on
+        if text is not None:
+            self._show(text)
+        else:
+            self._place = before
+
+    def _show(self, text: str) -> None:
+        """Send and show the text of the current place."""
+        place, shown = self._place, self._texts[self._place]
+        self.app.copy_to_clipboard(text)
         box = self.query_one(VerticalScroll)
         box.border_title = f"{printable(shown.title)}, {SENT}"
-        tabs = [(f" {each.label} ", "reverse bold" if each is shown else "dim") for each in self._texts]
+        tabs = [
+            (f" {each.label} ", "reverse bold" if number == place else "dim")
+            for number, each in enumerate(self._texts)
+        ]
         hint = (f"\n {needed}", "dim") if (needed := in_the_way()) else ""
         self.query_one("#copy-tabs", Static).update(Text.assemble(*tabs, hint))
-        lines = printable_lines(shown.text).splitlines()
-        text = Text("\n".join(lines[:_MAX_SHOWN]))
+        lines = printable_lines(text).splitlines()
+        some = Text("\n".join(lines[:_MAX_SHOWN]))
         if len(lines) > _MAX_SHOWN:
-            text.append(f"\n\n{len(lines) - _MAX_SHOWN:,} more lines are sent", "dim")
-        self.query_one("#copy-text", TextLines).show(text, layout=True)
+            some.append(f"\n\n{len(lines) - _MAX_SHOWN:,} more lines are sent", "dim")
+        self.query_one("#copy-text", TextLines).show(some, layout=True)
         box.scroll_home(animate=False)

@@ -15,7 +15,8 @@ from freezetui import numbers
 from freezetui.errors import PatternError
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.presets import PRESETS, Choice, chosen, head
-from freezetui.freeze.structure import Structure, by_names
+from freezetui.freeze.structure import Structure
+from freezetui.freeze.structure_by_names import by_names
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable
 from freezetui.tui.screens.dialog import Dialog

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 
 from freezetui.errors import EngineError, from_os_error
 from freezetui.sanity.report import SanityReport
+from freezetui.session.stage_history import Settings
 from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
 
@@ -28,10 +29,11 @@ _LOG_LINES = 12
 
 
 class Job(NamedTuple):
-    """One check to run: the request, and the mask that it is about."""
+    """One check to run: the request, and the mask and the settings that it is about."""
 
     request: CheckRequest
     mask: bytes
+    settings: Settings
 
 
 class CheckPanel(Guarded, Vertical):
@@ -83,11 +85,11 @@ class CheckPanel(Guarded, Vertical):
             self.progress, self.job = progress, job
 
     class Ended(Message):
-        """The check of `mask` ended with a report."""
+        """A check ended with a report."""
 
-        def __init__(self, report: SanityReport, mask: bytes) -> None:
+        def __init__(self, report: SanityReport, job: Job) -> None:
             super().__init__()
-            self.report, self.mask = report, mask
+            self.report, self.job = report, job
 
     class Cancelled(Message):
         """The check ended because the user cancelled it."""
@@ -201,7 +203,7 @@ class CheckPanel(Guarded, Vertical):
         except Exception as error:  # whatever happened, the panel must not wait forever
             self.post_message(self.Failed(str(error) or type(error).__name__))
         else:
-            self.post_message(self.Cancelled() if report is None else self.Ended(report, job.mask))
+            self.post_message(self.Cancelled() if report is None else self.Ended(report, job))
 
     def _follow(self, engine: Engine, job: Job) -> SanityReport | None:
         """Post progress until the check ends; return its report, None if it was cancelled."""

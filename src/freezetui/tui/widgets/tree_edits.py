@@ -171,6 +171,8 @@ class TreeEdits:
             raise EditRefused(f"nothing to {name}")
         after, tree = self.plan.states, self.rows.tree
         changed = [i for i in range(*span) if before[i] != after[i]]
+        if not changed:
+            return f"{name}: the common rules say the same, so nothing looks different"
         now = {after[i] for i in changed}
         state = "changed" if len(now) > 1 else "frozen" if now == {FROZEN} else "trainable"
         above = tree.position[changed[0]]
