@@ -101,7 +101,7 @@ def test_what_has_no_counterpart_is_not_said_to_be_unchanged(folder):
     config = "rules:\n  - freeze: stem.new\n  - freeze: body.conv\n"
     found = compared(after, state(), config)
     assert found.verdict() == "none of 2 frozen tensors changed, 2 frozen could not be compared bit for bit"
-    assert "1 only in BEFORE" in found.summary()
+    assert "1 only in the earlier file" in found.summary()
     words = {named(found, [i])[0]: word for i, word in found.words.items()}
     assert words == {"stem.conv.weight": "shape", "stem.new.weight": "new"}
 

@@ -211,4 +211,4 @@ async def test_why_there_is_no_description_is_told_and_nothing_else_changes(open
         await driver.press("escape")
         assert driver.session.description is None and "NoSuchModel" in driver.session.undescribed
         await driver.press("g")
-        assert "live model unknown" in driver.screen_text()
+        assert "model not built" in driver.screen_text()

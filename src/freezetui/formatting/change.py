@@ -22,7 +22,7 @@ def tensor_change(tensor: TensorDiff) -> list[str]:
     if tensor.status == "identical":
         return ["unchanged, bit for bit"]
     if tensor.status == "added":
-        return ["new: not in BEFORE"]
+        return ["new: not in the earlier file"]
     if tensor.status == "reshaped" and tensor.new_shape is not None:
         return [f"reshaped: {numbers.shape(tensor.shape)} → {numbers.shape(tensor.new_shape)}"]
     lines = [_head(tensor), *_amounts(tensor)]

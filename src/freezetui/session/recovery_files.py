@@ -81,18 +81,16 @@ def found(session: Session) -> list[Found]:
 
 
 def restore(session: Session, kept: Kept) -> None:
-    """Put what was kept into the session, as one edit of each plan that can be undone."""
+    """Put what was kept into the session; it can be undone, as an edit of each plan and of the stages."""
     stages, size = session.stages, len(session.tree.tensors)
 
     def mask(packed: bytes) -> bytes:
         return moved_mask(_unpacked(packed, size), session.file_tree, session.tree)
 
     stages.plan_of(None).replace(mask(kept.common))
-    stages.reset([(section, mask(packed)) for section, packed in kept.stages])
-    stages.settings = Settings(kept.norm_statistics, kept.frozen_modules)
-    if kept.shown is None or kept.shown in stages.names:
-        stages.show(kept.shown)
-    stages.next(0)
+    settings = Settings(kept.norm_statistics, kept.frozen_modules)
+    restored = [(section, mask(packed)) for section, packed in kept.stages]
+    stages.reset(restored, kept.shown, settings, "what was restored")
 
 
 def discard(found: Found) -> None:

@@ -238,8 +238,14 @@ class StagePlans:
         self._base = self._common.mask()
         self._rebase()  # the common rules may have been edited while a stage was away
 
-    def reset(self, stages: Sequence[tuple[Stage, bytes]]) -> None:
-        """Replace all stages; a plan of the same name is edited, so that it can be undone."""
+    def reset(
+        self, stages: Sequence[tuple[Stage, bytes]], shown: str | None, settings: Settings, what: str
+    ) -> None:
+        """Replace all stages and settings, which can be undone, as `what`; plans of the same name are edited.
+
+        Args:
+            shown: what to show then; one that there is not shows the first stage.
+        """
         self._base = self._common.mask()
         plans: dict[str, StagePlan] = {}
         for section, mask in stages:
@@ -248,9 +254,9 @@ class StagePlans:
             plan.rebase(self._selected(plan.rules))
             plan.replace(mask)
             plans[section.name] = plan
-        self.sections = {section.name: section for section, _ in stages}
-        self._plans, self.shown = plans, None
-        self._history.clear()
+        sections = {section.name: section for section, _ in stages}
+        shown = shown if shown in sections else next(iter(sections), None)
+        self._change(what, sections=sections, plans=plans, shown=shown, settings=settings)
 
     def move_to(self, tree: ParamTree) -> None:
         """Put the plans into the order of another tree of the same tensors, with their undo histories."""

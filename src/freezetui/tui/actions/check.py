@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from textual import on, work
+from textual.widgets import OptionList
 
 from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
@@ -47,6 +48,11 @@ class CheckActions(SessionScreen):
             from freezetui.tui.proof import proof_of  # the first screen needs none
 
             await self._panel.show(proof_of(self.session, brief=self.is_low))
+
+    @on(OptionList.OptionHighlighted)
+    def _name_keys(self) -> None:
+        """Name the keys that do something on the line of the proof."""
+        self._footer.refresh()
 
     @on(CheckPanel.JumpTo)
     def _jump(self, event: CheckPanel.JumpTo) -> None:
