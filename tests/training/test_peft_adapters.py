@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
@@ -103,3 +104,30 @@ def test_the_code_does_what_apply_does(tmp_path: Path, kind: str) -> None:
     namespace["freeze"](plain)
     assert flags(plain) == flags(applied)
     assert max(map(len, code.splitlines())) <= 76 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "kind", ["LoRA", "DoRA", "embeddings", "AdaLoRA", "IA3", "with a head", "with modules"]
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_state_of_the_whole_model_holds_base_and_adapter(
+    tmp_path: Path, kind: str, is_there: bool
+) -> None:
+    model = model_of(kind)
+    path = tmp_path / "whole.pth"
+    torch.save(model.state_dict(), path)
+    before = flags(model)
+    session = Session(Options(str(path)))
+    names = {tensor.name for tensor in session.tree.tensors}
+    added = sorted(name for name in names if before[live_name(model, name)])
+    session.choose(None, [Rule("freeze", "**"), *(Rule("train", name) for name in added)])
+    config = session.save()
+    if not is_there:
+        path.unlink()
+    model.requires_grad_(False)
+    FreezeConfig.load(config).apply(model)
+    assert flags(model) == before
+
+
+def live_name(model: nn.Module, name: str) -> str:
+    return next(live for live in model.state_dict() if live.endswith(name))

@@ -39,6 +39,20 @@ def adapter_files(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, dic
     return found
 
 
+def whole_state(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, str]:
+    """Return file name -> live name for the state_dict of a model with its adapters; {} for another file."""
+    rows = list(live_tensors(model))
+    added = {row.name for row in rows if row.role != "base"}
+    read = unwrap([row.name for row in rows]).names if added else ()
+    pairs = {
+        file: row.name
+        for file, row in zip(read, rows, strict=False)
+        if file in files and tuple(files[file].shape) == row.shape
+    }
+    of_adapters = added.intersection(pairs.values())
+    return pairs if of_adapters and 2 * len(pairs) > len(files) else {}
+
+
 def saved_adapters(model: nn.Module) -> Iterator[dict[str, str]]:
     """Yield, per adapter of the model, file name -> live name of what PEFT may have saved, as it is read.
 
