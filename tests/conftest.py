@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -35,13 +36,15 @@ _IMPORTS_TORCH = re.compile(
 _MAX_GARBAGE, _collected_at = 2**28, [0]
 _STATM, _PAGE = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
 
-settings.register_profile("freezetui", max_examples=150, deadline=None)
+settings.register_profile("freezetui", max_examples=60, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("freezetui")
 
 # For the programs that tests start as well. Two cores are shared by all: torch's threads would only wait for
 # each other. And without bytecode, each of them compiles freezetui at its start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -22,6 +22,7 @@ from freezetui.errors import EngineError
 from support import tiny_transformers as tiny
 from support.describing import built_by, described, request
 from support.forked import SUBPROCESS
+from support.processes import alive, ends
 
 ROOT = Path(__file__).resolve().parents[2]
 VGG = ROOT / "sample_ckpts" / "vgg_digits.pth"
@@ -33,21 +34,6 @@ def describer() -> Iterator[Describer]:
     one = Describer()
     yield one
     one.close()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def ends(pid: int, seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not alive(pid)
 
 
 def bert(folder: Path, **changes: object) -> Path:
@@ -175,7 +161,7 @@ def test_idle_it_ends_by_itself(forked: None) -> None:
     try:
         assert answers(describer)
         pid = describer._process.pid if describer._process else 0
-        assert pid and ends(pid)
+        assert pid and ends(pid, 20)
         assert answers(describer)
     finally:
         describer.close()
@@ -188,7 +174,7 @@ def test_closed_it_ends_and_answers_what_was_asked(forked: None) -> None:
     os.kill(pid, signal.SIGSTOP)
     answer = describer.describe(refused())
     describer.close()
-    assert ends(pid)
+    assert ends(pid, 20)
     with pytest.raises(EngineError, match="was closed"):
         answer.result(timeout=60)
     with pytest.raises(EngineError, match="was closed"):
@@ -238,7 +224,7 @@ def test_it_never_outlives_its_ui(how: str) -> None:
         time.sleep(0.5)
         ui.kill()
     ui.wait(60)
-    assert ends(pid)
+    assert ends(pid, 20)
     ui.stdout.close()
 
 

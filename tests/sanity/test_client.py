@@ -27,6 +27,7 @@ from freezetui.sanity.client import Engine, run_check
 from freezetui.sanity.protocol import CheckRequest, Finished, Progress, Training
 from freezetui.text import plain_lines
 from support.forked import SUBPROCESS
+from support.processes import alive, ends
 
 SOUND = """
     import os, sys
@@ -156,15 +157,6 @@ def frozen(pattern: str) -> ConfigData:
     return ConfigData(rules=(Rule("freeze", pattern),))
 
 
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 def test_prints_of_the_models_code_reach_the_log_and_not_the_channel(files: Path) -> None:
     with Engine(request(files, "sound.py:build", input=(4,), steps=2)) as engine:
         *progress, last = engine.events()
@@ -216,10 +208,7 @@ def test_every_end_is_one_clear_line(files: Path, factory: str, forked: None) ->
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
     for child in re.findall(r"parent of (\d+)", str(caught.value)):
-        deadline = time.monotonic() + 10
-        while alive(int(child)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not alive(int(child))
+        assert ends(int(child))
 
 
 @pytest.mark.parametrize(
@@ -329,10 +318,7 @@ def test_the_engine_and_what_it_started_end_with_the_ui(files: Path, factory: st
     ui.send_signal(number)
     ui.wait()
     ui.stdout.close()
-    deadline = time.monotonic() + 10
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
+    assert all(map(ends, pids))
 
 
 def test_a_stopped_engine_can_be_cancelled(files: Path, forked: None) -> None:

@@ -10,17 +10,11 @@ import pytest
 from freezetui.sanity.codes import finding
 from freezetui.sanity.log_lines import telling
 from freezetui.sanity.protocol import CheckRequest
-from freezetui.sanity.report import Cost, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import FrozenPart, SanityReport
 from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.contrast import contrast
-from support.reports import answer_with, sanity_report
+from support.reports import HELD, answer_with
 
-HELD = sanity_report(
-    losses=(1.0, 0.9, 0.8),
-    frozen=FrozenPart(26, 26),
-    trainable=TrainablePart(6, 6),
-    cost=Cost(1.0, 1.0, 100, 100),
-)
 BARE = msgspec.structs.replace(
     HELD,
     verdict="inconclusive",

@@ -71,7 +71,7 @@ def same_bytes(one: memoryview, other: memoryview) -> bool:
     """
     if len(one) <= _FEW or one.readonly or other.readonly:
         return bytes(one) == bytes(other)
-    return _library().memcmp(_address(one), _address(other), len(one)) == 0
+    return bool(_library().memcmp(_address(one), _address(other), len(one)) == 0)
 
 
 def let_go(raw: memoryview) -> None:

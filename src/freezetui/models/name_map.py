@@ -66,6 +66,8 @@ def map_names(model: nn.Module, tensors: FileTensors, root: str = "") -> NameMap
     if root:
         places: Iterable[Place] = named_places(model, root, tensors)
     else:
+        if whole := peft_names.whole_state(model, ghosts):
+            return paired(model, {live: file for file, live in whole.items()})
         adapters = peft_names.adapter_files(model, ghosts)
         pairs = max(adapters.values(), key=len, default={})
         if len(pairs) * 2 > len(ghosts):

@@ -7,6 +7,7 @@ from mmap import mmap
 from freezetui.checkpoint.formats.byte_order import check_byte_order
 from freezetui.checkpoint.formats.torchscript import declared
 from freezetui.checkpoint.formats.zip_directory import STORED, Member, ZipDirectory
+from freezetui.checkpoint.pickles.forgetting import CannotForgetError
 from freezetui.checkpoint.pickles.unpickle import read_pickle
 from freezetui.checkpoint.state_dict.assemble import Archive
 from freezetui.checkpoint.state_dict.modules import is_script
@@ -28,7 +29,10 @@ def read_zip(directory: ZipDirectory, source: str) -> Archive:
     sizes = _sizes(directory, top)
     pickled = _pickle_bytes(directory, member, source)
     directory.release()  # before the objects of 100,000 tensors take memory
-    unpickled = read_pickle(pickled, source, given_back=True)
+    try:
+        unpickled = read_pickle(pickled, source, given_back=True, forgetful=True)
+    except CannotForgetError:
+        unpickled = read_pickle(_pickle_bytes(directory, member, source), source, given_back=True)
     code = declared(directory) if is_script(unpickled.value) else {}
     return Archive(unpickled.value, unpickled.foreign, unpickled.called, code, sizes)
 

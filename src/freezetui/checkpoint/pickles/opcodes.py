@@ -10,6 +10,8 @@ from __future__ import annotations
 import pickle
 import re
 from array import array
+from collections.abc import Mapping
+from functools import cache
 from mmap import mmap
 from typing import NamedTuple
 
@@ -25,7 +27,8 @@ _TENSOR = (
 )
 #: Opcodes that cannot declare much: memo indices below 4 M, strings below 97 bytes.
 _HARMLESS = (
-    rb"[()tRQuse\]alb0-2No\x81\x85-\x89\x92-\x94\x97\x98]+",
+    rb"[()tRQse\]alb0-2No\x81\x85-\x89\x92\x93\x97\x98]+",
+    rb"u(?!\(X)",
     rb"[qhK\x80\x82].",
     rb"X(?:" + _SHORT + rb")",
     rb"r..[\0-\x3f]\0",
@@ -35,7 +38,7 @@ _HARMLESS = (
 )
 _RUN = re.compile(rb"(?s)(?:" + b"|".join(_TENSOR + _HARMLESS) + rb"){1,4000}")
 
-_STOP, _PUT_LINE, _LONG_PUT = b".pr"
+_STOP, _PUT_LINE, _LONG_PUT, _SET_ITEMS, _MEMOIZE = b".pru\x94"
 _INTEGERS = frozenset(b"\x8a\x8bIL")
 #: Integers beyond 64 bits: a model has few (the state of a generator), and 60,000 can be chosen to collide in
 #: a dict, which then takes 20 seconds to fill.
@@ -44,6 +47,8 @@ _WIDE_BYTES, _WIDE_DIGITS = 8, 20
 #: Containers of one opcode that take 64 to 216 bytes of memory. In real files containers have contents.
 _MAX_EMPTY, _BYTES_FOR_EACH = 1_000_000, 16
 _PIECE = 1 << 24
+#: Bytes of a pickle after which the memo may be emptied.
+_BATCH = 1 << 20
 #: How a pickle made safe requests a dict: a global that no module can have, called without arguments.
 SAFE_DICT = ("-", "}")
 _NEW_DICT = b"c-\n}\n)R"
@@ -71,10 +76,13 @@ class Walked(NamedTuple):
     Attributes:
         end: the offset of its end in the data.
         hashing: the offsets of the opcodes that hash, in order.
+        full: the offsets of opcodes that add items to a dict before more are added, some distance apart; none
+            if an opcode counts what is in the memo.
     """
 
     end: int
     hashing: array[int]
+    full: array[int]
 
 
 def walk(data: bytes | mmap, start: int = 0) -> Walked:
@@ -93,33 +101,49 @@ def walk(data: bytes | mmap, start: int = 0) -> Walked:
     return walked
 
 
-def made_safe(data: bytes | mmap, start: int, walked: Walked) -> list[bytes | memoryview]:
-    """Return the pickle without opcodes that hash, in pieces; it contains no offsets, so it may grow."""
+def made_safe(
+    data: bytes | mmap, start: int, walked: Walked, forgotten: Mapping[int, bytes] = {}
+) -> list[bytes | memoryview]:
+    """Return the pickle without opcodes that hash, in pieces; it contains no offsets, so it may grow.
+
+    Args:
+        forgotten: what to add after some opcodes, by their offsets; see `forgetting`.
+    """
     view, done = memoryview(data), start
     pieces: list[bytes | memoryview] = []
-    for at in walked.hashing:
-        pieces += [view[done:at], _SAFE[data[at]]]
+    for at in sorted((*walked.hashing, *forgotten)) if forgotten else walked.hashing:
+        pieces += [view[done:at], _SAFE.get(data[at]) or data[at : at + 1] + forgotten[at]]
         done = at + 1
     return [*pieces, view[done : walked.end]]
 
 
 def _walked(data: bytes | mmap, start: int) -> Walked:
     at, size = start, len(data)
-    wide, hashing = 0, array("q")
+    wide, hashing, full = 0, array("q"), array("q")
+    pattern, batched = _RUN, start + _BATCH
     most = _MAX_EMPTY + (size - start) // _BYTES_FOR_EACH
     while at < size:
-        run = _RUN.match(data, at)
+        run = pattern.match(data, at)
         if run:
             at = run.end()
             continue
         opcode = data[at]
         if opcode == _STOP:
-            return Walked(at + 1, hashing)
+            return Walked(at + 1, hashing, full)
         if opcode in _SAFE:
             hashing.append(at)
             at += 1
             if len(hashing) > most:
                 raise MemoryError
+            continue
+        if opcode == _SET_ITEMS:
+            if pattern is _RUN and at >= batched:
+                full.append(at)
+                batched = at + _BATCH
+            at += 1
+            continue
+        if opcode == _MEMOIZE:
+            pattern, full = _memoizing_run(), array("q")
             continue
         if opcode in _COUNTED:
             width = _COUNTED[opcode]
@@ -142,6 +166,12 @@ def _walked(data: bytes | mmap, start: int) -> Walked:
         if wide > _MAX_WIDE:
             raise MemoryError
     raise EOFError
+
+
+@cache
+def _memoizing_run() -> re.Pattern[bytes]:
+    """Return what `_RUN` would match in protocol 4, whose opcode for the memo is harmless, too."""
+    return re.compile(_RUN.pattern.replace(rb"\x92\x93", rb"\x92-\x94"))
 
 
 def _count(data: bytes | mmap, opcode: bytes, start: int, end: int) -> int:

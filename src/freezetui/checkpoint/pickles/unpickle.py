@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from freezetui.checkpoint.pickles.budget import BudgetedReader
 from freezetui.checkpoint.pickles.checked_dict import CheckedDict
+from freezetui.checkpoint.pickles.forgetting import FORGET, CannotForgetError, forgetting
 from freezetui.checkpoint.pickles.globals import MAX_FOREIGN, is_dangerous, is_foreign
 from freezetui.checkpoint.pickles.opaque import CLASS_MAKERS, Opaque, class_maker, opaque_class, own_class
 from freezetui.checkpoint.pickles.opcodes import SAFE_DICT, made_safe, walk
@@ -47,7 +48,12 @@ class Unpickled(NamedTuple):
 
 
 def read_pickle(
-    data: bytes | mmap, source: str, start: int = 0, legacy: bool = False, given_back: bool = False
+    data: bytes | mmap,
+    source: str,
+    start: int = 0,
+    legacy: bool = False,
+    given_back: bool = False,
+    forgetful: bool = False,
 ) -> Unpickled:
     """Return the contents of the pickle that starts at `start`.
 
@@ -55,16 +61,21 @@ def read_pickle(
         source: the file, for messages.
         legacy: whether the pickle is one of the run written by torch before 1.6.
         given_back: whether a map from `read_mapped` is given back to the system while it is read.
+        forgetful: whether to empty the memo of a long pickle on the way, which halves what it needs.
 
     Raises:
+        CannotForgetError: it must be read again, not forgetful.
         CheckpointError: the pickle is corrupt, truncated, or needs too much memory or time.
     """
+    forgotten: dict[int, bytes] = {}
     try:
         walked = walk(data, start)
         if walked.end - start > _MAX_PICKLE:
             raise MemoryError
+        if forgetful:
+            forgotten = forgetting(data, start, walked)
         given = data if given_back and isinstance(data, mmap) and not start else None
-        raw = BudgetedReader(made_safe(data, start, walked), given)
+        raw = BudgetedReader(made_safe(data, start, walked, forgotten), given)
         stream = cast(BinaryIO, io.BufferedReader(raw, _BUFFER))
         unpickler = _LegacyUnpickler(stream) if legacy else _Unpickler(stream)
         value = unpickler.load()
@@ -76,6 +87,8 @@ def read_pickle(
             "It may be malicious.",
         ) from None
     except Exception as error:  # a corrupt stream can raise anything
+        if forgotten:
+            raise CannotForgetError from None
         problem = printable(f"{type(error).__name__}: {error}"[:120])
         raise CheckpointError(
             f"{source} contains a corrupt pickle ({problem}).", "Download or save the file again."
@@ -92,18 +105,26 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(stream, encoding="utf-8", errors="replace")
         self._globals: dict[tuple[str, str], Any] = {}
         self._class_maker = class_maker()
+        self._kept: tuple[Any, ...] = ()
         self._foreign: list[tuple[str, Any]] = []
         self._dangerous: list[tuple[str, Any]] = []
         self.storages: dict[str, tuple[int, int]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the stub of a global, the same one each time."""
+        if module == FORGET:
+            return self._forget if name == "all" else self._kept[int(name)]
         known = self._globals.get((module, name))
         if known is None:
             if len(self._globals) >= _MAX_GLOBALS:
                 raise pickle.UnpicklingError("too many different globals")
             known = self._globals[module, name] = self._stub(module, name)
         return known
+
+    def _forget(self, *kept: Any) -> None:
+        """Empty the memo; `kept` is asked for next."""
+        self._kept = kept
+        self.memo.clear()
 
     def _stub(self, module: str, name: str) -> Any:
         if (module, name) == SAFE_DICT:
