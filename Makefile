@@ -15,7 +15,7 @@ demo: $(STAMP)
 	$(VENV)/bin/freezetui sample_ckpts/vgg_digits.pth
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 # With the oldest dependencies that pyproject.toml allows, without torch and its several GB.
 test-lowest: $(LOWEST)/.ready

@@ -1,13 +1,12 @@
 """`freezetui diff` of two VGG16 files against reading them once, `torch.equal` and `sft diff --delta`.
 
 Whole processes in turns, in a warm page cache. `diff.py read A B` is the measure: both files, a megabyte at a
-time, into two buffers that are compared. The statistics are those of VGG16's largest tensor, in a process
-that has started already, as in the TUI.
+time, into two buffers that are compared. The statistics are those of VGG16's largest tensor, in several
+dtypes, in a process that has started already, as in the TUI.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -17,11 +16,12 @@ from shutil import which
 from statistics import median
 from typing import NamedTuple
 
-from harness import Row, take_turns
+from harness import Row, measured_environment, take_turns
 from make_inputs import CACHE, VGG_SAFETENSORS
 
 HERE = Path(__file__).resolve()
 LITTLE, ALL = CACHE / "vgg16-little.safetensors", CACHE / "vgg16-all.safetensors"
+DTYPES = CACHE / "vgg16-dtypes.safetensors"
 _CHUNK = 1 << 20
 
 
@@ -53,24 +53,24 @@ def equal(one: str, other: str) -> None:
 
 
 def stats(path: str) -> None:
-    """Print the seconds that the statistics of the largest tensor take, per 100 MB; the best of five."""
+    """Print each tensor's dtype, and the seconds that its statistics take per 100 MB; the best of five."""
     from freezetui.checkpoint.open import open_checkpoint
     from freezetui.checkpoint.storage import open_weights
     from freezetui.diff.stats import tensor_stats
 
     checkpoint = open_checkpoint(path)
-    largest = max(checkpoint.tensors, key=lambda tensor: tensor.bytes)
-    taken = []
     with open_weights(checkpoint) as weights:
-        for _ in range(5):
-            started = time.perf_counter()
-            tensor_stats(weights, largest)
-            taken.append(time.perf_counter() - started)
-    print(min(taken) / (largest.bytes / 1e8))
+        for tensor in checkpoint.tensors:
+            taken = []
+            for _ in range(5):
+                started = time.perf_counter()
+                tensor_stats(weights, tensor)
+                taken.append(time.perf_counter() - started)
+            print(tensor.dtype, min(taken) / (tensor.bytes / 1e8))
 
 
 def make() -> None:
-    """Two more VGG16: one with 7 of 32 tensors changed, one with all."""
+    """Two more VGG16, one with 7 of 32 tensors changed, one with all; the largest tensor in more dtypes."""
     script = (
         "import sys, torch\n"
         "from safetensors.torch import load_file, save_file\n"
@@ -79,17 +79,20 @@ def make() -> None:
         "noisy = {n: t + 1e-3 * torch.randn_like(t) for n, t in state.items()}\n"
         "save_file({n: noisy[n] if n.startswith(last) else t for n, t in state.items()}, sys.argv[2])\n"
         "save_file(noisy, sys.argv[3])\n"
+        "largest = max(state.values(), key=torch.numel)\n"
+        "dtypes = torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn\n"
+        "save_file({str(dtype): largest.to(dtype) for dtype in dtypes}, sys.argv[4])\n"
     )
-    subprocess.run([sys.executable, "-c", script, VGG_SAFETENSORS, LITTLE, ALL], check=True)
+    subprocess.run([sys.executable, "-c", script, VGG_SAFETENSORS, LITTLE, ALL, DTYPES], check=True)
 
 
 def timed(*command: str | Path) -> Taken:
     """Run a process to its end; polled for its anonymous memory where there is /proc."""
-    # An installed program has its bytecode; one that may not write any compiles itself at every start.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     quiet = subprocess.DEVNULL
     started = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), stdout=quiet, stderr=quiet, env=environment)
+    process = subprocess.Popen(
+        list(map(str, command)), stdout=quiet, stderr=quiet, env=measured_environment()
+    )
     peak = 0
     status = Path(f"/proc/{process.pid}/status")
     while process.poll() is None:
@@ -105,7 +108,7 @@ def timed(*command: str | Path) -> Taken:
 
 def measure(runs: int, path: str | None) -> list[Row]:
     """Ratios of time, and memory."""
-    if not ALL.exists():
+    if not DTYPES.exists():
         make()
     ours = (sys.executable, "-m", "freezetui", "diff")
     cases = {}
@@ -138,9 +141,10 @@ def measure(runs: int, path: str | None) -> list[Row]:
     rows.append(Row("`diff`, anonymous memory", f"{most / 1e6:.0f} MB", "100 MB"))
     ratio = seconds["equal"] / seconds["diff little"]
     rows.append(Row("loading both and `torch.equal`, of `freezetui diff`", f"{ratio:.1f} ×", ""))
-    command = [sys.executable, str(HERE), "stats", str(VGG_SAFETENSORS)]
-    per = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    rows.append(Row("statistics of a tensor, per 100 MB", f"{per:.2f} s", "0.2 s"))
+    command = [sys.executable, str(HERE), "stats", str(DTYPES)]
+    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
+        dtype, per = line.split()
+        rows.append(Row(f"statistics of a {dtype} tensor, per 100 MB", f"{float(per):.2f} s", "0.2 s"))
     if sft is not None:
         ratio = seconds["sft"] / seconds["diff little"]
         rows.append(Row("`sft diff --delta`, of `freezetui diff`", f"{ratio:.0f} ×", "at least 20 ×"))

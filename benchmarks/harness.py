@@ -16,6 +16,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
 COLUMNS, LINES = 120, 40
@@ -24,6 +25,9 @@ ESCAPES = re.compile(
 )
 MODE_QUERY, MODE_ANSWER = b"\x1b[?2026$p", b"\x1b[?2026;2$y"
 FRAME_END = b"\x1b[?2026l"
+
+#: What the measured programs keep between their runs, instead of the user's own.
+_STATE = TemporaryDirectory(prefix="freezetui-benchmarks-")
 
 T = TypeVar("T")
 
@@ -34,6 +38,13 @@ class Row(NamedTuple):
     what: str
     measured: str
     budget: str = ""
+
+
+def measured_environment(**changes: str) -> dict[str, str]:
+    """Return the environment of a program that is measured: this one's, with changes."""
+    # An installed program has its bytecode; one that may not write any compiles itself at every start.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "XDG_STATE_HOME": _STATE.name, **changes}
 
 
 class Paint(NamedTuple):
@@ -53,9 +64,7 @@ class Terminal:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        # An installed program has its bytecode; one that may not write any compiles itself at every start.
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment = measured_environment(TERM="xterm-256color", COLORTERM="truecolor")
         self.output, self.seen = b"", 0.0
         self.started = time.perf_counter()
         self.pid, self.fd = pty.fork()

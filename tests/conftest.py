@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -35,8 +36,15 @@ _IMPORTS_TORCH = re.compile(
 _MAX_GARBAGE, _collected_at = 2**28, [0]
 _STATM, _PAGE = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
 
-settings.register_profile("freezetui", max_examples=150, deadline=None)
+settings.register_profile("freezetui", max_examples=60, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("freezetui")
+
+# For the programs that tests start as well. Two cores are shared by all: torch's threads would only wait for
+# each other. And without bytecode, each of them compiles freezetui at its start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -45,6 +53,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if "not torch" not in config.getoption("markexpr") or path.suffix != ".py" or not path.is_file():
         return None
     return True if _IMPORTS_TORCH.search(path.read_text("utf-8")) else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Recent files, recovery files and the log of errors are not the developer's; in child processes too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +98,15 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("freezetui.sanity.client.Engine", EngineHere)
     monkeypatch.setattr("freezetui.description.client.Describer", DescriberHere)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines and describers are processes of their own, but forks of this one, which has imported torch."""
+    from support.forked import SUBPROCESS
+
+    monkeypatch.setattr("freezetui.sanity.client.subprocess", SUBPROCESS)
+    monkeypatch.setattr("freezetui.description.client.subprocess", SUBPROCESS)
 
 
 @pytest.fixture(scope="session")

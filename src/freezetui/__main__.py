@@ -1,6 +1,15 @@
-"""`python -m freezetui`."""
+"""`python -m freezetui`, and the script `freezetui`."""
 
-from freezetui.cli.main import run
+import gc
+
+
+def run() -> None:
+    """Run the command line; see `cli.main.run`."""
+    gc.disable()  # as it does itself, but before the imports, which create most objects
+    from freezetui.cli.main import run as run_command
+
+    run_command()
+
 
 if __name__ == "__main__":
     run()

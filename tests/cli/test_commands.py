@@ -106,7 +106,7 @@ def test_the_root_is_named_after_the_checkpoint_not_the_config(tmp_path):
 
 
 @pytest.mark.torch
-def test_a_preset_goes_by_the_describer_where_it_may_start(vgg):
+def test_a_preset_goes_by_the_describer_where_it_may_start(vgg, forked):
     done = run("plan", vgg, "--preset", "head")
     assert "6 tensors" in done.stdout
     assert "goes by names" not in done.stderr
@@ -226,7 +226,7 @@ def test_a_factory_named_by_the_config_is_not_imported_unasked(vgg):
 
 @pytest.mark.torch
 @pytest.mark.slow
-def test_check_held_as_json_and_the_checkpoint_is_untouched(vgg):
+def test_check_held_as_json_and_the_checkpoint_is_untouched(vgg, forked):
     before = vgg.read_bytes()
     run("plan", vgg, "--freeze", "features")
     result = run("check", vgg, "--json", "--device", "cpu")

@@ -208,8 +208,8 @@ def dies():
 @pytest.mark.torch
 @pytest.mark.parametrize("factory", ["fine", "raises", "named", "Raises", "quits", "dies"])
 def test_model_code(tmp_path: Path, factory: str, request: pytest.FixtureRequest) -> None:
-    if factory not in ("fine", "dies"):  # what is printed in a process of its own, and the end of one
-        request.getfixturevalue("in_process")
+    own = factory in ("fine", "dies")  # what is printed in a process of its own, and the end of one
+    request.getfixturevalue("forked" if own else "in_process")
     checkpoint = write_safetensors(tmp_path / "model.safetensors", ["a", "b"])
     (tmp_path / "code.py").write_text(MODEL)
     spec = f"{tmp_path / 'code.py'}:{factory}"

@@ -21,6 +21,8 @@ from freezetui.description.protocol import DescribeRequest
 from freezetui.errors import EngineError
 from support import tiny_transformers as tiny
 from support.describing import built_by, described, request
+from support.forked import SUBPROCESS
+from support.processes import alive, ends
 
 ROOT = Path(__file__).resolve().parents[2]
 VGG = ROOT / "sample_ckpts" / "vgg_digits.pth"
@@ -32,21 +34,6 @@ def describer() -> Iterator[Describer]:
     one = Describer()
     yield one
     one.close()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def ends(pid: int, seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not alive(pid)
 
 
 def bert(folder: Path, **changes: object) -> Path:
@@ -116,7 +103,7 @@ def hurried() -> Iterator[Describer]:
     ],
 )
 def test_a_hostile_config_is_one_line(
-    hurried: Describer, tmp_path: Path, changes: dict[str, object], says: str
+    hurried: Describer, tmp_path: Path, changes: dict[str, object], says: str, forked: None
 ) -> None:
     folder = bert(tmp_path, **changes)
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\n")
@@ -152,7 +139,7 @@ def test_a_model_of_other_names_is_not_described(describer: Describer) -> None:
         describer.describe(built_by(request(VGG), "torchvision:resnet18")).result(timeout=200)
 
 
-def test_killed_it_says_so_and_starts_again() -> None:
+def test_killed_it_says_so_and_starts_again(forked: None) -> None:
     describer = Describer()
     try:
         assert answers(describer)
@@ -169,25 +156,25 @@ def test_killed_it_says_so_and_starts_again() -> None:
         describer.close()
 
 
-def test_idle_it_ends_by_itself() -> None:
+def test_idle_it_ends_by_itself(forked: None) -> None:
     describer = Describer(idle_seconds=2)
     try:
         assert answers(describer)
         pid = describer._process.pid if describer._process else 0
-        assert pid and ends(pid)
+        assert pid and ends(pid, 20)
         assert answers(describer)
     finally:
         describer.close()
 
 
-def test_closed_it_ends_and_answers_what_was_asked() -> None:
+def test_closed_it_ends_and_answers_what_was_asked(forked: None) -> None:
     describer = Describer()
     assert answers(describer)
     pid = describer.pid
     os.kill(pid, signal.SIGSTOP)
     answer = describer.describe(refused())
     describer.close()
-    assert ends(pid)
+    assert ends(pid, 20)
     with pytest.raises(EngineError, match="was closed"):
         answer.result(timeout=60)
     with pytest.raises(EngineError, match="was closed"):
@@ -197,9 +184,13 @@ def test_closed_it_ends_and_answers_what_was_asked() -> None:
 UI = """
     import os, sys, time
     from pathlib import Path
+    from freezetui.description import client
     from freezetui.description.client import Describer
     from support.describing import built_by, request
 
+    if sys.argv[3:]:
+        from support.forked import SUBPROCESS
+        client.subprocess = SUBPROCESS
     describer = Describer()
     asked = built_by(request(Path(sys.argv[1])), "os:system")
     assert describer.describe(asked).exception(timeout=200)
@@ -215,10 +206,13 @@ UI = """
 @pytest.mark.parametrize("how", ["killed", "ends", "building"])
 def test_it_never_outlives_its_ui(how: str) -> None:
     path = os.pathsep.join([str(ROOT / "tests"), *filter(None, sys.path)])
-    ui = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(UI), str(VGG), how],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+    module, more = (
+        (subprocess, []) if how == "killed" else (SUBPROCESS, ["forked"])
+    )  # one starts from nothing
+    ui = module.Popen(
+        [sys.executable, "-c", textwrap.dedent(UI), str(VGG), how, *more],
+        stdin=module.PIPE,
+        stdout=module.PIPE,
         env={**os.environ, "PYTHONPATH": path},
     )
     assert ui.stdout is not None and ui.stdin is not None
@@ -230,7 +224,7 @@ def test_it_never_outlives_its_ui(how: str) -> None:
         time.sleep(0.5)
         ui.kill()
     ui.wait(60)
-    assert ends(pid)
+    assert ends(pid, 20)
     ui.stdout.close()
 
 

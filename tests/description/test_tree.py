@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from freezetui.checkpoint.types import TensorInfo
 from freezetui.description.file_modules import file_modules
 from freezetui.description.tree import described_tree, file_ties, tied_away
 from freezetui.freeze.name_map import LiveTensor, NameMap
 from freezetui.freeze.plan import FreezePlan, moved_mask
 from freezetui.freeze.rules import matched
 from freezetui.freeze.tree import ParamTree
-
-
-def tree_of(*names: str) -> ParamTree:
-    return ParamTree([TensorInfo(name, (2, 2), "float32", "parameter") for name in names])
+from support.strategies import tree_of
 
 
 def live(name: str, *files: str, tied_to: str = "") -> LiveTensor:

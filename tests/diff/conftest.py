@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from freezetui.checkpoint.open import open_checkpoint
+from freezetui.diff.matching import Matching
 from freezetui.diff.report import DiffReport, TensorDiff
 from freezetui.diff.run import diff
 
@@ -25,6 +26,11 @@ def small_model() -> nn.Module:
             "head": nn.Linear(16, 4),
         }
     )
+
+
+def paired(matching: Matching) -> set[tuple[str, str]]:
+    """Return which name is paired with which."""
+    return {(p.before.name, p.after.name) for p in matching.pairs if p.before and p.after}
 
 
 @pytest.fixture

@@ -11,32 +11,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from freezetui.cli.main import run
+from support.command_line import Done
 
 from .conftest import small_model
 
 EVIL = "\x1b]0;owned\x07\x1b[31m\u202eevil\u2066\n\r\0\ue000\x7f\x9b31m"
 
 
-class Result(NamedTuple):
-    """What a command left behind."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def freezetui(monkeypatch, capsys):
     """The command line in this process, which has torch already: a process each would take minutes."""
 
-    def call(*arguments: str | Path, cwd: Path | None = None) -> Result:
+    def call(*arguments: str | Path, cwd: Path | None = None) -> Done:
         monkeypatch.setattr(sys, "argv", ["freezetui", *map(str, arguments)])
         if cwd is not None:
             monkeypatch.chdir(cwd)
@@ -45,7 +37,8 @@ def freezetui(monkeypatch, capsys):
                 run()
         finally:
             gc.enable()
-        return Result(int(ended.value.code or 0), *capsys.readouterr())
+            gc.unfreeze()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
 
     return call
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freezetui.checkpoint.types import ITEMSIZE
+from freezetui.diff.counts import CodeCounts
 from freezetui.diff.dtypes import CARRIERS, casts_to, is_floating, is_numeric, numbers_of, rounded_bits
 
 NARROW = [
@@ -44,6 +45,28 @@ def test_every_code_is_the_number_that_torch_reads(dtype):
     assert np.array_equal(np.isnan(mine), np.isnan(theirs))
     known = ~np.isnan(mine)
     assert np.array_equal(mine[known].view(np.uint32), theirs[known].view(np.uint32))  # the sign of 0, too
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_finite_and_special_numbers_are_read_at_any_place_and_length(dtype):
+    """From an odd address, as in a file; without NaN and infinity another way is taken."""
+    codes = all_codes(dtype)
+    moved = np.empty(codes.nbytes + 1, np.uint8)[1:].view(codes.dtype)
+    moved[:] = codes
+    whole = numbers_of(codes, dtype)
+    finite = np.flatnonzero(np.isfinite(whole))
+    for part in (moved, moved[:0], moved[3:8], moved[finite], moved[finite[:1]]):
+        expected = whole[part.astype(int)]
+        assert np.array_equal(numbers_of(part, dtype), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("carrier", [np.uint8, np.uint16])
+def test_codes_are_counted_in_parts_of_any_length(carrier):
+    codes = np.random.default_rng(0).integers(0, np.iinfo(carrier).max, 1001, carrier, endpoint=True)
+    counts = CodeCounts(codes.itemsize)
+    for start, stop in ((0, 0), (0, 1), (1, 4), (4, 500), (500, 1001)):
+        counts.add(codes[start:stop])
+    assert np.array_equal(counts.counts(), np.bincount(codes, minlength=256**codes.itemsize))
 
 
 @pytest.mark.parametrize("dtype", NARROW)

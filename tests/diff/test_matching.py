@@ -14,13 +14,11 @@ from freezetui.diff.sides import files_of, open_side
 from freezetui.errors import CheckpointError
 from freezetui.formatting.diff import diff_lines
 
+from .conftest import paired
+
 
 def tensors(*names, shape=(2, 3)):
     return [TensorInfo(name, shape, "float32") for name in names]
-
-
-def paired(matching):
-    return {(p.before.name, p.after.name) for p in matching.pairs if p.before and p.after}
 
 
 def test_what_the_reader_strips_is_no_difference(compared, state):

@@ -14,13 +14,11 @@ from freezetui.diff.run import diff_series
 from freezetui.errors import FreezeTuiError
 from freezetui.freeze.name_map import LiveTensor, NameMap
 
+from .conftest import paired
+
 
 def checkpoint(*names, shape=(2, 3)):
     return Checkpoint("x", "zip state_dict", tuple(TensorInfo(name, shape, "float32") for name in names))
-
-
-def paired(matching):
-    return {(p.before.name, p.after.name) for p in matching.pairs if p.before and p.after}
 
 
 def names(**live):

@@ -32,22 +32,7 @@ from freezetui.sanity.report import SanityReport
 from freezetui.session.options import Options
 from freezetui.session.session import Session
 from freezetui.training.apply import apply
-
-
-class Net(nn.Module):
-    """body -> head; the tests freeze the body."""
-
-    def __init__(self, body: nn.Module | None = None, head: nn.Module | None = None) -> None:
-        super().__init__()
-        self.body = nn.Linear(4, 4) if body is None else body
-        self.head = nn.Linear(4, 3) if head is None else head
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x))
-
-
-def floats(step: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    return (torch.randn(8, 4, generator=torch.Generator().manual_seed(step)),), {}
+from support.traps import Clipped, Net, between, floats
 
 
 def tokens(step: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
@@ -70,13 +55,9 @@ def codes(report: SanityReport) -> dict[str, tuple[str, ...]]:
     return {finding.code: finding.tensors for finding in report.findings}
 
 
-def body_with(*layers: nn.Module) -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 4), *layers)
-
-
 def test_a_freeze_that_holds() -> None:
     seen = []
-    report = check(Net(body_with(nn.BatchNorm1d(4), nn.Dropout())), progress=seen.append)
+    report = check(Net(between(nn.BatchNorm1d(4), nn.Dropout())), progress=seen.append)
     assert (report.verdict, report.exit_code) == ("held", 0)
     assert (report.frozen.tensors, report.frozen.held, report.frozen.unproven) == (4, 4, ())
     assert (report.trainable.tensors, report.trainable.moved) == (2, 2)
@@ -110,12 +91,6 @@ class OwnTrain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.linear(x))
-
-
-class Clipped(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        self.weight.data.mul_(0.9)
-        return super().forward(x)
 
 
 class BackwardWriter(nn.Linear):
@@ -192,9 +167,9 @@ STATISTICS = {
 @pytest.mark.parametrize("cause", STATISTICS)
 def test_statistics_of_frozen_norms_hold_or_drift_as_the_config_says(cause: str) -> None:
     norm, drifting = STATISTICS[cause]
-    report = check(Net(body_with(norm)), norms="freeze")
+    report = check(Net(between(norm)), norms="freeze")
     assert (report.verdict, report.buffers.drifted) == ("held", ())
-    report = check(Net(body_with(norm)), norms="update")
+    report = check(Net(between(norm)), norms="update")
     assert report.verdict == "held"
     assert len(report.buffers.drifted) == drifting
     assert codes(report)[cause] == report.buffers.drifted
@@ -227,7 +202,7 @@ class Codebook(nn.Linear):
     ids=["own buffer", "observer"],
 )
 def test_other_buffers_under_frozen_modules_are_a_warning(layer: nn.Module, code: str, buffer: str) -> None:
-    report = check(Net(body_with(layer)))
+    report = check(Net(between(layer)))
     assert buffer in codes(report)[code]
     assert report.verdict == "held"
 
@@ -722,7 +697,7 @@ def test_a_check_of_bare_safetensors_leaves_the_file_as_it_is(tmp_path: Path) ->
 
 def test_dropout_in_a_frozen_module_is_a_note_until_it_is_kept_in_eval() -> None:
     def report(**options: str) -> SanityReport:
-        under_test = ModelUnderTest(Net(body_with(nn.Dropout())), floats, torch.device("cpu"))
+        under_test = ModelUnderTest(Net(between(nn.Dropout())), floats, torch.device("cpu"))
         return check_model(under_test, ConfigData(rules=(Rule("freeze", "body"),), **options))
 
     noted = report()

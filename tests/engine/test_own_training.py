@@ -17,7 +17,9 @@ from freezetui.errors import ModelError
 from freezetui.freeze.rules import Rule
 from freezetui.json_lines import encode
 from freezetui.sanity.protocol import CheckRequest, Training, decode_request
-from freezetui.sanity.report import Finding, SanityReport
+from freezetui.sanity.report import SanityReport
+from support.reports import by_code
+from support.traps import Clipped, floats
 
 OPTIMIZERS = """
     import torch
@@ -83,18 +85,10 @@ class Net(nn.Module):
         return self.head(self.body(x.to(self.body.weight.dtype)))
 
 
-def floats(step: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    return (torch.randn(8, 4, generator=torch.Generator().manual_seed(step)),), {}
-
-
 def check(model: nn.Module | None = None, **training: object) -> SanityReport:
     config = ConfigData(rules=(Rule("freeze", "body"),))
     under_test = ModelUnderTest(model or Net(), floats, torch.device("cpu"))
     return check_model(under_test, config, training=Training(**training))
-
-
-def codes(report: SanityReport) -> dict[str, Finding]:
-    return {finding.code: finding for finding in report.findings}
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +115,9 @@ WARM = {
 def test_a_freeze_after_training_began_moves_with_its_cause_and_is_clean_otherwise(case: str) -> None:
     code, options = WARM[case]
     report = check(**options)
-    assert (report.verdict, set(codes(report))) == ("moved", {code})
-    assert codes(report)[code].tensors == report.frozen.moved == ("body.weight", "body.bias")
-    assert "config.apply(model)" in codes(report)[code].fix
+    assert (report.verdict, set(by_code(report))) == ("moved", {code})
+    assert by_code(report)[code].tensors == report.frozen.moved == ("body.weight", "body.bias")
+    assert "config.apply(model)" in by_code(report)[code].fix
     assert report.own is not None and report.own.frozen.moved == report.frozen.moved
     twin = check(**{**options, "warm": "none"})  # the same script with zero_grad() and a freeze between steps
     assert (twin.verdict, twin.findings) == ("held", ())
@@ -138,9 +132,9 @@ def test_nothing_that_would_move_is_nothing_that_moves() -> None:
 @pytest.mark.parametrize("named", ["Zeros", "Decays", "Flat"])
 def test_an_optimizer_that_moves_what_has_no_gradient(optimizers: str, named: str) -> None:
     report = check(optimizer=f"{optimizers}:{named}")
-    assert (report.verdict, set(codes(report))) == ("moved", {"M14"})
-    assert named in codes(report)["M14"].message
-    assert "parameter_groups" in codes(report)["M14"].fix
+    assert (report.verdict, set(by_code(report))) == ("moved", {"M14"})
+    assert named in by_code(report)["M14"].message
+    assert "parameter_groups" in by_code(report)["M14"].fix
 
 
 def test_other_optimizers_are_clean(optimizers: str) -> None:
@@ -162,9 +156,9 @@ LOST = {
 def test_updates_that_the_dtype_loses_are_told_with_numbers(case: str) -> None:
     dtype, options, words = LOST[case]
     report = check(Net(dtype), **options)
-    assert (report.verdict, set(codes(report))) == ("held", {"S4"})
-    assert codes(report)["S4"].tensors == ("head.weight", "head.bias")
-    assert words in codes(report)["S4"].message
+    assert (report.verdict, set(by_code(report))) == ("held", {"S4"})
+    assert by_code(report)["S4"].tensors == ("head.weight", "head.bias")
+    assert words in by_code(report)["S4"].message
     assert report.own is not None
     assert {still.reason for still in report.own.trainable.still} == {"update below the precision"}
     assert not check(Net(dtype), lr=0.01).findings
@@ -182,8 +176,8 @@ def test_a_tensor_that_loses_most_of_its_elements_is_named() -> None:
 
 def test_a_rate_of_zero_makes_no_update() -> None:
     report = check(lr=0)
-    assert set(codes(report)) == {"S5"} and report.verdict == "held"
-    assert "AdamW(lr=0" in codes(report)["S5"].message
+    assert set(by_code(report)) == {"S5"} and report.verdict == "held"
+    assert "AdamW(lr=0" in by_code(report)["S5"].message
     assert report.own is not None and report.own.trainable.still[0].reason == "no update"
 
 
@@ -193,22 +187,16 @@ def test_a_loss_that_diverges_with_the_users_rate_is_told_and_taken_back() -> No
             return super().forward(x).exp()
 
     report = check(Scaled(), optimizer="sgd", lr=1e30)
-    assert set(codes(report)) == {"N4"} and "SGD(lr=1e+30" in codes(report)["N4"].message
+    assert set(by_code(report)) == {"N4"} and "SGD(lr=1e+30" in by_code(report)["N4"].message
     assert report.own is not None and report.own.losses[-1] is None
     assert (report.verdict, None in report.losses) == ("held", False)
-
-
-class Clipped(nn.Linear):
-    def forward(self, x: Tensor) -> Tensor:
-        self.weight.data.mul_(0.9)
-        return super().forward(x)
 
 
 def test_what_the_models_own_code_moves_is_not_blamed_on_the_optimizer() -> None:
     model = Net()
     model.body = Clipped(4, 4)
     report = check(model, optimizer="adamw", warm="none")
-    assert (report.verdict, set(codes(report))) == ("moved", {"M8"})
+    assert (report.verdict, set(by_code(report))) == ("moved", {"M8"})
 
 
 def test_an_optimizer_that_cannot_be_used_is_told(optimizers: str) -> None:
@@ -251,8 +239,8 @@ def test_what_only_the_first_forward_writes_is_told_with_its_cause() -> None:
     model.body = InitializesOnce(4, 4)
     report = check(model, lr=1e-3)
     assert (report.verdict, report.frozen.moved) == ("moved", ("body.weight",))
-    assert codes(report)["M8"].tensors == ("body.weight",)
-    assert "once" in codes(report)["M8"].message
+    assert by_code(report)["M8"].tensors == ("body.weight",)
+    assert "once" in by_code(report)["M8"].message
 
 
 class ThawsLater(nn.Linear):
@@ -270,8 +258,8 @@ def test_a_flag_that_the_model_sets_back_is_not_blamed_on_the_optimizer() -> Non
     model = Net()
     model.body = ThawsLater(4, 4)
     report = check(model, lr=1e-3)
-    assert set(codes(report)) == {"F6"}
-    assert codes(report)["F6"].tensors == ("body.weight",)
+    assert set(by_code(report)) == {"F6"}
+    assert by_code(report)["F6"].tensors == ("body.weight",)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from freezetui.errors import ModelError
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.protocol import CheckRequest
-from freezetui.sanity.report import Finding, SanityReport
+from freezetui.sanity.report import SanityReport
 from freezetui.sanity.training import Training
+from support.reports import by_code
 
 SCRIPT = """
     import torch
@@ -161,10 +162,6 @@ def check(**training: object) -> SanityReport:
     return check_model(under_test, config, training=Training(**training))
 
 
-def codes(report: SanityReport) -> dict[str, Finding]:
-    return {finding.code: finding for finding in report.findings}
-
-
 @pytest.mark.parametrize("name", ["plain", "accumulates", "two_steps", "scaled", "closure"])
 def test_steps_as_people_write_them_hold(script: str, name: str) -> None:
     report = check(step=f"{script}:{name}")
@@ -191,8 +188,8 @@ def test_what_the_users_step_does_to_frozen_weights_is_told_with_its_cause(scrip
     code, options = STEPS[name]
     report = check(step=f"{script}:{name}", **options)
     assert report.verdict == "moved"
-    assert set(codes(report)) == {code}
-    assert codes(report)[code].tensors == report.frozen.moved == ("body.weight", "body.bias")
+    assert set(by_code(report)) == {code}
+    assert by_code(report)[code].tensors == report.frozen.moved == ("body.weight", "body.bias")
 
 
 def test_a_late_freeze_with_a_step_that_clears_gradients_holds(script: str) -> None:

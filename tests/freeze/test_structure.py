@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import PatternError
 from freezetui.freeze.presets import chosen, find_preset
 from freezetui.freeze.structure import Structure, tower_of, tower_paths
 from freezetui.freeze.structure_by_names import by_names
 from freezetui.freeze.tree import ParamTree
-
-
-def tree_of(*names: str) -> ParamTree:
-    return ParamTree([TensorInfo(name, (2, 2), "float32", "parameter") for name in names])
+from support.strategies import tree_of
 
 
 def layers(prefix: str, count: int = 3) -> list[str]:

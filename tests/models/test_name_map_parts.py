@@ -12,20 +12,7 @@ from torch import Tensor, nn
 from freezetui.errors import ConfigError
 from freezetui.models.name_map import map_names
 from support import tiny_transformers as tiny
-from support.name_values import compare, marked
-
-
-def headers(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
-
-
-class Holder(nn.Module):
-    """A user's model around others."""
-
-    def __init__(self, **parts: nn.Module) -> None:
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
+from support.name_values import Holder, compare, headers, marked
 
 
 @pytest.fixture(scope="module")

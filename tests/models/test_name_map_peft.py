@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from freezetui.freeze.name_map import NameMap
 from freezetui.models.name_map import map_names
 from support import tiny_transformers as tiny
-from support.name_values import compare, marked, rotated
+from support.name_values import compare, headers, marked, rotated
 
 peft = pytest.importorskip("peft")
 
@@ -30,10 +30,6 @@ ADAPTERS: dict[str, Any] = {
         r=4, target_modules=["q_proj"], trainable_token_indices=[1, 2], modules_to_save=["score"]
     ),
 }
-
-
-def headers(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
 
 
 def llama() -> nn.Module:

@@ -12,24 +12,11 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from freezetui.errors import ConfigError
 from freezetui.models.name_map import map_names
-from support.name_values import compare, marked, rotated
-
-
-def headers(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
+from support.name_values import Holder, compare, headers, marked, rotated
 
 
 def net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 5))
-
-
-class Holder(nn.Module):
-    """A user's model around others."""
-
-    def __init__(self, **parts: nn.Module) -> None:
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
 
 
 def plain_file(model: nn.Module | None = None) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,11 +10,7 @@ from torch import nn
 
 from freezetui.models.name_map import map_names
 from support import tiny_transformers as tiny
-from support.name_values import compare, marked, rotated
-
-
-def headers(tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
-    return {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
+from support.name_values import compare, headers, marked, rotated
 
 
 def loaded(name: str, directory: Path, hub: bool = False) -> tuple[nn.Module, dict[str, torch.Tensor], dict]:
@@ -113,9 +108,9 @@ def test_both_routes_agree(tmp_path: Path) -> None:
         first = transformers_loading.convert(model, ghosts, own)
         second = transformers_loading.from_pretrained(model, ghosts)
         assert not first.note
-        assert {n: g.names for n, g in first.made.items() if n in own} | {
-            n: g.names for n, g in second.items()
-        } == {n: g.names for n, g in second.items() if n in own}
+        assert {n: g.origins for n, g in first.made.items() if n in own} | {
+            n: g.origins for n, g in second.items()
+        } == {n: g.origins for n, g in second.items() if n in own}
 
 
 def test_an_unknown_version_says_so_and_asks_from_pretrained(

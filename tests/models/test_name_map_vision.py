@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from freezetui.models.name_map import map_names
-from support.name_values import compare, marked, rotated
+from support.name_values import compare, headers, marked, rotated
 
 timm = pytest.importorskip("timm")
 
 TIMM = ["test_convnext", "test_resnet", "test_vit", "test_efficientnet", "test_nfnet", "test_byobnet"]
-
-
-def headers(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
 
 
 @pytest.mark.parametrize("name", TIMM)

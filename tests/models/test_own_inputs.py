@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 from torch.ao.quantization import FakeQuantize, MovingAveragePerChannelMinMaxObserver
@@ -210,6 +209,7 @@ def test_a_wrapper_takes_what_the_librarys_model_inside_takes(kind: type, text: 
 
 def test_timm_models_read_images_of_the_size_they_were_built_for() -> None:
     arguments = {"model_name": "vit_tiny_patch16_224", "img_size": 48, "num_classes": 3}
+    timm = pytest.importorskip("timm")
     model = timm.create_model(**arguments)
     example, _ = find_input(model, Factory("module", "timm", "create_model"), arguments)
     assert example is not None and example.shape == (3, 48, 48)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from freezetui.recognition.adapters import adapter_of
+from freezetui.recognition.adapters import adapter_of, adapter_parts
 from freezetui.recognition.model_line import read_model_line
 
 CONFIG = {
@@ -53,3 +53,21 @@ def test_a_damaged_config_is_none(adapter, text):
     assert adapter_of(str(adapter)) is None
     assert adapter_of("https://example.org/my/adapter_model.safetensors") is None
     assert adapter_of(str(adapter / "missing" / "model.pth")) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (["model.q.lora_A.weight", "model.q.lora_B.weight"], (".lora_",)),
+        (["model.q.lora_A.weight", "score.weight"], (".lora_", ".score.")),
+        (
+            ["model.embed.base_layer.weight", "model.embed.lora_embedding_A"],
+            (".lora_", ".model.embed.base_layer."),
+        ),
+        (["model.q.lora_A.default.weight", "model.q.base_layer.weight"], ()),
+        ([f"model.{i}.weight" for i in range(9)] + ["model.q.lora_A.weight"], ()),
+        (["model.q.weight", "score.weight"], ()),
+    ],
+)
+def test_what_an_adapters_file_holds(names, parts):
+    assert set(adapter_parts(names)) == set(parts)

@@ -84,9 +84,9 @@ def test_the_marks_follow_the_setting(folder):
     found = compared(changed("stem.norm.running_mean"), state(), "rules:\n  - freeze: stem\n")
     session = found._session
     assert named(found, found.changed_frozen) == ["stem.norm.running_mean"]
-    session.norm_statistics = "update"
+    session.stages.set(norm_statistics="update")
     assert found.changed_frozen == [] and found.verdict() == "none of 3 frozen tensors changed"
-    session.norm_statistics = "freeze"
+    session.stages.set(norm_statistics="freeze")
     session.plan.replace(b"\1" * 18)
     assert found.changed_frozen == []
     assert found.verdict() == "nothing is frozen in this plan"
@@ -101,7 +101,7 @@ def test_what_has_no_counterpart_is_not_said_to_be_unchanged(folder):
     config = "rules:\n  - freeze: stem.new\n  - freeze: body.conv\n"
     found = compared(after, state(), config)
     assert found.verdict() == "none of 2 frozen tensors changed, 2 frozen could not be compared bit for bit"
-    assert "1 only in BEFORE" in found.summary()
+    assert "1 only in the earlier file" in found.summary()
     words = {named(found, [i])[0]: word for i, word in found.words.items()}
     assert words == {"stem.conv.weight": "shape", "stem.new.weight": "new"}
 

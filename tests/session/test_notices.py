@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from freezetui.diff.report import TensorDiff
+from freezetui.model_spec import ModelSpec
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, FrozenPart, TrainablePart
 from freezetui.session.comparison import Comparison
@@ -96,10 +97,32 @@ def test_what_a_comparison_found_is_listed(session):
     session.comparison = Comparison(session, "b", changes, {"a.weight": 1.0}, ("gone",), "a note")
     known = said(session)
     assert known["1 frozen changed"].splitlines() == [
-        *("1 of 3 tensors changed", "✗ 1 of them frozen (x: next)", "1 only in BEFORE", "a note"),
+        *("1 of 3 tensors changed", "✗ 1 of them frozen (x: next)", "1 only in the earlier file", "a note"),
         "a.weight",
     ]
     assert "a.weight: 1 NaN, 0 inf" in known["NaN or inf"]
     others = {name: diff(name, "added") for name in NAMES}
     session.comparison = Comparison(session, "b", others, dict.fromkeys(NAMES, float("nan")), ("gone",))
     assert said(session) == {"nothing compared": "no tensor name in common: nothing was compared"}
+
+
+def test_a_config_json_of_another_model_is_told_before_anything_is_built(tmp_path):
+    names = ["model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight"]
+    save_file({name: np.ones((2, 2), np.float32) for name in names}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"architectures": ["BertForSequenceClassification"]}')
+    session = Session(Options(str(tmp_path)))
+    known = {notice.short: notice.lines for notice in notices(session)}
+    assert "as in Llama models" in known["config.json of another model"][0]
+    assert session.tree.names[0] == tmp_path.name, "the root is not called as another model"
+    session.name_architecture(ModelSpec("transformers:LlamaForCausalLM"))
+    assert not list(notices(session))
+
+
+def test_an_adapter_is_called_one(tmp_path):
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({"base_model.x.lora_A.weight": np.ones((2, 2), np.float32)}, path)
+    (tmp_path / "adapter_config.json").write_text(
+        '{"base_model_name_or_path": "some/base", "task_type": "CAUSAL_LM", "peft_type": "LORA"}'
+    )
+    (notice,) = notices(Session(Options(str(path))))
+    assert notice.short == "PEFT adapter" and "some/base" in notice.lines[0]

@@ -12,6 +12,7 @@ from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, Cost, FrozenPart, TrainablePart, Unchanged
 from freezetui.session.checks import Checks
 from freezetui.session.outcome import Outcome, Outcomes
+from freezetui.session.stage_plans import DEFAULTS
 from support.reports import sanity_report
 
 NAMES = ("a.weight", "a.bias", "a.mean", "b.weight", "b.mean")
@@ -87,7 +88,7 @@ def test_one_tensor_under_two_names_has_one_outcome():
 def test_a_stage_renamed_to_the_name_of_a_deleted_one_has_its_own_outcomes():
     checks = Checks(lambda stage: (b"", ""))
     for stage, mask in (("old", bytes([1, 1, 0, 0, 0])), ("new", PLAN.mask())):
-        checks.store(msgspec.structs.replace(HELD, stage=stage), mask, "freeze")
+        checks.store(msgspec.structs.replace(HELD, stage=stage), mask, DEFAULTS)
         checks.outcomes(stage, TREE)
     checks.rename("old", "new")
     found = checks.outcomes("new", TREE)

@@ -65,7 +65,7 @@ def test_the_newest_receipt_counts(checkpoint: Path) -> None:
 
 def test_nothing_is_claimed_for_what_is_not_the_same(checkpoint: Path) -> None:
     session = opened(checkpoint)
-    session.norm_statistics = "update"
+    session.stages.set(norm_statistics="update")
     assert read_back(session) == []
     session = opened(checkpoint)
     session.stages.show(None)

@@ -63,7 +63,10 @@ def test_what_was_chosen_comes_back_with_its_stages_and_can_be_undone(crashed, s
     assert session.stages.masks() == before.stages.masks()
     assert session.stages.schedule == before.stages.schedule
     assert session.stages.shown == "everything" and session.unsaved
+    step = session.stages.undo()
+    assert step.what == "what was restored" and session.stages.names == ()
     assert session.plan.undo() is not None
+    assert not session.unsaved, "all is as it was opened"
     discard(each)
     assert found(session) == []
 

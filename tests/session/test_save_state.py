@@ -106,7 +106,7 @@ def test_the_schedule_and_the_norms_count_as_well(source):
     assert session.unsaved
     session.rename_stage("classifier", "head")
     session.stages.move("everything", -1)
-    session.norm_statistics = "update"
+    session.stages.set(norm_statistics="update")
     session.save()
     config = read_config(path)
     assert [(s.name, s.epochs, s.lr_scale) for s in config.stages] == [
@@ -118,7 +118,7 @@ def test_the_schedule_and_the_norms_count_as_well(source):
     assert session.unsaved
     session.save()
     assert [s.name for s in read_config(path).stages] == ["everything"]
-    session.norm_statistics = "freeze"
+    session.stages.set(norm_statistics="freeze")
     assert session.unsaved and not session.saved_here
 
 

@@ -38,4 +38,5 @@ def run(*arguments: object, cwd: Path | None = None, **environment: str) -> Done
         with streams[0], streams[1], pytest.raises(SystemExit) as ended:
             cli.run()
     gc.enable()
+    gc.unfreeze()
     return Done(int(ended.value.code or 0), *(each.getvalue().decode() for each in written))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,20 @@ class Verdict(NamedTuple):
     right: int
     wrong: list[str]
     lost: list[str]
+
+
+class Holder(nn.Module):
+    """A user's model around others."""
+
+    def __init__(self, **parts: nn.Module) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+
+def headers(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return shapes and dtypes by name, as a file's header tells them."""
+    return {name: (tuple(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
 
 
 def marked(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, float]]:

@@ -10,7 +10,7 @@ import pytest
 
 from freezetui.sanity import client
 from freezetui.sanity.protocol import CheckRequest, Finished
-from freezetui.sanity.report import BufferPart, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import BufferPart, Cost, Finding, FrozenPart, SanityReport, TrainablePart
 
 
 def sanity_report(**changes: Any) -> SanityReport:
@@ -28,6 +28,20 @@ def sanity_report(**changes: Any) -> SanityReport:
         "buffers": BufferPart(0, 0),
     }
     return SanityReport(**{**usual, **changes})
+
+
+#: Of the sample vgg_digits.pth with its features frozen.
+HELD = sanity_report(
+    losses=(1.0, 0.9, 0.8),
+    frozen=FrozenPart(26, 26),
+    trainable=TrainablePart(6, 6),
+    cost=Cost(1.0, 1.0, 100, 100),
+)
+
+
+def by_code(report: SanityReport) -> dict[str, Finding]:
+    """Return what a report has found, by its code."""
+    return {finding.code: finding for finding in report.findings}
 
 
 def answer_with(

@@ -29,6 +29,11 @@ def tensors(draw: st.DrawFn, most: int = 14) -> list[TensorInfo]:
 trees = tensors().map(ParamTree)
 
 
+def tree_of(*names: str) -> ParamTree:
+    """Return the tree of small parameters of these names."""
+    return ParamTree([TensorInfo(name, (2, 2), "float32", "parameter") for name in names])
+
+
 @st.composite
 def choices(draw: st.DrawFn) -> tuple[ParamTree, bytes]:
     """A tree and a choice in which ties agree."""

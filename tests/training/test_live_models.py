@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -108,13 +106,6 @@ def test_a_rule_that_is_left_without_a_parameter_is_an_error(r18: Path) -> None:
     model.fc = nn.Identity()
     with pytest.raises((ConfigError, PatternError), match="fc"):
         planned(r18, *BODY, Rule("freeze", "fc")).apply(model)
-
-
-@pytest.fixture
-def process_group(tmp_path: Path) -> Iterator[None]:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 def test_ddp_refuses_a_thaw_and_takes_what_it_reduces(process_group: None, r18: Path) -> None:

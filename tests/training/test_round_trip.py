@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
@@ -100,14 +99,6 @@ def test_so_does_that_of_what_named_parameters_gives(wrap, suffix, tmp_path) -> 
     tensors = {name: parameter.data for name, parameter in nn.Module.named_parameters(model)}
     tensors |= dict(model.named_buffers())
     check_round_trip(model, tensors, tmp_path / f"net{suffix}")
-
-
-@pytest.fixture
-def process_group(tmp_path: Path) -> Iterator[None]:
-    """One process that is a group of its own, as FSDP asks for."""
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -64,15 +64,22 @@ class Driver:
         """What the app has said in passing."""
         return "\n".join(notice.message for notice in self.app._notifications)
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
-        for _ in range(int(seconds / 0.05)):
+    async def until(self, condition: Callable[[], Any], seconds: float = 60, interval: float = 0.05) -> None:
+        for _ in range(int(seconds / interval)):
             if condition():
                 return
-            await self.pilot.pause(0.05)
+            await self.pilot.pause(interval)
         raise AssertionError(f"still not so after {seconds} s\n{self.screen_text()}")
 
 
 Open = Callable[..., AbstractAsyncContextManager[Driver]]
+
+
+@pytest.fixture(autouse=True)
+def _short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pilot looks three times per key whether the app is idle, for 20 ms each; 10 are enough."""
+    monkeypatch.setattr("textual._wait.SLEEP_GRANULARITY", 0.01)
+    monkeypatch.setattr("textual._wait.SLEEP_IDLE", 0.01 / 20)
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +110,7 @@ def opened(sample: Callable[[str], Path]) -> Open:
         try:
             async with app.run_test(size=size) as pilot:
                 driver = Driver(app, pilot)
-                await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20)
+                await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20, 0.01)
                 await pilot.pause()
                 yield driver
         finally:

@@ -155,7 +155,9 @@ async def test_keys_of_the_tree_work_from_the_findings(opened):
     async with opened() as driver:
         panel = driver.main.query_one(CheckPanel)
         driver.go("features")
-        await panel.start([Job(driver.session.request(), driver.session.plan.mask())], 0.001)
+        await panel.start(
+            [Job(driver.session.request(), driver.session.plan.mask(), driver.session.stages.settings)], 0.001
+        )
         await driver.until(lambda: not panel.running)
         findings = panel.query_one("#check-findings")
         findings.display = True

@@ -48,7 +48,7 @@ def headline(driver) -> str:
 
 @pytest.mark.torch
 @pytest.mark.slow
-async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_edit(opened):
+async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_edit(opened, forked):
     async with opened(device="cpu") as driver:
         driver.go("features")
         await driver.press("f", "r")
@@ -114,12 +114,11 @@ async def test_a_file_of_integers_is_inconclusive(opened, tmp_path, in_process):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("factory", "said"),
-    [("crash", "exit code 7"), ("broken", "no such layer"), ("hang", "timed out after 8 s")],
+    [("crash", "exit code 7"), ("broken", "no such layer"), ("hang", "timed out after 4 s")],
 )
 async def test_the_ui_survives_whatever_happens_in_the_engine(opened, small, factory, said, request):
-    if factory == "broken":  # what ends by itself needs no process
-        request.getfixturevalue("in_process")
-    timeout = 8.0 if factory == "hang" else None  # a busy machine takes as long for the imports alone
+    request.getfixturevalue("in_process" if factory == "broken" else "forked")
+    timeout = 4.0 if factory == "hang" else None
     spec = f"{small.with_name('factory.py')}:{factory}"
     async with opened(small, model=ModelSpec(spec), device="cpu", timeout=timeout) as driver:
         driver.go("2")
@@ -158,7 +157,7 @@ async def test_the_engine_is_started_by_the_thread_that_it_must_end_with(opened,
 
 
 @pytest.mark.torch
-async def test_escape_cancels_a_check(opened, small):
+async def test_escape_cancels_a_check(opened, small, forked):
     spec = f"{small.with_name('factory.py')}:hang"
     async with opened(small, model=ModelSpec(spec), device="cpu") as driver:
         driver.go("2")

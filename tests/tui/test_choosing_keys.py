@@ -235,7 +235,7 @@ async def test_w_on_the_first_line_and_tied_counts_are_told_right(opened):
         assert "there is nothing above" in driver.notices()
         await driver.press("p", "end", "enter")
         await driver.until(lambda: driver.session.unsaved)
-        assert "76 tensors changed" in driver.notices()
+        assert "76 tensors set" in driver.notices()
 
 
 async def test_a_config_changed_on_disk_is_asked_about(opened, sample):

@@ -24,7 +24,7 @@ async def test_y_copies_the_code_of_the_plan_and_shows_it(opened):
         for tensor, train in zip(driver.session.tree.tensors, driver.session.plan.mask(), strict=True):
             assert namespace["is_frozen"](tensor.name) != train
         assert "sent to the terminal's clipboard" in driver.screen_text()
-        assert 'FROZEN = (*(f"features.{i}." for i in' in driver.screen_text()
+        assert 'f"features.{i}."' in driver.screen_text()
         await driver.press("y")
         assert driver.app.screen is driver.main
 
@@ -43,7 +43,7 @@ async def test_y_copies_what_export_prints_for_the_stage_that_is_shown(opened, s
         copied = driver.app.clipboard.splitlines()
     assert copied[0] == "# Plain PyTorch for staged.freeze.yaml, stage last, written by freezetui."
     assert copied[2:] == printed.stdout.splitlines()[2:]
-    assert 'f"features.{i}." for i in (0, 2,' in printed.stdout
+    assert 'f"features.{i}." for i in (0, 2,' in " ".join(printed.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -57,8 +59,35 @@ def description() -> Description:
 
 async def take_in(driver, what: Description) -> None:
     driver.main._describing.arrived = describing.Arrival(what, driver.session.tree_of(what))
+    driver.tree.touched = 0.0  # as if no key had been pressed for a while
     driver.main.take_in_description()
     await driver.pilot.pause()
+
+
+async def test_lines_change_places_between_keys_only_and_it_is_said(opened, chain):
+    async with opened(chain) as driver:
+        driver.go("m.1.weight")
+        driver.tree.touched = monotonic() + 60
+        before = driver.tree.shown_paths()
+        what = description()
+        driver.main._describing.arrived = describing.Arrival(what, driver.session.tree_of(what))
+        driver.main.take_in_description()
+        await driver.pilot.pause()
+        assert driver.tree.shown_paths() == before and "order" not in driver.notices()
+        driver.tree.touched = 0.0
+        await driver.until(lambda: driver.tree.shown_paths() != before, 5)
+        await driver.pilot.pause()
+        assert "in the order in which the model runs" in driver.notices()
+        assert driver.session.tree.path(driver.tree.node) == "m.1.weight"
+
+
+async def test_nothing_is_said_where_no_line_on_the_screen_changes_its_place(opened, chain):
+    async with opened(chain) as driver:
+        await driver.press("c")
+        before = driver.tree.shown_paths()
+        await take_in(driver, description())
+        await driver.pilot.pause()
+        assert (driver.tree.shown_paths() != before) is bool(driver.notices())
 
 
 async def test_order_follows_the_model_and_the_plan_its_undo_and_the_cursor_stay(opened, chain):
@@ -148,7 +177,7 @@ async def test_a_preset_asks_for_the_description_and_waits(opened, tmp_path, in_
         assert driver.state("visual_projection") == driver.state("text_model") == "frozen"
 
 
-async def test_in_the_background_it_starts_only_where_it_may(opened, tmp_path, monkeypatch, sample):
+async def test_in_the_background_it_starts_only_where_it_may(opened, tmp_path, monkeypatch, sample, forked):
     monkeypatch.setattr(describing, "DELAY", 0.01)
     path = sample("vgg_digits.pth")
     async with opened(path) as driver:
@@ -182,4 +211,4 @@ async def test_why_there_is_no_description_is_told_and_nothing_else_changes(open
         await driver.press("escape")
         assert driver.session.description is None and "NoSuchModel" in driver.session.undescribed
         await driver.press("g")
-        assert "live model unknown" in driver.screen_text()
+        assert "model not built" in driver.screen_text()

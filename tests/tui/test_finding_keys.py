@@ -240,6 +240,18 @@ async def test_with_a_filter_everything_is_what_is_shown(opened):
         assert "Clear the filter (Esc)" in driver.notices()
 
 
+async def test_the_hint_names_the_rule_where_one_says_it_and_else_how_many_tensors(opened):
+    async with opened("tiny_transformer.pth", size=(80, 24)) as driver:
+        await driver.press("slash")
+        await driver.type("norm1.bias")
+        await driver.until(lambda: "ctrl+f: freeze layers.{0..5}.norm1.bias" in driver.screen_text())
+        await driver.press(*["backspace"] * 10)
+        await driver.type("layers.{0..4}")
+        await driver.until(lambda: "ctrl+f: freeze 60 tensors" in driver.screen_text())
+        await driver.press("enter")
+        assert "of the matches: 0 frozen, 60 trainable" in driver.screen_text()
+
+
 async def test_the_palette_does_not_act_behind_a_dialog(opened):
     async with opened() as driver:
         await driver.press("p", "ctrl+p")

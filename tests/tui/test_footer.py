@@ -17,6 +17,26 @@ async def test_freeze_train_and_undo_are_named_at_every_size(opened, size):
             assert key in footer(driver)
 
 
+async def test_the_keys_of_the_story_are_named_at_60_by_15(opened):
+    async with opened(size=(60, 15)) as driver:
+        await driver.press("j", "f")
+        keys = footer(driver).split()
+        assert {"f", "t", "u", "r", "s", "?", "+", "y", "p"} <= set(keys)
+        await driver.press("plus", "enter")
+        keys = footer(driver).split()
+        assert {"f", "t", "u", "r", "s", "?", "+", "y", "p", "[", "]"} <= set(keys)
+        known = " ".join(f"{key.key} {key.label}" for key in driver.main._footer_keys())
+        assert set(keys) <= set(known.split()), "no word is cut"
+
+
+async def test_what_cannot_train_is_a_remark_and_not_a_key(opened):
+    async with opened("shufflenet_digits.safetensors", size=(80, 24)) as driver:
+        buffer = next(i for i, t in enumerate(driver.session.tree.tensors) if t.untrainable_reason)
+        driver.tree.go_to(driver.session.tree.position[buffer])
+        await driver.pilot.pause()
+        assert "(buffers do not require grad)" in footer(driver)
+
+
 async def test_the_footer_follows_the_context(opened):
     async with opened(size=(130, 30)) as driver:
         assert "u undo" not in footer(driver) and "[ ] stage" not in footer(driver)

@@ -85,3 +85,22 @@ def test_opening_is_quick(checkpoint: Path) -> None:
     started = monotonic()
     open_checkpoint(checkpoint)
     assert monotonic() - started < 5
+
+
+@pytest.fixture
+def odd(tmp_path):
+    names = ["a..b.weight", ".c", "d.", "", "e.weight"]
+    torch.save({name: torch.zeros(2) for name in names}, tmp_path / "odd.pth")
+    return tmp_path / "odd.pth"
+
+
+async def test_empty_segments_of_a_name_are_visible(opened, odd):
+    async with opened(odd, size=(80, 40)) as driver:
+        await driver.press("E")
+        lines = driver.screen_text().splitlines()[2:]
+        shown = [line for line in lines if "train" in line[:9]]
+        assert len([line for line in shown if "''" in line]) == 4
+        nameless = next(n for n, t in enumerate(driver.session.tree.tensors) if not t.name)
+        driver.tree.go_to(driver.session.tree.position[nameless])
+        await driver.pilot.pause()
+        assert "''" in str(driver.main.query_one("#detail-line").text), "not the name of the model"

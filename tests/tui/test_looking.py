@@ -131,7 +131,7 @@ async def test_against_an_earlier_checkpoint(opened, run):
         assert driver.session.tree.path(driver.tree.node) == "blocks.0.b"
         await driver.press("t", "g")
         assert "✗ 1 of them frozen" in driver.screen_text()
-        assert "1 only in BEFORE: gone" in driver.screen_text()
+        assert "1 only in the earlier file: gone" in driver.screen_text()
 
 
 async def test_a_comparison_can_be_cancelled_and_quit(opened, tmp_path):

@@ -5,7 +5,6 @@ After a change that is meant, run this file with --snapshot-update and look at t
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -14,15 +13,11 @@ from freezetui.sanity.report import FrozenPart, SanityReport, TrainablePart, Unc
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.columns import Measures
+from support import pictures
 from support.reports import sanity_report
 from support.sparse import llama
 
-TEXTUAL = "8.2.8"
-
-pytestmark = [
-    pytest.mark.snapshot,
-    pytest.mark.skipif(version("textual") != TEXTUAL, reason=f"the pictures are of Textual {TEXTUAL}"),
-]
+pytestmark = pictures.MARKS
 SIZE = (120, 26)
 
 

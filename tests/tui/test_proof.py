@@ -8,17 +8,13 @@ import msgspec
 import pytest
 
 from freezetui.sanity.codes import finding
+from freezetui.sanity.log_lines import telling
 from freezetui.sanity.protocol import CheckRequest
-from freezetui.sanity.report import Cost, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import FrozenPart, SanityReport
 from freezetui.tui.check_marks import outcome_of
-from support.reports import answer_with, sanity_report
+from freezetui.tui.contrast import contrast
+from support.reports import HELD, answer_with
 
-HELD = sanity_report(
-    losses=(1.0, 0.9, 0.8),
-    frozen=FrozenPart(26, 26),
-    trainable=TrainablePart(6, 6),
-    cost=Cost(1.0, 1.0, 100, 100),
-)
 BARE = msgspec.structs.replace(
     HELD,
     verdict="inconclusive",
@@ -157,3 +153,55 @@ async def test_a_click_on_a_tab_shows_its_stage(opened, answers):
         await driver.pilot.click("#header", offset=(header.index("classifier") + 1, 0))
         await driver.pilot.pause()
         assert driver.session.stages.shown == "classifier"
+
+
+async def test_the_finding_that_tab_leads_to_is_wholly_in_view_and_down_ends_at_the_end(opened, answers):
+    known = [finding("dropout", [f"features.{n}.weight"]) for n in (0, 3, 7, 10)]
+    answers[0].append(msgspec.structs.replace(HELD, findings=tuple(known)))
+    async with opened(size=(80, 24)) as driver:
+        await driver.press("j", "f")
+        await checked(driver)
+        await driver.press("tab")
+        await driver.pilot.pause()
+        text = driver.screen_text()
+        assert "features.0.weight" in text and "fix: set frozen_modules: eval" in text
+        await driver.press("end", "down")
+        findings = driver.main.query_one("#check-findings")
+        assert findings.highlighted == findings.option_count - 1
+        footer = driver.screen_text().splitlines()[-1]
+        assert "save the receipt" in footer and "copy the fix" not in footer
+        await driver.press("up", "up", "up")
+        footer = driver.screen_text().splitlines()[-1]
+        assert "copy the fix" in footer and "go to tensor" in footer
+
+
+def test_remarks_of_torch_and_warnings_are_not_shown_as_the_reason_of_a_failure():
+    log = [
+        "W1127 02:37:11.123456 4242 torch/utils/_pytree.py:630] <enum 'KernelPreference'> is registered",
+        "[rank0]:[W1127 02:37:11.1 ProcessGroup.cpp:1] Warning: no destroy",
+        "[W1127 02:37:11.1 init.cpp:1] Warning: slow",
+        "/x/y.py:12: UserWarning: The given NumPy array is not writable",
+        "  warnings.warn(",
+        "E1127 02:37:11 torch/x.py:1] out of memory",
+        "Traceback (most recent call last):",
+        '  File "m.py", line 3, in forward',
+        "RuntimeError: mat1 and mat2",
+    ]
+    assert telling(log) == log[5:]
+    assert telling([log[0]] * 50) == []
+    assert len(telling([f"line {n}" for n in range(50)])) == 12
+
+
+@pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "solarized-light"])
+async def test_the_verdict_can_be_read_in_every_theme(opened, theme):
+    async with opened(size=(100, 30)) as driver:
+        driver.app.theme = theme
+        await driver.press("R")
+        for verdict in ("held", "moved", "inconclusive"):
+            driver.session.checked(msgspec.structs.replace(HELD, verdict=verdict), driver.session.plan.mask())
+            driver.main.refresh_session()
+            await driver.pilot.pause()
+            segments = [s for strip in driver.app.screen._compositor.render_strips() for s in strip]
+            (style,) = {s.style for s in segments if verdict.upper() in s.text}
+            assert contrast(style.color.triplet, style.bgcolor.triplet) >= 4.5
+            assert style.color.triplet != style.bgcolor.triplet

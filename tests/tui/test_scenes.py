@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -21,21 +20,18 @@ import torch
 from textual.widgets import Input
 
 from freezetui.sanity.codes import finding
-from freezetui.sanity.report import Cost, FrozenPart, SanityReport, TrainablePart
+from freezetui.sanity.report import FrozenPart, SanityReport, TrainablePart
 from freezetui.session.options import Options
 from freezetui.tui.actions import recover
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.screens.presets import PresetScreen
-from support.reports import answer_with, sanity_report
+from support import pictures
+from support.reports import HELD, answer_with, sanity_report
 
-TEXTUAL = "8.2.8"
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
 VGG = "vgg_digits.pth"
 
-pytestmark = [
-    pytest.mark.snapshot,
-    pytest.mark.skipif(version("textual") != TEXTUAL, reason=f"the pictures are of Textual {TEXTUAL}"),
-]
+pytestmark = pictures.MARKS
 
 SMALL, USUAL, LARGE, WIDE = (60, 15), (80, 24), (120, 32), (200, 50)
 FREEZE_FEATURES = ("j", "f")
@@ -121,12 +117,6 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[SanityReport]:
     return reports
 
 
-HELD = sanity_report(
-    losses=(1.0, 0.9, 0.8),
-    frozen=FrozenPart(26, 26),
-    trainable=TrainablePart(6, 6),
-    cost=Cost(1.0, 1.0, 100, 100),
-)
 INCONCLUSIVE = sanity_report(
     verdict="inconclusive",
     forward=False,

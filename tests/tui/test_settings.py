@@ -54,6 +54,29 @@ async def test_norm_statistics_are_seen_changed_and_saved(opened, sample):
         assert read_config(driver.session.config_path).norm_statistics == "update"
 
 
+async def test_frozen_modules_have_a_key_that_can_be_undone_and_is_saved(opened, sample):
+    async with opened(sample("vgg_digits.pth"), size=(170, 40)) as driver:
+        await driver.press("j", "f", "O")
+        assert "frozen_modules: eval" in driver.notices() and driver.session.unsaved
+        await driver.press("B", "D")
+        await driver.until(lambda: "frozen_modules: eval" in driver.screen_text(), 5)
+        assert "norm_statistics: update" in driver.screen_text()
+        await driver.press("d")
+        assert "train → eval" in driver.screen_text()
+        await driver.press("escape", "u")
+        assert "undo: norm_statistics: update" in driver.notices()
+        assert driver.session.stages.settings == ("freeze", "eval")
+        await driver.press("u")
+        assert driver.session.stages.settings == ("freeze", "train")
+        assert driver.state("features") == "frozen"
+        await driver.press("ctrl+r", "s")
+        await driver.until(lambda: not driver.session.unsaved, 10)
+        assert read_config(driver.session.config_path).frozen_modules == "eval"
+    async with opened(driver.session.config_path.with_name("vgg_digits.pth")) as again:
+        assert again.session.stages.settings.frozen_modules == "eval" and not again.session.unsaved
+        assert "frozen_modules: eval" in notices_text(again.session).plain
+
+
 @pytest.mark.parametrize(
     ("name", "says"), [("vgg_digits.pth", True), ("shufflenet_digits.safetensors", False)]
 )

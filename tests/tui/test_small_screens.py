@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -60,3 +62,19 @@ async def test_a_name_longer_than_the_screen_takes_two_lines_from_the_start(tmp_
         await pilot.resize_terminal(105, 24)
         await pilot.pause()
         assert line.region.height == 1 and f" {name}  " in str(line.render())
+
+
+async def test_memory_and_the_check_stay_beside_long_counts(opened, tmp_path):
+    names = [f"blocks.{n // 2}.{'ab'[n % 2]}" for n in range(24_000)]
+    header = {
+        n: {"dtype": "F32", "shape": [1], "data_offsets": [4 * i, 4 * i + 4]} for i, n in enumerate(names)
+    }
+    encoded = json.dumps(header).encode()
+    path = tmp_path / "many.safetensors"
+    path.write_bytes(len(encoded).to_bytes(8, "little") + encoded + bytes(4 * len(names)))
+    async with opened(path, size=(80, 24)) as driver:
+        driver.go("blocks.0.a")
+        await driver.press("b", "f")
+        text = driver.screen_text()
+        assert "memory with AdamW" in text and "not checked (press r)" in text
+        assert "■ frozen" in text and "○ trainable" in text and "(50%)" in text

@@ -5,23 +5,18 @@ Each Textual version draws its SVG a little differently, so that only the newest
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import pytest
 
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Cost, FrozenPart, TrainablePart
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
+from support import pictures
 from support.reports import answer_with, sanity_report
 
-TEXTUAL = "8.2.8"
 EMBEDDING = "tok_embed.weight"
 
-pytestmark = [
-    pytest.mark.snapshot,
-    pytest.mark.skipif(version("textual") != TEXTUAL, reason=f"the pictures are of Textual {TEXTUAL}"),
-]
+pytestmark = pictures.MARKS
 
 
 @pytest.fixture

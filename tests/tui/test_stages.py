@@ -118,7 +118,7 @@ async def test_a_check_counts_for_a_stage_with_the_same_flags(opened, sample):
         assert session.report is None, "nothing that was not checked counts"
         await driver.press("u")
         assert session.report is not None and not session.report_is_stale
-        session.norm_statistics = "update"
+        session.stages.set(norm_statistics="update")
         assert session.report is None, "other settings were not checked"
 
 

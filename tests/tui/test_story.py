@@ -11,7 +11,7 @@ from freezetui.tui.screens.copy import CopyScreen
 
 @pytest.mark.torch
 @pytest.mark.slow
-async def test_freeze_the_features_prove_it_add_a_stage_save_and_copy(opened, sample):
+async def test_freeze_the_features_prove_it_add_a_stage_save_and_copy(opened, sample, forked):
     path = sample("vgg_digits.pth")
     pressed: list[str] = []
     async with opened(path, device="cpu", size=(100, 30)) as driver:

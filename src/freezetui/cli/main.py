@@ -240,6 +240,8 @@ def run() -> None:
         from freezetui.state import log_error
 
         _end(_crashed(error, log_error(error, " ".join(sys.argv[1:3]))), _CRASHED)
+    finally:
+        gc.freeze()  # nor does the exit search for cycles
 
 
 def _crashed(error: BaseException, log: Path | None) -> str:

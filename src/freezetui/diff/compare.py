@@ -14,7 +14,7 @@ from freezetui.checkpoint.storage import Weights, open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.diff.looks import tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
-from freezetui.diff.raw import LAZY_BITS, raw_of, same_bytes
+from freezetui.diff.raw import LAZY_BITS, let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import Compared
@@ -22,8 +22,8 @@ from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.tied import stored_once
 from freezetui.errors import CheckpointError
 
-#: Bytes of a job, and of each comparison in it.
-_JOB, _AT_ONCE = 1 << 23, 1 << 22
+#: Bytes of a job, which are compared in one call: a thread that returns from one waits for the GIL.
+_JOB = 1 << 24
 #: Bytes at the start of a large tensor that are compared before the rest of any.
 _START = 1 << 14
 #: Many names may view the same bytes: at most this many times the file size is read, plus a fixed amount.
@@ -145,7 +145,7 @@ def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Co
                 odd.append(each)
             continue
         size = len(found[1])
-        if size > _JOB // 4:
+        if size > _JOB // 8:
             large.append(found)
             continue
         batch.append(found)
@@ -179,15 +179,16 @@ def _scan_all(batch: Iterable[_Bytes]) -> None:
 
 
 def _scan(found: _Bytes, start: int, stop: int) -> None:
-    """Look for a difference in a range of bytes; stop once any thread has found one."""
-    each, one, other = found
-    for low in range(start, stop, _AT_ONCE):
-        high = min(low + _AT_ONCE, stop)
-        if each.differs:
-            return
-        if not same_bytes(one[low:high], other[low:high]):
-            each.differs = True
-            _import_measuring()
+    """Look for a difference in a range of bytes, unless any thread has found one."""
+    each, one, other = found[0], found[1][start:stop], found[2][start:stop]
+    if each.differs:
+        return
+    if same_bytes(one, other):
+        let_go(one)
+        let_go(other)
+        return
+    each.differs = True
+    _import_measuring()
 
 
 def _import_measuring() -> None:

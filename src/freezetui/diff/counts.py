@@ -6,6 +6,7 @@ One pass counts them; extremes, moments and the histogram follow exactly.
 from __future__ import annotations
 
 from functools import cache
+from threading import Lock
 
 import numpy as np
 
@@ -13,9 +14,7 @@ from freezetui.checkpoint.types import ITEMSIZE
 from freezetui.diff.dtypes import CARRIERS, COMPONENTS, Array, is_numeric, numbers_of
 from freezetui.diff.moments import Moments
 
-#: Up to this many elements of two bytes are counted at once: as machine words they fit the L2 cache.
-_AT_ONCE = 1 << 18
-#: Codes of a dtype of one byte, and of a pair of them.
+#: Codes of a dtype of one byte, and of two.
 _BYTES, _PAIRS = 1 << 8, 1 << 16
 
 
@@ -30,21 +29,27 @@ def code_values(dtype: str) -> Array | None:
         return np.asarray(numbers_of(codes, dtype).astype(np.float64))
 
 
-def count_codes(bits: Array) -> Array:
-    """Return how often each code occurs among elements of one or two bytes."""
-    counts = np.zeros(_BYTES**bits.itemsize, np.int64)
-    for start in range(0, bits.size, _AT_ONCE):
-        part = bits[start : start + _AT_ONCE]
-        if part.itemsize == 2:
-            counts += np.bincount(part, minlength=_PAIRS)
-        elif part.size < _PAIRS:
-            counts += np.bincount(part, minlength=_BYTES)
-        else:  # two at a time
-            half = part.size // 2
-            pairs = np.bincount(part[: 2 * half].view(np.uint16), minlength=_PAIRS)
-            counts += pairs.reshape(_BYTES, _BYTES).sum(0) + pairs.reshape(_BYTES, _BYTES).sum(1)
-            counts += np.bincount(part[2 * half :], minlength=_BYTES)
-    return counts
+class CodeCounts:
+    """How often each code occurs among elements of one or two bytes; bytes are counted two at a time."""
+
+    def __init__(self, itemsize: int) -> None:
+        self._pairs, self._bytes = np.zeros(_PAIRS, np.int64), np.zeros(_BYTES, np.int64)
+        self._itemsize, self._lock = itemsize, Lock()
+
+    def add(self, bits: Array) -> None:
+        """Count some elements; any thread may do so."""
+        odd = bits[bits.size - bits.size % 2 :] if self._itemsize == 1 else bits[:0]
+        pairs = np.bincount(bits[: bits.size - odd.size].view(np.uint16), minlength=_PAIRS)
+        with self._lock:
+            self._pairs += pairs
+            self._bytes += np.bincount(odd, minlength=_BYTES)
+
+    def counts(self) -> Array:
+        """Return how often each code has occurred."""
+        if self._itemsize == 2:
+            return self._pairs
+        pairs = self._pairs.reshape(_BYTES, _BYTES)
+        return np.asarray(self._bytes + pairs.sum(0) + pairs.sum(1))
 
 
 def moments_of_counts(counts: Array, values: Array) -> Moments:

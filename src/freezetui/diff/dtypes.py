@@ -31,10 +31,9 @@ _FP8 = {
     "float8_e4m3fnuz": (4, 3, 8, "minus zero"),
     "float8_e5m2fnuz": (5, 2, 16, "minus zero"),
 }
+_FP16 = (5, 10, 15, "ieee")
 #: Larger numbers are nearer to 480, which float8_e4m3fn does not have, than to its largest value.
 _MAX_E4M3FN = 464.0
-#: Fewer elements of one byte are read one at a time.
-_MIN_PAIRS = 1 << 14
 _E8M0 = "float8_e8m0fnu"
 _FP4 = "float4_e2m1fn_x2"
 _FP4_VALUES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -69,19 +68,13 @@ def numbers_of(bits: Array, dtype: str) -> Array:
     if dtype in _NATIVE:
         native: Array = bits.view(_NATIVE[dtype])
         return native
-    if dtype == "float16":
-        return np.take(_half_table(), bits)  # twice as fast as numpy's cast
     if dtype == "bfloat16":
         return np.asarray((bits.astype(np.uint32) << np.uint32(16)).view(np.float32))
     if dtype in _HALVES:
         return numbers_of(bits.view(np.uint16), _HALVES[dtype]).view(np.complex64)
     if dtype == _FP4:
         return np.take(fp4_table().view(np.complex64).reshape(-1), bits).view(np.float32)
-    if bits.size < _MIN_PAIRS:
-        return np.take(fp8_table(dtype), bits)
-    odd = bits.size & 1
-    numbers = np.take(_pair_table(dtype), bits[: bits.size - odd].view(np.uint16)).view(np.float32)
-    return np.append(numbers, fp8_table(dtype)[bits[-1:]]) if odd else numbers
+    return np.take(fp8_table(dtype), bits) if dtype == _E8M0 else _widened(bits, dtype)
 
 
 def codes_of(bits: Array, dtype: str) -> Array:
@@ -131,6 +124,35 @@ def _to_bfloat16(single: Array) -> Array:
     return rounded
 
 
+def _widened(bits: Array, dtype: str) -> Array:
+    """Return elements of float16 or of a signed one-byte dtype as float32.
+
+    Shifts the sign and the rest to where float32 has them, and scales by the difference of the biases: exact,
+    and three times as fast as a table or as numpy's cast. Infinity and NaN are taken from the table.
+    """
+    exponent, mantissa, bias, kind = _FP16 if dtype == "float16" else _FP8[dtype]
+    wide = bits.view(f"i{bits.itemsize}").astype(np.int32)
+    wide <<= np.int32(23 - mantissa)
+    wide &= np.int32((1 << 23 + exponent) - 1 - (1 << 31))
+    numbers = wide.view(np.float32)
+    numbers *= np.float32(2.0 ** (127 - bias))
+    if not bits.size:
+        return numbers
+    sign = bits.dtype.type(1 << exponent + mantissa)
+    if kind == "minus zero":
+        special = bits == sign
+    else:
+        first = sign - 1 if kind == "all ones" else sign - (1 << mantissa)
+        left = bits & (sign - 1)
+        if left.max() < first:
+            return numbers
+        special = left >= first
+    if special.any():
+        table = _half_table() if dtype == "float16" else fp8_table(dtype)
+        numbers[special] = table[bits[special]]
+    return numbers
+
+
 @cache
 def _half_table() -> Array:
     """Return the float32 value of each of the 65,536 codes of float16."""
@@ -153,13 +175,6 @@ def fp8_table(dtype: str) -> Array:
     if kind == "minus zero":
         values[128] = np.nan
     return values
-
-
-@cache
-def _pair_table(dtype: str) -> Array:
-    """Return the values of each two bytes as the parts of a complex64: faster than one at a time."""
-    pairs = np.arange(1 << 16, dtype=np.uint16).view(np.uint8)
-    return np.asarray(fp8_table(dtype)[pairs].view(np.complex64))
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 
 from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import PACKED, TensorInfo
-from freezetui.diff.counts import code_values, count_codes, histogram_of_counts, moments_of_counts
+from freezetui.diff.counts import CodeCounts, code_values, histogram_of_counts, moments_of_counts
 from freezetui.diff.dtypes import Array, numbers_of
 from freezetui.diff.moments import Moments, moments_of
 from freezetui.diff.stats_report import BINS, Norms, TensorStats
@@ -55,7 +55,7 @@ def tensor_stats(weights: Weights, info: TensorInfo, progress: Progress = lambda
     work = _Work(values, info)
     codes = code_values(info.dtype) if values.elements >= _MIN_COUNTED else None
     if codes is not None:
-        work.counts = np.zeros(256**values.itemsize, np.int64)
+        work.counts = CodeCounts(values.itemsize)
         work.run(work.tally, progress)
         work.finish(codes)
         return work.result()
@@ -77,7 +77,7 @@ class _Work:
 
     Attributes:
         edges: of the histogram's bins, without the outer ones; below: how many values are below each.
-        counts: how often each code occurs, if they are counted.
+        counts: how often each code occurs; None if they are not counted.
         rows, columns: sums of squares.
     """
 
@@ -86,7 +86,7 @@ class _Work:
     moments: Moments = field(default_factory=Moments)
     edges: Array = field(default_factory=lambda: np.empty(0))
     below: Array = field(default_factory=lambda: np.zeros(BINS - 1, np.int64))
-    counts: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    counts: CodeCounts | None = None
     row: int = 0
     rows: Array | None = None
     columns: Array | None = None
@@ -118,7 +118,7 @@ class _Work:
         run_jobs(jobs, values.nbytes, "reading values", progress, in_order=values.is_remote)
 
     def _job(self, look: _Look, start: int, stop: int) -> Callable[[], None]:
-        step = max(self._step, _COUNTED // self._step * self._step) if self.counts.size else self._step
+        step = max(self._step, _COUNTED // self._step * self._step) if self.counts else self._step
 
         def work() -> None:
             own = Moments()
@@ -137,19 +137,20 @@ class _Work:
 
     def tally(self, bits: Array, start: int, own: Moments) -> None:
         """Count a chunk's codes, and add the squares of its rows and columns; `own` is not used."""
-        counts = count_codes(bits)
-        with self.lock:
-            self.counts += counts
+        assert self.counts is not None
+        self.counts.add(bits)
         if self.rows is not None:
             for low, high in spans(bits.size, self._step):
                 self._add_squares(_singles(bits[low:high], self.info.dtype), start + low)
 
     def finish(self, codes: Array) -> None:
         """Set the moments and the histogram by the counts of the codes, whose values are `codes`."""
-        self.moments = moments_of_counts(self.counts, codes)
+        assert self.counts is not None
+        counts = self.counts.counts()
+        self.moments = moments_of_counts(counts, codes)
         self.edges = _edges(self.moments)
         if len(self.edges):
-            self.below = np.cumsum(histogram_of_counts(self.counts, codes, self.edges))[:-1]
+            self.below = np.cumsum(histogram_of_counts(counts, codes, self.edges))[:-1]
             self.below += self.moments.minus_inf
         if self.moments.nan:
             self.moments.first_nan = self._first(np.isnan(codes))
@@ -243,8 +244,8 @@ def _squares(matrix: Array, axis: int) -> Array:
             matrix = matrix.astype(np.float64)
             return np.asarray(np.einsum(along, matrix, matrix))
         sums: Array = np.einsum(along, matrix, matrix).astype(np.float64)
-        bad = ~((sums > _MIN_SQUARE) & (sums < _MAX_SQUARE))
-        if bad.any():
+        if not (sums.min() > _MIN_SQUARE and sums.max() < _MAX_SQUARE):
+            bad = ~((sums > _MIN_SQUARE) & (sums < _MAX_SQUARE))
             doubles = (matrix[bad] if axis else matrix[:, bad]).astype(np.float64)
             sums[bad] = np.einsum(along, doubles, doubles)
     return sums

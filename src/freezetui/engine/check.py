@@ -145,7 +145,7 @@ def check_model(
     findings += frozen_by_ties(under_test, config, stage, result.frozen)
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
-        full, control_findings = _control(under_test, steps, step_of("control", "control run: step"))
+        full, control_findings = _control(under_test, steps, step_of("control", "all trainable: step"))
         findings += control_findings
     own: OwnRun | None = None
     if kept is not None and not result.vanished:

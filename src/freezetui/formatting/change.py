@@ -1,4 +1,4 @@
-"""Formats what changed in one tensor or in a module, for the details pane."""
+"""Formats what changed in one tensor or in a module, as short lines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from freezetui import numbers
 from freezetui.diff.report import STATUSES, Status, TensorDiff, relative_change
 from freezetui.text import printable
 
-_WORDS: dict[Status, str] = {
-    "identical": "identical",
-    "cast": "equal after a cast",
-    "unread": "not compared",
-}
+_WORDS: dict[Status, str] = {"cast": "equal after a cast", "unread": "not compared"}
+
+
+def status_word(status: Status) -> str:
+    """Return a status in words."""
+    return _WORDS.get(status, status)
 
 
 def tensor_change(tensor: TensorDiff) -> list[str]:
@@ -22,20 +23,16 @@ def tensor_change(tensor: TensorDiff) -> list[str]:
     if tensor.status == "identical":
         return ["unchanged, bit for bit"]
     if tensor.status == "added":
-        return ["new: not in BEFORE"]
+        return ["new: not in the earlier file"]
     if tensor.status == "reshaped" and tensor.new_shape is not None:
         return [f"reshaped: {numbers.shape(tensor.shape)} → {numbers.shape(tensor.new_shape)}"]
     lines = [_head(tensor), *_amounts(tensor)]
-    if tensor.looks:
-        factor = f", factor 1 - {1 - tensor.factor:.3g}" if tensor.factor is not None else ""
-        lines.append(f"looks like {tensor.looks}{factor}")
-    lines += [tensor.reason] if tensor.reason else []
-    return [printable(line) for line in lines]
+    return [printable(line) for line in (*lines, looks_like(tensor), tensor.reason) if line]
 
 
 def _head(tensor: TensorDiff) -> str:
     if tensor.status != "changed":
-        return _WORDS.get(tensor.status, tensor.status)
+        return status_word(tensor.status)
     if tensor.changed is None:
         return "changed: its bytes differ"
     share = numbers.percent(tensor.changed / tensor.elements) if tensor.elements else ""
@@ -50,6 +47,18 @@ def _amounts(tensor: TensorDiff) -> list[str]:
         lines.append(f"max |Δ| {tensor.max_delta:.3g}")
     if tensor.status == "changed":
         lines += [text for text in [_relative(relative_change([tensor]))] if text]
+    return lines + counted(tensor)
+
+
+def looks_like(tensor: TensorDiff) -> str:
+    """Return what the change looks like, with its factor; "" if that is not known."""
+    factor = f", factor 1 - {1 - tensor.factor:.3g}" if tensor.factor is not None else ""
+    return f"looks like {tensor.looks}{factor}" if tensor.looks else ""
+
+
+def counted(tensor: TensorDiff) -> list[str]:
+    """Return how many rows changed if it is not all, and how many elements became NaN or infinite."""
+    lines = []
     if tensor.rows_changed is not None and tensor.rows and tensor.rows_changed < tensor.rows:
         lines.append(f"only {tensor.rows_changed:,} of {tensor.rows:,} rows")
     counts = (("NaN", tensor.nan), ("Inf", tensor.inf))
@@ -59,7 +68,7 @@ def _amounts(tensor: TensorDiff) -> list[str]:
 def module_change(tensors: Sequence[TensorDiff]) -> list[str]:
     """Return what changed in the tensors of a module, as short lines; [] if it has none."""
     counts = Counter(tensor.status for tensor in tensors)
-    lines = [f"{counts[status]:,} {_WORDS.get(status, status)}" for status in STATUSES if counts[status]]
+    lines = [f"{counts[status]:,} {status_word(status)}" for status in STATUSES if counts[status]]
     relative = _relative(relative_change(tensors))
     return [*lines, relative] if relative else lines
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.diff.looks import SOME_ROWS
 from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, relative_change
+from freezetui.formatting.change import counted, looks_like, status_word
 from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
 from freezetui.freeze.blocks import repeats
 from freezetui.freeze.tree import ParamTree
@@ -22,7 +24,6 @@ _SIGNS: dict[Status, str] = {
     "removed": "- removed ",
     "unread": "? unread  ",
 }
-_WORDS = {"cast": "equal after a cast", "unread": "not compared"}
 _PLAN = {True: "■", False: "○", None: " "}
 #: Tensors named per block of a folded line.
 _MAX_NAMED = 4
@@ -175,17 +176,8 @@ def _tensor_line(tensor: TensorDiff, label: str) -> str:
 
 def _notes(tensor: TensorDiff) -> str:
     """Return further notes on one tensor."""
-    notes = [f"looks like {tensor.looks}"] if tensor.looks not in ("", "some rows") else []
-    if tensor.factor is not None:
-        notes[0] += f", factor 1 - {1 - tensor.factor:.3g}"
-    if tensor.reason:
-        notes.append(tensor.reason)
-    if tensor.rows_changed is not None and tensor.rows and tensor.rows_changed < tensor.rows:
-        notes.append(f"only {tensor.rows_changed:,} of {tensor.rows:,} rows")
-    notes += [
-        f"{count:,} became {what}" for what, count in (("NaN", tensor.nan), ("Inf", tensor.inf)) if count
-    ]
-    return printable("; ".join(notes))
+    looks = looks_like(tensor) if tensor.looks != SOME_ROWS else ""  # the count of rows says it
+    return printable("; ".join(note for note in (looks, tensor.reason, *counted(tensor)) if note))
 
 
 def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) -> str:
@@ -255,6 +247,6 @@ def _totals(report: DiffReport) -> Iterator[str]:
     for word, is_buffer in (("parameters", False), ("buffers", True)):
         tensors = [t for t in report.tensors if (t.kind == "buffer") == is_buffer]
         counts = {status: sum(t.status == status for t in tensors) for status in STATUSES}
-        parts = [f"{count:,} {_WORDS.get(status, status)}" for status, count in counts.items() if count]
+        parts = [f"{count:,} {status_word(status)}" for status, count in counts.items() if count]
         if tensors:
             yield f"{word:<11}{_count(tensors):>15}: {', '.join(parts)}"

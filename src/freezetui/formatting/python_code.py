@@ -5,46 +5,70 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import compress
 from operator import not_
+from textwrap import wrap
 from typing import NamedTuple
 
 from freezetui.checkpoint.state_dict.wrappers import SEGMENTS
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import ConfigError
-from freezetui.formatting.python_literals import name_items, string, table, tuple_of
+from freezetui.formatting.python_literals import MAX_WIDTH, name_items, string, table
 from freezetui.freeze.plan import FROZEN, TRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
+from freezetui.recognition.adapters import adapter_parts
 from freezetui.text import printable, quoted
 
 #: Buffers that a forward pass in train mode rewrites: running statistics, and spectral norm's vectors.
 _STATISTICS = ("running_mean", "_u", "weight_u")
+
+#: Segments of live names that PEFT adds to those in an adapter's file.
+_OF_PEFT = ("default", "modules_to_save")
 
 _IS_FROZEN = '''\
 def is_frozen(name{arg}):
     """Whether the parameter or module called `name` is frozen."""
     for wrapper in WRAPPERS:
         name = name.replace(wrapper, "")
-    return (name{prefixes} + ".").startswith(FROZEN{key})
+{prefixes}    return f"{{name}}.".startswith(FROZEN{key})
+'''
+_WITHOUT = "    name = name.removeprefix({})\n"
+_IS_STORED = '''\
+def is_stored(name):
+    """Whether the adapter has the parameter called `name`, not its base."""
+    if "original_module." in name:
+        return False
+    return any(part in name for part in ADAPTER)
 '''
 _FREEZE = '''\
 def freeze(model{arg}):
-    """Freeze what is_frozen says, and train everything else.
+    """Freeze what is_frozen says, and train {rest}.
 
-    Call it before wrapping the model in DDP, and before building {optimizer}.
+    Call it before wrapping the model in DDP, and before building
+    {optimizer}.
     """
     frozen = 0
-    for name, parameter in model.named_parameters():  # a tied one once, under its first name
+    # A tied parameter comes once, under its first name.
+    for name, parameter in model.named_parameters():
         if not (parameter.is_floating_point() or parameter.is_complex()):
             continue  # integers cannot train
-        parameter.requires_grad_(not is_frozen(name{arg}))
+{others}        parameter.requires_grad_(not is_frozen(name{arg}))
         if not parameter.requires_grad:
             parameter.grad = None  # an optimizer would still use it
             frozen += parameter.numel()
     expected = EXPECTED{key}
-    assert frozen == expected, f"froze {{frozen:,}} elements, not the {{expected:,}} of the checkpoint"
+    assert frozen == expected, (
+        f"froze {{frozen:,}} elements, not the {{expected:,}} of the checkpoint"
+    )
 '''
+_OTHERS = """\
+        if not is_stored(name):
+            continue  # the base model's keep their flags
+"""
 _TRAIN = '''\
 def train(model{arg}):
-    """Call this instead of model.train(): in train mode, frozen norms would change their statistics."""
+    """Call this instead of model.train().
+
+    In train mode, frozen norms would change their statistics.
+    """
     model.train()
     for name, module in model.named_modules():
         if {has_statistics} and is_frozen(name{arg}):
@@ -90,28 +114,39 @@ def python_code(
     """
     stages = {name: _stage(FreezePlan(tree, mask)) for name, mask in masks.items()}
     text = "\n".join([tensor.name for tensor in tree.tensors])  # one search each through all names
-    wrappers = [f"{each}." for each in SEGMENTS if f"{each}." not in text]
+    parts = _adapter_parts(checkpoint)
+    segments = (*SEGMENTS, *_OF_PEFT) if parts else SEGMENTS
+    wrappers = [f"{each}." for each in segments if f"{each}." not in text]
     staged = list(stages) != [""]
     words = {
+        "rest": "the rest of the adapter" if parts else "everything else",
+        "others": _OTHERS if parts else "",
         "arg": ", stage" if staged else "",
         "key": "[stage]" if staged else "",
         "optimizer": "each stage's optimizer" if staged else "the optimizer",
-        "prefixes": "".join(f".removeprefix({string(prefix)})" for prefix in _prefixes(checkpoint, tree)),
+        "prefixes": "".join(_WITHOUT.format(string(prefix)) for prefix in _prefixes(checkpoint, tree)),
     }
     subject = f" for {printable(config)}" if config else ""
+    names = f"a {model} loaded from" if model else "the checkpoint"
+    adds = "torch.compile, FSDP, PEFT" if parts else "torch.compile, FSDP"
+    frozen = {name: name_items(stage.prefixes) for name, stage in stages.items()}
     lines = [
-        f"# Plain PyTorch{subject}, written by freezetui.",
-        f"# Names are those of {f'a {model} loaded from' if model else 'the checkpoint'} "
-        f"{printable(checkpoint.source)}.",
+        *_comment(f"Plain PyTorch{subject}, written by freezetui."),
+        *_comment(f"Names are those of {names} {printable(checkpoint.source)}."),
         "",
-        "# Segments of names that torch.compile, FSDP and the like add.",
-        f"WRAPPERS = {tuple_of(wrappers)}",
-        "# What is frozen: a parameter or module whose name, followed by a dot, starts with one of these.",
-        *table("FROZEN", {name: name_items(stage.prefixes) for name, stage in stages.items()}),
-        "# How many elements are frozen; a tied tensor counts once.",
+        *_comment(f"Segments of names that {adds} and the like add."),
+        *table("WRAPPERS", {"": list(map(string, wrappers))}),
+        *_comment(
+            "What is frozen: a parameter or module whose name, followed by a dot, starts with one of these."
+        ),
+        *table("FROZEN", frozen),
+        *_comment("How many elements are frozen; a tied tensor counts once."),
         *table("EXPECTED", {name: stage.elements for name, stage in stages.items()}),
     ]
-    functions = [_IS_FROZEN, _FREEZE]
+    if parts:
+        lines += _comment("The checkpoint is an adapter; the parameters of its base model keep their flags.")
+        lines += table("ADAPTER", {"": list(map(string, parts))})
+    functions = [_IS_FROZEN, *([_IS_STORED] if parts else []), _FREEZE]
     statistics = _statistics(tree, stages.values()) if hold_norms else ()
     if statistics:
         functions.append(_TRAIN)
@@ -120,6 +155,19 @@ def python_code(
         words["has_statistics"] = f"({words['has_statistics']})"
     code = (function.format(**words) for function in functions)
     return "\n".join(lines) + "\n" + "".join(f"\n\n{function}" for function in code)
+
+
+def _comment(text: str) -> list[str]:
+    """Return a comment in lines of at most MAX_WIDTH; names are not broken."""
+    width = MAX_WIDTH - len("# ")
+    return [f"# {line}" for line in wrap(text, width, break_long_words=False, break_on_hyphens=False)]
+
+
+def _adapter_parts(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return what live names contain that the file of a PEFT adapter holds; () for another checkpoint."""
+    if not checkpoint.prefix.startswith("base_model."):
+        return ()
+    return adapter_parts(tensor.name for tensor in checkpoint.tensors)
 
 
 def _stage(plan: FreezePlan) -> _Stage:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-_MAX_WIDTH = 100
+#: A terminal of 80 columns, less a frame: what is wider would be wrapped there, and broken when copied.
+MAX_WIDTH = 76
 #: Fewer names read better one by one.
 _MIN_JOINED = 3
 #: What may stand in an f-string as it is.
@@ -31,7 +32,7 @@ def _value(head: str, value: object, indent: str, tail: str = "") -> Iterator[st
         yield f"{head}{value!r}{tail}"
         return
     line = f"{head}({', '.join(value)}{',' if len(value) == 1 else ''}){tail}"
-    if len(line) <= _MAX_WIDTH:
+    if len(line) <= MAX_WIDTH:
         yield line
         return
     yield f"{head}("
@@ -42,7 +43,7 @@ def _value(head: str, value: object, indent: str, tail: str = "") -> Iterator[st
 
 def _wrapped(indent: str, item: str) -> Iterator[str]:
     """Yield one item of a tuple; a generator that is too long for a line is split."""
-    if not item.startswith("*(") or len(indent) + len(item) < _MAX_WIDTH:
+    if not item.startswith("*(") or len(indent) + len(item) < MAX_WIDTH:
         yield f"{indent}{item},"
         return
     text, *loops = item[2:-1].split(" for ")

@@ -81,11 +81,12 @@ class FreezePlan:
 
     Attributes:
         version: grows with every change, undo and redo included.
+        made: how many edits were ever made; undo and redo leave it.
     """
 
     def __init__(self, tree: ParamTree, mask: bytes | bytearray | None = None) -> None:
         self.tree = tree
-        self.version = 0
+        self.version = self.made = 0
         self._undo: list[Diff] = []
         self._redo: list[Diff] = []
         #: A version of the plan, and the totals of its long ranges that were counted.
@@ -115,8 +116,8 @@ class FreezePlan:
         Tensors that are tied in `tree` only have the same state: they train if one of them does.
         """
         plan = FreezePlan(tree)
-        plan.version = self.version + 1
-        place = _places(self.tree, tree)
+        plan.version, plan.made = self.version + 1, self.made
+        place = places(self.tree, tree)
         plan.states = bytearray(map(self.states.__getitem__, place))
         plan._tie(plan.states, [i for i in tree.tie_groups if plan.states[i] == TRAINABLE])
         for old, new in ((self._undo, plan._undo), (self._redo, plan._redo)):
@@ -146,10 +147,6 @@ class FreezePlan:
     def replace(self, mask: bytes | bytearray) -> int:
         """Replace the plan as one edit, tied tensors that differ train; return how many tensors changed."""
         return self._commit(self._with(mask))
-
-    def rebase(self, mask: bytes | bytearray) -> None:
-        """Replace the whole plan because what it builds on has changed: not an edit that can be undone."""
-        self.states, self.version = self._with(mask), self.version + 1
 
     def undo(self) -> tuple[int, int] | None:
         """Undo the last edit; return the range that changed, None if there is nothing to undo."""
@@ -257,16 +254,21 @@ class FreezePlan:
         self._undo.append(diff)
         self._redo.clear()
         self.version += 1
+        self.made += 1
         return diff.changed - again
 
     def _shift(self, source: list[Diff], target: list[Diff]) -> tuple[int, int] | None:
         if not source:
             return None
         diff = source.pop()
-        diff.flip(self.states)
+        self._flip(diff)
         target.append(diff)
         self.version += 1
         return diff.start, diff.stop
+
+    def _flip(self, diff: Diff) -> None:
+        """Undo an edit, or redo it."""
+        diff.flip(self.states)
 
 
 def stored_mask(tree: ParamTree) -> bytes:
@@ -276,10 +278,10 @@ def stored_mask(tree: ParamTree) -> bytes:
 
 def moved_mask(mask: bytes | bytearray, old: ParamTree, new: ParamTree) -> bytes:
     """Return a mask of `old` for `new`, which has the same tensors, perhaps in another order."""
-    return bytes(mask) if new is old else bytes(map(mask.__getitem__, _places(old, new)))
+    return bytes(mask) if new is old else bytes(map(mask.__getitem__, places(old, new)))
 
 
-def _places(old: ParamTree, new: ParamTree) -> Sequence[int]:
-    """Return per tensor of `new` its position in `old`."""
+def places(old: ParamTree, new: ParamTree) -> Sequence[int]:
+    """Return per tensor of `new` its position in `old`, which has the same tensors."""
     position = {tensor.name: i for i, tensor in enumerate(old.tensors)}
     return [position[tensor.name] for tensor in new.tensors]

@@ -19,9 +19,12 @@ class Ghost(Tensor):
     """A meta tensor with the names of the file's tensors that it was made from.
 
     Everything computed from ghosts is a ghost of all their names: stacked, split, permuted, resized.
+
+    Attributes:
+        origins: those names; `names` is a property of torch's own.
     """
 
-    names: frozenset[str]
+    origins: frozenset[str]
 
     @classmethod
     def __torch_function__(
@@ -35,7 +38,7 @@ class Ghost(Tensor):
         result = run(func, types, args, kwargs or {})
         for made in tree_leaves(result):
             if isinstance(made, Ghost):
-                made.names = names_of(*sources)
+                made.origins = origins_of(*sources)
         return result
 
 
@@ -47,13 +50,13 @@ def ghost(name: str, shape: Sequence[int], dtype: torch.dtype = torch.float32) -
 def ghost_of(names: Sequence[str] | frozenset[str], like: Tensor) -> Ghost:
     """Return a ghost of the shape and dtype of `like`, made from the tensors `names`."""
     made: Ghost = Tensor._make_subclass(Ghost, torch.empty(like.shape, dtype=like.dtype, device="meta"))
-    made.names = frozenset(names)
+    made.origins = frozenset(names)
     return made
 
 
-def names_of(*tensors: object) -> frozenset[str]:
+def origins_of(*tensors: object) -> frozenset[str]:
     """Return all of the file's names that these were made from; none for a tensor that is not a ghost."""
-    return frozenset().union(*(getattr(t, "names", ()) for t in tensors if isinstance(t, Ghost)))
+    return frozenset().union(*(getattr(t, "origins", ()) for t in tensors if isinstance(t, Ghost)))
 
 
 class Copies(TorchFunctionMode):
@@ -76,7 +79,7 @@ class Copies(TorchFunctionMode):
         if name.endswith("_") and not name.endswith("__") and args and not isinstance(args[0], Ghost):
             source = args[1] if len(args) > 1 else kwargs.get("src", kwargs.get("other"))
             if name == "copy_" and isinstance(source, Ghost):
-                self.taken[id(args[0])] = self.taken.get(id(args[0]), frozenset()) | source.names
+                self.taken[id(args[0])] = self.taken.get(id(args[0]), frozenset()) | source.origins
             return args[0]
         return func(*args, **kwargs)
 

@@ -66,6 +66,8 @@ def map_names(model: nn.Module, tensors: FileTensors, root: str = "") -> NameMap
     if root:
         places: Iterable[Place] = named_places(model, root, tensors)
     else:
+        if whole := peft_names.whole_state(model, ghosts):
+            return paired(model, {live: file for file, live in whole.items()})
         adapters = peft_names.adapter_files(model, ghosts)
         pairs = max(adapters.values(), key=len, default={})
         if len(pairs) * 2 > len(ghosts):
@@ -202,19 +204,19 @@ class _Found:
             if taken:
                 self.add(row.name, taken)
             elif made is not None and _fits(made, row):
-                self.add(row.name, made.names)
+                self.add(row.name, made.origins)
             elif made is not None:
-                file = min(made.names, key=self._place_in_file)
+                file = min(made.origins, key=self._place_in_file)
                 self.reshaped[row.name] = Reshaped(row.name, file, row.shape, tuple(made.shape))
         used = {name for names in self.files.values() for name in names}
         used |= {shape.file for shape in self.reshaped.values()}
-        unused = {name: g for name, g in there.items() if not g.names & used}
+        unused = {name: g for name, g in there.items() if not g.origins & used}
         unfilled = [row for row in mine if self.first[row.name] not in self.files]
         plain = {row.plain for row in mine}
         again = torch_names.reparametrized(unfilled, unused, plain, there)
         for row in unfilled:
             for name in again.get(row.plain, ()):
-                self.add(row.name, there[name].names)
+                self.add(row.name, there[name].origins)
                 self.reshaped.pop(row.name, None)
 
     def _place_in_file(self, name: str) -> int:
@@ -227,7 +229,7 @@ class _Found:
         placed = {file for tensor in live for file in tensor.files}
         reshaped = tuple(r for name, r in self.reshaped.items() if not self.files.get(self.first[name]))
         placed |= {r.file for r in reshaped}
-        renamed = {file: name for name, value in loaded.made.items() for file in value.names}
+        renamed = {file: name for name, value in loaded.made.items() for file in value.origins}
         left = [file for file in self.order if file not in placed]
         dropped = [f for f in left if any(p.search(renamed.get(f, f)) for p in loaded.dropped)]
         return NameMap(

@@ -9,7 +9,7 @@ from importlib import import_module
 from torch import nn
 
 from freezetui.checkpoint.state_dict.wrappers import unwrap
-from freezetui.models.ghosts import Ghost, ghost_of, names_of
+from freezetui.models.ghosts import Ghost, ghost_of, origins_of
 from freezetui.models.live_names import Live, ancestry, live_tensors
 
 
@@ -29,7 +29,7 @@ def adapter_files(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, dic
     for prefix, peft in _peft_models(model):
         rows = list(live_tensors(peft))
         for adapter in peft.peft_config:  # type: ignore[union-attr]
-            saved = _saved(peft, rows, adapter)
+            saved = next(_saved(peft, rows, adapter, (True, False)), {})
             read = unwrap(list(saved)).names  # the reader takes "base_model.model." off
             saved |= dict(zip(read, saved.values(), strict=True))
             pairs = {file: prefix + name for file, name in saved.items() if file in files}
@@ -39,12 +39,29 @@ def adapter_files(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, dic
     return found
 
 
+def whole_state(model: nn.Module, files: Mapping[str, Ghost]) -> dict[str, str]:
+    """Return file name -> live name for the state_dict of a model with its adapters; {} for another file."""
+    rows = list(live_tensors(model))
+    added = {row.name for row in rows if row.role != "base"}
+    read = unwrap([row.name for row in rows]).names if added else ()
+    pairs = {
+        file: row.name
+        for file, row in zip(read, rows, strict=False)
+        if file in files and tuple(files[file].shape) == row.shape
+    }
+    of_adapters = added.intersection(pairs.values())
+    return pairs if of_adapters and 2 * len(pairs) > len(files) else {}
+
+
 def saved_adapters(model: nn.Module) -> Iterator[dict[str, str]]:
-    """Yield, per adapter of the model, file name -> live name of what PEFT would save, as it is read."""
+    """Yield, per adapter of the model, file name -> live name of what PEFT may have saved, as it is read.
+
+    That is without the embeddings, as usual, and with them, as after new tokens.
+    """
     for prefix, peft in _peft_models(model):
         rows = list(live_tensors(peft))
         for adapter in peft.peft_config:  # type: ignore[union-attr]
-            if saved := _saved(peft, rows, adapter):
+            for saved in _saved(peft, rows, adapter, (False, True)):
                 read = unwrap(list(saved)).names
                 yield {file: prefix + name for file, name in zip(read, saved.values(), strict=True)}
 
@@ -59,19 +76,21 @@ def _peft_models(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return found
 
 
-def _saved(peft: nn.Module, rows: Iterable[Live], adapter: str) -> dict[str, str]:
-    """Return file name -> live name, as PEFT saves this adapter."""
+def _saved(
+    peft: nn.Module, rows: Iterable[Live], adapter: str, embeddings: Iterable[bool]
+) -> Iterator[dict[str, str]]:
+    """Yield file name -> live name, as PEFT saves this adapter, without or with the embeddings."""
     ghosts = {row.name: ghost_of((row.name,), row.tensor) for row in rows}
     save = import_module("peft").get_peft_model_state_dict
-    for embeddings in (True, False):  # "auto" would ask the hub
+    for also in embeddings:  # "auto" would ask the hub
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                saved = save(peft, state_dict=ghosts, adapter_name=adapter, save_embedding_layers=embeddings)
+                saved = save(peft, state_dict=ghosts, adapter_name=adapter, save_embedding_layers=also)
         except Exception:  # not supported by this PEFT method, or by this model
             continue
-        return {file: next(iter(names_of(value))) for file, value in saved.items() if names_of(value)}
-    return {}
+        if found := {f: next(iter(origins_of(value))) for f, value in saved.items() if origins_of(value)}:
+            yield found
 
 
 def _prompt(peft: nn.Module, prefix: str, rows: Iterable[Live], files: Mapping[str, Ghost]) -> dict[str, str]:

@@ -35,9 +35,9 @@ def guesses(
 ) -> Iterator[Saved]:
     """Yield the accepted guesses, the likeliest first; the first of all is the live names as they are.
 
-    Tried are the live names as they are, those of PEFT's adapters, then the names that `save_pretrained`
-    writes, and those without the prefix of the base model (GPT-2's file); each with all names of every tie,
-    and with one.
+    Tried are the live names as they are, without and with what PEFT added, those of PEFT's adapters, then
+    the names that `save_pretrained` writes, and those without the prefix of the base model (GPT-2's file);
+    each with all names of every tie, and with one.
 
     Args:
         model: live, with any wrappers.
@@ -47,13 +47,12 @@ def guesses(
         ConfigError: a lazy parameter has no shape yet.
     """
     refuse_lazy(model)
-    rows = [row for row in live_tensors(model) if row.role == "base"]
-    for names in _spellings(rows):
-        for tensors in _as_they_are(rows, names):
-            if accepted(tensors):
-                kept = {tensor.name for tensor in tensors}
-                pairs = {row.name: name for row, name in zip(rows, names, strict=True) if name in kept}
-                yield Saved(paired(model, pairs), tensors)
+    every = list(live_tensors(model))
+    rows = [row for row in every if row.role == "base"]
+    yield from _with_names(model, rows, _spellings(rows), accepted)
+    if len(rows) < len(every):
+        names = unwrap_names([row.name for row in every]).names
+        yield from _with_names(model, every, [names], accepted)
     for pairs in peft_names.saved_adapters(model):
         shapes = {row.name: row for row in live_tensors(model)}
         tensors = tuple(_tensor(shapes[live], file, "parameter", file) for file, live in pairs.items())
@@ -63,6 +62,21 @@ def guesses(
         tensors = _as_read(ghosts)
         if accepted(tensors):
             yield Saved(map_names(model, file_tensors(tensors)), tensors)
+
+
+def _with_names(
+    model: nn.Module,
+    rows: Sequence[Live],
+    spellings: Iterable[Sequence[str]],
+    accepted: Callable[[Sequence[TensorInfo]], bool],
+) -> Iterator[Saved]:
+    """Yield the accepted files that hold these rows, under one of the spellings of their names."""
+    for names in spellings:
+        for tensors in _as_they_are(rows, names):
+            if accepted(tensors):
+                kept = {tensor.name for tensor in tensors}
+                pairs = {row.name: name for row, name in zip(rows, names, strict=True) if name in kept}
+                yield Saved(paired(model, pairs), tensors)
 
 
 def _spellings(rows: Sequence[Live]) -> Iterator[Sequence[str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from freezetui.models.ghosts import Ghost, ghost_of, names_of
+from freezetui.models.ghosts import Ghost, ghost_of, origins_of
 
 
 def is_timm_model(module: nn.Module) -> bool:
@@ -78,7 +78,7 @@ def _first_convolution(
             continue
         if value.shape[:1] + value.shape[2:] == live.shape[:1] + live.shape[2:]:
             known = isinstance(value, Ghost)
-            found[f"{name}.weight"] = ghost_of(names_of(value), live) if known else _adapted(value, live)
+            found[f"{name}.weight"] = ghost_of(origins_of(value), live) if known else _adapted(value, live)
     return found
 
 

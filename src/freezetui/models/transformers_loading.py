@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from freezetui.models.ghosts import Ghost, ghost_of, names_of
+from freezetui.models.ghosts import Ghost, ghost_of, origins_of
 from freezetui.models.live_names import ancestry, plain_path
 
 #: The oldest and the newest version that the names were tested with.
@@ -171,7 +171,7 @@ def from_pretrained(core: Any, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
     own = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     if not any(isinstance(tensor, Ghost) for tensor in tensors.values()):
         return dict(own)
-    return {name: ghost_of(names_of(tensor), tensor) for name, tensor in own if names_of(tensor)}
+    return {name: ghost_of(origins_of(tensor), tensor) for name, tensor in own if origins_of(tensor)}
 
 
 def _ignored(core: Any) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:

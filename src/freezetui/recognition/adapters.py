@@ -1,8 +1,9 @@
-"""Reads what builds the model of a PEFT adapter from the `adapter_config.json` beside it; imports nothing."""
+"""Knows the files of PEFT's adapters: their names, and the config beside them; imports nothing of PEFT."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,15 @@ from freezetui.recognition.model_line import write_model_line
 _NAME = "adapter_config.json"
 _MAX_BYTES = 1_000_000
 _MAX_TEXT = 500
+#: More modules without an addition than an adapter's file has: a new head, embeddings.
+_MAX_OTHERS = 8
+#: How the segments begin that PEFT's methods add to the names of a model (`PEFT_TYPE_TO_PREFIX_MAPPING`).
+_ADDED = (
+    *("adamss_", "beft_", "boft_", "c3a_", "deft_", "delora_", "fourierft_", "frod_", "glora_", "gralora_"),
+    *("hada_", "hira_", "hra_", "ia3_", "lily_", "ln_tuning_", "lokr_", "lora_", "miss_", "oft_", "osf_"),
+    *("peanut_", "poly_", "psoft_", "pvera_", "randlora_", "road_", "shadow_", "shira_", "supertuning_"),
+    *("tinylora_", "trainable_tokens_", "unilora_", "vblora_", "vera_", "waveft_"),
+)
 #: The adapter's task -> PEFT's class that loads the base model and the adapter into it.
 _CLASSES = {
     "CAUSAL_LM": "AutoPeftModelForCausalLM",
@@ -57,7 +67,29 @@ def adapter_of(source: str) -> Adapter | None:
     name = "" if config.get("auto_mapping") else _CLASSES.get(str(config.get("task_type")), "")
     arguments = {"pretrained_model_name_or_path": str(directory), "is_trainable": True}
     line = write_model_line(ModelSpec(f"peft:{name}.from_pretrained", arguments)) if name else ""
-    return Adapter(base, os.path.isdir(base), line)  # noqa: PTH112
+    return Adapter(base, os.path.isdir(base), line)  # noqa: PTH112 (long names)
+
+
+def adapter_parts(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the parts of live names that an adapter's file holds, e.g. ".lora_"; () for other files.
+
+    A file that holds the base model as well, its wrapped layers included, is not an adapter's.
+
+    Args:
+        names: of the file's tensors, in order.
+    """
+    added: dict[str, None] = {}
+    others: dict[str, None] = {}
+    for name in names:
+        segments = name.split(".")
+        known = next((each for segment in segments for each in _ADDED if segment.startswith(each)), "")
+        if known:
+            added[f".{known}"] = None
+        elif "base_layer" in segments and "embed" not in name:
+            return ()
+        else:
+            others[f".{'.'.join(segments[:-1])}."] = None
+    return (*added, *others) if added and len(others) <= _MAX_OTHERS else ()
 
 
 def _read(path: Path) -> dict[str, Any]:

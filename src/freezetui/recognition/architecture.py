@@ -11,6 +11,7 @@ from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.schema import ModelSection
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.catalog import Recognition
+from freezetui.recognition.families import misfit
 
 #: Builders that a config may name without confirmation: only these libraries' own code is run.
 _LIBRARIES = ("torchvision:", "transformers:")
@@ -29,12 +30,14 @@ class Architecture(msgspec.Struct, frozen=True):
         label: for display.
         trusted: whether it may be imported: the user chose it, or it is a library's own.
         tensors_only: whether the user chose to have no architecture, so that the UI does not ask for one.
+        misfit: why the file cannot be of it, by its names alone; "" if it may be.
     """
 
     model: ModelSpec = ModelSpec()
     label: str = _UNKNOWN
     trusted: bool = True
     tensors_only: bool = False
+    misfit: str = ""
 
     @property
     def is_named(self) -> bool:
@@ -47,7 +50,8 @@ def from_checkpoint(checkpoint: Checkpoint, recognition: Recognition | None) -> 
     if recognition is not None:
         return Architecture(recognition.model, recognition.label)
     label = checkpoint.label or checkpoint.model.architecture
-    return Architecture(checkpoint.model, label) if label else Architecture()
+    wrong = misfit(checkpoint.model.architecture, (tensor.name for tensor in checkpoint.tensors))
+    return Architecture(checkpoint.model, label, misfit=wrong) if label else Architecture()
 
 
 def from_user(model: ModelSpec, detected: Architecture) -> Architecture:
@@ -58,7 +62,7 @@ def from_user(model: ModelSpec, detected: Architecture) -> Architecture:
     """
     if not model.architecture:
         return Architecture(model, "no architecture (tensors only)", tensors_only=True)
-    return Architecture(model, _label(model, detected))
+    return Architecture(model, _label(model, detected), misfit=_misfit(model, detected))
 
 
 def from_config(model: ModelSection, directory: Path, detected: Architecture) -> Architecture:
@@ -76,7 +80,7 @@ def from_config(model: ModelSection, directory: Path, detected: Architecture) ->
         detected.model, input=()
     )
     trusted = named.architecture.startswith(_LIBRARIES) or is_detected
-    return Architecture(named, _label(named, detected), trusted)
+    return Architecture(named, _label(named, detected), trusted, misfit=_misfit(named, detected))
 
 
 def is_library_model(spec: str) -> bool:
@@ -110,3 +114,7 @@ def moved_path(spec: str, old: Path, new: Path) -> str:
 def _label(model: ModelSpec, detected: Architecture) -> str:
     is_detected = model.architecture == detected.model.architecture
     return detected.label if is_detected else model.architecture
+
+
+def _misfit(model: ModelSpec, detected: Architecture) -> str:
+    return detected.misfit if model.architecture == detected.model.architecture else ""

@@ -1,4 +1,4 @@
-"""The codes S and N of the findings, and what a code is: severity, message and fix; README has them all."""
+"""The codes S and N of the findings, and what a code is: severity, message, fix; see docs/findings.md."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ TABLE = (
         "N11",
         "note",
         "dropout in a frozen module stays random in train mode",
-        "set frozen_modules: eval in the config to keep frozen modules in eval, dropout included",
+        "set frozen_modules: eval (key O in the TUI), which keeps frozen modules in eval, dropout included",
     ),
     Code(
         "not_looked_further",

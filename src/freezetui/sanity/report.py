@@ -33,7 +33,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     Attributes:
         severity: "error" counts against the freeze, "warning" is probably not intended, "note" explains.
-        code: the row in the table of causes, e.g. "M1"; see the README.
+        code: the row in the table of causes, e.g. "M1"; see docs/findings.md.
         tensors: full names.
         message: what happened, in one line.
         fix: what to do, in one line; "" if no action is needed.

@@ -10,6 +10,7 @@ import msgspec
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
 from freezetui.sanity.report import SanityReport
+from freezetui.session.stage_history import Settings
 
 if TYPE_CHECKING:
     from freezetui.session.outcome import Outcomes
@@ -20,7 +21,7 @@ class _Last(NamedTuple):
 
     Attributes:
         live: the report as the engine sent it; named: with the checkpoint's names.
-        mask, norms: what was checked; see `Checks.store`.
+        mask, settings: what was checked; see `Checks.store`.
         when: the time of the check, if it was not in this session.
         kept: whether a receipt of it has been saved.
     """
@@ -28,13 +29,13 @@ class _Last(NamedTuple):
     live: SanityReport
     named: SanityReport
     mask: bytes
-    norms: str
+    settings: Settings
     when: str
     kept: bool
 
 
-#: What a check of a stage is about: its mask, and the setting `norm_statistics`.
-Checked = tuple[bytes, str]
+#: What a check of a stage is about: its mask, and the settings of the config.
+Checked = tuple[bytes, Settings]
 
 
 class Checks:
@@ -55,16 +56,16 @@ class Checks:
         self._last: dict[str | None, _Last] = {}
         self._outcomes: dict[str | None, tuple[_Last, Outcomes]] = {}
 
-    def store(self, report: SanityReport, mask: bytes, norms: str, when: str = "") -> None:
+    def store(self, report: SanityReport, mask: bytes, settings: Settings, when: str = "") -> None:
         """Store the report of a check of the plan `mask`, as the engine sent it.
 
         Args:
-            norms: the setting `norm_statistics` that was checked.
+            settings: which were checked.
             when: the time of the check, if it was not in this session.
         """
         self.failure = ""
         self._last.pop(report.stage, None)  # the newest comes last
-        self._last[report.stage] = _Last(report, report.in_file_names(), mask, norms, when, bool(when))
+        self._last[report.stage] = _Last(report, report.in_file_names(), mask, settings, when, bool(when))
 
     def clear(self) -> None:
         """Forget all, as after another architecture was named."""
@@ -90,9 +91,9 @@ class Checks:
         return "" if last is None else last.when
 
     def is_stale(self, stage: str | None) -> bool:
-        """Whether the last check of a stage was of another plan than now, or with other norm statistics."""
+        """Whether the last check of a stage was of another plan than now, or with other settings."""
         last = self._of(stage)
-        return last is not None and (last.mask, last.norms) != self._now(stage)
+        return last is not None and (last.mask, last.settings) != self._now(stage)
 
     def is_to_keep(self, stage: str | None) -> bool:
         """Whether the stage's last check held, is of what the stage is now, and is in no receipt yet."""
@@ -118,9 +119,9 @@ class Checks:
         return self._outcomes[stage][1]
 
     def rename(self, old: str, new: str) -> None:
-        """Keep what is known of a stage under its new name."""
-        if old in self._last:
-            self._last[new] = self._last.pop(old)
+        """Keep what is known of a stage under its new name; what was known under that has the old one."""
+        names = {old: new, new: old}
+        self._last = {names.get(stage or "", stage): last for stage, last in self._last.items()}
 
     def move(self, moved: Callable[[bytes], bytes]) -> None:
         """Put the masks into the order of another tree."""
@@ -133,9 +134,9 @@ class Checks:
         if not self._last:
             return None
         now = self._now(stage)
-        if own is not None and (own.mask, own.norms) == now:
+        if own is not None and (own.mask, own.settings) == now:
             return own
-        same = (last for last in reversed(self._last.values()) if (last.mask, last.norms) == now)
+        same = (last for last in reversed(self._last.values()) if (last.mask, last.settings) == now)
         return next(same, own)
 
 

@@ -163,7 +163,7 @@ class Comparison:
         changed = f"{self.changed:,} of {plural(len(self._session.tree.tensors), 'tensor')} changed"
         parts = [changed, self.verdict()]
         if self.removed:
-            parts.append(f"{len(self.removed):,} only in BEFORE")
+            parts.append(f"{len(self.removed):,} only in the earlier file")
         return (*parts, *([self.note] if self.note else []))
 
     def _in_order(self) -> tuple[ParamTree, list[float | None], bytes]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
 from freezetui import numbers
+from freezetui.recognition.adapters import Adapter, adapter_of
 from freezetui.session.session import Session
 from freezetui.text import listed
 
@@ -46,14 +48,25 @@ def notices(session: Session) -> Iterator[Notice]:
     yield from _of_check(session)
     yield from _of_comparison(session)
     architecture = session.architecture
+    if architecture.misfit:
+        said = "Is config.json of another model? Press o to say what builds this one."
+        yield Notice("config.json of another model", (f"{architecture.misfit}.", said))
     if not architecture.model.architecture and not architecture.tensors_only:
         said = "Press o to say what builds it, so that a check can run."
         if architecture.is_named:
             yield Notice("no code for it", (f"Nothing is known that builds {architecture.label}.", said))
+        elif (adapter := _adapter(session.options.source)) is not None:
+            offered = "r and o offer what builds both." if adapter.line else said
+            yield Notice("PEFT adapter", (f"An adapter of {adapter.base}. {offered}",))
         else:
             yield Notice("architecture unknown", ("No library's model has these names and shapes.", said))
     elif session.undescribed:
-        yield Notice("live model unknown", (session.undescribed,))
+        yield Notice("model not built", (session.undescribed,))
+
+
+@lru_cache(8)
+def _adapter(source: str) -> Adapter | None:
+    return adapter_of(source)
 
 
 def _of_check(session: Session) -> Iterator[Notice]:

@@ -64,10 +64,8 @@ def plan_digest(session: Session, stage: str | None) -> str:
     mask, model = session.stages.plan_of(stage).mask(), session.architecture.model
     states = zip(session.tree.tensors, mask, strict=True)
     names = sorted(f"{tensor.name}\t{state}" for tensor, state in states)
-    modules = session.config.frozen_modules if session.config is not None else "train"
     told = [
-        session.norm_statistics,
-        modules,
+        *session.stages.settings,
         stage,
         model.architecture,
         sorted(model.arguments.items()),

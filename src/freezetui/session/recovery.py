@@ -12,7 +12,7 @@ import threading
 import time
 import zlib
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ from freezetui.session.recovery_files import (
     sources_of,
 )
 from freezetui.session.session import Session
+from freezetui.session.stage_history import Settings
 from freezetui.state import keeps_state, write_private
 
 #: Seconds that the end of the program waits for a file that is being written.
@@ -42,7 +43,7 @@ class _Snapshot(NamedTuple):
     masks: dict[str | None, bytes]
     stages: tuple[Stage, ...]
     shown: str | None
-    norm_statistics: Literal["freeze", "update"]
+    settings: Settings
     tree: ParamTree
 
 
@@ -70,7 +71,7 @@ class Recovery:
                 stages.masks(),
                 tuple(stages.sections.values()),
                 stages.shown,
-                session.norm_statistics,
+                stages.settings,
                 session.tree,
             )
         with self._lock:
@@ -140,7 +141,7 @@ def _kept(session: Session, snapshot: _Snapshot) -> Kept:
         common=packed(snapshot.masks[None]),
         stages=tuple((stage, packed(snapshot.masks[stage.name])) for stage in snapshot.stages),
         shown=snapshot.shown,
-        norm_statistics=snapshot.norm_statistics,
+        **snapshot.settings._asdict(),
         when=time.time(),
         host=socket.gethostname(),
         pid=os.getpid(),

@@ -23,6 +23,7 @@ from freezetui.config.schema import Stage
 from freezetui.freeze.plan import moved_mask
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.session import Session
+from freezetui.session.stage_history import Settings
 from freezetui.state import keeps_state, read_private, state_directory
 
 _DIRECTORY, SUFFIX = "recovery", ".json"
@@ -56,6 +57,7 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     when: float
     host: str
     pid: int
+    frozen_modules: Literal["train", "eval"] = "train"
 
 
 class Found(NamedTuple):
@@ -79,18 +81,16 @@ def found(session: Session) -> list[Found]:
 
 
 def restore(session: Session, kept: Kept) -> None:
-    """Put what was kept into the session, as one edit of each plan that can be undone."""
+    """Put what was kept into the session; it can be undone, as an edit of each plan and of the stages."""
     stages, size = session.stages, len(session.tree.tensors)
 
     def mask(packed: bytes) -> bytes:
         return moved_mask(_unpacked(packed, size), session.file_tree, session.tree)
 
     stages.plan_of(None).replace(mask(kept.common))
-    stages.reset([(section, mask(packed)) for section, packed in kept.stages])
-    session.norm_statistics = kept.norm_statistics
-    if kept.shown is None or kept.shown in stages.names:
-        stages.show(kept.shown)
-    stages.next(0)
+    settings = Settings(kept.norm_statistics, kept.frozen_modules)
+    restored = [(section, mask(packed)) for section, packed in kept.stages]
+    stages.reset(restored, kept.shown, settings, "what was restored")
 
 
 def discard(found: Found) -> None:

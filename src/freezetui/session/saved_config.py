@@ -12,6 +12,7 @@ from freezetui.config.schema import ConfigData, Stage
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import stored_mask
 from freezetui.freeze.tree import ParamTree
+from freezetui.session.stage_history import Settings
 from freezetui.session.stage_plans import Masks, StagePlans
 from freezetui.text import shortened
 
@@ -64,7 +65,8 @@ class SavedConfig:
             ConfigError: the required file cannot be read.
         """
         masks = self._selected(tree) or {None: stored_mask(tree)}
-        plans = StagePlans(tree, masks, self.config.stages if self.config else ())
+        stages = self.config.stages if self.config else ()
+        plans = StagePlans(tree, masks, stages, Settings.of(self.config))
         meant = self.config.model.key if self.config else ""
         if meant not in ("", key):
             which = f"it was saved for the state_dict {shortened(meant)}"
@@ -155,7 +157,7 @@ class SavedConfig:
             return
         self.path, self.config = target, config
         self.masks, self.schedule = stages.masks(), stages.schedule
-        stages.sections = {stage.name: stage for stage in config.stages}
+        stages.note_saved(config.stages)
         self.problem, self.differences, self.refused = None, (), ()
         self.fits = self.written = True
         self._seen, self._version = _content(target), b""

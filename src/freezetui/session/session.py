@@ -25,6 +25,7 @@ from freezetui.session.describing import ModelDescriber
 from freezetui.session.options import Options
 from freezetui.session.saved_config import SavedConfig
 from freezetui.session.settling import settled
+from freezetui.session.stage_history import Settings
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -46,8 +47,7 @@ class Session:
     Attributes:
         options: the options of the command line.
         checkpoint, tree: what is open; file_tree: the same tensors in the order of the file.
-        norm_statistics: what becomes of the statistics of norms in frozen modules; see `ConfigData`.
-        stages: the plans of the common rules and of every stage.
+        stages: the plans of the common rules and of every stage, and the settings of the config.
         saved: the config on disk.
         architecture: what the check builds.
         architecture_changed: whether the user has set another one since the config was saved.
@@ -72,7 +72,8 @@ class Session:
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
         whole = self._recognition is None or self._recognition.whole
-        name = (whole and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
+        fits = whole and not self._detected.misfit
+        name = (fits and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
         self.tree = ParamTree(tensors, root=name)
         self.saved = SavedConfig(path, required=options.config is not None)
         self.stages = self.saved.read(self.tree, self.checkpoint.key)
@@ -80,8 +81,7 @@ class Session:
             self.stages.show(options.stage)
         self.architecture_changed = False
         self.comparison: Comparison | None = None
-        self.norm_statistics = self.saved_norms
-        self.checks = Checks(lambda stage: (self.stages.plan_of(stage).mask(), self.norm_statistics))
+        self.checks = Checks(lambda stage: (self.stages.plan_of(stage).mask(), self.stages.settings))
         self.not_finite: dict[str, str] = {}
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
@@ -149,7 +149,7 @@ class Session:
     @property
     def saved_mask(self) -> bytes:
         """The mask of the shown stage as on disk; a new stage begins with that of the common rules."""
-        return self.saved.masks.get(self.stages.shown, self.saved.masks[None])
+        return self.saved.masks.get(self.stages.saved_as(self.stages.shown), self.saved.masks[None])
 
     @property
     def unsaved(self) -> bool:
@@ -161,7 +161,7 @@ class Session:
         gone = self.saved.on_disk
         lost = (self.config is not None and gone == "deleted") or (self.saved.written and gone == "changed")
         edited = self.stages.masks() != self.saved.masks or self.stages.schedule != self.saved.schedule
-        return lost or edited or self.architecture_changed or self.norm_statistics != self.saved_norms
+        return lost or edited or self.architecture_changed or self.stages.settings != self.saved_settings
 
     @cached_property
     def has_statistics(self) -> bool:
@@ -169,9 +169,14 @@ class Session:
         return any(tensor.is_statistic for tensor in self.file_tree.tensors)
 
     @property
-    def saved_norms(self) -> Literal["freeze", "update"]:
-        """The setting `norm_statistics` on disk, or the default."""
-        return (self.config or ConfigData()).norm_statistics
+    def norm_statistics(self) -> Literal["freeze", "update"]:
+        """What becomes of the statistics of norms in frozen modules; see `ConfigData`."""
+        return self.stages.settings.norm_statistics
+
+    @property
+    def saved_settings(self) -> Settings:
+        """The settings on disk, or the defaults."""
+        return Settings.of(self.config)
 
     @property
     def saved_here(self) -> bool:
@@ -198,19 +203,14 @@ class Session:
     def rename_stage(self, old: str, new: str) -> None:
         """Rename a stage; its plan, what is saved of it and its last check stay."""
         self.stages.rename(old, new)
-        self._renamed(old, new)
+        self.checks.rename(old, new)
 
     def step_stages(self, redo: bool) -> str:
         """Undo, or redo, what was done last to the stages themselves; return what that was, "" if nothing."""
         step = self.stages.redo() if redo else self.stages.undo()
         if step is not None and step.renamed is not None:
-            self._renamed(*(step.renamed if redo else step.renamed[::-1]))
+            self.checks.rename(*(step.renamed if redo else step.renamed[::-1]))
         return "" if step is None else step.what
-
-    def _renamed(self, old: str, new: str) -> None:
-        self.checks.rename(old, new)
-        if old in self.saved.masks:
-            self.saved.masks[new] = self.saved.masks.pop(old)
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write; the same with and without a description."""
@@ -290,9 +290,9 @@ class Session:
         """End the describer's process, if one runs."""
         self._describer.close()
 
-    def checked(self, report: SanityReport, mask: bytes) -> None:
-        """Store the report of a check of the plan `mask`, with the checkpoint's names."""
-        self.checks.store(report, mask, self.norm_statistics)
+    def checked(self, report: SanityReport, mask: bytes, settings: Settings | None = None) -> None:
+        """Store the report of a check of the plan `mask`, with the settings then, else those of now."""
+        self.checks.store(report, mask, settings or self.stages.settings)
         for name in report.in_file_names().tensors_of("not_finite_weight"):
             self.not_finite.setdefault(name, "")
         if report.input and not self.architecture.model.input:

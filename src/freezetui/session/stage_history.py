@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from freezetui.config.schema import Stage
+from freezetui.config.schema import ConfigData, Stage
 from freezetui.freeze.plan import FreezePlan
+from freezetui.freeze.stage_plan import StagePlan
 from freezetui.freeze.tree import ParamTree
 
 
+class Settings(NamedTuple):
+    """The settings of a config that no line of the tree shows; see `ConfigData`."""
+
+    norm_statistics: Literal["freeze", "update"] = "freeze"
+    frozen_modules: Literal["train", "eval"] = "train"
+
+    @classmethod
+    def of(cls, config: ConfigData | None) -> Settings:
+        """Return those of a config; None for the defaults."""
+        return cls() if config is None else cls(config.norm_statistics, config.frozen_modules)
+
+
 class Structure(NamedTuple):
-    """Which stages there are, with the plan of each; None stands for the common rules."""
+    """Which stages there are, with the plan of each, which is shown (None for the common rules), settings."""
 
     sections: dict[str, Stage]
-    plans: dict[str | None, FreezePlan]
+    plans: dict[str, StagePlan]
     shown: str | None
+    settings: Settings
 
 
 class StageStep(NamedTuple):
-    """One change of the stages.
+    """One change of the stages, or of a setting.
 
     Attributes:
         what: what it did, in words.
         renamed: the name of a stage before and after, if that is what it did.
         edits: how many edits of the plan that was shown after it can be undone before it.
+        made: how many edits were ever made of the plan that was shown when it was undone.
     """
 
     what: str
@@ -31,6 +46,7 @@ class StageStep(NamedTuple):
     after: Structure
     renamed: tuple[str, str] | None = None
     edits: int = 0
+    made: int = 0
 
 
 class StageHistory:
@@ -60,9 +76,13 @@ class StageHistory:
         return None
 
     def next_redo(self, shown: str | None, plan: FreezePlan) -> StageStep | None:
-        """Return the change that is to be redone where `shown` is; None if an edit of its plan is."""
-        if self._redo and self._redo[-1].before.shown == shown and plan.edits == self._redo[-1].edits:
-            return self._redo[-1]
+        """Return the change that is to be redone where `shown` is; None if an edit of its plan is.
+
+        A new edit there takes its place, as it does with an edit that was undone.
+        """
+        step = self._redo[-1] if self._redo else None
+        if step and (step.before.shown, step.edits, step.made) == (shown, plan.edits, plan.made):
+            return step
         return None
 
     def undone(self, plan: FreezePlan) -> None:
@@ -71,17 +91,17 @@ class StageHistory:
         Args:
             plan: the one that is shown now.
         """
-        self._redo.append(self._undo.pop()._replace(edits=plan.edits))
+        self._redo.append(self._undo.pop()._replace(edits=plan.edits, made=plan.made))
 
     def redone(self, plan: FreezePlan) -> None:
         """Move the next change back to what can be undone; see `undone`."""
         self._undo.append(self._redo.pop()._replace(edits=plan.edits))
 
-    def moved_to(self, tree: ParamTree, plans: dict[str | None, FreezePlan]) -> dict[str | None, FreezePlan]:
+    def moved_to(self, tree: ParamTree, plans: dict[str, StagePlan]) -> dict[str, StagePlan]:
         """Put every plan of the history into the order of another tree, and return those of `plans`."""
-        known: dict[int, FreezePlan] = {}
+        known: dict[int, StagePlan] = {}
 
-        def moved(before: dict[str | None, FreezePlan]) -> dict[str | None, FreezePlan]:
+        def moved(before: dict[str, StagePlan]) -> dict[str, StagePlan]:
             for plan in before.values():
                 if id(plan) not in known:
                     known[id(plan)] = plan.moved_to(tree)

@@ -38,16 +38,31 @@ def to_write(session: Session, target: Path) -> Callable[[], ConfigData]:
         input=built_by.input,
         key=session.checkpoint.key if len(session.checkpoint.choices) > 1 else "",
     )
-    given, shown, on_disk = stages.given(), stages.masks(), dict(session.saved.masks)
-    sections, norms = tuple(stages.sections.values()), session.norm_statistics
+    given, shown, settings = stages.given(), stages.masks(), stages.settings
+    sections, edited = tuple(stages.sections.values()), _edited(session)
 
     def made() -> ConfigData:
         masks = {stage: moved_mask(mask, tree, file_tree) for stage, mask in shown.items()}
-        saved = {stage: moved_mask(mask, tree, file_tree) for stage, mask in on_disk.items()}
-        edited = {s: m for s, m in masks.items() if s is not None and m != saved.get(s)}
         own = {stage: rules for stage, (_, rules) in given.items() if stage is not None}
         common = FreezePlan(file_tree, masks[None])
-        config = config_from_plan(common, model, before, given.get(None), edited, own, sections)
-        return msgspec.structs.replace(config, norm_statistics=norms)
+        wanted = {stage: masks[stage] for stage in edited}
+        config = config_from_plan(common, model, before, given.get(None), wanted, own, sections)
+        return msgspec.structs.replace(config, **settings._asdict())
 
     return made
+
+
+def _edited(session: Session) -> tuple[str, ...]:
+    """Return the stages whose rules may have to change: not those that are as on disk, on the same rules."""
+    stages, saved = session.stages, session.saved.masks
+    on_disk = {stage.name: stage.rules for stage in session.config.stages} if session.config else {}
+    masks = stages.masks()
+    if masks[None] != saved[None]:
+        return stages.names
+    return tuple(
+        name
+        for name, section in stages.sections.items()
+        if (known := stages.saved_as(name)) is None
+        or known not in on_disk
+        or (masks[name], section.rules) != (saved.get(known), on_disk[known])
+    )

@@ -49,17 +49,34 @@ def find_source(
     if checkpoint is not None:
         return _header(_opened(str(checkpoint)), model, root)
     evidence = _Evidence(config, stage, budget)
-    found = None if root else next(guesses(model, evidence.proves), None)
+    found = None if root else _proven(model, evidence)
     if found is not None:
         return found
     for path, key in _known_files(config, model):
         tensors = _read_quickly(path, key)
         if tensors and evidence.accepts(tensors, lenient=True):  # a rule may name what only the model has
             return _header(tensors, model, root)
-    may_be_live = not evidence.against and not root and not any(map(is_adapter, model.modules()))
+    may_be_live = not evidence.against and not root and not _has_adapters(model)
     if may_be_live or not strict:
         return next(guesses(model))
     raise evidence.refusal(root)
+
+
+def _proven(model: nn.Module, evidence: _Evidence) -> Saved | None:
+    """Return the guess that the config proves.
+
+    A model with adapters may have been saved in several ways: one with all names and shapes is preferred.
+    """
+    first: Saved | None = None
+    for guess in guesses(model, evidence.proves):
+        first = first or guess
+        if evidence.is_exact(guess.tensors) or not _has_adapters(model):
+            return guess
+    return first
+
+
+def _has_adapters(model: nn.Module) -> bool:
+    return any(map(is_adapter, model.modules()))
 
 
 class _Evidence:
@@ -90,6 +107,10 @@ class _Evidence:
         freezes_nothing = self._recorded and not any(expect.frozen.tensors for expect in self._recorded)
         wanted = self._config.model.fingerprint if freezes_nothing else ""
         return (not wanted or wanted == fingerprint(tensors)) and self.accepts(tensors)
+
+    def is_exact(self, tensors: Sequence[TensorInfo]) -> bool:
+        """Whether all their names and shapes are those of the checkpoint."""
+        return self._config.model.fingerprint == fingerprint(tensors)
 
     def refusal(self, root: str) -> FreezeTuiError:
         """Return the error if no checkpoint was found."""

@@ -164,6 +164,15 @@ class FreezeTuiApp(Guarded, App[int]):
         self.add_mode(mode, self._make_main_screen)
         await self.switch_mode(mode)
 
+    async def on_event(self, event: events.Event) -> None:
+        """Drop a key that was typed before the dialog was there that it would reach."""
+        if not (isinstance(event, events.Key) and self._comes_before_dialog(event)):
+            await super().on_event(event)
+
+    def _comes_before_dialog(self, key: events.Key) -> bool:
+        came_before = getattr(self.screen, "came_before", None) if self._screen_stack else None
+        return came_before is not None and came_before(key)
+
     async def on_key(self, event: events.Key) -> None:
         """Forward a letter typed right after the key that moved the focus to an input."""
         if isinstance(self.focused, Input) and event.is_printable and event.character:

@@ -60,6 +60,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "cost.show",
         "check.architecture",
         "config.norms",
+        "config.modules",
         "file.key",
         "state.show",
         "app.help",

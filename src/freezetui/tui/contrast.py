@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 
 from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.style import Style
+from rich.text import Span, Text
 from textual.widget import Widget
 
 #: The contrast of text, by WCAG 2.2, criterion 1.4.3.
@@ -34,6 +36,16 @@ def muted(widget: Widget) -> Style:
     style = widget.visual_style.rich_style
     known = _triplet(style.color) is not None and _triplet(style.bgcolor) is not None
     return Style(color=muted_style(style).color) if known else Style(dim=True)
+
+
+def colored(text: Text, widget: Widget, classes: Collection[str]) -> Text:
+    """Return text with the spans that are named as component classes of a widget in their readable styles."""
+    found = text.copy()
+    found.spans = [
+        Span(a, b, legible(widget.get_component_rich_style(style)) if style in classes else style)
+        for a, b, style in text.spans
+    ]
+    return found
 
 
 def muted_style(style: Style) -> Style:

@@ -1,4 +1,4 @@
-"""What the setting `norm_statistics` means, in full and in brief."""
+"""What the settings `norm_statistics` and `frozen_modules` mean, in full and in brief."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ _IN_FULL = {
     "update": "update (frozen norms follow train mode, and their statistics change)",
 }
 _OF_FROZEN = {"freeze": "statistics of frozen norms stay", "update": "statistics of frozen norms change"}
+_MODULES = {
+    "train": "train (dropout in frozen modules stays random in train mode)",
+    "eval": "eval (wholly frozen modules stay in eval: their dropout is off)",
+}
 
 
 def norms_text(session: Session) -> str:
@@ -25,3 +29,8 @@ def norms_brief(session: Session) -> str:
         _OF_FROZEN[session.norm_statistics] if session.has_statistics else "no effect here: no statistics"
     )
     return f"norm_statistics: {session.norm_statistics}; {effect}"
+
+
+def modules_text(session: Session) -> str:
+    """Return what `frozen_modules` is and means."""
+    return _MODULES[session.stages.settings.frozen_modules]

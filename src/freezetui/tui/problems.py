@@ -11,7 +11,7 @@ from textual.widget import Widget
 from freezetui.session.notices import notices
 from freezetui.session.session import Session
 from freezetui.text import printable
-from freezetui.tui.norms import norms_text
+from freezetui.tui.norms import modules_text, norms_text
 
 #: Warnings that are told in passing, and for how many seconds.
 _MAX_TOLD, _SECONDS = 3, 10
@@ -51,6 +51,7 @@ def notices_text(session: Session, said: Sequence[str] = ()) -> Text:
         text.append(f"against {printable(session.comparison.before)}:\n", "dim")
         text.append("".join(f"  {printable(line)}\n" for line in session.comparison.summary()), "dim")
     text.append(f"norm_statistics: {norms_text(session)}; B changes it\n", "dim")
+    text.append(f"frozen_modules: {modules_text(session)}; O changes it\n", "dim")
     choices = session.checkpoint.choices
     if len(choices) > 1:
         shown = printable(session.checkpoint.unwrapped) or "the top level"

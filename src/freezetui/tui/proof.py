@@ -22,10 +22,11 @@ from freezetui.tui.check_marks import qualifiers
 from freezetui.tui.widgets.totals_bar import stage_verdicts
 from freezetui.tui.widgets.tree_line import MARKS
 
-_COLORS: dict[Verdict, str] = {"held": "bold green", "moved": "bold red", "inconclusive": "bold yellow"}
+#: The verdict -> a component class of the panel, whose color can be read in every theme.
+_COLORS: dict[Verdict, str] = {"held": "check--held", "moved": "check--moved", "inconclusive": "check--open"}
 _INDENT = "      "
 _WORDS = {
-    Outcome.BY_FLAG: "held by the flag alone: no gradient reaches {} when trainable either",
+    Outcome.BY_FLAG: "unchanged, but no gradient reaches {} when trainable either: proves the flag alone",
     Outcome.UNPROVEN: "not proven: this check could not have seen {} change",
 }
 
@@ -64,16 +65,15 @@ def proof_of(session: Session, brief: bool = False) -> Proof:
     which = "" if stage is None else f"{printable(stage)}: "
     if stage is None and session.stages.names:
         told = ", ".join(f"{printable(name)}: {word}" for name, word in stage_verdicts(session))
-        return Proof(Text(f"the common rules are checked as part of each stage ({told})"), ())
+        return Proof(Text(f"what is common is checked as part of each stage ({told})"), ())
     if report is None:
         return Proof(Text.assemble(which, "not checked yet (press r)"), ())
     found = list(_lines(session))
     lines = tuple(sorted(found, key=lambda line: not line.is_finding) if brief else found)
-    keys = ["Tab: this list"]
-    keys += ["Enter: go to tensor"] if any(line.tensor for line in lines) else []
-    keys += ["y: copy the fix"] if any(line.code for line in lines) else []
-    hint = (f"  ({', '.join(keys)}, R: close)", "dim")
-    verdict, told = headline(report), f"  {'; '.join(cost(report))}"
+    hint = ("  (Tab: this list, R: close)", "dim")
+    verdict, costs = headline(report), "; ".join(cost(report))
+    told = "" if brief else f"  {costs}"
+    lines = (*lines, ProofLine(Text(costs, "dim"))) if brief else lines
     qualified = ", ".join(qualifiers(session))
     start = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
     if session.report_is_stale:

@@ -68,5 +68,8 @@ SCREEN_KEYS: list[BindingType] = [
     bind("changed.previous", "X", "next_changed(-1)", "changed", "Previous frozen tensor that changed"),
     bind("file.key", "K", "key", "key", "Open another state_dict of the file, such as its EMA copy"),
     bind("config.norms", "B", "norms", "norms", "Keep the statistics of frozen norms, or let them change"),
+    bind(
+        "config.modules", "O", "modules", "modules", "Keep frozen modules in eval (no dropout), or in train"
+    ),
     bind("check.architecture", "o", "architecture", "model", "Set the model architecture for the check"),
 ]

@@ -70,7 +70,7 @@ class Entry(msgspec.Struct, gc=False):
 class _Known(Entry, gc=False):
     """An entry of a known dtype, which is decoded to the same text for all of them."""
 
-    dtype: Literal[_TEXTS] = ""  # type: ignore[valid-type]
+    dtype: Literal[_TEXTS] = ""  # type: ignore[valid-type]  # msgspec reads it
 
 
 _DECODER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(dict[str, _Known])

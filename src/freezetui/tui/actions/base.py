@@ -123,7 +123,7 @@ class SessionScreen(Guarded, Screen[None]):
         if isinstance(self.focused, FilterInput):
             yield from filter_keys()
         elif self.focused is not None and self.focused.parent is self._panel and not self._panel.running:
-            yield from finding_keys()
+            yield from finding_keys(self._panel.line)
         else:
             session, tree = self.session, self.tree_view
             yield from tree_keys(session, tree.node, tree.rows.matches is not None)

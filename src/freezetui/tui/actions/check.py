@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from textual import on, work
+from textual.widgets import OptionList
 
 from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
@@ -27,12 +28,12 @@ class CheckActions(SessionScreen):
             stage = each.report.stage
             if not session.checks.has(stage) and each.plan == plan_digest(session, stage):
                 mask = session.stages.plan_of(stage).mask()
-                session.checks.store(each.report, mask, session.norm_statistics, each.when)
+                session.checks.store(each.report, mask, session.stages.settings, each.when)
                 self.refresh_session()
 
     @on(CheckPanel.Ended)
     def _checked(self, event: CheckPanel.Ended) -> None:
-        self.session.checked(event.report, event.mask)
+        self.session.checked(event.report, event.job.mask, event.job.settings)
         self.refresh_session()
 
     @on(CheckPanel.Failed)
@@ -47,6 +48,11 @@ class CheckActions(SessionScreen):
             from freezetui.tui.proof import proof_of  # the first screen needs none
 
             await self._panel.show(proof_of(self.session, brief=self.is_low))
+
+    @on(OptionList.OptionHighlighted)
+    def _name_keys(self) -> None:
+        """Name the keys that do something on the line of the proof."""
+        self._footer.refresh()
 
     @on(CheckPanel.JumpTo)
     def _jump(self, event: CheckPanel.JumpTo) -> None:
@@ -80,7 +86,8 @@ class CheckActions(SessionScreen):
             return
         if session.architecture is not before:
             self._model_named()
-        masks, tensors = session.stages.masks(), len(session.tree.tensors)
+        masks, settings = session.stages.masks(), session.stages.settings
+        tensors = len(session.tree.tensors)
         config = await run_with_busy_screen(self.app, FINDING_RULES, session.written, tensors)
         if config is not None:
             stages = session.stages.names or (None,)
@@ -88,7 +95,7 @@ class CheckActions(SessionScreen):
             if self.is_low:
                 self.hide_config()
             self.refresh_session()
-            jobs = [Job(session.request(config, stage), masks[stage]) for stage in stages]
+            jobs = [Job(session.request(config, stage), masks[stage], settings) for stage in stages]
             await self._panel.start(jobs, session.options.timeout, session.options.python)
 
     async def action_proof(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from textual import on, work
 
 from freezetui.tui.actions.base import SessionScreen
@@ -10,28 +12,44 @@ from freezetui.tui.widgets.parameter_tree import ParameterTree
 
 #: Seconds until a description is offered again that something was in the way of.
 _PAUSE = 0.3
+#: Seconds without a key in the tree after which its lines may come into another order.
+_CALM = 1.0
+_ORDER = "The lines are now in the order in which the model runs; the cursor is on the same one"
 
 
 class ChooseActions(SessionScreen):
     """Takes in the description of the live model, and picks presets by it."""
 
     @on(Described)
-    def take_in_description(self) -> None:
-        """Show the order, the ties and the classes of the live model, once nothing is in the way of it."""
+    def take_in_description(self, wanted: bool = False) -> None:
+        """Show the order, the ties and the classes of the live model, once nothing is in the way of it.
+
+        Lines do not change places while keys are pressed: the next one could then hit another line.
+
+        Args:
+            wanted: whether the user waits for it.
+        """
         arrived = self._describing.arrived
         if arrived is None:
             self.show_line()  # it may say why there is none
             return
-        if not self.is_current or self._panel.running or self._filter.display:
+        tree = self.tree_view
+        is_calm = wanted or monotonic() - tree.touched > _CALM
+        if not (is_calm and self.is_current) or self._panel.running or self._filter.display:
             self.set_timer(_PAUSE, self.take_in_description)
             return
         self._describing.arrived = None
         if self.session.take_in(*arrived):
-            rows = self.tree_view.rows.moved_to(self.session.tree, self.session.plan.states)
-            self.tree_view.take_in(self.session.plan, rows)
+            tree.call_after_refresh(self._tell_order, tree.shown_paths())
+            tree.take_in(self.session.plan, tree.rows.moved_to(self.session.tree, self.session.plan.states))
             self._filter.search_in(self.session.tree)
-        self.tree_view.show_layers(layers_of(arrived.description, self.session.tree))
+        tree.show_layers(layers_of(arrived.description, self.session.tree))
         self.refresh_session()
+
+    def _tell_order(self, before: list[str]) -> None:
+        """Say that lines have changed their places, if any on the screen have."""
+        if self.tree_view.shown_paths() != before:
+            self.notify(_ORDER, timeout=8)
 
     @on(ParameterTree.PresetsAsked)
     @work
@@ -45,7 +63,7 @@ class ChooseActions(SessionScreen):
                 self.notify(f"The presets go by names. {problem}", severity="warning")
             elif self._describing.arrived is None and self.session.structure is None:
                 return  # the user gave up waiting
-            self.take_in_description()
+            self.take_in_description(wanted=True)
         mask = await self.app.push_screen_wait(PresetScreen(self.session.tree, self.session.structure))
         if mask is not None:
             self.tree_view.choose(mask)

@@ -33,7 +33,7 @@ class LookActions(SessionScreen):
         self._tick()
         config = config_beside(self.session)
         if config is not None:
-            self.notify(f"Pass --config {config} to see what was frozen: BEFORE has this config")
+            self.notify(f"Pass --config {config} to see what was frozen: the earlier file has this config")
 
     def end_looking(self) -> None:
         """Cancel what runs in threads."""
@@ -62,7 +62,9 @@ class LookActions(SessionScreen):
         if comparison is None:
             waiting = self._against.running
             self.notify(
-                "Still comparing" if waiting else "Nothing to compare with: freezetui AFTER --against BEFORE",
+                "Still comparing"
+                if waiting
+                else "Nothing to compare with: pass --against with an earlier file",
                 timeout=3,
             )
             return

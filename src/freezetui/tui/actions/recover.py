@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,5 +82,8 @@ class RecoverActions(SessionScreen):
 
         when = datetime.fromtimestamp(each.kept.when).astimezone().strftime("%Y-%m-%d %H:%M")
         body = f"On {when} freezetui ended before a choice was saved to {Path(each.kept.config).name}."
+        with contextlib.suppress(OSError):
+            if Path(each.kept.config).stat().st_mtime > each.kept.when:
+                body += " That file has been saved since. u takes the restored choice back."
         options = [("r", "restore it"), ("escape", "not now"), ("delete", "discard it")]
         return await self.app.push_screen_wait(ConfirmScreen("Restore an unsaved choice?", body, options))

@@ -1,4 +1,4 @@
-"""SettingsActions: another state_dict of the file, and what becomes of the statistics of frozen norms."""
+"""SettingsActions: another state_dict of the file, and the settings of the config."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 from textual import work
 
 from freezetui.tui.actions.base import SessionScreen
-from freezetui.tui.norms import norms_brief
+from freezetui.tui.norms import modules_text, norms_brief
 
 if TYPE_CHECKING:
     from freezetui.tui.app import FreezeTuiApp
@@ -40,6 +40,13 @@ class SettingsActions(SessionScreen):
     def action_norms(self) -> None:
         """Let the running statistics of frozen norms change, or keep them."""
         session = self.session
-        session.norm_statistics = "update" if session.norm_statistics == "freeze" else "freeze"
+        session.stages.set(norm_statistics="update" if session.norm_statistics == "freeze" else "freeze")
         self.refresh_session()
         self.notify(norms_brief(session), timeout=4)
+
+    def action_modules(self) -> None:
+        """Keep frozen modules in eval mode, dropout included, or let them follow train mode."""
+        stages = self.session.stages
+        stages.set(frozen_modules="eval" if stages.settings.frozen_modules == "train" else "train")
+        self.refresh_session()
+        self.notify(f"frozen_modules: {modules_text(self.session)}", timeout=4)

@@ -24,12 +24,13 @@ def changes_text(session: Session) -> Text:
         )
     if session.architecture_changed:
         text.append("model    ", "bold").append(printable(session.architecture.model.architecture) + "\n")
-    if session.norm_statistics != session.saved_norms:
-        text.append("norm_statistics  ", "bold").append(
-            f"{session.saved_norms} → {session.norm_statistics}\n"
-        )
+    for name, value in session.stages.settings._asdict().items():
+        if value != (saved := getattr(session.saved_settings, name)):
+            text.append(f"{name}  ", "bold").append(f"{saved} → {value}\n")
     if session.stages.schedule != session.saved.schedule:
-        text.append("stages   ", "bold").append(f"{printable(', '.join(session.stages.names)) or 'none'}\n")
+        before, now = (stage.name for stage in session.saved.schedule), session.stages.names
+        named = [printable(", ".join(names)) or "none" for names in (before, now)]
+        text.append("stages   ", "bold").append(f"{' → '.join(dict.fromkeys(named))}\n")
     if not rules:
         return text if session.unsaved else text.append("Nothing has changed.")
     for rule in rules[:_MAX_RULES]:

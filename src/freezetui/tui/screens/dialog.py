@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from textual import events
 from textual.screen import ModalScreen, ScreenResultType
 
 from freezetui.tui.guarded import Guarded
 
 
 class Dialog(Guarded, ModalScreen[ScreenResultType]):
-    """A modal screen with one container, the box, of the CSS class `dialog` (and `-wide`, ...)."""
+    """A modal screen with one container, the box, of the CSS class `dialog` (and `-wide`, ...).
+
+    Keys that were typed before it was there do not reach it: they cannot have been meant for it.
+    """
+
+    _there_since = float("inf")
 
     DEFAULT_CSS = """
     Dialog {
@@ -44,3 +50,11 @@ class Dialog(Guarded, ModalScreen[ScreenResultType]):
         }
     }
     """
+
+    def _on_mount(self, event: events.Mount) -> None:
+        super()._on_mount(event)
+        self._there_since = event.time
+
+    def came_before(self, key: events.Key) -> bool:
+        """Whether a key was typed before the dialog was there."""
+        return key.time < self._there_since

@@ -16,8 +16,9 @@ _SIGNS = (
     ("=", "tied: one tensor under several names"),
     ("{0..5} ×6", "blocks with the same plan in one line"),
     ("norm ×6", "inside it: this name in all six"),
-    ("▓ ░ ▒ █", "map: frozen, trainable, both; proven"),
-    ("✓ ⚑ ?", "after a check: proven, held by its flag alone, not proven"),
+    ("▓ ░ ▒ █ ◆", "map: frozen, trainable, both; proven; the cursor's place"),
+    ("✓ ?", "after a check: proven, not proven"),
+    ("⚑", "after a check: unchanged, but no gradient reaches it when trainable either"),
     ("! ✗", "after a check: needs attention, frozen tensor changed"),
 )
 _PATTERNS = (

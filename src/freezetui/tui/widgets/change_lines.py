@@ -39,10 +39,10 @@ def change_of_lines(session: Session, spans: Iterable[tuple[int, int]], is_root:
         return []
     lines = [Text(line) for line in _counted(comparison, session.tree, tuple(spans))]
     if is_root and comparison.nothing_in_common:
-        lines = [Text("No tensor name in common with BEFORE: nothing was compared.")]
+        lines = [Text("No tensor name in common with the earlier file: nothing was compared.")]
     if is_root and comparison.removed:
         removed = listed(comparison.removed, _MAX_NAMES)
-        lines.append(Text(f"{len(comparison.removed):,} only in BEFORE: {removed}", "dim"))
+        lines.append(Text(f"{len(comparison.removed):,} only in the earlier file: {removed}", "dim"))
     if is_root and comparison.note:
         lines.append(Text(printable(comparison.note), "dim"))
     return [Text(), *_head(session), *lines]

@@ -15,23 +15,24 @@ from textual.widgets.option_list import Option
 
 from freezetui.errors import EngineError, from_os_error
 from freezetui.sanity.report import SanityReport
+from freezetui.session.stage_history import Settings
 from freezetui.text import printable
+from freezetui.tui.contrast import colored
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.proof_list import ProofList
 
 if TYPE_CHECKING:
     from freezetui.sanity.client import Engine
     from freezetui.sanity.protocol import CheckRequest, Progress
     from freezetui.tui.proof import Proof, ProofLine
 
-#: Lines of the engine's log to show if a check fails.
-_LOG_LINES = 12
-
 
 class Job(NamedTuple):
-    """One check to run: the request, and the mask that it is about."""
+    """One check to run: the request, and the mask and the settings that it is about."""
 
     request: CheckRequest
     mask: bytes
+    settings: Settings
 
 
 class CheckPanel(Guarded, Vertical):
@@ -51,6 +52,9 @@ class CheckPanel(Guarded, Vertical):
     CheckPanel > #check-line {
         height: auto;
     }
+    CheckPanel > .check--held { color: $text-success; text-style: bold; }
+    CheckPanel > .check--moved { color: $text-error; text-style: bold; }
+    CheckPanel > .check--open { color: $text-warning; text-style: bold; }
     CheckPanel #check-headline {
         width: 1fr;
         color: auto;
@@ -59,16 +63,9 @@ class CheckPanel(Guarded, Vertical):
         width: 24;
         Bar { width: 22; }
     }
-    CheckPanel > #check-findings {
-        height: auto;
-        max-height: 10;
-        border: none;
-        padding: 0 1;
-        background: $surface;
-        &:focus { border: none; }
-    }
     """
 
+    COMPONENT_CLASSES = {"check--held", "check--moved", "check--open"}
     BINDINGS = [
         Binding("j", "cursor(1)", show=False, id="findings.down"),
         Binding("k", "cursor(-1)", show=False, id="findings.up"),
@@ -83,11 +80,11 @@ class CheckPanel(Guarded, Vertical):
             self.progress, self.job = progress, job
 
     class Ended(Message):
-        """The check of `mask` ended with a report."""
+        """A check ended with a report."""
 
-        def __init__(self, report: SanityReport, mask: bytes) -> None:
+        def __init__(self, report: SanityReport, job: Job) -> None:
             super().__init__()
-            self.report, self.mask = report, mask
+            self.report, self.job = report, job
 
     class Cancelled(Message):
         """The check ended because the user cancelled it."""
@@ -127,6 +124,12 @@ class CheckPanel(Guarded, Vertical):
         self._python = ""
         self._lines: Sequence[ProofLine] = ()
 
+    @property
+    def line(self) -> ProofLine | None:
+        """The line of the proof under the cursor; None if there is none."""
+        place = self.query_one(OptionList).highlighted if self.children else None
+        return self._lines[place] if place is not None and place < len(self._lines) else None
+
     async def start(self, jobs: Sequence[Job], timeout: float | None, python: str = "") -> None:
         """Run these checks, at least one, in turn; each engine is killed after `timeout` seconds.
 
@@ -146,7 +149,7 @@ class CheckPanel(Guarded, Vertical):
         if not self.children:
             headline = Static(id="check-headline", markup=False)
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
-            await self.mount(Horizontal(headline, progress, id="check-line"), OptionList(id="check-findings"))
+            await self.mount(Horizontal(headline, progress, id="check-line"), ProofList(id="check-findings"))
 
     def _start_next(self) -> None:
         from freezetui.sanity.client import Engine  # the first screen needs none
@@ -188,20 +191,22 @@ class CheckPanel(Guarded, Vertical):
 
     @work(thread=True, exclusive=True, exit_on_error=False)
     def _run(self, engine: Engine, job: Job) -> None:
+        from freezetui.sanity.log_lines import MAX_LOOKED_AT, telling  # needed after a failure only
+
         log: list[str] = []
         try:
             with engine:
                 try:
                     report = self._follow(engine, job)
                 except EngineError:
-                    log = engine.log_tail(_LOG_LINES)
+                    log = telling(engine.log_tail(MAX_LOOKED_AT))
                     raise
         except EngineError as error:
             self.post_message(self.Failed(error.message, error.hint, log))
         except Exception as error:  # whatever happened, the panel must not wait forever
             self.post_message(self.Failed(str(error) or type(error).__name__))
         else:
-            self.post_message(self.Cancelled() if report is None else self.Ended(report, job.mask))
+            self.post_message(self.Cancelled() if report is None else self.Ended(report, job))
 
     def _follow(self, engine: Engine, job: Job) -> SanityReport | None:
         """Post progress until the check ends; return its report, None if it was cancelled."""
@@ -244,7 +249,7 @@ class CheckPanel(Guarded, Vertical):
 
     def _show_failure(self, event: Failed) -> None:
         self._lines = ()
-        told = (printable(event.message), "bold red")
+        told = (printable(event.message), "check--moved")
         self._say(Text.assemble(" check: ", told, f" {printable(event.hint)}"))
         self._list([Option(Text(printable(line))) for line in event.log], highlighted=len(event.log) - 1)
 
@@ -259,7 +264,8 @@ class CheckPanel(Guarded, Vertical):
         self._say(Text.assemble(f" check: {which}{text}", (" (Esc to cancel)", "dim")))
 
     def _say(self, text: Text) -> None:
-        self.query_one("#check-headline", Static).update(text)
+        headline = self.query_one("#check-headline", Static)
+        headline.update(colored(text, self, self.COMPONENT_CLASSES))
         self.query_one(ProgressBar).display = self.running
 
     def _list(self, options: list[Option], highlighted: int) -> None:
@@ -273,7 +279,7 @@ class CheckPanel(Guarded, Vertical):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Jump to the tensor that a line is about, or save the receipt."""
         event.stop()
-        line = self._lines[event.option_index] if event.option_index < len(self._lines) else None
+        line = self.line
         if line is not None and line.receipt:
             self.post_message(self.ReceiptWanted())
         elif line is not None and line.tensor:
@@ -281,9 +287,9 @@ class CheckPanel(Guarded, Vertical):
 
     def action_copy_fix(self) -> None:
         """Copy the fix of the finding that is highlighted."""
-        place = self.query_one(OptionList).highlighted
-        if place is not None and place < len(self._lines) and self._lines[place].code:
-            self.post_message(self.FixWanted(self._lines[place].code))
+        line = self.line
+        if line is not None and line.code:
+            self.post_message(self.FixWanted(line.code))
         else:
             self.notify("This line has no fix to copy.", timeout=3)
 

@@ -19,6 +19,7 @@ from freezetui.tui.values import Values
 from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
 from freezetui.tui.widgets.live_lines import about_module, about_tensor
 from freezetui.tui.widgets.text_lines import TextLines
+from freezetui.tui.widgets.tree_painter import segment
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
 #: Tied names to list in the pane.
@@ -89,7 +90,8 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
         )
         if totals.untrainable.tensors:
             counts += f", {totals.untrainable.tensors:,} not trainable"
-        return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {counts}")
+        of = "of the matches: " if rows.matches is not None else ""
+        return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {of}{counts}")
     parts = [
         f"{tensor.dtype} {numbers.shape(tensor.shape)}",
         numbers.plural(tensor.elements, "element"),
@@ -110,7 +112,7 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
     state = session.plan.totals(index, index + 1).state
     kind = {"parameter": "Parameter", "buffer": "Buffer", "unknown": "Tensor"}[tensor.kind]
     lines = [
-        Text(printable(tensor.name), "bold"),
+        Text(printable(segment(tensor.name)), "bold"),
         Text(f"{kind}{' (guessed from its name)' if tensor.guessed else ''}, {tensor.dtype}"),
         Text(" × ".join(map(str, tensor.shape)) or "scalar"),
         Text(numbers.plural(tensor.elements, "element")),
@@ -166,13 +168,13 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
             Text(f"{numbers.plural(totals.untrainable.tensors, 'tensor')} not trainable (buffer or integer)")
         )
     if rows.matches is not None:
-        lines.append(Text("filtered view", "italic"))
+        lines.append(Text("of the matches of the filter only", "italic"))
     return [*lines, Text(), *cost_table(session), *_about_file(session)] if node == 0 else lines
 
 
 def _title(session: Session, rows: VisibleRows, node: int) -> str:
     """Return the dotted name of a module, or of a family of repeated blocks."""
-    return rows.title(node) or session.tree.names[0]
+    return rows.title(node) or segment(session.tree.names[node])
 
 
 def _about_file(session: Session) -> list[Text]:

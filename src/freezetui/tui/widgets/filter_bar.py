@@ -67,6 +67,8 @@ class FilterBar(Guarded, Horizontal):
         width: auto;
         max-width: 75%;
         color: $text-muted;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
     }
     """
 
@@ -163,7 +165,7 @@ class FilterBar(Guarded, Horizontal):
             run_in_thread(promise, look)
             rules = await asyncio.wrap_future(promise)
         if found is self._shown and self.display:
-            self._say(f"{_matches(found)}, {_freezing(rules)}")
+            self._say(f"{_matches(found)}, {_freezing(rules, found.tensors)}")
 
     def _say(self, what: str) -> None:
         self.query_one("#filter-count", Static).update(f"{printable(what)} ")
@@ -245,12 +247,13 @@ def _matches(found: Found) -> str:
     return numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
 
 
-def _freezing(rules: Sequence[Rule]) -> str:
-    """Return what ctrl+f would add to the config."""
+def _freezing(rules: Sequence[Rule], tensors: int) -> str:
+    """Return what ctrl+f would add to the config: the rule, where one says it, else how many tensors."""
     if not rules:
         return "all frozen"
     pattern = rules[0].pattern
     if pattern == "**":
         return "ctrl+f: freeze these, and all is frozen"
-    pattern = pattern if len(pattern) <= _MAX_RULE else f"{pattern[:_MAX_RULE]}…"
-    return f"ctrl+f: freeze {pattern}" + (f" and {len(rules) - 1:,} more" if rules[1:] else "")
+    if len(rules) > 1 or len(pattern) > _MAX_RULE:
+        return f"ctrl+f: freeze {numbers.plural(tensors, 'tensor')}"
+    return f"ctrl+f: freeze {pattern}"

@@ -9,13 +9,15 @@ from rich.style import Style
 from rich.text import Text
 
 from freezetui.text import printable
-from freezetui.tui.contrast import legible
-from freezetui.tui.footer_keys import FooterKey
+from freezetui.tui.contrast import legible, muted
+from freezetui.tui.footer_keys import MAX_BARE, FooterKey
 from freezetui.tui.widgets.drawing import TextBar
 
 
 class KeyFooter(TextBar):
-    """Names keys in one line; those that matter least are left out first. A click runs the action.
+    """Names keys in one line; those that matter least lose their labels, or are left out, first.
+
+    A click runs the action.
 
     Args:
         keys: returns what can be named now.
@@ -39,22 +41,36 @@ class KeyFooter(TextBar):
         """Draw the keys that fit, in their order."""
         shown = fitting(list(self._keys()), self.size.width)
         style = legible(self.get_component_rich_style("footer--key"))
-        line = Text(no_wrap=True, style=self.base)
+        line, remark = Text(no_wrap=True, style=self.base), Style(italic=True) + muted(self)
         for each in shown:
             click = Style(meta={"@click": f"screen.run_key({each.action!r})"}) if each.action else Style()
             line.append(" " if line.plain else "")
-            line.append(each.key, style + click).append(" " if each.key else "")
-            line.append(printable(each.label), click if each.key else Style(italic=True))
+            line.append(each.key, style + click).append(" " if each.key and each.label else "")
+            line.append(printable(each.label), click if each.key else remark)
         return line
 
 
 def fitting(keys: list[FooterKey], width: int) -> list[FooterKey]:
-    """Return the keys that fit into a width, in their order; the lowest ranks first."""
-    chosen: set[int] = set()
+    """Return the keys that fit into a width, in their order, some without their label.
+
+    Keys down to the rank `MAX_BARE` come before the labels, the lowest ranks first; then what else fits.
+    """
+    order = sorted(range(len(keys)), key=lambda place: (keys[place].rank, place))
+    chosen: dict[int, FooterKey] = {}
     room = width + 1
-    for place in sorted(range(len(keys)), key=lambda place: (keys[place].rank, place)):
-        needed = cell_len(keys[place].label) + 1 + (cell_len(keys[place].key) + 1 if keys[place].key else 0)
-        if needed <= room:
-            chosen.add(place)
-            room -= needed
-    return [key for place, key in enumerate(keys) if place in chosen]
+    for bare in (True, False):
+        for place in order:
+            key = keys[place]
+            if bare and key.rank > MAX_BARE:
+                break
+            each = key._replace(label="") if bare and key.key else key
+            needed = _width(each) - (_width(chosen[place]) if place in chosen else 0)
+            if needed <= room:
+                chosen[place] = each
+                room -= needed
+    return [chosen[place] for place in sorted(chosen)]
+
+
+def _width(key: FooterKey) -> int:
+    """Return the cells of a key, its label and what is before the next one."""
+    return sum(cell_len(part) + 1 for part in (key.key, key.label) if part)

@@ -48,7 +48,7 @@ def about_module(session: Session, path: str) -> list[Text]:
     description = session.description
     if description is None:
         reason = session.undescribed
-        return [Text(f"live model unknown: {printable(reason)}", "dim")] if reason and not path else []
+        return [Text(f"model not built: {printable(reason)}", "dim")] if reason and not path else []
     module = description.by_file.get(path)
     lines = [Text(printable(module.layer))] if module else []
     if module and module.path != path:

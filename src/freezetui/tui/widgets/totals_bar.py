@@ -40,17 +40,19 @@ class TotalsBar(TextBar):
     def render(self) -> Text:
         """Draw one or two lines; parts that do not fit are omitted, but never the last check."""
         width, height = self.size
-        frozen, trainable, memory, check, made_of = self._parts(width >= 80)
+        frozen, trainable, memory, check, made_of = self._parts(roomy=True)
+        shares = self._parts(roomy=False)[:2]
         brief, said = self._brief_counts(), self._check(brief=True)
         choices = [
-            ([frozen, trainable, memory, check, made_of], check),
-            ([frozen, trainable, check, memory], check),
-            ([*brief, said, memory], said),
-            ([said, *brief], said),
+            ([frozen, trainable, memory, check, made_of], (memory, check)),
+            ([*shares, memory, check], (memory, check)),
+            ([*shares, check, memory], (check,)),
+            ([*brief, said, memory], (said,)),
+            ([said, *brief], (said,)),
         ]
-        for parts, needed in choices[2:] if width < _MIN_WIDTH else choices:
+        for parts, needed in choices[3:] if width < _MIN_WIDTH else choices:
             lines, placed = _placed(parts, width, max(1, height))
-            if any(part is needed for part in placed):
+            if all(any(part is each for part in placed) for each in needed):
                 break
         return Text("\n", style=self.base).join(lines)
 
@@ -79,7 +81,7 @@ class TotalsBar(TextBar):
             self._check(),
             Text(
                 f"weights {numbers.size(memory.weights)} + gradients {numbers.size(memory.gradients)}"
-                f" + moments {numbers.size(memory.optimizer)}",
+                f" + AdamW state {numbers.size(memory.optimizer)}",
                 dim,
             ),
         ]

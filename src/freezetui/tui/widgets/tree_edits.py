@@ -171,6 +171,8 @@ class TreeEdits:
             raise EditRefused(f"nothing to {name}")
         after, tree = self.plan.states, self.rows.tree
         changed = [i for i in range(*span) if before[i] != after[i]]
+        if not changed:
+            return f"{name}: what all stages have in common says the same, so nothing looks different"
         now = {after[i] for i in changed}
         state = "changed" if len(now) > 1 else "frozen" if now == {FROZEN} else "trainable"
         above = tree.position[changed[0]]
@@ -211,4 +213,5 @@ _BY_NAME: dict[str, Callable[[TreeEdits, int], str]] = {
 
 
 def _changed(what: str, tensors: int) -> str:
-    return f"{what}: {numbers.plural(tensors, 'tensor')} changed"
+    """Say what an edit has set; "changed" is what a check says of values."""
+    return f"{what}: {numbers.plural(tensors, 'tensor')} set"

@@ -67,7 +67,7 @@ class TreePainter:
         totals = rows.totals(node, self.plan)
         has_value = self.measure.name != "share" or totals.state != "untrainable"
         return TreeLine(
-            label=tree.names[node] if family is None else f"{braces(family)} ×{len(family)}",
+            label=segment(tree.names[node]) if family is None else f"{braces(family)} ×{len(family)}",
             depth=tree.depths[node],
             deepest=self.deepest,
             arrow="  " if tensor else "▾ " if is_open else "▸ ",
@@ -111,3 +111,8 @@ def weight_shape(tree: ParamTree, node: int) -> str:
     weights = [i for i in range(start, stop) if tree.names[tree.position[i]] == "weight"]
     largest = max(range(start, stop), key=lambda i: tree.tensors[i].elements)
     return shape(tree.tensors[weights[0] if weights else largest].shape)
+
+
+def segment(name: str) -> str:
+    """Return a segment of a name as it is shown; an empty one, as of "a..b", in quotes."""
+    return name or "''"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -42,6 +43,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         painter: what draws the lines.
         moved: called when the cursor is on another line, or its line shows something else. A call and not a
             message, so that one frame shows all that a key changes.
+        touched: when the cursor was last moved or a line changed, by the monotonic clock.
     """
 
     DEFAULT_CSS = """
@@ -79,6 +81,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         self.painter = TreePainter(plan, rows)
         self.selection = LineRange()
         self.moved: Callable[[], None] = tell_nobody
+        self.touched = 0.0
         self.virtual_size = Size(0, len(rows))
         self._measures: Sequence[Measure] = SIZES
         self._styles: dict[str, dict[str, Style]] = {}
@@ -107,6 +110,12 @@ class TreeView(Guarded, ScrollView, can_focus=True):
             self.rows.close_all(0)
             self.virtual_size = Size(0, len(self.rows))
             self._redraw()
+
+    def shown_paths(self) -> list[str]:
+        """Return the paths of the lines on the screen."""
+        top = self.scroll_offset.y
+        shown = self.rows.visible[top : top + self.scrollable_content_region.height]
+        return [self.rows.tree.path(node) for node in shown]
 
     def go_to(self, node: int) -> None:
         """Move the cursor to a node, expanding what hides it."""
@@ -177,6 +186,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         self.cursor = line
 
     def _redraw(self) -> None:
+        self.touched = monotonic()
         self._drawn.clear()
         self._tell()
         self.refresh()
@@ -242,6 +252,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
 
     def watch_cursor(self, old: int, new: int) -> None:
         """Repaint both lines and scroll to the cursor."""
+        self.touched = monotonic()
         if self.selection.anchor is None:
             self.refresh_line(old)
             self.refresh_line(new)

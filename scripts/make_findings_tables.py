@@ -1,4 +1,4 @@
-"""Write README's tables of finding codes from `freezetui.sanity.codes`; run it after a code has changed."""
+"""Write the tables of docs/findings.md from `freezetui.sanity.codes`; run it after a code has changed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from string import Formatter
 
 from freezetui.sanity.codes import CODES
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+FINDINGS = Path(__file__).resolve().parents[1] / "docs" / "findings.md"
 
-#: The heading in README that each table follows -> the first letters of its codes.
+#: The heading that each table follows -> the first letters of its codes.
 TABLES = {
     "## Why frozen weights change": "MF",
     "## Why trainable weights do not change, and what a check cannot prove": "SN",
@@ -33,7 +33,7 @@ def plain(template: str) -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return README's text with both tables generated again."""
+    """Return the text with both tables generated again."""
     for heading, letters in TABLES.items():
         start = text.index(HEAD, text.index(heading))
         text = text[:start] + table(letters) + text[text.index("\n\n", start) + 1 :]
@@ -41,4 +41,4 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text("utf-8")), "utf-8")
+    FINDINGS.write_text(with_tables(FINDINGS.read_text("utf-8")), "utf-8")
