@@ -30,7 +30,6 @@ _PREFERRED = (
 )
 #: Files of diffusers and sentence-transformers that list the models of a pipeline.
 _PIPELINE = frozenset(("model_index.json", "modules.json"))
-_PREFERENCES = [re.compile(pattern) for pattern in _PREFERRED]
 _SHARD = re.compile(r"(?P<stem>.+?)[-_](?P<number>\d{1,6})-of-(?P<count>\d{1,6})(?P<end>\.\w+)")
 #: Files written by `save_pretrained`: a `config.json` beside them describes them.
 _SAVED_WITH_CONFIG = re.compile(
@@ -92,8 +91,8 @@ def _read_one(
         else:
             if checkpoint is not None:
                 return checkpoint
-    for preference in _PREFERENCES:
-        found = [each for each in names if preference.fullmatch(each)]
+    for preference in _PREFERRED:
+        found = [each for each in names if re.fullmatch(preference, each)]
         if len(found) == 1:
             return read_source(directory.child(found[0]), key, progress)
         if found and _are_all_shards(found):

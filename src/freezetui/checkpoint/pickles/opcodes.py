@@ -24,19 +24,20 @@ _TENSOR = (
     rb"h.\(\(h.h.",
     rb"h.K.t" + _PUT + rb"QK.",
     rb"[\x88\x89]h.\)R" + _PUT + b"t" + _PUT + b"R" + _PUT,
+    rb"X(?:" + _SHORT + rb")",
 )
-#: Opcodes that cannot declare much: memo indices below 4 M, strings below 97 bytes.
+#: Opcodes that cannot declare much: memo indices below 4 M.
 _HARMLESS = (
     rb"[()tRQse\]alb0-2No\x81\x85-\x89\x92\x93\x97\x98]+",
     rb"u(?!\(X)",
     rb"[qhK\x80\x82].",
-    rb"X(?:" + _SHORT + rb")",
     rb"r..[\0-\x3f]\0",
     rb"[M\x83].{2}",
     rb"[Jj\x84].{4}",
     rb"[G\x95].{8}",
 )
-_RUN = re.compile(rb"(?s)(?:" + b"|".join(_TENSOR + _HARMLESS) + rb"){1,4000}")
+#: In a shorter pickle fewer kinds of opcodes match: compiling the rest would take longer than it saves.
+_MIN_LONG = 1 << 15
 
 _STOP, _PUT_LINE, _LONG_PUT, _SET_ITEMS, _MEMOIZE = b".pru\x94"
 _INTEGERS = frozenset(b"\x8a\x8bIL")
@@ -120,7 +121,8 @@ def made_safe(
 def _walked(data: bytes | mmap, start: int) -> Walked:
     at, size = start, len(data)
     wide, hashing, full = 0, array("q"), array("q")
-    pattern, batched = _RUN, start + _BATCH
+    long, memoizing, batched = size - start >= _MIN_LONG, False, start + _BATCH
+    pattern = _run(long)
     most = _MAX_EMPTY + (size - start) // _BYTES_FOR_EACH
     while at < size:
         run = pattern.match(data, at)
@@ -137,13 +139,13 @@ def _walked(data: bytes | mmap, start: int) -> Walked:
                 raise MemoryError
             continue
         if opcode == _SET_ITEMS:
-            if pattern is _RUN and at >= batched:
+            if not memoizing and at >= batched:
                 full.append(at)
                 batched = at + _BATCH
             at += 1
             continue
         if opcode == _MEMOIZE:
-            pattern, full = _memoizing_run(), array("q")
+            memoizing, pattern, full = True, _run(long, memoizing=True), array("q")
             continue
         if opcode in _COUNTED:
             width = _COUNTED[opcode]
@@ -169,9 +171,15 @@ def _walked(data: bytes | mmap, start: int) -> Walked:
 
 
 @cache
-def _memoizing_run() -> re.Pattern[bytes]:
-    """Return what `_RUN` would match in protocol 4, whose opcode for the memo is harmless, too."""
-    return re.compile(_RUN.pattern.replace(rb"\x92\x93", rb"\x92-\x94"))
+def _run(long: bool, memoizing: bool = False) -> re.Pattern[bytes]:
+    """Return what matches opcodes that need no look.
+
+    Args:
+        long: whether it also matches what makes up most of a long pickle.
+        memoizing: whether it matches the opcode that counts what is in the memo.
+    """
+    kinds = (*_HARMLESS, b"\x94+") if memoizing else _HARMLESS
+    return re.compile(b"(?s)(?:" + b"|".join((*_TENSOR, *kinds) if long else kinds) + b"){1,4000}")
 
 
 def _count(data: bytes | mmap, opcode: bytes, start: int, end: int) -> int:

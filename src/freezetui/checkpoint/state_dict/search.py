@@ -40,7 +40,7 @@ _NO_MODEL = re.compile(
 _NEVER = frozenset(("hyper_parameters", "frozen_param_fragments"))
 _OPTIMIZER = re.compile(r"optims?\d*|optimi[sz]ers?[a-z0-9]?")
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
-_COPY = re.compile(r"(^|[^a-z])ema([^a-z]|$)", re.IGNORECASE)
+_COPY = r"(^|[^a-z])ema([^a-z]|$)"
 _MAX_DEPTH = 16
 #: Limits on the containers to visit: in one list, since a log may be a million dicts, and in total.
 _MAX_LIST, _MAX_VISITED = 4096, 200_000
@@ -210,6 +210,7 @@ def _rank(candidate: Candidate) -> tuple[int, int, int, int]:
     """Return a sort key, lowest for the most likely: top level, common key, near the top, many tensors."""
     taken = [str(key) for _, key in candidate.above]
     last = taken[-1] if taken else ""
-    if any(_COPY.search(key) for key in taken[:-1]):  # an EMA copy is not the model, whatever its key
+    if any(re.search(_COPY, key, re.IGNORECASE) for key in taken[:-1]):
+        # An EMA copy is not the model, whatever its key.
         last = "ema"
     return (len(taken) > 0, _RANKS.get(last, len(_KEYS)), len(taken), -candidate.tensors)
