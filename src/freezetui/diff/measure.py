@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from freezetui.diff.dtypes import COMPONENTS, Array, casts_to, codes_of, is_floating, numbers_of, rounded_bits
+from freezetui.diff.products import dot
 from freezetui.diff.sums import MAX_ROUNDING, ROUNDED, SIGNED, Sums
 
 #: Sums in float32 are accurate between these; beyond them squares underflow or overflow: use float64.
@@ -96,12 +97,12 @@ def _measure_deltas(before: Array, after: Array, sums: Sums) -> None:
         with np.errstate(all="ignore"):
             delta = after - before
             largest = max(float(delta.max()), -float(delta.min()))
-            weight = _dot(before, before)
+            weight = dot(before, before)
         if _MIN_DELTA < largest < _MAX and _MIN_SQUARE < weight < _MAX:
             sums.largest = max(sums.largest, largest)
             sums.weight += weight
-            sums.squares += _dot(delta, delta)
-            sums.along += _dot(before, delta)
+            sums.squares += dot(delta, delta)
+            sums.along += dot(before, delta)
             return
     _measure_doubles(before, after, sums)
 
@@ -118,27 +119,22 @@ def _measure_doubles(before: Array, after: Array, sums: Sums) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             delta = other - one
             sums.largest = max(sums.largest, float(np.abs(delta).max()))
-            sums.weight += _dot(one, one)
-            sums.squares += _dot(delta, delta)
-            sums.along += _dot(one, delta)
+            sums.weight += dot(one, one)
+            sums.squares += dot(delta, delta)
+            sums.along += dot(one, delta)
 
 
 def _square(numbers: Array) -> float:
     """Return the sum of squares of the finite numbers."""
     if numbers.dtype == np.float32:
         with np.errstate(all="ignore"):
-            total = _dot(numbers, numbers)
+            total = dot(numbers, numbers)
         if _MIN_SQUARE < total < _MAX or not numbers.any():
             return total
     doubles = _doubles(numbers)
     doubles = doubles[np.isfinite(doubles)]
-    return _dot(doubles, doubles)
+    return dot(doubles, doubles)
 
 
 def _doubles(numbers: Array) -> Array:
     return numbers.astype(np.complex128 if numbers.dtype.kind == "c" else np.float64)
-
-
-def _dot(one: Array, other: Array) -> float:
-    """Return a dot product, of complex numbers as of pairs of reals; without BLAS, whose threads compete."""
-    return float(np.einsum("i,i->", one.view(one.real.dtype), other.view(other.real.dtype)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from freezetui.diff.dtypes import Array
+from freezetui.diff.products import dot
 
 #: Squares in float32 are accurate between these; beyond them float64 is used.
 _MIN, _MAX = 1e-15, 1e15
@@ -76,13 +77,13 @@ def moments_of(numbers: Array, start: int, square: float | None = None) -> Momen
 def _single_squares(numbers: Array, mean: float, square: float | None) -> float | None:
     """Return the sum of the squared distances of float32 numbers from their mean; None if it is tiny."""
     if square is None:
-        square = float(np.einsum("i,i->", numbers, numbers))
+        square = dot(numbers, numbers)
     offset = numbers.size * mean * mean
     if square > _MIN and offset < square / 2:
         return square - offset  # nothing is lost by this difference
     near = np.float32(mean)
     distances = numbers - near
-    total = float(np.einsum("i,i->", distances, distances))
+    total = dot(distances, distances)
     return max(0.0, total - numbers.size * (mean - float(near)) ** 2) if total > _MIN else None
 
 
@@ -91,7 +92,7 @@ def _squares(numbers: Array, mean: float) -> float:
     with np.errstate(over="ignore"):
         distances = numbers.astype(np.float64)
         distances -= mean
-        return float(np.einsum("i,i->", distances, distances))
+        return dot(distances, distances)
 
 
 def _of_not_finite(numbers: Array, start: int, zeros: int) -> Moments:

@@ -15,6 +15,7 @@ from freezetui.checkpoint.types import PACKED, TensorInfo
 from freezetui.diff.counts import CodeCounts, code_values, histogram_of_counts, moments_of_counts
 from freezetui.diff.dtypes import Array, numbers_of
 from freezetui.diff.moments import Moments, moments_of
+from freezetui.diff.products import sums_of_squares
 from freezetui.diff.stats_report import BINS, Norms, TensorStats
 from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
@@ -32,8 +33,6 @@ _MAX_ROW, _MAX_ROWS = 1 << 19, 1 << 21
 _FEW = 1 << 12
 #: Fewer elements are measured without counting their codes.
 _MIN_COUNTED = 1 << 16
-#: Sums of squares in float32 are accurate between these.
-_MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
 
 #: Processes a chunk of elements as in the file, given its first element's position, and adds to moments.
 _Look = Callable[[Array, int, Moments], None]
@@ -170,9 +169,9 @@ class _Work:
         assert self.rows is not None
         matrix = numbers.reshape(-1, self.row)
         first = start // self.row
-        rows = self.rows[first : first + len(matrix)] = _squares(matrix, axis=1)
+        rows = self.rows[first : first + len(matrix)] = sums_of_squares(matrix, axis=1)
         if self.columns is not None:
-            columns = _squares(matrix, axis=0)
+            columns = sums_of_squares(matrix, axis=0)
             with self.lock:
                 self.columns += columns
         return float(rows.sum())
@@ -234,21 +233,6 @@ def _edges(moments: Moments) -> Array:
 def _real(numbers: Array) -> Array:
     """Return the absolute values of complex numbers, in float64 since float32 may overflow."""
     return np.asarray(np.abs(numbers.astype(np.complex128))) if numbers.dtype.kind == "c" else numbers
-
-
-def _squares(matrix: Array, axis: int) -> Array:
-    """Return the sums of squares along an axis, in float64 if float32 would underflow or overflow."""
-    along = "ij,ij->i" if axis else "ij,ij->j"
-    with np.errstate(all="ignore"):
-        if matrix.dtype != np.float32:
-            matrix = matrix.astype(np.float64)
-            return np.asarray(np.einsum(along, matrix, matrix))
-        sums: Array = np.einsum(along, matrix, matrix).astype(np.float64)
-        if not (sums.min() > _MIN_SQUARE and sums.max() < _MAX_SQUARE):
-            bad = ~((sums > _MIN_SQUARE) & (sums < _MAX_SQUARE))
-            doubles = (matrix[bad] if axis else matrix[:, bad]).astype(np.float64)
-            sums[bad] = np.einsum(along, doubles, doubles)
-    return sums
 
 
 def _singles(bits: Array, dtype: str) -> Array:
