@@ -111,7 +111,8 @@ def opened(sample: Callable[[str], Path]) -> Open:
             async with app.run_test(size=size) as pilot:
                 driver = Driver(app, pilot)
                 await driver.until(lambda: app.main_screen is not None or app.failure is not None, 20, 0.01)
-                await pilot.pause()
+                for _ in range(2):  # a frame of Textual is longer than one look
+                    await pilot.pause()
                 yield driver
         finally:
             gc.unfreeze()  # the app froze itself for as long as its process, which here goes on without it
