@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from freezetui.description.file_modules import file_modules
 from freezetui.description.tree import described_tree, file_ties, tied_away
 from freezetui.freeze.name_map import LiveTensor, NameMap
@@ -100,3 +102,23 @@ def test_a_plan_moves_with_its_history() -> None:
     assert moved.redo() is not None and moved.mask() == b"\0\0\0"
     assert moved.undo() is not None and moved.undo() is not None
     assert moved.mask() == b"\1\1\1" and not moved.can_undo
+
+
+def tied_model(head_in_file: bool) -> tuple[NameMap, list[str]]:
+    """Embeddings, a block, and a head that is tied to the embeddings."""
+    files = ["shared.weight", "block.weight", *(["head.weight"] if head_in_file else [])]
+    both = ("shared.weight", "head.weight") if head_in_file else ("shared.weight",)
+    rows = (
+        LiveTensor("shared.weight", "parameter", (2,), both),
+        LiveTensor("block.weight", "parameter", (2,), ("block.weight",)),
+        LiveTensor("head.weight", "parameter", (2,), both, tied_to="shared.weight"),
+    )
+    return NameMap(rows), files
+
+
+@pytest.mark.parametrize("head_in_file", [False, True])
+def test_a_tied_module_is_not_taken_for_another(head_in_file: bool) -> None:
+    names, files = tied_model(head_in_file)
+    found = file_modules(names, files, ["", "shared", "block", "head"])
+    own = {"": "", "shared": "shared", "block": "block"}
+    assert found == (own | {"head": "head"} if head_in_file else own)

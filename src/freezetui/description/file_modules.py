@@ -10,8 +10,8 @@ from freezetui.freeze.name_map import NameMap
 def file_modules(names: NameMap, files: Sequence[str], paths: Sequence[str]) -> dict[str, str]:
     """Return live module path -> module path of the file, for modules with the same tensors.
 
-    Of several nested modules with the same tensors the one with the same name is taken, else they are paired
-    from the inside.
+    Of several modules with the same tensors, nested or tied, the one with the same path is taken, else one
+    with the same name, else they are paired from the inside.
 
     Args:
         names: the map of the file and the live model.
@@ -20,22 +20,30 @@ def file_modules(names: NameMap, files: Sequence[str], paths: Sequence[str]) -> 
     """
     number = {name: i for i, name in enumerate(files)}
     by_tensors: dict[frozenset[int], list[str]] = {}
-    for path, inside in _contents((name, (i,)) for name, i in number.items()).items():
+    stored = _contents((name, (i,)) for name, i in number.items())
+    for path, inside in stored.items():
         by_tensors.setdefault(frozenset(inside), []).append(path)
     live = _contents(
         (tensor.name, tuple(number[file] for file in tensor.files if file in number)) for tensor in names.live
     )
-    found: dict[str, str] = {}
-    taken: set[str] = set()
+    found = {path: path for path in paths if path in by_tensors.get(frozenset(live.get(path, ())), ())}
+    taken = set(found)
     for path in reversed(paths):
         inside = live.get(path, set())
-        alike = by_tensors.get(frozenset(inside), []) if inside else []
+        alike = by_tensors.get(frozenset(inside), []) if inside and path not in found else []
         free = [candidate for candidate in alike if candidate not in taken]
         last = path.rpartition(".")[2]
-        same = [c for c in free if c == path] or [c for c in free if c.rpartition(".")[2] == last] or free
+        same = [c for c in free if c.rpartition(".")[2] == last] or free
         if same:
             found[path] = same[0]
             taken.add(same[0])
+    for path in paths:  # where a tensor is tied to one elsewhere, both have more or fewer than the file says
+        if (
+            path not in found
+            and path not in taken
+            and not stored.get(path, set()).isdisjoint(live.get(path, ()))
+        ):
+            found[path] = path
     return found
 
 
