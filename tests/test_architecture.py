@@ -133,7 +133,14 @@ def test_the_first_screen_loads_one_format_and_nothing_of_other_commands():
     }
     assert ours.isdisjoint(f"checkpoint.formats.{name}" for name in ("safetensors", "gguf", "dcp"))
     assert ours.isdisjoint(
-        ("freeze.patterns", "freeze.regexes", "freeze.globs", "config.codec", "checkpoint.storage")
+        (
+            "freeze.patterns",
+            "freeze.regexes",
+            "freeze.globs",
+            "config.codec",
+            "checkpoint.storage",
+            "checkpoint.weights",
+        )
     )
 
 

@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.storage import Weights, open_weights
+from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.checkpoint.weights import Weights
 from freezetui.errors import CheckpointError
 from support.checkpoint_samples import CONTAINERS, odd_state_dict
 

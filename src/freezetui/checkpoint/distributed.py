@@ -8,8 +8,8 @@ from freezetui.checkpoint.formats.dcp_pieces import Piece, are_rows, places_of, 
 from freezetui.checkpoint.mapped import check_unchanged, map_of
 from freezetui.checkpoint.sources import source_of
 from freezetui.checkpoint.sources.base import Stream
-from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.checkpoint.weights import Weights
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 

@@ -10,8 +10,9 @@ from threading import Lock
 
 import msgspec
 
-from freezetui.checkpoint.storage import Weights, open_weights
+from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.checkpoint.weights import Weights
 from freezetui.diff.looks import tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
 from freezetui.diff.raw import LAZY_BITS, let_go, raw_of, same_bytes

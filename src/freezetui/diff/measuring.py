@@ -8,7 +8,7 @@ from threading import Lock
 
 import numpy as np
 
-from freezetui.checkpoint.storage import Weights
+from freezetui.checkpoint.weights import Weights
 from freezetui.diff.measure import measure_bits, measure_cast
 from freezetui.diff.sums import CHUNK, Compared, Sums, row_of
 from freezetui.diff.threads import Job, spans

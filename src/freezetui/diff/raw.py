@@ -8,8 +8,8 @@ from functools import cache
 from math import prod
 from typing import TYPE_CHECKING
 
-from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import ITEMSIZE, TensorInfo
+from freezetui.checkpoint.weights import Weights
 from freezetui.errors import CheckpointError
 from freezetui.text import printable
 

@@ -10,8 +10,8 @@ from threading import Lock
 
 import numpy as np
 
-from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import PACKED, TensorInfo
+from freezetui.checkpoint.weights import Weights
 from freezetui.diff.counts import CodeCounts, code_values, histogram_of_counts, moments_of_counts
 from freezetui.diff.dtypes import Array, numbers_of
 from freezetui.diff.moments import Moments, moments_of

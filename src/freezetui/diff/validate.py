@@ -11,8 +11,9 @@ from threading import Lock
 import msgspec
 import numpy as np
 
-from freezetui.checkpoint.storage import Weights, open_weights
+from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo, can_require_grad
+from freezetui.checkpoint.weights import Weights
 from freezetui.diff.compare import ALWAYS_VIEWED, MAX_VIEWS
 from freezetui.diff.dtypes import numbers_of
 from freezetui.diff.sums import CHUNK

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from freezetui.checkpoint.storage import Weights
 from freezetui.checkpoint.types import ITEMSIZE, PACKED, ROW_PACKED, TensorInfo, can_require_grad
+from freezetui.checkpoint.weights import Weights
 from freezetui.diff.dtypes import CARRIERS, COMPONENTS, Array, is_numeric
 from freezetui.diff.raw import LAZY_BITS, raw_of, reaches_beyond
 from freezetui.errors import CheckpointError

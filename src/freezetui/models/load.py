@@ -10,8 +10,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from freezetui.checkpoint.storage import Weights, open_weights
+from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, StorageKey, TensorInfo
+from freezetui.checkpoint.weights import Weights
 from freezetui.errors import CheckpointError, ModelError
 from freezetui.text import printable
 
