@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from click.testing import CliRunner
@@ -20,7 +21,7 @@ from torchvision.models import resnet18
 
 from freezetui import FreezeConfig
 from freezetui.cli.export import export
-from freezetui.config.codec import write_config
+from freezetui.config.codec import read_config, write_config
 from freezetui.config.schema import ConfigData, ModelSection, Stage
 from freezetui.formatting.python_code import python_code
 from freezetui.freeze.patterns import literal
@@ -109,6 +110,26 @@ def test_norms_and_ties(net: Path, frozen: tuple[str, ...]) -> None:
     plain = check_same(config, Net())
     assert plain.head.weight is plain.embed.weight
     assert plain.head.weight.requires_grad is not ({"embed", "head", "**"} & {*frozen} != set())
+
+
+class Drops(Net):
+    """The same with dropout in a module, and beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem.append(nn.Dropout())
+        self.after = nn.Dropout()
+
+
+@pytest.mark.parametrize("frozen", ["stem", "stem.0", "stem.{0,2}", "{stem,deep}", "embed"])
+@pytest.mark.parametrize("norms", ["freeze", "update"])
+def test_frozen_modules_stay_in_eval_whole(tmp_path: Path, frozen: str, norms: str) -> None:
+    torch.save(Drops().state_dict(), tmp_path / "net.pth")
+    config = planned(tmp_path / "net.pth", Rule("freeze", frozen))
+    data = read_config(config)
+    write_config(config, msgspec.structs.replace(data, frozen_modules="eval", norm_statistics=norms))
+    plain = check_same(config, Drops())
+    assert plain.stem[3].training is ("stem" not in frozen or frozen == "stem.0") and plain.after.training
 
 
 def test_a_resnet_with_a_new_head(tmp_path: Path) -> None:

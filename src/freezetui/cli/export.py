@@ -72,7 +72,9 @@ def export(
         named = {"": next(iter(named.values()))}
     hold_norms = data.norm_statistics == "freeze"
     model = live.model if live is not None else ""
-    print_text(python_code(session.checkpoint, tree, named, config.name, hold_norms, model))
+    hold_modules = data.frozen_modules == "eval"
+    code = python_code(session.checkpoint, tree, named, config.name, hold_norms, model, hold_modules)
+    print_text(code)
 
 
 def _description(session: Session) -> Description | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import not_
 from textwrap import wrap
@@ -67,11 +67,11 @@ _TRAIN = '''\
 def train(model{arg}):
     """Call this instead of model.train().
 
-    In train mode, frozen norms would change their statistics.
+    In train mode, {why}.
     """
     model.train()
     for name, module in model.named_modules():
-        if {has_statistics} and is_frozen(name{arg}):
+        if {has_statistics}is_frozen(name{arg}):
             module.eval()
 '''
 
@@ -97,6 +97,7 @@ def python_code(
     config: str = "",
     hold_norms: bool = True,
     model: str = "",
+    hold_modules: bool = False,
 ) -> str:
     """Return Python code that freezes in a live model what `masks` freeze, and trains everything else.
 
@@ -107,6 +108,7 @@ def python_code(
         masks: stage -> per tensor, 1 to train and 0 to freeze; "" alone for a plan without stages.
         config: the name of the config's file, for the comment.
         hold_norms: whether frozen norms stay in eval.
+        hold_modules: whether all of each frozen module does, dropout included.
         model: the class whose names the tree has; "" if they are the checkpoint's.
 
     Raises:
@@ -147,14 +149,21 @@ def python_code(
         lines += _comment("The checkpoint is an adapter; the parameters of its base model keep their flags.")
         lines += table("ADAPTER", {"": list(map(string, parts))})
     functions = [_IS_FROZEN, *([_IS_STORED] if parts else []), _FREEZE]
-    statistics = _statistics(tree, stages.values()) if hold_norms else ()
-    if statistics:
+    statistics = _statistics(tree, stages.values()) if hold_norms and not hold_modules else ()
+    if statistics or hold_modules:
         functions.append(_TRAIN)
-    words["has_statistics"] = " or ".join(f"hasattr(module, {string(name)})" for name in statistics)
-    if len(statistics) > 1:
-        words["has_statistics"] = f"({words['has_statistics']})"
+    words |= _train_words(statistics)
     code = (function.format(**words) for function in functions)
     return "\n".join(lines) + "\n" + "".join(f"\n\n{function}" for function in code)
+
+
+def _train_words(statistics: Sequence[str]) -> dict[str, str]:
+    """Return what the code says of modules that stay in eval: those with statistics, or all without any."""
+    has = " or ".join(f"hasattr(module, {string(name)})" for name in statistics)
+    if not has:
+        return {"why": "frozen modules would have dropout", "has_statistics": ""}
+    has = f"({has})" if len(statistics) > 1 else has
+    return {"why": "frozen norms would change their statistics", "has_statistics": f"{has} and "}
 
 
 def _comment(text: str) -> list[str]:

@@ -68,7 +68,8 @@ def _code(session: Session) -> str:
         tree, model = live_tree(live.names), live.model
         mask = live_mask(live.names, tree, trains)
     what = name if stage is None else f"{name}, stage {stage}"
-    return python_code(session.checkpoint, tree, {"": mask}, what, hold_norms, model)
+    hold_modules = session.stages.settings.frozen_modules == "eval"
+    return python_code(session.checkpoint, tree, {"": mask}, what, hold_norms, model, hold_modules)
 
 
 def copy_pattern(app: App[Any], rows: VisibleRows, node: int) -> None:
