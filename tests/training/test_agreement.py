@@ -55,8 +55,7 @@ def timm_arguments(name: str) -> dict[str, int]:
 
 def timm_model(name: str) -> Callable[[Path], tuple[Path, nn.Module]]:
     def make(directory: Path) -> tuple[Path, nn.Module]:
-        import timm
-
+        timm = pytest.importorskip("timm")
         model = timm.create_model(name, **timm_arguments(name))
         torch.save(model.state_dict(), directory / "model.pth")
         return directory / "model.pth", model

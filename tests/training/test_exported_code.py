@@ -20,6 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torchvision.models import resnet18
 
 from freezetui import FreezeConfig
+from freezetui.checkpoint.open import open_checkpoint
 from freezetui.cli.export import export
 from freezetui.config.codec import read_config, write_config
 from freezetui.config.schema import ConfigData, ModelSection, Stage
@@ -271,6 +272,8 @@ def test_models_of_transformers(name: str, quarters: tuple[int, int], tmp_path: 
 @pytest.mark.parametrize("name", ["LlavaForConditionalGeneration", "ViTForImageClassification"])
 def test_code_with_the_checkpoints_names_refuses_a_model_with_others(name: str, tmp_path: Path) -> None:
     model, config = tiny_model(name, tmp_path / "m", 0, 2)
+    if {tensor.name for tensor in open_checkpoint([str(tmp_path / "m")]).tensors} == set(model.state_dict()):
+        pytest.skip("this version of transformers keeps the names")
     with pytest.raises(AssertionError, match="elements, not the"):
         run(printed(config, "--no-engine"))["freeze"](model)
 

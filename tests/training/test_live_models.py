@@ -213,6 +213,8 @@ def test_experts_that_become_one_parameter_must_agree(tmp_path: Path) -> None:
     live = transformers.MixtralForCausalLM.from_pretrained(tmp_path / "m")
     experts = "model.layers.0.block_sparse_moe.experts"
     assert any(name.startswith(experts) for name in tensors)
+    if any(".experts.0." in name for name, _ in live.named_parameters()):
+        pytest.skip("this version of transformers keeps experts apart")
     assert planned(tmp_path / "m", Rule("freeze", experts)).apply(live).counts.frozen.tensors == 2
     with pytest.raises(
         ConfigError, match=r"experts\.0.* is frozen and .*experts\.1.* trains, but both become"
@@ -229,7 +231,7 @@ class TestPeft:
         return tmp_path / "base"
 
     def lora(self, base: Path) -> nn.Module:
-        import peft
+        peft = pytest.importorskip("peft")
         import transformers
 
         model = transformers.LlamaForCausalLM.from_pretrained(base)
@@ -259,7 +261,7 @@ class TestPeft:
         assert any("lora_B" in name for name in trainable(model))
 
     def test_a_config_of_the_adapter(self, base: Path, tmp_path: Path) -> None:
-        import peft
+        peft = pytest.importorskip("peft")
         import transformers
 
         self.lora(base).save_pretrained(tmp_path / "lora")
