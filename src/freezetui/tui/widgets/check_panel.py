@@ -181,8 +181,7 @@ class CheckPanel(Guarded, Vertical):
         elif not self.running:
             self._lines = proof.lines
             self._say(Text.assemble(" check: ", proof.headline))
-            first = next((i for i, line in enumerate(proof.lines) if line.is_finding), 0)
-            self._list([Option(line.text) for line in proof.lines], highlighted=first)
+            self._list([Option(line.text) for line in proof.lines], highlighted=proof.first)
 
     def on_unmount(self) -> None:
         """End a running check when the app ends, for whatever reason."""
