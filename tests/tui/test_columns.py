@@ -91,7 +91,13 @@ def measures_of(painter: TreePainter, **known: object) -> dict[str, object]:
 def test_only_what_is_known_is_offered():
     painter = painter_of(*CONV)
     assert list(measures_of(painter)) == ["share", "bytes"]
-    report = SimpleNamespace(gradients={"f.1.weight": 0.5}, updates={"f.1.weight": 0.01}, own=None)
+    report = SimpleNamespace(
+        gradients={"f.1.weight": 0.5}, updates={"f.1.weight": 0.01}, own=None, forward=True
+    )
+    bare = SimpleNamespace(
+        **{**vars(report), "forward": False}
+    )  # random gradients, which are not the model's
+    assert list(measures_of(painter, report=bare)) == ["share", "bytes"]
     change = SimpleNamespace(relative_change=[0.1, None, None], words={}, squares=None, changed_frozen=[])
     assert list(measures_of(painter, report=report, comparison=change)) == [
         *("share", "bytes", "gradient", "update", "change")
@@ -103,13 +109,16 @@ def test_only_what_is_known_is_offered():
 def test_gradients_are_the_largest_below_and_what_is_not_known_is_blank():
     painter = painter_of(*CONV)
     report = SimpleNamespace(
-        gradients={"f.0.weight": 0.25, "f.0.bias": 1e-30, "f.1.weight": None}, updates={}, own=None
+        gradients={"f.0.weight": 0.25, "f.0.bias": 1e-30, "f.1.weight": None},
+        updates={},
+        own=None,
+        forward=True,
     )
     painter.measure = measures_of(painter, report=report)["gradient"]
     assert drawn(painter, "f.0", 79).rstrip().endswith(" 0.25")
     assert drawn(painter, "f.1.weight", 79).rstrip().endswith("inf/nan")
     assert drawn(painter, "f.0.bias", 79).rstrip().endswith(" 1e-30")
-    report = SimpleNamespace(gradients={"f.0.weight": 0.25}, updates={}, own=None)
+    report = SimpleNamespace(gradients={"f.0.weight": 0.25}, updates={}, own=None, forward=True)
     painter.measure = measures_of(painter, report=report)["gradient"]
     assert drawn(painter, "f.1", 79).rstrip().endswith("512")  # the elements; no value, no bar
     assert painter.line(painter.rows.tree.find("f.1")).value.text == ""
@@ -117,7 +126,9 @@ def test_gradients_are_the_largest_below_and_what_is_not_known_is_blank():
 
 def test_updates_name_the_optimizer_whose_steps_they_are_of():
     painter = painter_of(*CONV)
-    report = SimpleNamespace(gradients={}, updates={"f.0.weight": 2e-5, "f.1.weight": None}, own=None)
+    report = SimpleNamespace(
+        gradients={}, updates={"f.0.weight": 2e-5, "f.1.weight": None}, own=None, forward=True
+    )
     measure = measures_of(painter, report=report)["update"]
     assert measure.heading == ("update", "update, check's step")
     painter.measure = measure
@@ -143,7 +154,10 @@ def test_the_details_say_whose_step_an_update_is_of(own, words):
     report = sanity_report(frozen=none[0], trainable=none[1], updates=updates, own=steps)
     outcomes = SimpleNamespace(of=lambda index: SimpleNamespace(words="trained"))
     session = SimpleNamespace(report=report, outcomes=outcomes, tree=tree, report_is_stale=False)
-    session.checks, session.stages = SimpleNamespace(when=lambda stage: ""), SimpleNamespace(shown=None)
+    session.checks, session.stages = (
+        SimpleNamespace(when=lambda stage: ""),
+        SimpleNamespace(shown=None),
+    )
     assert outcome_of(session, "f.0.weight")[1:] == [f"largest |update| / |weight| {words}"]
     assert "not finite" in outcome_of(session, "f.0.bias")[1]
     assert len(outcome_of(session, "f.1.weight")) == 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.style import Style
 from textual.theme import BUILTIN_THEMES, Theme
 
+from freezetui.sanity.codes import finding
 from freezetui.tui.contrast import MIN_CONTRAST, contrast, legible, muted
 from freezetui.tui.widgets.tree_line import MARK_STYLES, MARKS, SIGNS, STYLES, WORDS
+from support.reports import HELD
 
 
 def is_ansi(theme: Theme) -> bool:
@@ -34,8 +37,14 @@ def test_what_can_be_read_stays_and_the_rest_becomes_readable(color, background)
 
 
 def test_the_terminals_own_colors_are_left_alone():
-    style = Style(color=Color.default(), bgcolor="red")
-    assert legible(style) is style
+    for style in (Style(color="blue", bgcolor=Color.default()), Style(color=Color.default())):
+        assert legible(style) is style
+
+
+@pytest.mark.parametrize("color", ["blue", "default", "#777777"])
+def test_text_on_another_of_the_terminals_colors_is_in_reverse_video(color):
+    found = legible(Style(color=color, bgcolor="blue", bold=True))
+    assert found == Style(color="default", bgcolor="default", reverse=True, bold=True)
 
 
 async def test_every_state_can_be_read_in_every_theme(opened):
@@ -90,3 +99,53 @@ def test_shape_and_word_say_the_same_as_color():
     assert len(set(WORDS.values())) == len(WORDS) and set(WORDS) < set(SIGNS)
     assert len(MARKS) == len(set(MARKS)) == len(MARK_STYLES)
     assert MARK_STYLES[MARKS.index("✗")] == "wrong" != MARK_STYLES[MARKS.index("✓")]
+
+
+async def test_the_proof_can_be_read_in_every_theme(opened):
+    notes = (finding("max_norm", ["features.0.weight"]), finding("dropout", ["features.3.weight"]))
+    seen = set()
+    async with opened("vgg_digits.pth", size=(100, 40)) as driver:
+        await driver.press("R")
+        for verdict in ("held", "moved", "inconclusive"):
+            report = msgspec.structs.replace(HELD, verdict=verdict, findings=notes)
+            driver.session.checked(report, driver.session.plan.mask())
+            driver.main.refresh_session()
+            driver.main.query_one("#check-findings" if verdict == "moved" else "#tree").focus()
+            for name, theme in BUILTIN_THEMES.items():
+                driver.app.theme = name
+                await driver.pilot.pause()
+                for id in ("check-headline", "check-findings"):
+                    for text, style in drawn_in(driver.main.query_one(f"#{id}")):
+                        seen.add((id, verdict))
+                        if is_ansi(theme):
+                            assert style.bgcolor.is_default, (name, id, text, style)
+                        else:
+                            ratio = contrast(style.color.triplet, style.bgcolor.triplet)
+                            assert ratio >= MIN_CONTRAST, (name, id, verdict, text, ratio)
+    assert len(seen) == 6
+
+
+def drawn_in(widget):
+    """Yield the text of a widget, and its styles."""
+    for line in widget.render_lines(widget.size.region):
+        for segment in line:
+            if segment.text.strip() and segment.style is not None and segment.style.color is not None:
+                yield segment.text, segment.style
+
+
+async def test_the_line_and_the_place_of_the_cursor_can_be_read_in_the_terminals_colors(opened):
+    async with opened("vgg_digits.pth", size=(80, 24)) as driver:
+        driver.go("features")
+        await driver.press("f")
+        underlined = set()
+        for name in (name for name, theme in BUILTIN_THEMES.items() if is_ansi(theme)):
+            driver.app.theme = name
+            await driver.pilot.pause()
+            over = driver.tree.styles_over("cursor")
+            assert all(style.bgcolor.is_default for style in over.values()), (name, over)
+            assert over["frozen"].reverse and over["frozen"].color.is_default
+            for text, style in drawn_in(driver.main.query_one("#map")):
+                assert style.bgcolor.is_default and not style.reverse, (name, text, style)
+                if style.underline:
+                    underlined.add(text.strip("◆▓▒"))
+        assert underlined == {""}

@@ -39,6 +39,17 @@ def headline(report: SanityReport) -> str:
     return verdict_line(report.verdict, frozen.tensors, len(frozen.moved), reason, changed)
 
 
+def deciding(report: SanityReport) -> Finding | None:
+    """Return the finding that the verdict rests on: the reason that is named, else the gravest."""
+    found = {finding.key: finding for finding in reversed(report.findings)}
+    if report.verdict == "inconclusive":
+        for keys, _ in _REASONS:
+            for key in keys:
+                if key in found:
+                    return found[key]
+    return min(report.findings, key=lambda finding: list(_SIGNS).index(finding.severity), default=None)
+
+
 def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str, buffers: int = 0) -> str:
     """Return the verdict in a few words.
 

@@ -33,10 +33,11 @@ def qualifiers(session: Session) -> list[str]:
 def _noted(report: SanityReport, name: str) -> list[str]:
     """Return the gradient and the update of a tensor, and the findings that name it."""
     lines = []
-    if name in report.gradients:
+    known = report.forward  # else they are the check's own random numbers
+    if known and name in report.gradients:
         largest = report.gradients[name]
         lines.append(f"largest |gradient| {'not finite' if largest is None else format(largest, '.2g')}")
-    if name in report.updates:
+    if known and name in report.updates:
         update = report.updates[name]
         text = "not finite (from zeros, or NaN)" if update is None else format(update, ".2g")
         lines.append(f"largest |update| / |weight| {text}, by {report.updates_by}")

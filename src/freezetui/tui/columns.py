@@ -134,13 +134,13 @@ class Measures:
 
     def _gradients(self) -> Measure | None:
         report = self._session.report
-        if report is None:
+        if report is None or not report.forward:  # the check's own random numbers
             return None
         return self._of_report("gradient", ("gradient", "max |gradient|"), report.gradients)
 
     def _updates(self) -> Measure | None:
         report = self._session.report
-        if report is None:
+        if report is None or not report.forward:
             return None
         whose = "check's step" if report.own is None else report.own.optimizer.partition("(")[0]
         return self._of_report("update", ("update", f"update, {whose}"), report.updates)

@@ -22,9 +22,12 @@ _WHITE, _BLACK = ColorTriplet(255, 255, 255), ColorTriplet(0, 0, 0)
 def legible(style: Style) -> Style:
     """Return a style with its color lightened or darkened as far as needed to read it on its background.
 
-    A terminal's own colors are left alone: what they look like is not known.
+    What a terminal's own colors look like is not known: on its background they are left alone, and on any
+    other color the text is in reverse video.
     """
     color, background = _triplet(style.color), _triplet(style.bgcolor)
+    if style.bgcolor is not None and background is None and not style.bgcolor.is_default:
+        return style + Style(color=Color.default(), bgcolor=Color.default(), reverse=True)
     if color is None or background is None:
         return style
     found = _readable(color, background)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from freezetui import numbers
 from freezetui.formatting.fixes import fix_code
-from freezetui.formatting.report import cost, finding_text, headline
+from freezetui.formatting.report import cost, deciding, finding_text, headline
 from freezetui.formatting.sentences import sentences
 from freezetui.freeze.plan import FROZEN, TRAINABLE
 from freezetui.sanity.report import SanityReport, Verdict
@@ -25,6 +26,8 @@ from freezetui.tui.widgets.tree_line import MARKS
 #: The verdict -> a component class of the panel, whose color can be read in every theme.
 _COLORS: dict[Verdict, str] = {"held": "check--held", "moved": "check--moved", "inconclusive": "check--open"}
 _INDENT = "      "
+#: Of the headline.
+_MAX_LINES = 2
 _WORDS = {
     Outcome.BY_FLAG: "unchanged, but no gradient reaches {} when trainable either: proves the flag alone",
     Outcome.UNPROVEN: "not proven: this check could not have seen {} change",
@@ -37,7 +40,8 @@ class ProofLine(NamedTuple):
     Attributes:
         tensor: the checkpoint's name of the tensor that Enter goes to; "" for none.
         code: what `y` copies; "" for nothing.
-        is_finding: whether it is worth being highlighted first.
+        is_finding: whether it is something that was found, and not what the check has shown.
+        decides: whether the verdict rests on it.
         receipt: whether Enter saves the receipt.
     """
 
@@ -45,6 +49,7 @@ class ProofLine(NamedTuple):
     tensor: str = ""
     code: str = ""
     is_finding: bool = False
+    decides: bool = False
     receipt: bool = False
 
 
@@ -54,11 +59,17 @@ class Proof(NamedTuple):
     headline: Text
     lines: tuple[ProofLine, ...]
 
+    @property
+    def first(self) -> int:
+        """The line to be highlighted first: that on which the verdict rests."""
+        return next((i for i, line in enumerate(self.lines) if line.decides), 0)
 
-def proof_of(session: Session, brief: bool = False) -> Proof:
+
+def proof_of(session: Session, width: int, brief: bool = False) -> Proof:
     """Return what the last check of the shown stage has proven.
 
     Args:
+        width: of the headline, in cells; it gets two lines.
         brief: whether there is room for a few lines only: the findings then come first.
     """
     report, stage = session.report, session.stages.shown
@@ -69,13 +80,15 @@ def proof_of(session: Session, brief: bool = False) -> Proof:
     if report is None:
         return Proof(Text.assemble(which, "not checked yet (press r)"), ())
     found = list(_lines(session))
-    lines = tuple(sorted(found, key=lambda line: not line.is_finding) if brief else found)
+    lines = tuple(sorted(found, key=lambda line: (not line.decides, not line.is_finding)) if brief else found)
     hint = ("  (Tab: this list, R: close)", "dim")
     verdict, costs = headline(report), "; ".join(cost(report))
-    told = "" if brief else f"  {costs}"
-    lines = (*lines, ProofLine(Text(costs, "dim"))) if brief else lines
     qualified = ", ".join(qualifiers(session))
     start = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
+    whole = f" check: {start.plain}{verdict}  {costs}{hint[0]}"
+    told = f"  {costs}"
+    if brief or len(textwrap.wrap(whole, width)) > _MAX_LINES:
+        told, lines = "", (*lines[:-1], ProofLine(Text(costs, "dim")), lines[-1])
     if session.report_is_stale:
         return Proof(Text.assemble(start, (f"{verdict}{told}", "dim"), hint), lines)
     return Proof(Text.assemble(start, (verdict, _color(report)), told, hint), lines)
@@ -94,6 +107,7 @@ def _lines(session: Session) -> Iterator[ProofLine]:
     """Yield what was shown in sentences, the findings with their fixes, and what was not proven."""
     report, live = session.report, session.checks.live_report(session.stages.shown)
     assert report is not None and live is not None
+    decided_by = deciding(report)
     targets = [_first(session, FROZEN), "", _first(session, TRAINABLE)]
     for sentence, tensor in zip_longest(sentences(report), targets, fillvalue=""):
         if sentence:
@@ -103,7 +117,8 @@ def _lines(session: Session) -> Iterator[ProofLine]:
         text = Text(finding_text(finding))
         text.append("".join(f"\n{_INDENT}{printable(line)}" for line in code), "bold")
         target = finding.tensors[0] if finding.tensors else ""
-        yield ProofLine(text, target, "\n".join(code) or finding.fix, is_finding=True)
+        decides = finding is decided_by
+        yield ProofLine(text, target, "\n".join(code) or finding.fix, is_finding=True, decides=decides)
     yield from _counts(session)
     yield ProofLine(Text("Save the receipt of this check…"), receipt=True)
 

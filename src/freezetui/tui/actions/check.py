@@ -47,7 +47,7 @@ class CheckActions(SessionScreen):
         if self._panel.display and not self._panel.running:
             from freezetui.tui.proof import proof_of  # the first screen needs none
 
-            await self._panel.show(proof_of(self.session, brief=self.is_low))
+            await self._panel.show(proof_of(self.session, self.size.width, brief=self.is_low))
 
     @on(OptionList.OptionHighlighted)
     def _name_keys(self) -> None:

@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from freezetui.text import printable_lines
 from freezetui.tui.bindings import SHOWN
 from freezetui.tui.screens.dialog import Dialog
+from freezetui.tui.widgets.readable_list import ReadableList
 
 
 class ConfirmScreen(Dialog[str]):
@@ -39,7 +40,7 @@ class ConfirmScreen(Dialog[str]):
         with Vertical(classes="dialog"):
             yield Static(self._title, classes="dialog-title", markup=False)
             yield Static(self._body, markup=False)
-            yield OptionList(
+            yield ReadableList(
                 *(
                     Option(Text.assemble((SHOWN.get(key, key), "bold"), f"  {what}"), id=key)
                     for key, what in self._options

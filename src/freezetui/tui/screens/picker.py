@@ -21,6 +21,7 @@ from freezetui.checkpoint.sources.urls import is_url, shown_source
 from freezetui.session.recent import Candidate, checkpoints_below, recent
 from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.readable_list import ReadableList
 
 _NOTHING = " No checkpoint was opened lately, and none was found below {}.  freezetui PATH opens one; q quits"
 _KEYS = " ↑ ↓ choose  Enter open  / filter  q quit"
@@ -77,7 +78,7 @@ class PickerScreen(Guarded, Screen[None]):
         """Compose a title, what could not be opened, the list, the filter, and the keys."""
         yield Static(Text(" Open a checkpoint", "bold"), id="picker-title")
         yield Static(id="picker-problem", markup=False)
-        yield OptionList()
+        yield ReadableList()
         yield Input(placeholder="part of the path", compact=True, id="picker-filter")
         yield Static(_KEYS, id="picker-keys", markup=False)
 

@@ -20,6 +20,7 @@ from freezetui.freeze.structure_by_names import by_names
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable
 from freezetui.tui.screens.dialog import Dialog
+from freezetui.tui.widgets.readable_list import ReadableList
 
 _MAX_WIDTH_HEAD = 24
 
@@ -54,7 +55,7 @@ class PresetScreen(Dialog[bytes | None]):
                 ", ← → how many blocks" if several else ""
             )
             yield Static(f"Presets, by {printable(self._structure.goes_by)}", classes="dialog-title")
-            yield OptionList()
+            yield ReadableList()
 
     def on_mount(self) -> None:
         """Fill the list."""

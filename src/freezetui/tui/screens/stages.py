@@ -13,6 +13,7 @@ from freezetui import numbers
 from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.screens.dialog import Dialog
+from freezetui.tui.widgets.readable_list import ReadableList
 
 _KEYS = "n new  r rename  e epochs  l lr_scale  K J move up, down  d delete"
 _NOT_COMMON = "These rules are below those of every stage: Enter shows them, n makes a stage."
@@ -54,7 +55,7 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
             dialog.border_title = "Stages, in the order in which they train"
             dialog.border_subtitle = "Enter: show it, Esc: close"
             if names:
-                yield OptionList(*(Option(self._label(n, name)) for n, name in enumerate((None, *names))))
+                yield ReadableList(*(Option(self._label(n, name)) for n, name in enumerate((None, *names))))
             yield Static(_KEYS if names else _EMPTY, id="stages-keys", markup=False)
 
     def on_mount(self) -> None:

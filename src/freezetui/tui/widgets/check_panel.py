@@ -10,15 +10,15 @@ from textual import on, work
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.widgets import OptionList, ProgressBar, Static
+from textual.widgets import OptionList, ProgressBar
 from textual.widgets.option_list import Option
 
 from freezetui.errors import EngineError, from_os_error
 from freezetui.sanity.report import SanityReport
 from freezetui.session.stage_history import Settings
 from freezetui.text import printable
-from freezetui.tui.contrast import colored
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.check_headline import CheckHeadline
 from freezetui.tui.widgets.proof_list import ProofList
 
 if TYPE_CHECKING:
@@ -52,20 +52,12 @@ class CheckPanel(Guarded, Vertical):
     CheckPanel > #check-line {
         height: auto;
     }
-    CheckPanel > .check--held { color: $text-success; text-style: bold; }
-    CheckPanel > .check--moved { color: $text-error; text-style: bold; }
-    CheckPanel > .check--open { color: $text-warning; text-style: bold; }
-    CheckPanel #check-headline {
-        width: 1fr;
-        color: auto;
-    }
     CheckPanel #check-progress {
         width: 24;
         Bar { width: 22; }
     }
     """
 
-    COMPONENT_CLASSES = {"check--held", "check--moved", "check--open"}
     BINDINGS = [
         Binding("j", "cursor(1)", show=False, id="findings.down"),
         Binding("k", "cursor(-1)", show=False, id="findings.up"),
@@ -147,7 +139,7 @@ class CheckPanel(Guarded, Vertical):
     async def _make(self) -> None:
         """Create the widgets on first use, so that the tree is painted sooner."""
         if not self.children:
-            headline = Static(id="check-headline", markup=False)
+            headline = CheckHeadline(id="check-headline")
             progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
             await self.mount(Horizontal(headline, progress, id="check-line"), ProofList(id="check-findings"))
 
@@ -181,8 +173,7 @@ class CheckPanel(Guarded, Vertical):
         elif not self.running:
             self._lines = proof.lines
             self._say(Text.assemble(" check: ", proof.headline))
-            first = next((i for i, line in enumerate(proof.lines) if line.is_finding), 0)
-            self._list([Option(line.text) for line in proof.lines], highlighted=first)
+            self._list([Option(line.text) for line in proof.lines], highlighted=proof.first)
 
     def on_unmount(self) -> None:
         """End a running check when the app ends, for whatever reason."""
@@ -264,8 +255,7 @@ class CheckPanel(Guarded, Vertical):
         self._say(Text.assemble(f" check: {which}{text}", (" (Esc to cancel)", "dim")))
 
     def _say(self, text: Text) -> None:
-        headline = self.query_one("#check-headline", Static)
-        headline.update(colored(text, self, self.COMPONENT_CLASSES))
+        self.query_one(CheckHeadline).say(text)
         self.query_one(ProgressBar).display = self.running
 
     def _list(self, options: list[Option], highlighted: int) -> None:

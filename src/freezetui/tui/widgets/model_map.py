@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from rich.segment import Segment
+from rich.style import Style
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
@@ -77,6 +78,8 @@ class ModelMap(Guarded, Widget):
             return Strip.blank(width, plain["plain"])
         start, stop = self._cursor(width)
         whole = self._tree.node == 0
+        if marked["plain"].reverse:  # reverse video turns a dark cell into a light one
+            marked = {name: style + Style(underline=True) for name, style in plain.items()}
         segments = []
         for place, cell in enumerate(cells):
             styles = marked if start <= place < stop and not whole else plain

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from textual.geometry import Size
-from textual.widgets import OptionList
 
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.widgets.readable_list import ReadableList
 
 
-class ProofList(Guarded, OptionList):
+class ProofList(ReadableList):
     """The lines of a proof: the highlighted one is wholly in view, and the last line is the end."""
 
     DEFAULT_CSS = """

@@ -1,0 +1,41 @@
+"""CheckHeadline: the first lines of the check's panel, with the verdict in its color."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widgets import Static
+
+from freezetui.tui.contrast import colored
+from freezetui.tui.guarded import Guarded
+
+
+class CheckHeadline(Guarded, Static):
+    """Shows text whose spans are named as component classes, readable in every theme."""
+
+    DEFAULT_CSS = """
+    CheckHeadline {
+        width: 1fr;
+        color: auto;
+        & > .check--held { color: $text-success; text-style: bold; }
+        & > .check--moved { color: $text-error; text-style: bold; }
+        & > .check--open { color: $text-warning; text-style: bold; }
+    }
+    """
+    COMPONENT_CLASSES = {"check--held", "check--moved", "check--open"}
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+        self._told = Text()
+
+    def say(self, text: Text) -> None:
+        """Show this text."""
+        self._told = text
+        self._color()
+
+    def _color(self) -> None:
+        self.update(colored(self._told, self, self.COMPONENT_CLASSES))
+
+    def notify_style_update(self) -> None:
+        """Take the colors of the new theme."""
+        super().notify_style_update()
+        self.call_after_refresh(self._color)

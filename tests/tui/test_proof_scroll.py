@@ -1,0 +1,57 @@
+"""The panel opens at the reason, and every line of a proof can be reached, on every screen."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from freezetui.formatting.report import deciding
+from freezetui.sanity.codes import finding
+from freezetui.sanity.report import FrozenPart
+from support.reports import HELD, answer_with
+
+DROPOUT = finding("dropout", ["features.3.weight"])
+MOVED = msgspec.structs.replace(
+    HELD,
+    verdict="moved",
+    device="cpu in bfloat16",
+    frozen=FrozenPart(26, 25, ("features.0.weight",)),
+    findings=(DROPOUT, finding("max_norm", ["features.0.weight"])),
+)
+CRASHED = msgspec.structs.replace(
+    HELD,
+    verdict="inconclusive",
+    forward=False,
+    cost=None,
+    findings=(DROPOUT, finding("no_input", reason="RuntimeError: boom in forward", suggestion="")),
+)
+
+
+def test_the_finding_that_decides_is_the_reason_that_is_named_else_the_gravest():
+    assert deciding(MOVED) is MOVED.findings[1]
+    assert deciding(CRASHED) is CRASHED.findings[1]
+    assert deciding(msgspec.structs.replace(HELD, findings=(DROPOUT,))) is DROPOUT
+    assert deciding(HELD) is None
+
+
+@pytest.mark.parametrize("size", [(60, 15), (60, 24), (80, 24), (100, 20), (120, 40)], ids=str)
+async def test_the_panel_opens_at_the_reason_and_every_line_can_be_reached(opened, size, monkeypatch):
+    answer_with([MOVED, CRASHED], monkeypatch)
+    async with opened(size=size) as driver:
+        driver.go("features")
+        await driver.press("f")
+        for verdict, reason in (("moved", "M5"), ("inconclusive", "boom in forward")):
+            await driver.press("r")
+            await driver.until(lambda v=verdict: v in str(driver.main.query_one("#totals").render()))
+            await driver.pilot.pause(0.1)
+            assert verdict.upper() in driver.screen_text() and reason in driver.screen_text()
+            assert driver.main.query_one("#check-headline").size.height <= 2
+            await driver.press("tab", "home")
+            seen = driver.screen_text()
+            for _ in range(driver.main.query_one("#check-findings").option_count):
+                await driver.press("down")
+                seen += driver.screen_text()
+            for text in ("Frozen: ", "M5" if verdict == "moved" else "N1", "fix: ", "3 steps on cpu"):
+                assert text in seen, (text, driver.screen_text())
+            assert "Save the receipt" in seen and "R close" in driver.screen_text()
+            await driver.press("tab")
