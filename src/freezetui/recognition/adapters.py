@@ -89,7 +89,9 @@ def adapter_parts(names: Iterable[str]) -> tuple[str, ...]:
             return ()
         else:
             others[f".{'.'.join(segments[:-1])}."] = None
-    return (*added, *others) if added and len(others) <= _MAX_OTHERS else ()
+            if len(others) > _MAX_OTHERS:
+                return ()
+    return (*added, *others) if added else ()
 
 
 def _read(path: Path) -> dict[str, Any]:
