@@ -206,11 +206,11 @@ class Session:
         self.checks.rename(old, new)
 
     def step_stages(self, redo: bool) -> str:
-        """Undo, or redo, what was done last to the stages themselves; return what that was, "" if nothing."""
+        """Undo, or redo, what was done last to the stages themselves; return what that did, "" if nothing."""
         step = self.stages.redo() if redo else self.stages.undo()
         if step is not None and step.renamed is not None:
             self.checks.rename(*(step.renamed if redo else step.renamed[::-1]))
-        return "" if step is None else step.what
+        return "" if step is None else step.said(redo)
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write; the same with and without a description."""
