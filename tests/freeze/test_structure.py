@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import PatternError
 from freezetui.freeze.presets import chosen, find_preset
 from freezetui.freeze.structure import Structure, tower_of, tower_paths
@@ -91,3 +92,19 @@ def test_towers_branch_off_where_the_paths_of_blocks_differ(paths: list[str], to
 def test_words_of_a_name_tell_the_tower() -> None:
     names = ["visual_projection", "text_projection", "audio_tower", "context", "encoders"]
     assert [tower_of(name) for name in names] == ["vision", "text", "audio", "", ""]
+
+
+def test_the_adapters_are_what_peft_adds_and_trains():
+    base = "base_model.model.layers.0.q_proj"
+    added = [f"{base}.lora_A.default.weight", f"{base}.lora_B.default.weight"]
+    full = "base_model.model.score.modules_to_save.default.weight"
+    others = [
+        f"{base}.base_layer.weight",
+        "base_model.model.score.original_module.weight",
+        "explore_a.weight",
+    ]
+    tree = ParamTree([TensorInfo(name, (2, 2), "float32") for name in (*others, *added, full)])
+    assert sorted(trains(tree, "adapters")) == sorted([*added, full])
+    plain = ParamTree([TensorInfo("explora_a.weight", (2, 2), "float32")])
+    with pytest.raises(PatternError, match="'adapters' matches nothing"):
+        trains(plain, "adapters")

@@ -271,3 +271,18 @@ async def test_a_range_ends_when_the_lines_are_sorted(opened):
         assert driver.tree.selection.anchor is None, "another measure, another order"
         await driver.press("M", "v", "down", "M")
         assert driver.tree.selection.anchor is None
+
+
+async def test_a_key_that_changes_nothing_says_what_is_so_already(opened):
+    async with opened("tiny_transformer.pth") as driver:
+        driver.tree.cursor = driver.tree.rows.line_of(driver.session.tree.find("layers.0"))
+        await driver.press("l", "j")
+        assert driver.tree.rows.times(driver.tree.node) == 6
+        for key, state in (("t", "trainable"), ("f", "frozen")):
+            driver.app.clear_notifications()
+            await driver.press(key, key)
+            assert f"already {state}" in driver.notices() and "0 tensors" not in driver.notices()
+        driver.app.clear_notifications()
+        driver.tree.choose(driver.session.plan.mask())
+        await driver.pilot.pause()
+        assert driver.notices() == "the plan is what this preset makes it"

@@ -15,7 +15,8 @@ from freezetui.freeze.tree import ParamTree
 from freezetui.sanity.report import FrozenPart, OwnTraining, TrainablePart
 from freezetui.tui.check_marks import outcome_of
 from freezetui.tui.columns import SHARE, Measures
-from freezetui.tui.widgets.tree_line import STYLES, Columns
+from freezetui.tui.widgets.model_map import map_cells
+from freezetui.tui.widgets.tree_line import MARKS, STYLES, Columns
 from freezetui.tui.widgets.tree_painter import TreePainter
 from freezetui.tui.widgets.visible_rows import VisibleRows
 from support.reports import sanity_report
@@ -232,3 +233,40 @@ def test_the_change_of_a_module_is_that_of_its_tensors_together():
     assert drawn(painter, "f.0.bias", 79).rstrip().endswith("from 0")
     assert drawn(painter, "f.0", 79).rstrip().endswith("10%")
     assert drawn(painter, "f", 79).rstrip().endswith("10%")
+
+
+def test_shares_are_of_the_parameters_as_the_totals_count_them():
+    painter = painter_of(("a.weight", (8, 4)), ("a.bias", (8,)), ("b.weight", (2, 8)), ("b.bias", (2,)))
+    bn = [("bn.weight", 8, "parameter"), ("bn.bias", 8, "parameter"), ("bn.running_mean", 8, "buffer")]
+    more = [TensorInfo(name, (size,), "float32", kind) for name, size, kind in bn]
+    tree = ParamTree([*painter.rows.tree.tensors, *more])
+    painter = TreePainter(FreezePlan(tree), VisibleRows(tree))
+    painter.plan.set([tree.span(tree.find("a"))], False)
+    assert (
+        painter.line(tree.find("a")).value.text == "54%"
+    )  # 40 of 74; the 8 of the buffer are not among them
+    assert 1 - painter.plan.totals().share == pytest.approx(40 / 74)
+    assert painter.line(tree.find("bn")).value.text == "22%" and painter.line(0).value.text == "100%"
+    assert painter.line(tree.find("bn.running_mean")).value.text == ""
+    cells = [cell.text for cell in map_cells(painter, 74)]
+    assert cells == ["▓"] * 40 + ["░"] * 34
+    painter.marks = bytes(len(tree.tensors) - 1) + bytes([MARKS.index("!")])
+    assert [cell.text for cell in map_cells(painter, 74)][-2:] == ["░", "!"]  # a buffer that moved is seen
+
+
+def test_a_tied_parameter_has_the_same_share_on_both_lines_and_one_place_in_the_map():
+    sizes = {"head": 50, "norm": 25, "embed": 50}
+    tree = ParamTree(
+        [TensorInfo(f"{name}.weight", (size,), "float32") for name, size in sizes.items()],
+        tied=[("head.weight", "embed.weight")],
+    )
+    painter = TreePainter(FreezePlan(tree), VisibleRows(tree))
+    shares = [painter.line(tree.find(name)).value.text for name in ("", "head", "norm", "embed")]
+    assert shares == ["100%", "67%", "33%", "67%"]
+    painter.plan.set([(0, 1)], False)
+    assert "".join(cell.text for cell in map_cells(painter, 6)) == "▓▓▓▓░░"
+
+
+def test_a_model_without_parameters_is_in_the_map_as_it_is():
+    painter = painter_of(("a", (3,)), ("b", (1,)), kind="buffer")
+    assert [cell.text for cell in map_cells(painter, 4)] == ["·"] * 4

@@ -74,3 +74,15 @@ async def test_the_cost_is_told_on_a_key_and_with_what_was_measured(opened):
         await driver.press("dollar_sign")
         text = driver.screen_text()
         assert "Measured by the last check" in text and "0.25 s" in text and "7.0 MiB" in text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 40)])
+async def test_the_memory_of_an_adapter_is_said_to_be_without_its_base_model(opened, tmp_path, size):
+    prefix = "base_model.model.model.layers"
+    parts = {f"{prefix}.{n}.q_proj.lora_{x}.weight": torch.zeros(4, 8) for n in range(3) for x in "AB"}
+    torch.save(parts, tmp_path / "adapter.pth")
+    async with opened(tmp_path / "adapter.pth", size) as driver:
+        text = driver.screen_text()
+        assert "memory with AdamW 3.0 KiB of 3.0 KiB + base model" in text and "not checked" in text
+        await driver.press("dollar_sign")
+        assert "base model's weights are not counted" in driver.screen_text()

@@ -64,7 +64,7 @@ async def test_frozen_modules_have_a_key_that_can_be_undone_and_is_saved(opened,
         await driver.press("d")
         assert "train → eval" in driver.screen_text()
         await driver.press("escape", "u")
-        assert "undo: norm_statistics: update" in driver.notices()
+        assert "undo: norm_statistics: freeze again" in driver.notices()
         assert driver.session.stages.settings == ("freeze", "eval")
         await driver.press("u")
         assert driver.session.stages.settings == ("freeze", "train")

@@ -213,3 +213,14 @@ async def test_the_one_dialog_does_everything_by_keyboard_at_60_by_15(opened):
         assert stages.names == (first,)
         await driver.press("enter")
         assert stages.shown is None and " common " in driver.screen_text()
+
+
+async def test_undo_says_in_which_stage_there_is_something_to_undo(opened, sample):
+    async with opened(sample("vgg_digits.pth")) as driver:
+        await driver.press("down", "f", "plus", "enter", "plus", "enter", "left_square_bracket")
+        assert driver.session.stages.shown == "classifier"
+        names = driver.session.stages.names
+        await driver.press("u")
+        said = driver.notices().splitlines()[-1]
+        assert driver.session.stages.names == names
+        assert said.startswith("nothing to undo in classifier, but in ") and "everything" in said

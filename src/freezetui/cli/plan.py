@@ -22,7 +22,7 @@ from freezetui.cli.sessions import open_session, session_options
 @click.option(
     "--preset",
     metavar="NAME",
-    help="Start from a preset: head, last-blocks:N, norms, biases, everything, nothing; "
+    help="Start from a preset: head, last-blocks:N, norms, biases, adapters, everything, nothing; "
     "of one part of the model head:text, last-blocks:N:vision.",
 )
 @process_options

@@ -49,8 +49,26 @@ def _wrapped(indent: str, item: str) -> Iterator[str]:
     text, *loops = item[2:-1].split(" for ")
     yield f"{indent}*("
     yield f"{indent}    {text}"
-    yield from (f"{indent}    for {loop}" for loop in loops)
+    for loop in loops:
+        yield from _loop(f"{indent}    ", f"for {loop}")
     yield f"{indent}),"
+
+
+def _loop(indent: str, loop: str) -> Iterator[str]:
+    """Yield one loop of a generator; the names that it goes over are filled into lines."""
+    head, sign, names = loop.partition(" in (")
+    if not sign or len(indent) + len(loop) <= MAX_WIDTH:
+        yield f"{indent}{loop}"
+        return
+    yield f"{indent}{head} in ("
+    line = f"{indent}   "
+    for name in names.removesuffix(")").removesuffix(",").split(", "):
+        if line.strip() and len(line) + len(name) + 2 > MAX_WIDTH:
+            yield line
+            line = f"{indent}   "
+        line += f" {name},"
+    yield line
+    yield f"{indent})"
 
 
 def name_items(prefixes: Sequence[str]) -> list[str]:

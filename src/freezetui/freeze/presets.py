@@ -1,4 +1,4 @@
-"""Presets: the head only, norms only, biases only, the last N blocks, everything, nothing."""
+"""Presets: the head only, norms only, biases only, adapters only, the last N blocks, everything, nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from freezetui.errors import PatternError
 from freezetui.freeze.blocks import is_number
+from freezetui.freeze.peft_prefixes import ADDED_BY_PEFT, TRAINED_IN_FULL
 from freezetui.freeze.structure import Head, Structure
 from freezetui.freeze.structure_by_names import by_names
 from freezetui.freeze.tree import ParamTree
@@ -189,6 +190,16 @@ def _is_norm(tree: ParamTree, module: int, own: dict[str, int]) -> bool:
     return len(weight) == 1 and (named or ("bias" in own and tree.tensors[own["bias"]].shape == weight))
 
 
+def _adapters(tree: ParamTree) -> bytes:
+    adds = {segment: segment.startswith((*ADDED_BY_PEFT, TRAINED_IN_FULL)) for segment in {*tree.names}}
+    mask = bytearray(len(tree.tensors))
+    for node, name in enumerate(tree.names):
+        if adds[name]:
+            start, stop = tree.span(node)
+            mask[start:stop] = b"\1" * (stop - start)
+    return bytes(mask)
+
+
 def _everything(tree: ParamTree) -> bytes:
     return b"\1" * len(tree.tensors)
 
@@ -202,6 +213,7 @@ PRESETS = (
     Preset("last-blocks", "train the last N blocks and everything after them"),
     Preset("norms", "train norms only", _norms),
     Preset("biases", "train biases only", _biases),
+    Preset("adapters", "train the adapters only (lora_ and the like)", _adapters),
     Preset("everything", "train everything", _everything),
     Preset("nothing", "freeze everything", _nothing),
 )

@@ -9,6 +9,7 @@ from itertools import accumulate, islice, pairwise
 from operator import attrgetter, itemgetter, lt, sub
 
 from freezetui.checkpoint.types import Kind, Packing, TensorInfo, counts
+from freezetui.freeze.shares import parameters_before
 from freezetui.freeze.tree_builder import preorder
 
 
@@ -42,6 +43,7 @@ class ParamTree:
     __slots__ = (
         "_aliases",
         "_child_maps",
+        "_parameters",
         "_sizes",
         "_tied",
         "_trainable",
@@ -66,6 +68,7 @@ class ParamTree:
         self._child_maps: dict[int, dict[str, list[int]]] = {}
         self._sizes: tuple[Sequence[int], Sequence[int]] | None = None
         self._trainable: bytes | None = None
+        self._parameters: Sequence[int] | None = None
         self.tensors = list(tensors)
         laid_out = preorder([tensor.name for tensor in tensors], root)
         if laid_out is None:
@@ -156,6 +159,13 @@ class ParamTree:
         if self._trainable is None:
             self._trainable = trainable(self.tensors)
         return self._trainable
+
+    @property
+    def parameters_before(self) -> Sequence[int]:
+        """Per tensor and one more, the elements of the parameters before it; see `shares`."""
+        if self._parameters is None:
+            self._parameters = parameters_before(self)
+        return self._parameters
 
     def aliases(self, start: int, stop: int) -> list[int]:
         """Return the tensors of a range that are tied to an earlier one of the same range."""

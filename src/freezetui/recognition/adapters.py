@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from freezetui.checkpoint.sources.urls import is_url
+from freezetui.freeze.peft_prefixes import ADDED_BY_PEFT
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.model_line import write_model_line
 
@@ -18,13 +19,6 @@ _MAX_BYTES = 1_000_000
 _MAX_TEXT = 500
 #: More modules without an addition than an adapter's file has: a new head, embeddings.
 _MAX_OTHERS = 8
-#: How the segments begin that PEFT's methods add to the names of a model (`PEFT_TYPE_TO_PREFIX_MAPPING`).
-_ADDED = (
-    *("adamss_", "beft_", "boft_", "c3a_", "deft_", "delora_", "fourierft_", "frod_", "glora_", "gralora_"),
-    *("hada_", "hira_", "hra_", "ia3_", "lily_", "ln_tuning_", "lokr_", "lora_", "miss_", "oft_", "osf_"),
-    *("peanut_", "poly_", "psoft_", "pvera_", "randlora_", "road_", "shadow_", "shira_", "supertuning_"),
-    *("tinylora_", "trainable_tokens_", "unilora_", "vblora_", "vera_", "waveft_"),
-)
 #: The adapter's task -> PEFT's class that loads the base model and the adapter into it.
 _CLASSES = {
     "CAUSAL_LM": "AutoPeftModelForCausalLM",
@@ -82,14 +76,16 @@ def adapter_parts(names: Iterable[str]) -> tuple[str, ...]:
     others: dict[str, None] = {}
     for name in names:
         segments = name.split(".")
-        known = next((each for segment in segments for each in _ADDED if segment.startswith(each)), "")
+        known = next((each for segment in segments for each in ADDED_BY_PEFT if segment.startswith(each)), "")
         if known:
             added[f".{known}"] = None
         elif "base_layer" in segments and "embed" not in name:
             return ()
         else:
             others[f".{'.'.join(segments[:-1])}."] = None
-    return (*added, *others) if added and len(others) <= _MAX_OTHERS else ()
+            if len(others) > _MAX_OTHERS:
+                return ()
+    return (*added, *others) if added else ()
 
 
 def _read(path: Path) -> dict[str, Any]:

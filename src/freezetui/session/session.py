@@ -16,6 +16,7 @@ from freezetui.freeze.plan import FreezePlan, FreezeTotals
 from freezetui.freeze.rules import Action, Rule
 from freezetui.freeze.tree import ParamTree
 from freezetui.model_spec import ModelSpec
+from freezetui.recognition.adapters import adapter_parts
 from freezetui.recognition.architecture import from_checkpoint, from_user, model_name
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
@@ -47,6 +48,7 @@ class Session:
     Attributes:
         options: the options of the command line.
         checkpoint, tree: what is open; file_tree: the same tensors in the order of the file.
+        is_adapter: whether the checkpoint holds what PEFT adds to a model, and not the model.
         stages: the plans of the common rules and of every stage, and the settings of the config.
         saved: the config on disk.
         architecture: what the check builds.
@@ -67,15 +69,14 @@ class Session:
         sources = [options.source, *options.more]
         self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
         beside = default_path(*sources)
-        path = options.config or beside
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)
-        whole = self._recognition is None or self._recognition.whole
-        fits = whole and not self._detected.misfit
+        self.is_adapter = bool(adapter_parts(tensor.name for tensor in self.checkpoint.tensors))
+        fits = (not self._recognition or self._recognition.whole) and not self._detected.misfit
         name = (fits and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
         self.tree = ParamTree(tensors, root=name)
-        self.saved = SavedConfig(path, required=options.config is not None)
+        self.saved = SavedConfig(options.config or beside, required=options.config is not None)
         self.stages = self.saved.read(self.tree, self.checkpoint.key)
         if options.stage is not None:
             self.stages.show(options.stage)
@@ -85,8 +86,7 @@ class Session:
         self.not_finite: dict[str, str] = {}
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
-        self.undescribed = ""
-        self.file_tree = self.tree
+        self.undescribed, self.file_tree = "", self.tree
         self._describer = ModelDescriber(options.python, self.checkpoint, tensors, self._recognition)
 
     @property
@@ -206,11 +206,11 @@ class Session:
         self.checks.rename(old, new)
 
     def step_stages(self, redo: bool) -> str:
-        """Undo, or redo, what was done last to the stages themselves; return what that was, "" if nothing."""
+        """Undo, or redo, what was done last to the stages themselves; return what that did, "" if nothing."""
         step = self.stages.redo() if redo else self.stages.undo()
         if step is not None and step.renamed is not None:
             self.checks.rename(*(step.renamed if redo else step.renamed[::-1]))
-        return "" if step is None else step.what
+        return "" if step is None else step.said(redo)
 
     def written(self, path: Path | None = None) -> ConfigData:
         """Return the config that saving to `path` would write; the same with and without a description."""

@@ -48,6 +48,14 @@ class StageStep(NamedTuple):
     edits: int = 0
     made: int = 0
 
+    def said(self, redo: bool) -> str:
+        """Return what undoing it does, or redoing it: of a setting, the value that it has then."""
+        one, other = (self.before, self.after) if redo else (self.after, self.before)
+        if one.settings == other.settings or one.sections != other.sections or one.plans != other.plans:
+            return self.what
+        changed = zip(Settings._fields, one.settings, other.settings, strict=True)
+        return ", ".join(f"{name}: {value} again" for name, was, value in changed if was != value)
+
 
 class StageHistory:
     """The changes of the stages, in their order; each is undone from the stage that it left on the screen.

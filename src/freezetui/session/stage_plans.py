@@ -194,7 +194,14 @@ class StagePlans:
     @property
     def can_undo(self) -> bool:
         """Whether there is an edit of the shown plan to undo, or a change of the stages."""
-        return self.plan.can_undo or self.next_undo is not None
+        return self.can_step(False, self.shown)
+
+    def can_step(self, redo: bool, stage: str | None) -> bool:
+        """Whether there is something to undo or redo where `stage` is shown; None is the common rules."""
+        plan, history = self.plan_of(stage), self._history
+        if redo:
+            return plan.can_redo or history.next_redo(stage, plan) is not None
+        return plan.can_undo or history.next_undo(stage, plan) is not None
 
     @property
     def next_undo(self) -> StageStep | None:

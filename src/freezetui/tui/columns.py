@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from freezetui import numbers
+from freezetui.freeze.shares import parameters_in
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.session import Session
 from freezetui.tui.widgets.block_groups import Span
@@ -64,13 +65,14 @@ class Measure(NamedTuple):
                 delta, weight = (sum(sum(squares[a:b]) for a, b in found) for squares in self.squares)
                 return math.sqrt(delta / weight) if weight else largest
             return None if largest < 0 else largest
-        before = tree.bytes_before if self.name == "bytes" else tree.elements_before
-        return sum(before[b] - before[a] for a, b in spans)
+        if self.name == "share":
+            return parameters_in(tree, spans)
+        return sum(tree.bytes_before[b] - tree.bytes_before[a] for a, b in spans)
 
     def bar(self, tree: ParamTree, value: float) -> float:
         """Return how much of a full bar a value gets, 0 to 1: linear in sizes, else by powers of ten."""
         if self.is_share:
-            before = tree.bytes_before if self.name == "bytes" else tree.elements_before
+            before = tree.bytes_before if self.name == "bytes" else tree.parameters_before
             return value / before[-1] if before[-1] else 0.0
         if value <= 0 or not self.top:
             return 0.0

@@ -13,6 +13,7 @@ _ASSUMED = (
     "tensor, in its dtype. Activations are not counted."
 )
 
+_WITHOUT_BASE = "Of the adapter alone: the base model's weights are not counted."
 _WITHOUT_WEIGHTS = "Memory without weights: gradients, optimizer state and what is saved for backward."
 _GPU_PEAK = "The peak of all that torch allocates on the GPU, weights included."
 
@@ -26,7 +27,7 @@ def cost_table(session: Session) -> list[Text]:
     for what, one, other in zip(*rows, strict=True):
         style = "bold" if what == "total" else ""
         lines.append(Text(f"{what:<12}{numbers.size(one):>12}{numbers.size(other):>13}", style))
-    return lines
+    return [*lines, Text(_WITHOUT_BASE)] if session.is_adapter else lines
 
 
 def cost_text(session: Session) -> Text:

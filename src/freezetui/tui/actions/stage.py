@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from textual import work
 
+from freezetui.text import listed
 from freezetui.tui.actions.base import SessionScreen
+
+_COMMON = "what all stages have in common"
 
 
 class StageActions(SessionScreen):
@@ -46,11 +49,22 @@ class StageActions(SessionScreen):
         self.show_stage()
 
     def step_stages(self, name: str, do: bool) -> bool:
-        """Whether undo or redo is about the stages now, not about the shown plan; done if `do`."""
-        stages = self.session.stages
-        step = stages.next_redo if name == "redo" else stages.next_undo
+        """Whether undo or redo is about the stages now, not about the shown plan; done if `do`.
+
+        Where there is nothing to undo here, but in another stage, it is said where.
+        """
+        stages, redo = self.session.stages, name == "redo"
+        every = (None, *stages.names)
+        there = [stage for stage in every if stages.can_step(redo, stage)]
+        if do and there and stages.shown not in there:
+            where = listed([stage or _COMMON for stage in there])
+            self.notify(
+                f"nothing to {name} in {stages.shown or _COMMON}, but in {where} ([ and ])", timeout=5
+            )
+            return True
+        step = stages.next_redo if redo else stages.next_undo
         if step is not None and do:
-            self.notify(f"{name}: {self.session.step_stages(name == 'redo')}", timeout=3)
+            self.notify(f"{name}: {self.session.step_stages(redo)}", timeout=3)
             self.show_stage()
         return step is not None
 

@@ -6,7 +6,7 @@ from rich.cells import cell_len, chop_cells
 from rich.text import Text
 from textual.reactive import reactive
 
-from freezetui.tui.widgets.drawing import TextBar
+from freezetui.tui.widgets.drawing import TextBar, whole_words
 from freezetui.tui.widgets.tree_line import end_of
 
 
@@ -37,7 +37,7 @@ class DetailLine(TextBar):
             self.styles.height = lines
 
     def render(self) -> Text:
-        """Draw `text`; a name that is too long for all lines loses its start."""
+        """Draw `text`; a name that is too long for all lines loses its start, what follows whole parts."""
         (width, height), line = self.size, self.text.copy()
         end = line.plain.find("  ", 1)
         name, rest = (line[:end], line[end:]) if end > 0 else (line, Text())
@@ -46,9 +46,15 @@ class DetailLine(TextBar):
         rows = chop_cells(name.plain, max(1, width))
         lines = list(name.divide([len("".join(rows[:n])) for n in range(1, len(rows))]))
         if len(lines) < height and cell_len(lines[-1].plain + rest.plain) > width:
-            lines.append(rest[1:])
+            lines.append(Text(whole_parts(rest.plain[1:], width)))
         else:
-            lines[-1].append_text(rest)
-        for each in lines:
-            each.truncate(width, overflow="ellipsis")
+            lines[-1].append(whole_parts(rest.plain, width - cell_len(lines[-1].plain)))
         return Text("\n", no_wrap=True).join(lines)
+
+
+def whole_parts(text: str, room: int) -> str:
+    """Return as many parts of a text, which commas separate, as fit into `room` cells; else whole words."""
+    kept = text
+    while cell_len(kept) > room and ", " in kept:
+        kept = kept.rpartition(", ")[0]
+    return whole_words(kept, room)

@@ -98,12 +98,14 @@ def one_line(session: Session, rows: VisibleRows, node: int) -> Text:
         numbers.size(tensor.bytes),
     ]
     index = session.tree.first[node]
-    others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, _MAX_TIED)]
+    others = [session.tree.tensors[i].name for i in session.tree.tied_to(index, 1)]
     times = rows.times(node)
     parts[:0] = [f"in {times:,} blocks"] if times > 1 else []
     parts[:0] = [norms_brief(session)] if tensor.is_statistic else []
-    parts += [tensor.untrainable_reason] if tensor.untrainable_reason else []
-    parts += [f"tied to {printable(', '.join(others))}"] if others else []
+    # What comes last is what a narrow screen omits.
+    parts[-2:-2] = [tensor.untrainable_reason] if tensor.untrainable_reason else []
+    more = len(session.tree.tie_groups.get(index, ())) - 2
+    parts[:0] = [f"tied to {printable(other)}{f' and {more:,} more' if more else ''}" for other in others]
     return Text.assemble((f" {printable(_title(session, rows, node))}", "bold"), f"  {', '.join(parts)}")
 
 

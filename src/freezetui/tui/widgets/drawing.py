@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -68,6 +69,16 @@ class TextBar(Keeper):
             self._kept = {self.size: list(self.render().split("\n", allow_blank=True))}
         lines = self._kept[self.size]
         return Strip(segments_of(self, lines[y])) if y < len(lines) else Strip([])
+
+
+def whole_words(text: str, room: int) -> str:
+    """Return as many words of a text as fit into `room` cells, with an ellipsis if these are not all."""
+    if cell_len(text) <= room:
+        return text
+    kept = text
+    while cell_len(kept) >= room and " " in kept.strip():
+        kept = kept.rstrip().rpartition(" ")[0].rstrip(" ,;:")
+    return f"{set_cell_size(kept, min(cell_len(kept), max(0, room - 1)))}…" if room > 0 else ""
 
 
 def segments_of(widget: Widget, text: Text) -> list[Segment]:

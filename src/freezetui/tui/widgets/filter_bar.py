@@ -23,6 +23,7 @@ from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.search import Found, find, may_take_long, rules_to_freeze
+from freezetui.tui.widgets.drawing import whole_words
 from freezetui.tui.widgets.filter_input import FilterInput
 
 #: Seconds before it is said that matching takes long.
@@ -33,6 +34,8 @@ _MAX_INSTANT = 1_000
 _MAX_RULE = 40
 #: The part of the bar that is not for the text of the filter, at most.
 _MAX_SHARE = 0.75
+#: Cells of the sign, and of the text of the filter at least; as in the CSS.
+_SIGN, _MIN_INPUT = 3, 16
 
 
 class _Asked(NamedTuple):
@@ -166,13 +169,16 @@ class FilterBar(Guarded, Horizontal):
             run_in_thread(promise, look)
             rules = await asyncio.wrap_future(promise)
         if found is self._shown and self.display:
-            matches = _matches(found)
-            self._say(f"{matches}, {_freezing(rules, found.tensors)}", matches)
+            matches, freezing = _matches(found), _freezing(rules, found.tensors)
+            self._say(f"{matches}, {freezing}", f"{matches.partition(' (')[0]}, {freezing}", matches)
 
-    def _say(self, what: str, brief: str = "") -> None:
-        """Say something, or what is brief of it where there is no room for all."""
-        text = what if cell_len(printable(what)) < _MAX_SHARE * self.size.width else brief or what
-        self.query_one("#filter-count", Static).update(f"{printable(text)} ")
+    def _say(self, *choices: str) -> None:
+        """Say the first of these that there is room for, else as many whole words of the last as fit."""
+        width = self.size.width
+        room = min(int(_MAX_SHARE * width), width - _SIGN - _MIN_INPUT) - 1
+        texts = list(map(printable, choices))
+        text = next((each for each in texts if cell_len(each) <= room), None) or whole_words(texts[-1], room)
+        self.query_one("#filter-count", Static).update(f"{text} ")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go to the tree, keeping the filter (Enter)."""

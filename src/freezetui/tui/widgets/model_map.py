@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from freezetui.freeze.plan import FROZEN, TRAINABLE
+from freezetui.freeze.plan import FROZEN, TRAINABLE, UNTRAINABLE
 from freezetui.freeze.tree import ParamTree
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.tree_line import MARK_STYLES, MARKS
@@ -103,7 +103,7 @@ class ModelMap(Guarded, Widget):
     def _cursor(self, width: int) -> tuple[int, int]:
         """Return the cells of the line under the cursor, at least one."""
         rows = self._tree.rows
-        before = rows.tree.elements_before
+        before = rows.tree.parameters_before
         spans = rows.spans(self._tree.node) or [(0, 0)]
         low = before[spans[0][0]] * width // before[-1]
         high = -(-before[spans[-1][1]] * width // before[-1])
@@ -121,11 +121,11 @@ class ModelMap(Guarded, Widget):
 def map_cells(painter: TreePainter, width: int) -> Iterator[Cell]:
     """Yield what each of `width` cells shows; nothing for a model without elements."""
     tree, measure = painter.rows.tree, painter.measure
-    before = tree.elements_before
+    before = tree.parameters_before
     total, start = before[-1], 0
     for place in range(width if total else 0):
         end = total * (place + 1)
-        stop = max(start + 1, bisect_left(before, -(-end // width)))
+        stop = bisect_left(before, -(-end // width)) if place < width - 1 else len(tree.tensors)
         if measure.is_share:
             yield _state(painter, start, stop)
         else:
@@ -133,7 +133,7 @@ def map_cells(painter: TreePainter, width: int) -> Iterator[Cell]:
             bar = 0.0 if value is None else measure.bar(tree, value)
             height = max(1, round(bar * (len(_HEIGHTS) - 1))) if value else 0
             yield Cell(_HEIGHTS[height], "wrong" if measure.is_wrong([(start, stop)]) else "trainable")
-        start = bisect_right(before, end // width) - 1
+        start = stop if before[stop] * width == end else stop - 1  # also what has no width, such as a buffer
 
 
 def _state(painter: TreePainter, start: int, stop: int) -> Cell:
@@ -141,7 +141,10 @@ def _state(painter: TreePainter, start: int, stop: int) -> Cell:
     worst = max(painter.marks[start:stop], default=0)
     if worst >= _FIRST_MARK:
         return Cell(MARKS[worst], MARK_STYLES[worst])
-    states = painter.plan.states[start:stop]
+    states, tree = painter.plan.states[start:stop], painter.rows.tree
+    for index in tree.tied_in(start, stop):
+        if tree.ties[index] >= 0:  # drawn where it is first
+            states[index - start] = UNTRAINABLE
     block = _BLOCKS[states.count(FROZEN) > 0, states.count(TRAINABLE) > 0]
     if block == "▓" and worst:
         block = _PROVEN
@@ -150,7 +153,7 @@ def _state(painter: TreePainter, start: int, stop: int) -> Cell:
 
 def node_at(tree: ParamTree, x: int, width: int) -> int | None:
     """Return the node of the tensor in the middle of cell `x`; None if the model has no elements."""
-    before = tree.elements_before
+    before = tree.parameters_before
     if not before[-1] or not 0 <= x < width:
         return None
     index = bisect_right(before, before[-1] * (2 * x + 1) // (2 * width)) - 1

@@ -41,13 +41,13 @@ class TotalsBar(TextBar):
         """Draw one or two lines; parts that do not fit are omitted, but never the last check."""
         width, height = self.size
         frozen, trainable, memory, check, made_of = self._parts(roomy=True)
-        shares = self._parts(roomy=False)[:2]
+        *shares, less, _, _ = self._parts(roomy=False)
         brief, said = self._brief_counts(), self._check(brief=True)
         choices = [
             ([frozen, trainable, memory, check, made_of], (memory, check)),
-            ([*shares, memory, check], (memory, check)),
-            ([*shares, check, memory], (check,)),
-            ([*brief, said, memory], (said,)),
+            ([*shares, less, check], (less, check)),
+            ([*shares, check, less], (check,)),
+            ([*brief, said, less], (said,)),
             ([said, *brief], (said,)),
         ]
         for parts, needed in choices[3:] if width < _MIN_WIDTH else choices:
@@ -77,6 +77,7 @@ class TotalsBar(TextBar):
                 "memory with AdamW ",
                 (numbers.size(memory.total), "bold"),
                 f" of {numbers.size(full.total)}",
+                f" + base model{' (not counted)' if roomy else ''}" if self.session.is_adapter else "",
             ),
             self._check(),
             Text(

@@ -76,6 +76,8 @@ class TreeEdits:
             tensor = self.rows.tree.tensors[spans[0][0]] if spans[0][0] < spans[0][1] else None
             raise EditRefused(tensor.untrainable_reason if tensor else "nothing here is trainable")
         changed = self.plan.toggle(spans) if trainable is None else self.plan.set(spans, trainable)
+        if what and not changed:
+            return f"already {'trainable' if trainable else 'frozen'}"
         return _changed(what, changed) if what else ""
 
     def toggle_all(self) -> str:
@@ -145,7 +147,8 @@ class TreeEdits:
 
     def replace(self, mask: bytes) -> str:
         """Replace the plan's mask by a preset's."""
-        return _changed("preset", self.plan.replace(mask))
+        changed = self.plan.replace(mask)
+        return _changed("preset", changed) if changed else "the plan is what this preset makes it"
 
     def undo(self) -> str:
         """Undo the last edit, and say what that was.

@@ -1,0 +1,13 @@
+"""The names that PEFT's adapters have in a model."""
+
+from __future__ import annotations
+
+#: How the segments begin that PEFT's methods add to the names of a model (`PEFT_TYPE_TO_PREFIX_MAPPING`).
+ADDED_BY_PEFT = (
+    *("adamss_", "beft_", "boft_", "c3a_", "deft_", "delora_", "fourierft_", "frod_", "glora_", "gralora_"),
+    *("hada_", "hira_", "hra_", "ia3_", "lily_", "ln_tuning_", "lokr_", "lora_", "miss_", "oft_", "osf_"),
+    *("peanut_", "poly_", "psoft_", "pvera_", "randlora_", "road_", "shadow_", "shira_", "supertuning_"),
+    *("tinylora_", "trainable_tokens_", "unilora_", "vblora_", "vera_", "waveft_"),
+)
+#: Where PEFT keeps the copy that trains of a module that is trained in full.
+TRAINED_IN_FULL = "modules_to_save"
