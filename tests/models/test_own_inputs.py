@@ -238,3 +238,9 @@ def test_timm_models_read_images_of_the_size_they_were_built_for() -> None:
 def test_what_an_error_says(message: str, hint: Hint) -> None:
     assert hint_of(RuntimeError(message)) == hint
     assert hint_of(KeyError("image")) == Hint("key", name="image")
+
+
+def test_a_draw_without_a_shape_is_said_to_be_of_one_value() -> None:
+    from freezetui.models.inputs.draws import Draw
+
+    assert Draw("labels", ()).text == "labels of one value" and Draw("tokens", (16,)).text == "tokens 16"

@@ -116,3 +116,16 @@ async def test_a_text_that_the_user_does_not_wait_for_is_not_copied(opened):
         assert driver.app.clipboard == "late"
         await driver.press("left", "right")
         assert driver.app.clipboard == "late" and not answers
+
+
+async def test_the_box_stays_where_it_is_and_its_title_ends_with_a_word(opened):
+    async with opened(size=(80, 24)) as driver:
+        await driver.press("y")
+        boxes, titles = set(), []
+        for _ in range(4):
+            box = driver.app.screen.query_one(".dialog")
+            boxes.add(box.region)
+            titles.append(str(box.border_title))
+            await driver.press("right")
+        assert len(boxes) == 1 and len(set(titles)) > 1
+        assert all(len(title) <= 70 and "sent" in title for title in titles)

@@ -68,7 +68,11 @@ async def test_saving_says_that_the_receipt_is_apart(opened, sample):
         await freeze_and_check(driver)
         await driver.press("s")
         await driver.until(lambda: not driver.session.unsaved)
-        assert "save the receipt of the check" in driver.app.said[-1]
+        assert "; R, then the last line: save the receipt of the check" in driver.app.said[-1]
+        await driver.press("plus", "enter", "plus", "enter", "s")
+        await driver.until(lambda: not driver.session.unsaved)
+        assert driver.session.stages.shown == "everything"
+        assert "; in stage classifier R, then the last line" in driver.app.said[-1]
 
 
 async def test_a_check_that_is_not_of_what_is_open_is_not_offered(opened, sample):

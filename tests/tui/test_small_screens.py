@@ -78,3 +78,16 @@ async def test_memory_and_the_check_stay_beside_long_counts(opened, tmp_path):
         text = driver.screen_text()
         assert "memory with AdamW" in text and "not checked (press r)" in text
         assert "■ frozen" in text and "○ trainable" in text and "(50%)" in text
+
+
+async def test_a_tall_screen_opens_the_blocks_that_a_group_stands_for(opened, tmp_path):
+    parts = [f"encoder.layer.{n}.{part}" for n in range(12) for part in ("attn.weight", "mlp.weight")]
+    for height, is_open in ((24, False), (60, True)):
+        path = tmp_path / f"{height}.pth"  # how another one was looked at is remembered
+        torch.save({name: torch.zeros(2, 2) for name in (*parts, "head.weight")}, path)
+        async with opened(path, (120, height)) as driver:
+            rows, block = driver.tree.rows, driver.session.tree.find("encoder.layer.0")
+            assert "{0..11} ×12" in driver.screen_text() and rows.is_open(block) == is_open
+            assert len(rows) <= driver.tree.size.height and ("attn ×12" in driver.screen_text()) == is_open
+            await driver.press("E", "C")
+            assert rows.is_open(block) == is_open

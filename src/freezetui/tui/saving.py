@@ -48,7 +48,8 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
         return True
     said = [f"Saved {target.name}: {_selected(session)}", "y →: the lines for your script"]
     if is_receipt_to_save(session):
-        said.append("R, then the last line: save the receipt of the check")
+        where = "" if session.checks.is_to_keep(session.stages.shown) else f"in stage {_to_keep(session)[0]} "
+        said.append(f"{where}R, then the last line: save the receipt of the check")
     app.notify("; ".join(said), timeout=6)
     return True
 
@@ -123,7 +124,12 @@ async def save_receipt(app: App[Any], session: Session) -> None:
 
 def is_receipt_to_save(session: Session) -> bool:
     """Whether a check has held for a plan as it is now, and no receipt says so."""
-    return any(session.checks.is_to_keep(stage) for stage in session.stages.names or (None,))
+    return bool(_to_keep(session))
+
+
+def _to_keep(session: Session) -> list[str | None]:
+    """Return the stages, None for a plan without, whose check has held and is in no receipt."""
+    return [stage for stage in session.stages.names or (None,) if session.checks.is_to_keep(stage)]
 
 
 def _receipt_beside(session: Session) -> Path:

@@ -38,7 +38,9 @@ class Draw:
     @property
     def text(self) -> str:
         """For display, e.g. "images 3x64x64"; times are one scalar each."""
-        return "times" if self.what == "times" else f"{self.what} {by(self.shape)}"
+        if self.what == "times":
+            return "times"
+        return f"{self.what} {by(self.shape)}" if self.shape else f"{self.what} of one value"
 
     def resized(self, axis: int, size: int) -> Draw:
         """Return the same with another size of one dimension; fixed positions beyond it go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -15,10 +16,13 @@ from textual.widgets import Static
 from freezetui.text import printable, printable_lines
 from freezetui.tui.clipboard import SENT, in_the_way
 from freezetui.tui.screens.text_viewer import TextViewer
+from freezetui.tui.widgets.drawing import whole_words
 from freezetui.tui.widgets.text_lines import TextLines
 
 #: Lines that are shown; all are sent.
 _MAX_SHOWN = 1_000
+#: Cells of the box, and of its frame beside the title.
+_WIDTH, _FRAME = 114, 6
 
 
 class Copyable(NamedTuple):
@@ -43,6 +47,9 @@ class CopyScreen(TextViewer):
     """
 
     DEFAULT_CSS = """
+    CopyScreen > .dialog {
+        height: 95%;
+    }
     CopyScreen #copy-tabs {
         height: auto;
         margin-bottom: 1;
@@ -97,7 +104,10 @@ class CopyScreen(TextViewer):
         place, shown = self._place, self._texts[self._place]
         self.app.copy_to_clipboard(text)
         box = self.query_one(VerticalScroll)
-        box.border_title = f"{printable(shown.title)}, {SENT}"
+        room = min(_WIDTH, int(0.95 * self.size.width)) - _FRAME
+        title = printable(shown.title)
+        full = f"{title}, {SENT}"
+        box.border_title = full if cell_len(full) <= room else whole_words(f"{title}, sent", room)
         tabs = [
             (f" {each.label} ", "reverse bold" if number == place else "dim")
             for number, each in enumerate(self._texts)

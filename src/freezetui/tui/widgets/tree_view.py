@@ -25,6 +25,8 @@ from freezetui.tui.widgets.visible_rows import VisibleRows
 
 #: More lines than any screen has; those that were scrolled away are not kept for long.
 _MAX_DRAWN = 1_000
+#: Lines of the screen that are not for the tree.
+_AROUND = 8
 
 
 class TreeView(Guarded, ScrollView, can_focus=True):
@@ -104,7 +106,7 @@ class TreeView(Guarded, ScrollView, can_focus=True):
 
     def on_mount(self) -> None:
         """Expand more levels where there is room for more lines."""
-        height = self.app.size.height
+        height = self.app.size.height - _AROUND
         if height > self.rows.first_lines and not self.cursor:
             self.rows.first_lines = height
             self.rows.close_all(0)

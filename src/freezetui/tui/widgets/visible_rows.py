@@ -22,7 +22,8 @@ class VisibleRows:
         visible: nodes, one per line; in preorder, unless sorted.
         matches: the tensors that a filter shows, as ranges; None without a filter.
         groups: which repeated blocks are one line.
-        first_lines: with no more lines than this, the next level is expanded at the start.
+        first_lines: with no more lines than this, the next level is expanded at the start; where it is more
+            than usual, also the blocks that groups stand for.
         key: what the lines within each module are sorted by; None for the order of the model.
     """
 
@@ -33,8 +34,7 @@ class VisibleRows:
         self.groups = BlockGroups(tree)
         self.key: Key | None = None
         self._places: dict[int, int] = {}
-        self.visible = array("I", [0])
-        self.first_lines = _FIRST_LINES
+        self.visible, self.first_lines = array("I", [0]), _FIRST_LINES
         self._open_first_levels()
 
     def __len__(self) -> int:
@@ -262,10 +262,11 @@ class VisibleRows:
         self.opened = bytearray(len(self.tree))
         self.groups.forget()
         self._open(0)
-        lines = self._lines(0, len(self.tree))
+        lines, stops = self._lines(0, len(self.tree)), self.groups.stops
         while True:
-            stops = self.groups.stops
-            closed = [n for n in lines if not (self.opened[n] or self.tree.leaf[n] or n in stops)]
+            below = [n for n in lines if not (self.opened[n] or self.tree.leaf[n])]
+            closed = [n for n in below if n not in stops]
+            closed = closed or (below if self.first_lines > _FIRST_LINES else [])
             for node in closed:
                 self._open(node)
             lines = self._lines(0, len(self.tree))
