@@ -141,3 +141,24 @@ def test_without_a_terminal_the_help_is_shown() -> None:
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 2 and "Examples:" in result.output
     assert CliRunner().invoke(main, ["open"]).exit_code == 2
+
+
+async def test_the_heading_above_the_first_checkpoint_is_seen(below: Path, monkeypatch) -> None:
+    for number in range(20):
+        shutil.copy(SAMPLES / "vgg_digits.pth", below / f"{number}.pth")
+    monkeypatch.chdir(below)
+    app = FreezeTuiApp(Options(".", engine=False), choose=True)
+    async with app.run_test(size=(60, 15)) as pilot:
+        for _ in range(100):
+            await pilot.pause(0.05)
+            listed = app.screen.query_one("OptionList")
+            if listed.option_count > 20:
+                break
+        await pilot.pause(0.1)
+        assert listed.max_scroll_y > 0 and listed.scroll_offset.y == 0
+        await pilot.press(*("down",) * 15)
+        await pilot.pause()
+        assert listed.scroll_offset.y > 0
+        await pilot.press(*("up",) * 15)
+        await pilot.pause()
+        assert listed.scroll_offset.y == 0 and listed.highlighted == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from rich.text import Text
 
 from freezetui.formatting.report import deciding
 from freezetui.sanity.codes import finding
@@ -55,3 +56,26 @@ async def test_the_panel_opens_at_the_reason_and_every_line_can_be_reached(opene
                 assert text in seen, (text, driver.screen_text())
             assert "Save the receipt" in seen and "R close" in driver.screen_text()
             await driver.press("tab")
+
+
+async def test_how_each_stage_ended_is_said_by_its_name_and_progress_takes_one_line(opened, sample):
+    path = sample("vgg_digits.pth")
+    own = {"head": "classifier", "a-very-long-name-of-a-stage": "features.0", "all": "'**'"}
+    stages = "".join(f"  - {{name: {name}, rules: [{{train: {rule}}}]}}\n" for name, rule in own.items())
+    text = f"freezetui: 1\nrules:\n  - freeze: features\nstages:\n{stages}"
+    path.with_name("vgg_digits.freeze.yaml").write_text(text)
+    async with opened(path, size=(80, 24)) as driver:
+        totals, session = driver.main.query_one("#totals"), driver.session
+        session.stages.next(-1)
+        session.checks.store(
+            msgspec.structs.replace(HELD, stage="head"), session.plan.mask(), session.stages.settings
+        )
+        driver.main.refresh_session()
+        await driver.pilot.pause()
+        assert "stage 1 ✓, stage 2 –, stage 3 –" in str(totals.render())
+        await driver.press("R")
+        headline = driver.main.query_one("#check-headline")
+        for told in ("a-very-long-name-of-a-stage, 2 of 3: step 1 of 3 with everything trainable", "compare"):
+            headline.say(Text(f" check: {told}"), one_line=True)
+            await driver.pilot.pause()
+            assert headline.size.height == 1

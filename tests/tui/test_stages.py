@@ -137,7 +137,7 @@ async def test_the_common_rules_are_a_tab_and_stages_follow_them(opened, sample)
         assert stages.shown is None
         await driver.press("f")
         assert driver.state("classifier.0") == "frozen"
-        assert "1 not checked, 2 not checked" in driver.screen_text()
+        assert "head: not checked, all: not checked" in driver.screen_text()
         await driver.press("right_square_bracket")
         assert stages.shown == "head" and driver.state("classifier.0") == "frozen"
         await driver.press("right_square_bracket")

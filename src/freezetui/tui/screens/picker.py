@@ -142,6 +142,12 @@ class PickerScreen(Guarded, Screen[None]):
         if chosen is not None:
             self.post_message(self.Chosen(chosen.source))
 
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Show the heading above the first checkpoint too."""
+        event.stop()
+        if all(option.disabled for option in event.option_list.options[: event.option_index]):
+            event.option_list.call_after_refresh(event.option_list.scroll_to, y=0, animate=False)
+
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Open the checkpoint chosen by Enter or a click."""
         event.stop()

@@ -16,6 +16,7 @@ class CheckHeadline(Guarded, Static):
     CheckHeadline {
         width: 1fr;
         color: auto;
+        &.-one-line { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
         & > .check--held { color: $text-success; text-style: bold; }
         & > .check--moved { color: $text-error; text-style: bold; }
         & > .check--open { color: $text-warning; text-style: bold; }
@@ -27,9 +28,10 @@ class CheckHeadline(Guarded, Static):
         super().__init__(id=id, markup=False)
         self._told = Text()
 
-    def say(self, text: Text) -> None:
-        """Show this text."""
+    def say(self, text: Text, one_line: bool = False) -> None:
+        """Show this text; what changes often in one line, so that nothing above moves."""
         self._told = text
+        self.set_class(one_line, "-one-line")
         self._color()
 
     def _color(self) -> None:

@@ -252,10 +252,10 @@ class CheckPanel(Guarded, Vertical):
         which = (
             "" if stage is None else f"{printable(stage)}, {self._total - len(self._jobs)} of {self._total}: "
         )
-        self._say(Text.assemble(f" check: {which}{text}", (" (Esc to cancel)", "dim")))
+        self._say(Text(f" check: {which}{text}"))  # the footer names the key that ends it
 
     def _say(self, text: Text) -> None:
-        self.query_one(CheckHeadline).say(text)
+        self.query_one(CheckHeadline).say(text, one_line=self.running)
         self.query_one(ProgressBar).display = self.running
 
     def _list(self, options: list[Option], highlighted: int) -> None:

@@ -19,6 +19,8 @@ from freezetui.tui.widgets.drawing import TextBar
 _MIN_WIDTH = 78
 #: By the verdict of a check.
 _SIGNS = {"nothing to hold": "○", "held": "✓", "out of date": "?", "inconclusive": "?", "moved": "✗"}
+#: Cells that the names of stages and how their checks ended may take.
+_MAX_TOLD = 44
 #: How the check of a stage can have ended, the worst last.
 _WORST = ("nothing to hold", "held", "out of date", "inconclusive", "moved", "not checked")
 
@@ -114,11 +116,16 @@ class TotalsBar(TextBar):
 
     def _of_stages(self, brief: bool) -> Text:
         """Return how the last check of each stage ended: the common rules are checked as part of these."""
-        words = [word for _, word in stage_verdicts(self.session)]
+        found = list(stage_verdicts(self.session))
+        words = [word for _, word in found]
         if brief:
             worst = max((word.partition(",")[0] for word in words), key=_WORST.index)
             return Text(f"{_SIGNS[worst]} {worst}" if worst in _SIGNS else worst, "bold")
-        return Text(", ".join(f"{number} {word}" for number, word in enumerate(words, 1)))
+        told = ", ".join(f"{printable(name)}: {word}" for name, word in found)
+        if cell_len(told) <= _MAX_TOLD:
+            return Text(told)
+        signs = (_SIGNS.get(word.partition(",")[0], "–") for word in words)
+        return Text(", ".join(f"stage {number} {sign}" for number, sign in enumerate(signs, 1)))
 
 
 def sign_of(report: SanityReport) -> str:
