@@ -36,6 +36,7 @@ finds its head and its blocks.
 - *last-blocks:1*: the last block and everything that runs after it, as far as the order of execution is
   known, else that is registered after it. Blocks of consecutive lists are one chain, such as the four layers
   of a ResNet, or an encoder and its decoder.
+- *adapters*: what PEFT added (`lora_` and the like), and nothing else.
 - A model of several modalities has towers: the preset names one, `head:text`, `last-blocks:1:vision`. An
   encoder and a decoder can be named, but need not be.
 
