@@ -24,11 +24,13 @@ class Terminal:
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
         self.written = b""
+        # Textual prefers these, which may be exported for another terminal, to the size of its own.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self.child = pexpect.spawn(
             sys.executable,
             ["-c", f"{before}\nfrom freezetui.cli.main import run; run()", *arguments],
             dimensions=(lines, columns),
-            env={**os.environ, "TERM": "xterm-256color", **environment},
+            env={**inherited, "TERM": "xterm-256color", **environment},
             timeout=60,
         )
 
