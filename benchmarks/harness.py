@@ -43,7 +43,9 @@ class Row(NamedTuple):
 def measured_environment(**changes: str) -> dict[str, str]:
     """Return the environment of a program that is measured: this one's, with changes."""
     # An installed program has its bytecode; one that may not write any compiles itself at every start.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    # Textual prefers an exported size to that of its terminal.
+    left_out = ("PYTHONDONTWRITEBYTECODE", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**kept, "XDG_STATE_HOME": _STATE.name, **changes}
 
 
