@@ -14,6 +14,9 @@ from freezetui.tui.contrast import MIN_CONTRAST, contrast, legible, muted
 from freezetui.tui.widgets.tree_line import MARK_STYLES, MARKS, SIGNS, STYLES, WORDS
 from support.reports import HELD
 
+#: Whether the ANSI themes are drawn in the terminal's own colors, which old versions of Textual convert.
+HAS_ANSI_THEMES = "ansi-dark" in BUILTIN_THEMES
+
 
 def is_ansi(theme: Theme) -> bool:
     """Whether a theme has the terminal's own colors; old versions of Textual tell it by the name alone."""
@@ -118,7 +121,7 @@ async def test_the_proof_can_be_read_in_every_theme(opened):
                     for text, style in drawn_in(driver.main.query_one(f"#{id}")):
                         seen.add((id, verdict))
                         if is_ansi(theme):
-                            assert style.bgcolor.is_default, (name, id, text, style)
+                            assert style.bgcolor.is_default or not HAS_ANSI_THEMES, (name, id, text, style)
                         else:
                             ratio = contrast(style.color.triplet, style.bgcolor.triplet)
                             assert ratio >= MIN_CONTRAST, (name, id, verdict, text, ratio)
@@ -133,6 +136,7 @@ def drawn_in(widget):
                 yield segment.text, segment.style
 
 
+@pytest.mark.skipif(not HAS_ANSI_THEMES, reason="this version of Textual draws its ANSI theme in true colors")
 async def test_the_line_and_the_place_of_the_cursor_can_be_read_in_the_terminals_colors(opened):
     async with opened("vgg_digits.pth", size=(80, 24)) as driver:
         driver.go("features")
