@@ -108,18 +108,15 @@ def python_code(
         masks: stage -> per tensor, 1 to train and 0 to freeze; "" alone for a plan without stages.
         config: the name of the config's file, for the comment.
         hold_norms: whether frozen norms stay in eval.
-        hold_modules: whether all of each frozen module does, dropout included.
         model: the class whose names the tree has; "" if they are the checkpoint's.
+        hold_modules: whether all of each frozen module stays in eval, dropout included.
 
     Raises:
         ConfigError: a tensor and a module have the same name, and only one of them is frozen.
     """
     stages = {name: _stage(FreezePlan(tree, mask)) for name, mask in masks.items()}
-    text = "\n".join([tensor.name for tensor in tree.tensors])  # one search each through all names
-    parts = _adapter_parts(checkpoint)
-    segments = (*SEGMENTS, *_OF_PEFT) if parts else SEGMENTS
-    wrappers = [f"{each}." for each in segments if f"{each}." not in text]
-    staged = list(stages) != [""]
+    parts, staged = _adapter_parts(checkpoint), list(stages) != [""]
+    statistics = _statistics(tree, stages.values()) if hold_norms and not hold_modules else ()
     words = {
         "rest": "the rest of the adapter" if parts else "everything else",
         "others": _OTHERS if parts else "",
@@ -127,34 +124,42 @@ def python_code(
         "key": "[stage]" if staged else "",
         "optimizer": "each stage's optimizer" if staged else "the optimizer",
         "prefixes": "".join(_WITHOUT.format(string(prefix)) for prefix in _prefixes(checkpoint, tree)),
+        **_train_words(statistics),
     }
-    subject = f" for {printable(config)}" if config else ""
-    names = f"a {model} loaded from" if model else "the checkpoint"
-    adds = "torch.compile, FSDP, PEFT" if parts else "torch.compile, FSDP"
-    frozen = {name: name_items(stage.prefixes) for name, stage in stages.items()}
-    lines = [
-        *_comment(f"Plain PyTorch{subject}, written by freezetui."),
-        *_comment(f"Names are those of {names} {printable(checkpoint.source)}."),
-        "",
-        *_comment(f"Segments of names that {adds} and the like add."),
-        *table("WRAPPERS", {"": list(map(string, wrappers))}),
-        *_comment(
-            "What is frozen: a parameter or module whose name, followed by a dot, starts with one of these."
-        ),
-        *table("FROZEN", frozen),
-        *_comment("How many elements are frozen; a tied tensor counts once."),
-        *table("EXPECTED", {name: stage.elements for name, stage in stages.items()}),
-    ]
-    if parts:
-        lines += _comment("The checkpoint is an adapter; the parameters of its base model keep their flags.")
-        lines += table("ADAPTER", {"": list(map(string, parts))})
     functions = [_IS_FROZEN, *([_IS_STORED] if parts else []), _FREEZE]
-    statistics = _statistics(tree, stages.values()) if hold_norms and not hold_modules else ()
     if statistics or hold_modules:
         functions.append(_TRAIN)
-    words |= _train_words(statistics)
+    lines = [*_heading(checkpoint, config, model), "", *_data(tree, stages, parts)]
     code = (function.format(**words) for function in functions)
     return "\n".join(lines) + "\n" + "".join(f"\n\n{function}" for function in code)
+
+
+def _heading(checkpoint: Checkpoint, config: str, model: str) -> Iterator[str]:
+    """Yield what the code is for, and whose names it has."""
+    subject = f" for {printable(config)}" if config else ""
+    names = f"a {model} loaded from" if model else "the checkpoint"
+    yield from _comment(f"Plain PyTorch{subject}, written by freezetui.")
+    yield from _comment(f"Names are those of {names} {printable(checkpoint.source)}.")
+
+
+def _data(tree: ParamTree, stages: Mapping[str, _Stage], parts: Sequence[str]) -> Iterator[str]:
+    """Yield what the functions look up; `parts` are those of live names that an adapter has."""
+    text = "\n".join([tensor.name for tensor in tree.tensors])  # one search each through all names
+    segments = (*SEGMENTS, *_OF_PEFT) if parts else SEGMENTS
+    wrappers = [f"{each}." for each in segments if f"{each}." not in text]
+    added_by = "torch.compile, FSDP, PEFT" if parts else "torch.compile, FSDP"
+    yield from _comment(f"Segments of names that {added_by} and the like add.")
+    yield from table("WRAPPERS", {"": list(map(string, wrappers))})
+    what = "a parameter or module whose name, followed by a dot, starts with one of these"
+    yield from _comment(f"What is frozen: {what}.")
+    yield from table("FROZEN", {name: name_items(stage.prefixes) for name, stage in stages.items()})
+    yield from _comment("How many elements are frozen; a tied tensor counts once.")
+    yield from table("EXPECTED", {name: stage.elements for name, stage in stages.items()})
+    if parts:
+        yield from _comment(
+            "The checkpoint is an adapter; the parameters of its base model keep their flags."
+        )
+        yield from table("ADAPTER", {"": list(map(string, parts))})
 
 
 def _train_words(statistics: Sequence[str]) -> dict[str, str]:
@@ -174,7 +179,7 @@ def _comment(text: str) -> list[str]:
 
 def _adapter_parts(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Return what live names contain that the file of a PEFT adapter holds; () for another checkpoint."""
-    if not checkpoint.prefix.startswith("base_model."):
+    if not checkpoint.prefix.startswith("base_model."):  # not PEFT's own: nothing is known of its live model
         return ()
     return adapter_parts(tensor.name for tensor in checkpoint.tensors)
 
