@@ -54,7 +54,7 @@ def guesses(
         names = unwrap_names([row.name for row in every]).names
         yield from _with_names(model, every, [names], accepted)
     for pairs in peft_names.saved_adapters(model):
-        shapes = {row.name: row for row in live_tensors(model)}
+        shapes = {row.name: row for row in every}
         tensors = tuple(_tensor(shapes[live], file, "parameter", file) for file, live in pairs.items())
         if accepted(tensors):
             yield Saved(paired(model, {live: file for file, live in pairs.items()}, "base"), tensors)

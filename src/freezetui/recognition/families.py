@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-#: What the names of a query projection contain -> the families of transformers whose files have it.
+#: What the names of a query projection contain -> the families of transformers whose files have it, the one
+#: that most people know first.
 _FAMILIES = {
     ".attention.self.query.": (
         "Bert BertGeneration BigBird Camembert ConvBert Data2VecText Electra Ernie Esm LayoutLM "
         "MegatronBert Roberta RobertaPreLayerNorm RoFormer XLMRoberta XLMRobertaXL Xmod"
     ),
-    ".attention.attention.query.": "AST Beit Data2VecVision DeiT Dinov2 ViT ViTHybrid ViTMAE ViTMSN VideoMAE",
+    ".attention.attention.query.": "ViT AST Beit Data2VecVision DeiT Dinov2 ViTHybrid ViTMAE ViTMSN VideoMAE",
     ".self_attn.q_proj.": (
-        "Bart Blenderbot CLIP CLIPText CLIPVision Cohere Gemma Gemma2 Gemma3 Llama MBart Marian Mistral "
+        "Llama Bart Blenderbot CLIP CLIPText CLIPVision Cohere Gemma Gemma2 Gemma3 MBart Marian Mistral "
         "Mixtral OPT Olmo Olmo2 Pegasus Phi Qwen2 Qwen2Moe Qwen3 Qwen3Moe Siglip StableLm Starcoder2 Whisper"
     ),
     ".attn.c_attn.": "GPT2 GPTBigCode",
-    ".SelfAttention.q.": "LongT5 MT5 SwitchTransformers T5 UMT5",
+    ".SelfAttention.q.": "T5 LongT5 MT5 SwitchTransformers UMT5",
     ".attention.q_lin.": "DistilBert",
     ".attention.self.query_proj.": "DebertaV2",
     ".query_key_value.": "Bloom Falcon GPTNeoX",
@@ -41,9 +42,8 @@ def misfit(architecture: str, names: Iterable[str]) -> str:
     joined = "\n".join(names)
     if any(sign in joined for sign in own):
         return ""
-    other = next((families.split() for sign, families in _FAMILIES.items() if sign in joined), None)
-    if other is None:
+    other = next((families.split()[0] for sign, families in _FAMILIES.items() if sign in joined), "")
+    if not other:
         return ""
     called = architecture.partition(":")[2]
-    likely = next((each for each in ("Llama", "Bert", "ViT", "GPT2", "T5") if each in other), other[0])
-    return f"{called} has none of the file's attention weights: they are named as in {likely} models"
+    return f"{called} has none of the file's attention weights: they are named as in {other} models"
