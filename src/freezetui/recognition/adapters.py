@@ -79,7 +79,7 @@ def adapter_parts(names: Iterable[str]) -> tuple[str, ...]:
         known = next((each for segment in segments for each in ADDED_BY_PEFT if segment.startswith(each)), "")
         if known:
             added[f".{known}"] = None
-        elif "base_layer" in segments and "embed" not in name:
+        elif "base_layer" in segments and "embed" not in name:  # embeddings are saved with an adapter
             return ()
         else:
             others[f".{'.'.join(segments[:-1])}."] = None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: A line that cannot be frozen says why in so many cells.
 _MAX_WHY = 36
-#: Keys down to this rank are named without a label where there is no room for it.
+#: Keys of this rank and lower ones are shown without their label if it does not fit.
 MAX_BARE = 11
 
 
