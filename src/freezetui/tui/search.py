@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
@@ -16,6 +17,8 @@ _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
 
 #: In larger trees, seeking another pattern takes longer than a key should.
 _MAX_HINTED = 10_000
+#: What is found in more places than this is frozen by rules too long for the bar.
+_MAX_SCATTERED = 5_000
 
 
 class Found(NamedTuple):
@@ -72,14 +75,29 @@ def find(text: str, tree: ParamTree) -> Found:
         seeks = not spans and len(tree.tensors) <= _MAX_HINTED
         return Found(spans, "pattern", at_any_depth(text, tree) if seeks else "")
     words = text.lower().split()
-    names = ((i, tensor.name.lower()) for i, tensor in enumerate(tree.tensors))
-    return Found(runs(i for i, name in names if all(word in name for word in words)), "words")
+    names = _lowered(tree)
+    places = [i for i, name in enumerate(names) if words[0] in name]
+    for word in words[1:]:
+        places = [i for i in places if word in names[i]]
+    return Found(runs(places), "words")
 
 
-def rules_to_freeze(found: Found, plan: FreezePlan) -> tuple[Rule, ...]:
-    """Return the rules that freezing what is found adds to a plan; () if all of it is frozen."""
+@lru_cache(maxsize=1)
+def _lowered(tree: ParamTree) -> list[str]:
+    """Return the names of the tensors in lower case; those that are so already take no memory again."""
+    pairs = ((tensor.name, tensor.name.lower()) for tensor in tree.tensors)
+    return [name if name == lower else lower for name, lower in pairs]
+
+
+def rules_to_freeze(found: Found, plan: FreezePlan) -> tuple[Rule, ...] | None:
+    """Return the rules that freezing what is found adds to a plan; () if all of it is frozen.
+
+    None where it is scattered so widely that no short rule says it, and finding one would take long.
+    """
     from freezetui.freeze.minimize import added_rules  # the first screen needs none
 
+    if len(found.spans or ()) > _MAX_SCATTERED:
+        return None if plan.totals_over(found.spans or ()).trainable.tensors else ()
     before = plan.mask()
     after = FreezePlan(plan.tree, before)
     after.set(found.spans or (), False)

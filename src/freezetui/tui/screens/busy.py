@@ -89,8 +89,12 @@ async def wait_with_busy_screen(app: App[Any], what: str, promise: Future[Result
     """
     screen = BusyScreen(what)
     done, left = asyncio.wrap_future(promise), app.push_screen(screen, wait_for_dismiss=True)
-    await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
-    if not done.done():
+    try:
+        await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        if not done.done():
+            done.cancel()  # an error that comes later is nobody's
+    if done.cancelled():
         return None
     if screen.is_active:
         screen.dismiss(None)
