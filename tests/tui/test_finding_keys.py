@@ -226,10 +226,9 @@ def test_who_stops_waiting_for_a_thread_does_not_cancel_it():
 
 
 def test_no_rule_is_sought_for_what_is_scattered_widely():
-    tensors = [TensorInfo(f"layer.{i}.{name}", (1,), "float32") for i in range(6_000) for name in "ab"]
-    tree = ParamTree(tensors)
-    plan, found = FreezePlan(tree), find(".A", tree)
-    assert found.tensors == 6_000
+    tree = ParamTree([TensorInfo(f"layer.{name}{i}", (1,), "float32") for i in range(30) for name in "ab"])
+    plan, found = FreezePlan(tree), find("r.A", tree)
+    assert found.tensors == 30
     assert rules_to_freeze(found, plan) is None
     plan.set(found.spans, False)
     assert rules_to_freeze(found, plan) == ()

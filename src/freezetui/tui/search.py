@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,8 +18,8 @@ _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
 
 #: In larger trees, seeking another pattern takes longer than a key should.
 _MAX_HINTED = 10_000
-#: What is found in more places than this is frozen by rules too long for the bar.
-_MAX_SCATTERED = 5_000
+#: What is found in more places of one module than this is frozen by a rule too long for the bar.
+_MAX_PLACES = 20
 
 
 class Found(NamedTuple):
@@ -92,16 +93,21 @@ def _lowered(tree: ParamTree) -> list[str]:
 def rules_to_freeze(found: Found, plan: FreezePlan) -> tuple[Rule, ...] | None:
     """Return the rules that freezing what is found adds to a plan; () if all of it is frozen.
 
-    None where it is scattered so widely that no short rule says it, and finding one would take long.
+    None where it is scattered so widely that no short rule says it: finding one would take long.
     """
     from freezetui.freeze.minimize import added_rules  # the first screen needs none
 
-    if len(found.spans or ()) > _MAX_SCATTERED:
+    if _is_scattered(found.spans or (), plan.tree):
         return None if plan.totals_over(found.spans or ()).trainable.tensors else ()
     before = plan.mask()
     after = FreezePlan(plan.tree, before)
     after.set(found.spans or (), False)
     return added_rules(plan.tree, after.mask(), before)
+
+
+def _is_scattered(spans: Sequence[tuple[int, int]], tree: ParamTree) -> bool:
+    places = Counter(tree.parents[tree.position[start]] for start, _ in spans)
+    return max(places.values(), default=0) > _MAX_PLACES
 
 
 def neighbour(matches: Sequence[tuple[int, int]], at: int, direction: int, on_match: bool) -> int:

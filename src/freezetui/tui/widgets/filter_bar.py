@@ -28,8 +28,9 @@ from freezetui.tui.widgets.filter_input import FilterInput
 
 #: Seconds before it is said that matching takes long.
 _PATIENCE = 0.2
-#: With more tensors, finding the rule that freezing would add takes longer than a key should.
-_MAX_INSTANT = 1_000
+#: With more tensors, finding the rule that freezing would add takes longer than a key should: it is found
+#: in a thread, which slows the keys down, so seconds after the last of them.
+_MAX_INSTANT, _PAUSE = 1_000, 0.6
 #: Characters of that rule.
 _MAX_RULE = 40
 #: The part of the bar that is not for the text of the filter, at most.
@@ -165,9 +166,9 @@ class FilterBar(Guarded, Horizontal):
         if len(self._searched.tensors) <= _MAX_INSTANT:
             rules = look()
         else:
-            await asyncio.sleep(_PATIENCE)  # not after every letter
+            await asyncio.sleep(_PAUSE)
             while self._seeking is not None and not self._seeking.done():
-                await asyncio.sleep(_PATIENCE)  # one at a time: together they would slow the keys down
+                await asyncio.sleep(_PATIENCE)  # one at a time
             promise: Future[tuple[Rule, ...] | None] = Future()
             self._seeking = promise
             run_in_thread(promise, look)
