@@ -89,12 +89,9 @@ async def wait_with_busy_screen(app: App[Any], what: str, promise: Future[Result
     """
     screen = BusyScreen(what)
     done, left = asyncio.wrap_future(promise), app.push_screen(screen, wait_for_dismiss=True)
-    try:
-        await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        if not done.done():
-            done.cancel()  # an error that comes later is nobody's
-    if done.cancelled():
+    done.add_done_callback(lambda _: done.cancelled() or done.exception())  # one that comes late is nobody's
+    await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
+    if not done.done():
         return None
     if screen.is_active:
         screen.dismiss(None)
