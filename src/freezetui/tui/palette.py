@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from textual.app import SystemCommand
 from textual.binding import Binding
 
-from freezetui.tui.bindings import SECTIONS
+from freezetui.tui.bindings import SECTIONS, SHOWN
 
 if TYPE_CHECKING:
     from freezetui.tui.app import FreezeTuiApp
@@ -36,4 +36,5 @@ def commands(app: FreezeTuiApp, main: MainScreen | None) -> Iterator[SystemComma
         if id in offered:
             owner, binding = offered[id]
             run = partial(app.run_action, binding.action, owner)
-            yield SystemCommand(binding.tooltip, f"key {app.get_key_display(binding)}", run)
+            keys = " ".join(SHOWN.get(key, key) for key in binding.key.split(","))
+            yield SystemCommand(binding.tooltip, f"key {keys}", run)
