@@ -175,6 +175,14 @@ class CheckPanel(Guarded, Vertical):
             self._say(Text.assemble(" check: ", proof.headline))
             self._list([Option(line.text) for line in proof.lines], highlighted=proof.first)
 
+    def on_show(self) -> None:
+        """Let other lines give way on a low screen."""
+        self.screen.add_class("-proof")
+
+    def on_hide(self) -> None:
+        """Give the lines back."""
+        self.screen.remove_class("-proof")
+
     def on_unmount(self) -> None:
         """End a running check when the app ends, for whatever reason."""
         if self.running:

@@ -20,6 +20,8 @@ from freezetui.tui.widgets.totals_bar import sign_of
 _PERIOD = 2.0
 #: A narrower header shows no stage; a stage's name gets at least so many cells.
 _MIN_STAGES, _MIN_TAB = 40, 12
+#: Cells of the longest that can be said of the config, "no config yet".
+_MAX_STATE = 14
 #: The tab of the rules that are below those of every stage.
 _COMMON = "common"
 _NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
@@ -75,9 +77,11 @@ class Header(TextBar):
             (file, stages, short, config),
             (file, brief, short, config),
         ]
+        # As if it said the longest: what is shown must not change with the first edit or with saving.
+        spare = _MAX_STATE - cell_len(config.plain)
         for left, middle, chips, right in choices:
             right = chips + right
-            if cell_len(left.plain) + cell_len(middle.plain) + cell_len(right.plain) + 6 <= width:
+            if cell_len(left.plain) + cell_len(middle.plain) + cell_len(right.plain) + spare + 6 <= width:
                 return self._line(left, middle, right)
         middle = brief if self.session.stages.names and width >= _MIN_STAGES else Text()
         return self._line(file, middle, short + config)
