@@ -149,3 +149,10 @@ async def test_at_60_by_15_the_headline_of_a_proof_leaves_room_for_the_keys(open
         await driver.press("R")
         await driver.pilot.pause()
         assert "(Tab: this list, R: close)" in driver.screen_text().replace("\n", " ")
+
+
+async def test_an_architecture_that_does_not_fit_is_told_as_far_as_it_does(opened):
+    async with opened(size=(60, 15)) as driver:
+        assert "torchvision vgg16…" in driver.screen_text().splitlines()[0]
+        await driver.press("j", "f")
+        assert "torchvision vgg16…" in driver.screen_text().splitlines()[0]
