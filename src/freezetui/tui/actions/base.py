@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from textual.message import Message
 from textual.screen import Screen
@@ -132,4 +133,4 @@ class SessionScreen(Guarded, Screen[None]):
 
 def _longest(session: Session) -> int:
     """Return the cells of the longest name that a line of the tree can have, about."""
-    return _NUMBERS + max((len(tensor.name) for tensor in session.tree.tensors), default=0)
+    return _NUMBERS + max(map(len, map(attrgetter("name"), session.tree.tensors)), default=0)
