@@ -286,7 +286,8 @@ class FreezeTuiApp(Guarded, App[int]):
         """Return the palette's commands: every action that has an effect now, and Textual's own."""
         from freezetui.tui.palette import commands  # the first screen needs none
 
-        yield from commands(self, screen if isinstance(screen, MainScreen) else None)
+        owners = (screen.tree_view, screen, self) if isinstance(screen, MainScreen) else (self,)
+        yield from commands(self, [(owner, owner.offers) for owner in owners])
         for command in super().get_system_commands(screen):
             if command.title not in ("Keys", "Quit"):  # ours are more specific
                 yield command

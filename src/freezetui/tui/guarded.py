@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 if TYPE_CHECKING:
-    from freezetui.tui.app import FreezeTuiApp
+    from freezetui.tui.host import Host
 
 
 class Guarded(MessagePump):
@@ -22,5 +22,5 @@ class Guarded(MessagePump):
         try:
             await super()._dispatch_message(message)
         except Exception as error:
-            app = cast("FreezeTuiApp", self.app)
-            app.tell_failure(error, f"handling {type(message).__qualname__}")
+            host = cast("Host", self.app)
+            host.tell_failure(error, f"handling {type(message).__qualname__}")
