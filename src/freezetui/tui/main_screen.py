@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from freezetui.tui.actions.base import SessionScreen
 from freezetui.tui.actions.check import CheckActions
 from freezetui.tui.actions.choose import ChooseActions
 from freezetui.tui.actions.copy import CopyActions
@@ -40,12 +41,11 @@ class MainScreen(
     CopyActions,
     RecoverActions,
     SettingsActions,
+    SessionScreen,
 ):
     """Choose what trains, check it, save it."""
 
     AUTO_FOCUS = "ParameterTree"
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
     #: Its widgets cover all of it.
     BLANK = True
     BINDINGS = SCREEN_KEYS

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.screen import Screen
 
 from freezetui.session.notices import notices
@@ -45,11 +47,14 @@ class SessionScreen(Guarded, Screen[None]):
         session: the open session.
     """
 
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (_MIN_HEIGHT, "-high")]
+
     class Changed(Message):
         """The plan, a stage, or what is saved has changed."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__(classes=self._size_classes())
         self.session = session
         session.stages.next(0)
         view, rows = remembered(session.options), VisibleRows(session.tree)
@@ -74,6 +79,12 @@ class SessionScreen(Guarded, Screen[None]):
         """Follow the cursor and the edits from now on: all widgets are there."""
         self.tree_view.moved, self.tree_view.edited = self.show_line, self.refresh_session
         self.show_line()
+
+    def _size_classes(self) -> str:
+        """Return the classes of its breakpoints: set by Textual only after a first frame without them."""
+        width, height = self.app.size
+        reached = ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS))
+        return " ".join(max(each for each in points if each[0] <= size)[1] for size, points in reached)
 
     @property
     def is_low(self) -> bool:
@@ -129,6 +140,13 @@ class SessionScreen(Guarded, Screen[None]):
             session, tree = self.session, self.tree_view
             yield from tree_keys(session, tree.node, tree.rows.matches is not None)
             yield from screen_keys(session, self._panel.running, any(True for _ in notices(session)))
+
+
+# What MainScreen mixes in. At runtime it is not a screen: setting up a subclass of one takes Textual 0.5 ms.
+if TYPE_CHECKING:
+    Actions = SessionScreen
+else:
+    Actions = MessagePump
 
 
 def _longest(session: Session) -> int:

@@ -7,7 +7,7 @@ from time import monotonic
 from textual import on, work
 
 from freezetui.freeze.plan import FROZEN, FreezePlan, moved_mask
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 from freezetui.tui.describing import Described, layers_of
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
@@ -18,7 +18,7 @@ _CALM = 1.0
 _ORDER = "The lines are now in the order in which the model runs; the cursor is on the same one"
 
 
-class ChooseActions(SessionScreen):
+class ChooseActions(Actions):
     """Takes in the description of the live model, and picks presets by it."""
 
     @on(Described)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from textual import on
 
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 from freezetui.tui.widgets.filter_bar import FilterBar
 from freezetui.tui.widgets.model_map import ModelMap
 
 
-class FindActions(SessionScreen):
+class FindActions(Actions):
     """Starts and ends the filter, and shows in the tree what it finds and what the map points at."""
 
     #: Where the cursor was when the filter was started.

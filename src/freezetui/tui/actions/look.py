@@ -7,7 +7,7 @@ from bisect import bisect_right
 from textual.timer import Timer
 
 from freezetui.session.session import Session
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 from freezetui.tui.against import Against, config_beside
 from freezetui.tui.values import Values
 from freezetui.tui.widgets.against_bar import AgainstBar
@@ -16,7 +16,7 @@ from freezetui.tui.widgets.against_bar import AgainstBar
 _PAUSE = 0.1
 
 
-class LookActions(SessionScreen):
+class LookActions(Actions):
     """Looks into tensors, and back at a training run."""
 
     def __init__(self, session: Session) -> None:

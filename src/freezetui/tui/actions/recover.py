@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 
-from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
+from freezetui.tui.actions.base import LOOK_DELAY, Actions, SessionScreen
 
 if TYPE_CHECKING:
     from freezetui.session.recovery import Recovery
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DELAY = 0.5
 
 
-class RecoverActions(SessionScreen):
+class RecoverActions(Actions):
     """Writes and offers recovery files."""
 
     _recovery: Recovery | None = None

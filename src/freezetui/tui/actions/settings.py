@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from textual import work
 
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 from freezetui.tui.norms import modules_text, norms_brief
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MAX_CHOICES = 9
 
 
-class SettingsActions(SessionScreen):
+class SettingsActions(Actions):
     """Changes what is open, and settings of the config that no line of the tree shows."""
 
     @work
