@@ -47,7 +47,11 @@ def open_in_thread(options: Options, reading: ForkedReading | None = None) -> Op
 
 
 def run_in_thread(promise: Future[Result], work: Callable[[], Result]) -> None:
-    """Run `work` in a daemon thread and resolve `promise` with its result or its exception."""
+    """Run `work` in a daemon thread and resolve `promise` with its result or its exception.
+
+    Whoever waits for it may stop waiting, which does not cancel it.
+    """
+    promise.set_running_or_notify_cancel()
 
     def run() -> None:
         try:

@@ -25,7 +25,7 @@ from freezetui.state import log_error, remember_theme, remembered_theme
 from freezetui.text import printable_lines, shortened
 from freezetui.tui.bindings import bind
 from freezetui.tui.dim_filter import DimFilter
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.guarded import Guarded, workers_started
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
@@ -172,7 +172,7 @@ class FreezeTuiApp(Guarded, App[int]):
 
     async def on_key(self, event: events.Key) -> None:
         """Forward a letter typed right after the key that moved the focus to an input."""
-        if isinstance(self.focused, Input) and event.is_printable and event.character:
+        if self._screen_stack and isinstance(self.focused, Input) and event.is_printable and event.character:
             self.focused.insert_text_at_cursor(event.character)
             event.prevent_default().stop()
 
@@ -222,7 +222,9 @@ class FreezeTuiApp(Guarded, App[int]):
     async def run_action(self, action: Any, *arguments: Any, **options: Any) -> bool:
         """Run an action; an error in it is told under the action's name."""
         try:
-            return await super().run_action(action, *arguments, **options)
+            done = await super().run_action(action, *arguments, **options)
+            await workers_started()
+            return done
         except Exception as error:
             self.tell_failure(error, action if isinstance(action, str) else str(action[1]))
             return True
@@ -251,10 +253,9 @@ class FreezeTuiApp(Guarded, App[int]):
 
     def _failure_told(self, answer: str | None) -> None:
         self._telling, self._errors_seen = False, len(self.errors)
-        main = self.main_screen
         if answer == "q":
             self.exit(0)
-        elif answer in ("s", "S") and main is not None:
+        elif answer in ("s", "S") and (main := self.main_screen) is not None:
             main.action_save() if answer == "s" else main.action_save_as()
 
     def _handle_exception(self, error: Exception) -> None:
