@@ -7,7 +7,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from textual.message import Message
-from textual.message_pump import MessagePump
 from textual.screen import Screen
 
 from freezetui.session.notices import notices
@@ -146,7 +145,7 @@ class SessionScreen(Guarded, Screen[None]):
 if TYPE_CHECKING:
     Actions = SessionScreen
 else:
-    Actions = MessagePump
+    Actions = Guarded
 
 
 def _longest(session: Session) -> int:
