@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.widgets import Input
 
 from freezetui.tui.actions.base import SessionScreen
@@ -57,7 +56,7 @@ class MainScreen(
             with Column(id="main"):
                 yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
-            with Vertical(id="side"):
+            with Column(id="side"):
                 yield self._details
         yield self._detail_line
         yield self._panel

@@ -46,7 +46,7 @@ class SessionScreen(Guarded, Screen[None]):
         session: the open session.
     """
 
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-narrow"), (110, "-wide"), (180, "-huge")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (_MIN_HEIGHT, "-high")]
 
     class Changed(Message):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.geometry import Region
+from textual.strip import Strip
 
 from freezetui import numbers
 from freezetui.checkpoint.pickles.globals import marked
@@ -53,6 +55,10 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         """Compose one block of text."""
         yield TextLines(id="details-text")
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw border and background, which are the same on each line, once."""
+        return super().render_lines(Region(crop.x, crop.y, crop.width, 1)) * crop.height
 
     def show(self, session: Session, rows: VisibleRows, node: int) -> None:
         """Describe the line of `node`."""
