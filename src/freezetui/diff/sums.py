@@ -8,7 +8,7 @@ import msgspec
 
 from freezetui.checkpoint.types import PACKED, TensorInfo
 
-#: Elements in a chunk: more leave the L2 cache, fewer make threads wait more often for the interpreter's lock.
+#: Elements in a chunk: more do not fit the L2 cache, fewer make threads wait for the GIL more often.
 CHUNK = 1 << 17
 #: The most units in the last place that rounding can add up to: an EMA of decay d, updated by mul_ and add_,
 #: drifts by up to a quarter of 1 / (1 - d).
