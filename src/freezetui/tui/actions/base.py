@@ -68,7 +68,7 @@ class SessionScreen(Guarded, Screen[None]):
         self._panel = CheckPanel(id="check")
         self._filter = FilterBar(session, id="filter")
         self._totals = TotalsBar(session, id="totals")
-        self._footer = KeyFooter(self._footer_keys, id="keys")
+        self._footer = KeyFooter(self._footer_keys, self._map.legend, id="keys")
         self._describing = Describing(self, session)
         self._filter.history = list(view.filters)
         place = rows.line_of(max(0, session.tree.find(view.cursor)))
