@@ -79,7 +79,8 @@ class Net(nn.Module):
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.body, self.head = nn.Linear(4, 4, dtype=dtype), nn.Linear(4, 3, dtype=dtype)
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.to(dtype)  # the same numbers whatever torch draws in that dtype
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x.to(self.body.weight.dtype)))
