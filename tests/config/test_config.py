@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.codec import read_config, write_config
-from freezetui.config.paths import default_path
+from freezetui.config.paths import default_path, relative_source
 from freezetui.config.schema import ConfigData, Count, Expect, ModelSection, Stage, fingerprint
 from freezetui.config.sync import config_from_plan, plan_from_config
 from freezetui.errors import ConfigError
@@ -365,3 +365,17 @@ def test_the_config_lies_beside_the_checkpoint(checkpoint, config):
 )
 def test_several_files_have_a_config_of_their_own(sources, config):
     assert default_path(*sources).as_posix() == config
+
+
+def test_a_checkpoint_that_is_a_link_keeps_its_name(tmp_path):
+    blob, snapshot, away = tmp_path / "blobs" / "5e3f", tmp_path / "snapshot", tmp_path / "away"
+    for directory in (blob.parent, snapshot):
+        directory.mkdir()
+    blob.touch()
+    (snapshot / "model.safetensors").symlink_to(blob)
+    away.symlink_to(snapshot)
+    assert relative_source(str(snapshot / "model.safetensors"), snapshot) == "model.safetensors"
+    assert relative_source(f"{away}/./model.safetensors", snapshot) == "model.safetensors"
+    assert relative_source(f"{away}/../blobs/5e3f", snapshot) == "../blobs/5e3f"
+    assert relative_source(f"{snapshot}/", tmp_path) == "snapshot"
+    assert relative_source(f"{snapshot}/..", snapshot) == ".."

@@ -174,6 +174,21 @@ def test_a_tensor_that_loses_most_of_its_elements_is_named() -> None:
     assert "leaves up to 92% of the elements with a gradient unchanged" in messages[("head.weight",)]
 
 
+def test_an_update_lost_by_both_optimizers_is_told_once() -> None:
+    model = Net(torch.bfloat16)
+    with torch.no_grad():
+        model.head.bias.fill_(1e4)  # 64 apart
+    assert [still.name for still in check(model).trainable.still] == ["head.bias"]
+    report = check(model, optimizer="sgd", lr=1e-6)
+    assert [still.name for still in report.trainable.still] == ["head.bias"]
+    assert [(found.code, found.tensors) for found in report.findings] == [
+        ("S4", ("head.weight", "head.bias"))
+    ]
+    # With a rate at which the user's optimizer changes it, only the check's own step loses it.
+    report = check(model, optimizer="sgd", lr=1e4)
+    assert [(found.code, found.tensors) for found in report.findings] == [("S4", ("head.bias",))]
+
+
 def test_a_rate_of_zero_makes_no_update() -> None:
     report = check(lr=0)
     assert set(by_code(report)) == {"S5"} and report.verdict == "held"

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from freezetui.formatting.fixes import fix_code
 from freezetui.formatting.report import finding_text, headline, report_lines
-from freezetui.formatting.sentences import sentences
+from freezetui.formatting.sentences import InFile, sentences
 from freezetui.sanity.codes import CODES, finding
 from freezetui.sanity.report import (
     BufferPart,
@@ -204,3 +204,19 @@ def test_what_the_steps_were_taken_with_is_said():
     told = replace(report("held"), loop="SGD(lr=0.01) on random inputs, without your data or labels")
     line = "The steps: SGD(lr=0.01) on random inputs, without your data or labels."
     assert sentences(told)[-1] == line and f"  {line}" in list(report_lines(told))
+
+
+def test_where_the_model_has_more_tensors_than_the_file_both_numbers_are_told():
+    held = sanity_report(frozen=FrozenPart(157, 157), trainable=TrainablePart(28, 28))
+    adapter = InFile(28, 28, is_adapter=True)
+    assert headline(held, adapter) == (
+        "✓ HELD: 28 frozen tensors and 129 of the base model unchanged, bit for bit"
+    )
+    assert sentences(held, adapter)[0] == (
+        "Frozen: 28 tensors and 129 of the base model identical, bit for bit, after 3 training steps."
+    )
+    merged = InFile(471, 30)
+    assert headline(held, merged) == "✓ HELD: 157 frozen tensors (471 in the file) unchanged, bit for bit"
+    assert "Trainable: 28 of 28 tensors (30 in the file) changed" in sentences(held, merged)[2]
+    same = InFile(157, 28)
+    assert (headline(held, same), sentences(held, same)) == (headline(held), sentences(held))

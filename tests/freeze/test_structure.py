@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from time import process_time
+
 import pytest
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import PatternError
-from freezetui.freeze.presets import chosen, find_preset
+from freezetui.freeze.presets import PRESETS, Choice, chosen, find_preset
 from freezetui.freeze.structure import Structure, tower_of, tower_paths
 from freezetui.freeze.structure_by_names import by_names
 from freezetui.freeze.tree import ParamTree
@@ -108,3 +112,28 @@ def test_the_adapters_are_what_peft_adds_and_trains():
     plain = ParamTree([TensorInfo("explora_a.weight", (2, 2), "float32")])
     with pytest.raises(PatternError, match="'adapters' matches nothing"):
         trains(plain, "adapters")
+
+
+@pytest.mark.parametrize("names", ["parameter{}", "wide.w{}"])
+def test_all_presets_of_many_unlike_names_take_little_more_than_their_tree(names: str) -> None:
+    tensors = [TensorInfo(names.format(i), (1,), "float32") for i in range(20_000)]
+    tree = ParamTree(tensors)
+    tree.trainable()
+
+    def presets() -> None:
+        structure = by_names(tree)
+        for preset in PRESETS:
+            with suppress(PatternError):
+                chosen(Choice(preset), tree, structure)
+
+    assert seconds(presets) < 2.5 * seconds(lambda: ParamTree(tensors))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the least processor time of a few runs."""
+    times = []
+    for _ in range(3):
+        started = process_time()
+        work()
+        times.append(process_time() - started)
+    return min(times)

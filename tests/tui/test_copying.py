@@ -29,7 +29,23 @@ async def test_y_copies_the_code_of_the_plan_and_shows_it(opened):
         assert driver.app.screen is driver.main
 
 
-async def test_y_copies_what_export_prints_for_the_stage_that_is_shown(opened, sample):
+async def test_y_copies_what_export_prints_for_all_stages(opened, sample):
+    path = sample("vgg_digits.pth")
+    async with opened(path) as driver:
+        await driver.press("j", "f", "plus", "enter", "plus", "enter", "s", "y")
+        await driver.until(lambda: isinstance(driver.app.screen, TextViewer))
+        assert "Plain PyTorch of all stages" in driver.screen_text()
+        copied = driver.app.clipboard
+    config = path.with_name("vgg_digits.freeze.yaml")
+    printed = CliRunner().invoke(export, [str(config), "--to", "python"]).stdout
+    below = "\n\n# Segments"  # the heading has the path of the checkpoint
+    assert copied.partition(below)[1:] == printed.partition(below)[1:]
+    namespace: dict[str, Any] = {}
+    exec(copied, namespace)
+    assert namespace["EXPECTED"]["everything"] == 0 < namespace["EXPECTED"]["classifier"]
+
+
+async def test_y_copies_what_export_prints_for_the_only_stage(opened, sample):
     path = sample("vgg_digits.pth")
     config = path.with_name("staged.freeze.yaml")
     config.write_text(
@@ -94,12 +110,6 @@ async def test_in_tmux_it_is_said_what_must_be_set(opened, monkeypatch):
         assert needed in driver.notices()
         await driver.press("y")
         await driver.until(lambda: needed in driver.screen_text())
-
-
-async def test_the_code_of_one_stage_says_that_it_is_of_one(opened):
-    async with opened() as driver:
-        await driver.press("down", "f", "plus", "enter", "plus", "enter", "y")
-        await driver.until(lambda: "Plain PyTorch of everything alone" in driver.screen_text())
 
 
 async def test_a_text_that_the_user_does_not_wait_for_is_not_copied(opened):

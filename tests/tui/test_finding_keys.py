@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from concurrent.futures import Future
 
 import pytest
 from textual import events
@@ -11,9 +13,12 @@ from textual.widgets import Input
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.freeze.patterns import runs
+from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
-from freezetui.tui.search import find, neighbour
+from freezetui.session.loading import run_in_thread
+from freezetui.tui.search import find, neighbour, rules_to_freeze
+from freezetui.tui.widgets import filter_bar
 from freezetui.tui.widgets.filter_bar import FilterBar
 
 
@@ -168,18 +173,65 @@ async def test_the_bar_shows_the_rule_that_freezing_adds(opened):
         assert "ctrl+f: freeze features.28.weight" in driver.screen_text()
 
 
-async def test_the_rule_for_many_tensors_is_found_in_a_thread(opened, tmp_path):
+def many_tensors(tmp_path):
+    """Write a checkpoint of 2,500 layers, and return its path."""
     names = [f"layer.{i}.{name}" for i in range(2_500) for name in ("weight", "bias")]
     entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
     entries = {name: {**entry, "data_offsets": [4 * i, 4 * i + 4]} for i, name in enumerate(names)}
     header = json.dumps(entries).encode()
     path = tmp_path / "many.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4 * len(names)))
-    async with opened(path) as driver:
+    return path
+
+
+async def test_the_rule_for_many_tensors_is_found_in_a_thread(opened, tmp_path):
+    async with opened(many_tensors(tmp_path)) as driver:
         await driver.press("slash")
         await driver.type("layer.{0..2498}.bias")
         await driver.until(lambda: "ctrl+f: freeze layer.{0..2498}.bias" in driver.screen_text(), 20)
         assert "2,499 matches (pattern)" in driver.screen_text()
+
+
+async def test_a_letter_typed_while_the_rule_is_being_found_is_no_error(opened, tmp_path, monkeypatch):
+    seeking, free = threading.Event(), threading.Event()
+
+    def slow(found, plan):
+        seeking.set()
+        free.wait(10)
+        return rules_to_freeze(found, plan)
+
+    monkeypatch.setattr(filter_bar, "rules_to_freeze", slow)
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", lambda failure: failed.append(failure.exc_value))
+    async with opened(many_tensors(tmp_path)) as driver:
+        await driver.press("slash")
+        await driver.type("bia")
+        await driver.until(seeking.is_set, 20)
+        await driver.type("s")
+        free.set()
+        await driver.until(lambda: "ctrl+f: freeze" in driver.screen_text(), 20)
+        assert "2,500 matches (words)" in driver.screen_text()
+        await driver.press("escape")
+        await driver.until(lambda: not driver.main.query_one(FilterBar).display)
+    assert not failed
+
+
+def test_who_stops_waiting_for_a_thread_does_not_cancel_it():
+    promise = Future()
+    free = threading.Event()
+    run_in_thread(promise, lambda: free.wait(10))
+    assert not promise.cancel()
+    free.set()
+    assert promise.result(10)
+
+
+def test_no_rule_is_sought_for_what_is_scattered_widely():
+    tree = ParamTree([TensorInfo(f"layer.{name}{i}", (1,), "float32") for i in range(30) for name in "ab"])
+    plan, found = FreezePlan(tree), find("r.A", tree)
+    assert found.tensors == 30
+    assert rules_to_freeze(found, plan) is None
+    plan.set(found.spans, False)
+    assert rules_to_freeze(found, plan) == ()
 
 
 async def test_the_keys_act_on_the_text_as_it_stands_and_not_on_the_last_count(opened):

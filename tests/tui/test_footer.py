@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from freezetui.tui.widgets.model_map import LEGEND
+from freezetui.tui.widgets.tree_line import MARKS
+
 
 def footer(driver) -> str:
     return driver.screen_text().splitlines()[-1]
@@ -98,3 +101,23 @@ async def test_a_message_covers_neither_tree_nor_details_nor_totals_nor_keys(sam
         await pilot.press("exclamation_mark")
         await shows("last messages")
         assert app.said[-1] == "word " * 60
+
+
+async def test_on_a_wide_screen_the_signs_of_the_map_are_told_beside_the_keys(opened):
+    async with opened(size=(200, 50)) as driver:
+        assert driver.screen_text().endswith("map: ░ trainable ")
+        driver.go("features")
+        await driver.press("f")
+        assert driver.screen_text().endswith("map: ▓ frozen  ░ trainable  ▒ both ")
+        driver.tree.marks = bytes([MARKS.index("?")]) * len(driver.session.tree.tensors)
+        driver.main.show_line()
+        await driver.pilot.pause()
+        assert driver.screen_text().endswith("map: ? not proven ")
+
+
+async def test_on_other_screens_the_help_tells_what_the_signs_of_the_map_mean(opened):
+    async with opened() as driver:
+        assert "map:" not in driver.screen_text()
+        await driver.press("question_mark", "G")
+        for sign, word in LEGEND.items():
+            assert sign in driver.screen_text(), word

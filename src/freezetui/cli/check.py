@@ -50,12 +50,13 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
         )
     path = receipt_path(session, to) if to is not None else None
     each = stage == ALL_STAGES and ALL_STAGES not in session.stages.names
-    reports = [_checked(session, name) for name in ((session.stages.names or (None,)) if each else (stage,))]
+    stages = (session.stages.names or (None,)) if each else (stage,)
+    reports = [_checked(session, name) for name in stages]
     if as_json:
         print_json(reports if each else reports[0])
     else:
-        for report in reports:
-            _print(report)
+        for name, report in zip(stages, reports, strict=True):
+            _print(report, session, name)
     if path is not None:
         write_receipt(path, receipts(reports, session, as_json=path.suffix == ".json"))
         say(f"Saved {path}")
@@ -74,12 +75,15 @@ def _checked(session: Session, stage: str | None) -> SanityReport:
     return run_check(session.request(), _progress, session.options.timeout, session.options.python)
 
 
-def _print(report: SanityReport) -> None:
+def _print(report: SanityReport, session: Session, stage: str | None) -> None:
     from freezetui.formatting.report import report_lines
+    from freezetui.formatting.sentences import InFile
 
     if report.stage is not None:
         print_lines([f"stage {report.stage}"])
-    print_lines(report_lines(report))
+    totals = session.stages.plan_of(stage).totals()
+    stored = InFile(totals.frozen.tensors, totals.trainable.tensors, session.is_adapter)
+    print_lines(report_lines(report, stored))
 
 
 def _may_import(session: Session) -> bool:

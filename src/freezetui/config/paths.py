@@ -118,7 +118,14 @@ def set_aside_path(path: Path) -> Path:
 
 
 def relative_source(source: str, directory: Path) -> str:
-    """Return the checkpoint's path relative to `directory`, or its URL without credentials."""
+    """Return the checkpoint's path relative to `directory`, or its URL without credentials.
+
+    A link keeps its own name: what it leads to, as in a cache of downloads, may be called otherwise.
+    """
     if is_url(source):
         return shown_url(source)
-    return Path(os.path.relpath(os.path.realpath(source), directory)).as_posix()
+    path = Path(source)
+    if path.name in ("", ".."):
+        path = Path(os.path.realpath(path))
+    path = Path(os.path.realpath(path.parent), path.name)
+    return Path(os.path.relpath(path, directory)).as_posix()

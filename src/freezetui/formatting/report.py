@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from freezetui import numbers
 from freezetui.formatting.fixes import fix_code
+from freezetui.formatting.sentences import InFile, frozen_tensors
 from freezetui.formatting.sentences import sentences as sentences
 from freezetui.sanity.report import Finding, SanityReport, Verdict
 from freezetui.text import listed, printable
@@ -27,8 +28,12 @@ _REASONS = (
 )
 
 
-def headline(report: SanityReport) -> str:
-    """Return the verdict in a few words."""
+def headline(report: SanityReport, stored: InFile | None = None) -> str:
+    """Return the verdict in a few words.
+
+    Args:
+        stored: what the checkpoint has of what was checked, if that is to be told.
+    """
     frozen = report.frozen
     found = {finding.key for finding in report.findings}
     if report.nothing_to_hold:
@@ -36,7 +41,8 @@ def headline(report: SanityReport) -> str:
         return nothing_to_hold(part.moved, part.tensors)
     reason = next((reason for keys, reason in _REASONS if not found.isdisjoint(keys)), "")
     changed = len(report.changed_of_frozen)
-    return verdict_line(report.verdict, frozen.tensors, len(frozen.moved), reason, changed)
+    told = frozen_tensors(frozen.tensors, stored)
+    return verdict_line(report.verdict, frozen.tensors, len(frozen.moved), reason, changed, told)
 
 
 def deciding(report: SanityReport) -> Finding | None:
@@ -50,20 +56,23 @@ def deciding(report: SanityReport) -> Finding | None:
     return min(report.findings, key=lambda finding: list(_SIGNS).index(finding.severity), default=None)
 
 
-def verdict_line(verdict: Verdict, frozen: int, moved: int, reason: str, buffers: int = 0) -> str:
+def verdict_line(
+    verdict: Verdict, frozen: int, moved: int, reason: str, buffers: int = 0, told: str = ""
+) -> str:
     """Return the verdict in a few words.
 
     Args:
         frozen: number of frozen tensors; moved: how many of them changed.
         reason: why it is inconclusive.
         buffers: how many buffers of frozen modules changed.
+        told: the number of frozen tensors in other words.
     """
     if verdict == "moved" and not moved and buffers:
         return f"✗ MOVED: {numbers.plural(buffers, 'buffer')} of frozen modules changed"
     if verdict == "moved":
         return f"✗ MOVED: {numbers.plural(moved, 'frozen tensor')} changed"
     if verdict == "held":
-        held = f"✓ HELD: {numbers.plural(frozen, 'frozen tensor')} unchanged, bit for bit"
+        held = f"✓ HELD: {told or numbers.plural(frozen, 'frozen tensor')} unchanged, bit for bit"
         return (
             f"{held}, but {numbers.plural(buffers, 'buffer')} of frozen modules changed" if buffers else held
         )
@@ -102,10 +111,14 @@ def finding_text(finding: Finding) -> str:
     return printable(f"{first}{f'  [{names}]' if names else ''}") + fix
 
 
-def report_lines(report: SanityReport) -> Iterator[str]:
-    """Yield the whole report: the verdict, what it rests on, the findings with their fixes, the cost."""
-    yield headline(report)
-    for sentence in sentences(report):
+def report_lines(report: SanityReport, stored: InFile | None = None) -> Iterator[str]:
+    """Yield the whole report: the verdict, what it rests on, the findings with their fixes, the cost.
+
+    Args:
+        stored: what the checkpoint has of what was checked, if that is to be told.
+    """
+    yield headline(report, stored)
+    for sentence in sentences(report, stored):
         yield f"  {sentence}"
     for finding in report.findings:
         yield finding_text(finding)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 from freezetui import numbers
 from freezetui.sanity.causes import BY_FLAG
@@ -12,9 +13,34 @@ from freezetui.text import listed, printable
 _MAX_LOSSES = 5
 
 
-def sentences(report: SanityReport) -> tuple[str, ...]:
-    """Return what is frozen, whether it would have changed, and what trains; then with which steps."""
-    found = [_frozen(report), _allowed(report), _trainable(report)]
+class InFile(NamedTuple):
+    """How many of the tensors that were to be checked the checkpoint has, each tied group once.
+
+    Attributes:
+        is_adapter: whether the model has a base as well, which the checkpoint does not hold.
+    """
+
+    frozen: int
+    trainable: int
+    is_adapter: bool = False
+
+
+def frozen_tensors(count: int, stored: InFile | None, noun: str = "frozen tensor") -> str:
+    """Return how many frozen tensors the model has; and the checkpoint, if it is another number."""
+    if stored is None or stored.frozen == count:
+        return numbers.plural(count, noun)
+    if stored.is_adapter and 0 < stored.frozen < count:
+        return f"{numbers.plural(stored.frozen, noun)} and {count - stored.frozen:,} of the base model"
+    return f"{numbers.plural(count, noun)} ({stored.frozen:,} in the file)"
+
+
+def sentences(report: SanityReport, stored: InFile | None = None) -> tuple[str, ...]:
+    """Return what is frozen, whether it would have changed, and what trains; then with which steps.
+
+    Args:
+        stored: what the checkpoint has of it, if that is to be told.
+    """
+    found = [_frozen(report, stored), _allowed(report), _trainable(report, stored)]
     if report.own is not None:
         found.append(_own(report.own))
     if report.loop:
@@ -22,7 +48,7 @@ def sentences(report: SanityReport) -> tuple[str, ...]:
     return tuple(printable(sentence) for sentence in found if sentence)
 
 
-def _frozen(report: SanityReport) -> str:
+def _frozen(report: SanityReport, stored: InFile | None) -> str:
     frozen = report.frozen
     if not frozen.tensors:
         return "Frozen: nothing is frozen."
@@ -33,7 +59,9 @@ def _frozen(report: SanityReport) -> str:
         count = f"{len(gone):,} of {numbers.plural(frozen.tensors, 'tensor')}"
         return f"Frozen: {count} cannot be found after the steps: {listed(gone, most=3, longest=None)}."
     after = numbers.plural(report.steps, "training step" if report.forward else "optimizer step")
-    whole = f"Frozen: {numbers.plural(frozen.tensors, 'tensor')} identical, bit for bit, after {after}"
+    whole = (
+        f"Frozen: {frozen_tensors(frozen.tensors, stored, 'tensor')} identical, bit for bit, after {after}"
+    )
     if not report.forward:
         whole += " without a forward pass"
     held, drifted = report.buffers.held, len(report.buffers.drifted)
@@ -74,12 +102,14 @@ def _gone(report: SanityReport) -> list[str]:
     return report.tensors_of("vanished")
 
 
-def _trainable(report: SanityReport) -> str:
+def _trainable(report: SanityReport, stored: InFile | None) -> str:
     part = report.trainable
     if not part.tensors:
         return "Trainable: nothing is trainable."
     by = "their gradients" if report.forward else "random gradients, for want of a forward pass"
-    text = f"Trainable: {_moved(part)} changed by {by}"
+    in_file = part.tensors if stored is None else stored.trainable
+    of_file = "" if in_file == part.tensors else f" ({in_file:,} in the file)"
+    text = f"Trainable: {_moved(part)}{of_file} changed by {by}"
     if None in report.losses:
         return f"{text}; but a loss was not a finite number, so this proves nothing."
     return f"{text}{_unchanged(part)}."

@@ -61,7 +61,8 @@ def head_of(tree: ParamTree) -> int:
     """
     node = 0
     while True:
-        children = [c for c in tree.children(node) if has_parameters(tree, c)]
+        trains, first, end = tree.trainable(), tree.first, tree.end
+        children = [c for c in tree.children(node) if trains.find(1, first[c], first[end[c]]) >= 0]
         if len(children) != 1 or tree.leaf[children[0]]:
             break
         node = children[0]
@@ -104,6 +105,8 @@ def _inside(tree: ParamTree, node: int) -> list[tuple[str, tuple[int, ...]]]:
 def _tower_heads(tree: ParamTree, blocks: Sequence[str]) -> list[Head]:
     """Return the projections beside towers of several modalities, as CLIP has them."""
     towers = tower_paths(blocks)
+    if not towers:
+        return []
     heads = []
     for node in tree.children(0):
         tower = tower_of(tree.names[node])
@@ -117,7 +120,9 @@ def _tower_heads(tree: ParamTree, blocks: Sequence[str]) -> list[Head]:
 def _holds_blocks(tree: ParamTree, node: int) -> bool:
     """Whether below this node are two or more numbered modules that hold modules themselves."""
     for inner in range(node, tree.end[node]):
-        several = [c for c in tree.children(inner) if is_number(tree.names[c]) and not tree.leaf[c]]
+        if tree.leaf[inner]:
+            continue
+        several = [c for c in tree.children(inner) if not tree.leaf[c] and is_number(tree.names[c])]
         if sum(any(not tree.leaf[g] for g in tree.children(c)) for c in several) > 1:
             return True
     return False

@@ -25,7 +25,7 @@ from freezetui.state import log_error, remember_theme, remembered_theme
 from freezetui.text import printable_lines, shortened
 from freezetui.tui.bindings import bind
 from freezetui.tui.dim_filter import DimFilter
-from freezetui.tui.guarded import Guarded
+from freezetui.tui.guarded import Guarded, workers_started
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
@@ -79,7 +79,7 @@ class FreezeTuiApp(Guarded, App[int]):
         self.crash: BaseException | None = None
         self.log_path: Path | None = None
         self.said: deque[str] = deque(maxlen=_MAX_SAID)
-        self._telling, self._errors_seen, self._opened_so_far = False, 0, 0
+        self._telling, self._errors_seen = False, 0
         theme = "" if "TEXTUAL_THEME" in os.environ else remembered_theme()
         if theme in self.available_themes:
             self.theme = theme
@@ -132,8 +132,8 @@ class FreezeTuiApp(Guarded, App[int]):
             before.stay()
             return
         self._opening, self._options = opening, options
-        before.end()  # it stays in a mode of its own, which is not shown again
-        await self._show_main()
+        before.end()
+        await self.push_screen(self._make_main_screen())
 
     def _make_main_screen(self) -> MainScreen:
         assert self._opening is not None
@@ -156,13 +156,8 @@ class FreezeTuiApp(Guarded, App[int]):
                 self.pop_screen()  # the list is below it
                 self._picker.tell(str(error))
             return
-        await self._show_main()
-
-    async def _show_main(self) -> None:
-        self._opened_so_far += 1
-        mode = f"main{self._opened_so_far}"
-        self.add_mode(mode, self._make_main_screen)
-        await self.switch_mode(mode)
+        # Over the loading screen: for a mode of its own, Textual would parse all styles again.
+        await self.push_screen(self._make_main_screen())
 
     async def on_event(self, event: events.Event) -> None:
         """Drop a key that was typed before the dialog was there that it would reach."""
@@ -172,7 +167,7 @@ class FreezeTuiApp(Guarded, App[int]):
 
     async def on_key(self, event: events.Key) -> None:
         """Forward a letter typed right after the key that moved the focus to an input."""
-        if isinstance(self.focused, Input) and event.is_printable and event.character:
+        if self._screen_stack and isinstance(self.focused, Input) and event.is_printable and event.character:
             self.focused.insert_text_at_cursor(event.character)
             event.prevent_default().stop()
 
@@ -222,7 +217,9 @@ class FreezeTuiApp(Guarded, App[int]):
     async def run_action(self, action: Any, *arguments: Any, **options: Any) -> bool:
         """Run an action; an error in it is told under the action's name."""
         try:
-            return await super().run_action(action, *arguments, **options)
+            done = await super().run_action(action, *arguments, **options)
+            await workers_started()
+            return done
         except Exception as error:
             self.tell_failure(error, action if isinstance(action, str) else str(action[1]))
             return True
@@ -251,10 +248,9 @@ class FreezeTuiApp(Guarded, App[int]):
 
     def _failure_told(self, answer: str | None) -> None:
         self._telling, self._errors_seen = False, len(self.errors)
-        main = self.main_screen
         if answer == "q":
             self.exit(0)
-        elif answer in ("s", "S") and main is not None:
+        elif answer in ("s", "S") and (main := self.main_screen) is not None:
             main.action_save() if answer == "s" else main.action_save_as()
 
     def _handle_exception(self, error: Exception) -> None:
@@ -286,7 +282,8 @@ class FreezeTuiApp(Guarded, App[int]):
         """Return the palette's commands: every action that has an effect now, and Textual's own."""
         from freezetui.tui.palette import commands  # the first screen needs none
 
-        yield from commands(self, screen if isinstance(screen, MainScreen) else None)
+        owners = (screen.tree_view, screen, self) if isinstance(screen, MainScreen) else (self,)
+        yield from commands(self, [(owner, owner.offers) for owner in owners])
         for command in super().get_system_commands(screen):
             if command.title not in ("Keys", "Quit"):  # ours are more specific
                 yield command

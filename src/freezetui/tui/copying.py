@@ -23,7 +23,9 @@ from freezetui.tui.widgets.visible_rows import VisibleRows
 
 
 async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: int) -> None:
-    """Copy the shown plan as plain PyTorch code, and show what else can be copied. Only for a worker.
+    """Copy the plan, of each stage, as plain PyTorch code, and show what else can be copied.
+
+    Only for a worker.
 
     Args:
         node: the line under the cursor, for its name and its pattern.
@@ -34,8 +36,7 @@ async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: i
         code = await run_with_busy_screen(app, "Writing the code…", lambda: _code(session), tensors)
         if code is None:
             return
-        stage = session.stages.shown
-        title = "Plain PyTorch" if stage is None else f"Plain PyTorch of {stage} alone"
+        title = "Plain PyTorch of all stages" if len(session.stages.names) > 1 else "Plain PyTorch"
         texts.append(Copyable("PyTorch", title, code))
     except FreezeTuiError as error:
         app.notify(str(error), title="Not copied", severity="error", timeout=10)
@@ -58,18 +59,20 @@ def _code(session: Session) -> str:
     Raises:
         ConfigError: the plan cannot be written as code, or splits what becomes one live parameter.
     """
-    name, stage = session.config_path.name, session.stages.shown
+    name, stages = session.config_path.name, session.stages
     hold_norms = session.norm_statistics == "freeze"
-    tree, mask, live = session.tree, session.plan.mask(), session.description
-    model = ""
+    tree, live, model = session.tree, session.description, ""
+    masks = {stage or "": stages.plan_of(stage).mask() for stage in stages.names or (None,)}
+    if len(masks) == 1 and stages.names:
+        name, masks = f"{name}, stage {stages.names[0]}", {"": masks[stages.names[0]]}
     if live is not None and has_other_names(live.names):
-        pairs = zip(tree.tensors, mask, strict=True)
-        trains = live.names.to_live({t.name: bool(train) for t, train in pairs if not t.untrainable_reason})
+        of_file = [(i, t.name) for i, t in enumerate(tree.tensors) if not t.untrainable_reason]
         tree, model = live_tree(live.names), live.model
-        mask = live_mask(live.names, tree, trains)
-    what = name if stage is None else f"{name}, stage {stage}"
-    hold_modules = session.stages.settings.frozen_modules == "eval"
-    return python_code(session.checkpoint, tree, {"": mask}, what, hold_norms, model, hold_modules)
+        for stage, mask in masks.items():
+            trains = live.names.to_live({name: bool(mask[i]) for i, name in of_file})
+            masks[stage] = live_mask(live.names, tree, trains)
+    hold_modules = stages.settings.frozen_modules == "eval"
+    return python_code(session.checkpoint, tree, masks, name, hold_norms, model, hold_modules)
 
 
 def copy_pattern(app: App[Any], rows: VisibleRows, node: int) -> None:

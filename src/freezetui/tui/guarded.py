@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 from textual.message_pump import MessagePump
 
 if TYPE_CHECKING:
-    from freezetui.tui.app import FreezeTuiApp
+    from freezetui.tui.host import Host
+
+#: Turns of the event loop in which a message goes up to the screen, and a worker takes its first steps.
+_TURNS = 20
 
 
 class Guarded(MessagePump):
@@ -22,5 +26,11 @@ class Guarded(MessagePump):
         try:
             await super()._dispatch_message(message)
         except Exception as error:
-            app = cast("FreezeTuiApp", self.app)
-            app.tell_failure(error, f"handling {type(message).__qualname__}")
+            host = cast("Host", self.app)
+            host.tell_failure(error, f"handling {type(message).__qualname__}")
+
+
+async def workers_started() -> None:
+    """Let the workers that an action has started open their dialogs, before the next key is looked at."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)

@@ -25,7 +25,7 @@ from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.drawing import Column, Row
 
 if TYPE_CHECKING:
-    from freezetui.tui.app import FreezeTuiApp
+    from freezetui.tui.host import Host
 
 
 class MainScreen(
@@ -136,8 +136,8 @@ class MainScreen(
         from freezetui.tui.problems import notices_text
         from freezetui.tui.screens.text_viewer import TextViewer
 
-        app = cast("FreezeTuiApp", self.app)
-        app.push_screen(TextViewer("State", notices_text(self.session, tuple(app.said))))
+        said = cast("Host", self.app).said
+        self.app.push_screen(TextViewer("State", notices_text(self.session, tuple(said))))
 
     async def leave(self, then: str = "quit") -> bool:
         """Ask about unsaved changes, then end a running check; return whether to go. Only for a worker.

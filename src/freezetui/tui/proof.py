@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import NamedTuple
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from freezetui import numbers
 from freezetui.formatting.fixes import fix_code
 from freezetui.formatting.report import cost, deciding, finding_text, headline
-from freezetui.formatting.sentences import sentences
-from freezetui.freeze.plan import FROZEN, TRAINABLE
+from freezetui.formatting.sentences import InFile, sentences
+from freezetui.freeze.plan import FROZEN, TRAINABLE, UNTRAINABLE
 from freezetui.sanity.report import SanityReport, Verdict
 from freezetui.session.outcome import Outcome
 from freezetui.session.session import Session
@@ -28,6 +29,7 @@ _COLORS: dict[Verdict, str] = {"held": "check--held", "moved": "check--moved", "
 _INDENT = "      "
 #: Of the headline.
 _MAX_LINES = 2
+_HINT = "(Tab: this list, R: close)"
 _WORDS = {
     Outcome.BY_FLAG: "unchanged, but no gradient reaches {} when trainable either: proves the flag alone",
     Outcome.UNPROVEN: "not proven: this check could not have seen {} change",
@@ -81,14 +83,17 @@ def proof_of(session: Session, width: int, brief: bool = False) -> Proof:
         return Proof(Text.assemble(which, "not checked yet (press r)"), ())
     found = list(_lines(session))
     lines = tuple(sorted(found, key=lambda line: (not line.decides, not line.is_finding)) if brief else found)
-    hint = ("  (Tab: this list, R: close)", "dim")
-    verdict, costs = headline(report), "; ".join(cost(report))
+    hint = (f"  {_HINT}", "dim")
+    verdict, costs = headline(report, _in_file(session)), "; ".join(cost(report))
     qualified = ", ".join(qualifiers(session))
     start = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
     whole = f" check: {start.plain}{verdict}  {costs}{hint[0]}"
     told = f"  {costs}"
     if brief or len(textwrap.wrap(whole, width)) > _MAX_LINES:
         told, lines = "", (*lines[:-1], ProofLine(Text(costs, "dim")), lines[-1])
+    first = cell_len(f" check: {start.plain}{verdict}{told}")
+    if first <= width < first + cell_len(hint[0]):
+        hint = (f"\n {_HINT}", "dim")  # whole, on a line of its own
     if session.report_is_stale:
         return Proof(Text.assemble(start, (f"{verdict}{told}", "dim"), hint), lines)
     return Proof(Text.assemble(start, (verdict, _color(report)), told, hint), lines)
@@ -109,7 +114,7 @@ def _lines(session: Session) -> Iterator[ProofLine]:
     assert report is not None and live is not None
     decided_by = deciding(report)
     targets = [_first(session, FROZEN), "", _first(session, TRAINABLE)]
-    for sentence, tensor in zip_longest(sentences(report), targets, fillvalue=""):
+    for sentence, tensor in zip_longest(sentences(report, _in_file(session)), targets, fillvalue=""):
         if sentence:
             yield ProofLine(Text(sentence), tensor)
     for finding, of_live in zip(report.findings, live.findings, strict=True):
@@ -121,6 +126,16 @@ def _lines(session: Session) -> Iterator[ProofLine]:
         yield ProofLine(text, target, "\n".join(code) or finding.fix, is_finding=True, decides=decides)
     yield from _counts(session)
     yield ProofLine(Text("Save the receipt of this check…"), receipt=True)
+
+
+def _in_file(session: Session) -> InFile:
+    """Return how many of the tensors that were checked the checkpoint has."""
+    outcomes, tree = session.outcomes, session.tree
+    assert outcomes is not None
+    states = bytearray(outcomes.states)
+    for alias in tree.aliases(0, len(states)):
+        states[alias] = UNTRAINABLE
+    return InFile(states.count(FROZEN), states.count(TRAINABLE), session.is_adapter)
 
 
 def _first(session: Session, state: int) -> str:

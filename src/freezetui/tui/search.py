@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from freezetui.errors import PatternError
@@ -16,6 +18,8 @@ _PATTERN_SIGNS = re.compile(r"[*{}\\]|^re:")
 
 #: In larger trees, seeking another pattern takes longer than a key should.
 _MAX_HINTED = 10_000
+#: What is found in more places of one module than this is frozen by a rule too long for the bar.
+_MAX_PLACES = 20
 
 
 class Found(NamedTuple):
@@ -72,18 +76,38 @@ def find(text: str, tree: ParamTree) -> Found:
         seeks = not spans and len(tree.tensors) <= _MAX_HINTED
         return Found(spans, "pattern", at_any_depth(text, tree) if seeks else "")
     words = text.lower().split()
-    names = ((i, tensor.name.lower()) for i, tensor in enumerate(tree.tensors))
-    return Found(runs(i for i, name in names if all(word in name for word in words)), "words")
+    names = _lowered(tree)
+    places = [i for i, name in enumerate(names) if words[0] in name]
+    for word in words[1:]:
+        places = [i for i in places if word in names[i]]
+    return Found(runs(places), "words")
 
 
-def rules_to_freeze(found: Found, plan: FreezePlan) -> tuple[Rule, ...]:
-    """Return the rules that freezing what is found adds to a plan; () if all of it is frozen."""
+@lru_cache(maxsize=1)
+def _lowered(tree: ParamTree) -> list[str]:
+    """Return the names of the tensors in lower case; those that are so already take no memory again."""
+    pairs = ((tensor.name, tensor.name.lower()) for tensor in tree.tensors)
+    return [name if name == lower else lower for name, lower in pairs]
+
+
+def rules_to_freeze(found: Found, plan: FreezePlan) -> tuple[Rule, ...] | None:
+    """Return the rules that freezing what is found adds to a plan; () if all of it is frozen.
+
+    None where it is scattered so widely that no short rule says it: finding one would take long.
+    """
     from freezetui.freeze.minimize import added_rules  # the first screen needs none
 
+    if _is_scattered(found.spans or (), plan.tree):
+        return None if plan.totals_over(found.spans or ()).trainable.tensors else ()
     before = plan.mask()
     after = FreezePlan(plan.tree, before)
     after.set(found.spans or (), False)
     return added_rules(plan.tree, after.mask(), before)
+
+
+def _is_scattered(spans: Sequence[tuple[int, int]], tree: ParamTree) -> bool:
+    places = Counter(tree.parents[tree.position[start]] for start, _ in spans)
+    return max(places.values(), default=0) > _MAX_PLACES
 
 
 def neighbour(matches: Sequence[tuple[int, int]], at: int, direction: int, on_match: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from textual.message import Message
@@ -70,7 +71,7 @@ class SessionScreen(Guarded, Screen[None]):
         self._filter: FilterBar | None = None
         self._filters = list(view.filters)
         self._totals = TotalsBar(session, id="totals")
-        self._footer = KeyFooter(self._footer_keys, id="keys")
+        self._footer = KeyFooter(self._footer_keys, self._map.legend, id="keys")
         self._describing = Describing(self, session)
         place = rows.line_of(max(0, session.tree.find(view.cursor)))
         self.tree_view.set_reactive(ParameterTree.cursor, place)
@@ -157,4 +158,4 @@ else:
 
 def _longest(session: Session) -> int:
     """Return the cells of the longest name that a line of the tree can have, about."""
-    return _NUMBERS + max((len(tensor.name) for tensor in session.tree.tensors), default=0)
+    return _NUMBERS + max(map(len, map(attrgetter("name"), session.tree.tensors)), default=0)

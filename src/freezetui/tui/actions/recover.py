@@ -86,4 +86,6 @@ class RecoverActions(Actions):
             if Path(each.kept.config).stat().st_mtime > each.kept.when:
                 body += " That file has been saved since. u takes the restored choice back."
         options = [("r", "restore it"), ("escape", "not now"), ("delete", "discard it")]
-        return await self.app.push_screen_wait(ConfirmScreen("Restore an unsaved choice?", body, options))
+        screen = ConfirmScreen("Restore an unsaved choice?", body, options)
+        screen.is_asked_for = False
+        return await self.app.push_screen_wait(screen)

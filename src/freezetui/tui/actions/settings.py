@@ -11,7 +11,7 @@ from freezetui.tui.actions.base import Actions
 from freezetui.tui.norms import modules_text, norms_brief
 
 if TYPE_CHECKING:
-    from freezetui.tui.app import FreezeTuiApp
+    from freezetui.tui.host import Host
 
 #: State_dicts that are offered; each has a digit as its key.
 _MAX_CHOICES = 9
@@ -35,7 +35,7 @@ class SettingsActions(Actions):
         answer = await self.app.push_screen_wait(screen)
         if answer:
             asked = msgspec.structs.replace(self.session.options, key=choices[int(answer) - 1])
-            cast("FreezeTuiApp", self.app).reopen(asked)
+            cast("Host", self.app).reopen(asked)
 
     def action_norms(self) -> None:
         """Let the running statistics of frozen norms change, or keep them."""

@@ -89,6 +89,7 @@ async def wait_with_busy_screen(app: App[Any], what: str, promise: Future[Result
     """
     screen = BusyScreen(what)
     done, left = asyncio.wrap_future(promise), app.push_screen(screen, wait_for_dismiss=True)
+    done.add_done_callback(lambda _: done.cancelled() or done.exception())  # one that comes late is nobody's
     await asyncio.wait((done, left), return_when=asyncio.FIRST_COMPLETED)
     if not done.done():
         return None

@@ -7,13 +7,21 @@ from textual.screen import ModalScreen, ScreenResultType
 
 from freezetui.tui.guarded import Guarded
 
+#: Keys that answer no question.
+_HARMLESS = frozenset(["escape", "up", "down", "pageup", "pagedown", "home", "end"])
+
 
 class Dialog(Guarded, ModalScreen[ScreenResultType]):
     """A modal screen with one container, the box, of the CSS class `dialog` (and `-wide`, ...).
 
-    Keys that were typed before it was there do not reach it: they cannot have been meant for it.
+    Keys that were typed before it was there do not reach it: they cannot have been meant for it. In a dialog
+    that the user asked for, those that only move or close it wait until it is there.
+
+    Attributes:
+        is_asked_for: whether the user opened it; else it must be seen before it goes.
     """
 
+    is_asked_for = True
     _there_since = float("inf")
 
     DEFAULT_CSS = """
@@ -51,10 +59,23 @@ class Dialog(Guarded, ModalScreen[ScreenResultType]):
     }
     """
 
+    def __init__(self, classes: str | None = None) -> None:
+        super().__init__(classes=classes)
+        self._early: list[str] = []
+
     def _on_mount(self, event: events.Mount) -> None:
         super()._on_mount(event)
         self._there_since = event.time
+        for key in self._early:
+            self.call_after_refresh(self.app.post_message, events.Key(key, None))
 
     def came_before(self, key: events.Key) -> bool:
-        """Whether a key was typed before the dialog was there."""
-        return key.time < self._there_since
+        """Whether a key was typed before the dialog was there, and is dropped or has to wait for it."""
+        if key.time >= self._there_since:
+            return False
+        if not self.is_asked_for or key.key not in _HARMLESS:
+            return True
+        if self.is_mounted:
+            return False
+        self._early.append(key.key)
+        return True

@@ -23,6 +23,8 @@ class FailureScreen(ConfirmScreen):
         log: where the details are; None if they could not be written.
     """
 
+    is_asked_for = False
+
     def __init__(self, problem: str, log: Path | None) -> None:
         details = f"Details: {log}" if log else "The details could not be written to the log."
         body = f"{problem}\n\nYour plan is still here and can be saved now.\n{details}"

@@ -28,8 +28,9 @@ from freezetui.tui.widgets.filter_input import FilterInput
 
 #: Seconds before it is said that matching takes long.
 _PATIENCE = 0.2
-#: With more tensors, finding the rule that freezing would add takes longer than a key should.
-_MAX_INSTANT = 1_000
+#: With more tensors, finding the rule that freezing would add takes longer than a key should: it is found
+#: in a thread, which slows the keys down, so seconds after the last of them.
+_MAX_INSTANT, _PAUSE = 1_000, 0.6
 #: Characters of that rule.
 _MAX_RULE = 40
 #: The part of the bar that is not for the text of the filter, at most.
@@ -109,6 +110,7 @@ class FilterBar(Guarded, Horizontal):
         self._shown: Found | None = None
         self._text = ""
         self._waiting: list[_Asked] = []
+        self._seeking: Future[tuple[Rule, ...] | None] | None = None
 
     def compose(self) -> ComposeResult:
         """Compose the sign, the text, and what is said about it."""
@@ -157,8 +159,11 @@ class FilterBar(Guarded, Horizontal):
         if len(self._session.tree.tensors) <= _MAX_INSTANT:
             rules = look()
         else:
-            await asyncio.sleep(_PATIENCE)  # not after every letter
-            promise: Future[tuple[Rule, ...]] = Future()
+            await asyncio.sleep(_PAUSE)
+            while self._seeking is not None and not self._seeking.done():
+                await asyncio.sleep(_PATIENCE)  # one at a time
+            promise: Future[tuple[Rule, ...] | None] = Future()
+            self._seeking = promise
             run_in_thread(promise, look)
             rules = await asyncio.wrap_future(promise)
         if found is self._shown and self.display:
@@ -250,13 +255,11 @@ def _matches(found: Found) -> str:
     return numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
 
 
-def _freezing(rules: Sequence[Rule], tensors: int) -> str:
+def _freezing(rules: Sequence[Rule] | None, tensors: int) -> str:
     """Return what ctrl+f would add to the config: the rule, where one says it, else how many tensors."""
+    if rules is None or len(rules) > 1 or any(len(rule.pattern) > _MAX_RULE for rule in rules):
+        return f"ctrl+f: freeze {numbers.plural(tensors, 'tensor')}"
     if not rules:
         return "all frozen"
     pattern = rules[0].pattern
-    if pattern == "**":
-        return "ctrl+f: freeze these, and all is frozen"
-    if len(rules) > 1 or len(pattern) > _MAX_RULE:
-        return f"ctrl+f: freeze {numbers.plural(tensors, 'tensor')}"
-    return f"ctrl+f: freeze {pattern}"
+    return "ctrl+f: freeze these, and all is frozen" if pattern == "**" else f"ctrl+f: freeze {pattern}"

@@ -13,14 +13,18 @@ from freezetui.tui.contrast import legible, muted
 from freezetui.tui.footer_keys import MAX_BARE, FooterKey
 from freezetui.tui.widgets.drawing import TextBar
 
+#: A narrower footer has no room for the legend, which keeps so many cells away from the keys.
+_MIN_LEGEND, _MIN_GAP = 160, 3
+
 
 class KeyFooter(TextBar):
     """Names keys in one line; those that matter least lose their labels, or are left out, first.
 
-    A click runs the action.
+    A click runs the action. Where there is room at the right end, it says what the signs of the map mean.
 
     Args:
         keys: returns what can be named now.
+        legend: returns what the signs mean.
     """
 
     COMPONENT_CLASSES = {"footer--key"}
@@ -33,9 +37,11 @@ class KeyFooter(TextBar):
     }
     """
 
-    def __init__(self, keys: Callable[[], Iterable[FooterKey]], id: str | None = None) -> None:
+    def __init__(
+        self, keys: Callable[[], Iterable[FooterKey]], legend: Callable[[], str], id: str | None = None
+    ) -> None:
         super().__init__(id=id)
-        self._keys = keys
+        self._keys, self._legend = keys, legend
 
     def render(self) -> Text:
         """Draw the keys that fit, in their order."""
@@ -47,6 +53,10 @@ class KeyFooter(TextBar):
             line.append(" " if line.plain else "")
             line.append(each.key, style + click).append(" " if each.key and each.label else "")
             line.append(printable(each.label), click if each.key else remark)
+        legend = self._legend() if self.size.width >= _MIN_LEGEND else ""
+        gap = self.size.width - cell_len(line.plain) - cell_len(legend) - 1
+        if legend and gap >= _MIN_GAP:
+            line.append(" " * gap).append(legend, muted(self))
         return line
 
 

@@ -31,6 +31,18 @@ _HEIGHTS = " ▁▂▃▄▅▆▇█"
 #: The outcome from which on a mark takes the place of the state: what was not proven or is against the plan.
 _FIRST_MARK = MARKS.index("?")
 _CURSOR = "◆"
+#: By the sign of a cell, what it says, in the order of the legend.
+LEGEND = {
+    "▓": "frozen",
+    "█": "unchanged",
+    "░": "trainable",
+    "▒": "both",
+    "·": "buffers",
+    "⚑": "by its flag",
+    "?": "not proven",
+    "!": "look at it",
+    "✗": "frozen, but changed",
+}
 
 
 class Cell(NamedTuple):
@@ -89,6 +101,15 @@ class ModelMap(Guarded, Widget):
             ("".join(text for text, _ in run), style) for style, run in groupby(segments, lambda s: s[1])
         )
         return Strip([Segment(text, style) for text, style in joined])
+
+    def legend(self) -> str:
+        """Return in words what the signs say that are on the map now."""
+        measure, signs = self._tree.painter.measure, {cell.text for cell in self._cells(self.size.width)}
+        if not signs:
+            return ""
+        if not measure.is_share:
+            return f"map: {measure.heading[0]}, the higher the larger"
+        return f"map: {'  '.join(f'{sign} {word}' for sign, word in LEGEND.items() if sign in signs)}"
 
     def _cells(self, width: int) -> list[Cell]:
         """Return the cells, which stay the same while the cursor moves."""

@@ -126,13 +126,13 @@ class VisibleRows:
             return []
         if self.matches is None:
             return [(start, stop)]
-        first = bisect_right(self.matches, (start, start)) - 1
+        matches, place = self.matches, max(0, bisect_right(self.matches, (start, start)) - 1)
         clipped = []
-        for low, high in self.matches[max(0, first) :]:
-            if low >= stop:
-                break
+        while place < len(matches) and matches[place][0] < stop:
+            low, high = matches[place]
             if high > start:
                 clipped.append((max(low, start), min(high, stop)))
+            place += 1
         return clipped
 
     def is_open(self, node: int) -> bool:
