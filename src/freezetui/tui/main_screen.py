@@ -23,7 +23,6 @@ from freezetui.tui.problems import tell_problems
 from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.drawing import Column, Row
-from freezetui.tui.widgets.filter_input import FilterInput
 
 if TYPE_CHECKING:
     from freezetui.tui.host import Host
@@ -60,8 +59,7 @@ class MainScreen(
                 yield self._details
         yield self._detail_line
         yield self._panel
-        yield self._filter
-        yield self._against_bar
+        yield from self.make_against_bar()
         yield self._map
         yield self._totals
         yield self._footer
@@ -91,12 +89,12 @@ class MainScreen(
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the filter key while a filter is being typed: it is a letter then."""
-        return action != "filter" or not isinstance(self.focused, FilterInput)
+        return action != "filter" or not isinstance(self.focused, Input)
 
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; used by the palette."""
         if action == "leave":
-            return self._filter.display or self._panel.display or self._against.running or self.shows_config
+            return self.is_filtering or self._panel.display or self._against.running or self.shows_config
         if action.startswith("next_changed"):
             return self.session.comparison is not None
         return self.check_action(action, ()) is True and not (
@@ -107,8 +105,8 @@ class MainScreen(
         """Cancel a running check or comparison; else end the filter, the check panel or the config pane."""
         if self._against.running and not self._panel.running:
             self.end_looking()
-            self._against_bar.refresh()
-        elif self._filter.display and not self._panel.running:
+            self.refresh_against()
+        elif self.is_filtering and not self._panel.running:
             self._end_filter(self.tree_view.node)
         elif self.shows_config and not self._panel.display:
             self.hide_config()

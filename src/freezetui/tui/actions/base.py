@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import Input
 
 from freezetui.session.notices import notices
 from freezetui.session.recent import View, note_opened, remembered
@@ -20,14 +21,15 @@ from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.check_panel import CheckPanel
 from freezetui.tui.widgets.detail_line import DetailLine
 from freezetui.tui.widgets.details import DetailsPane, one_line
-from freezetui.tui.widgets.filter_bar import FilterBar
-from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.footer import KeyFooter
 from freezetui.tui.widgets.header import Header
 from freezetui.tui.widgets.model_map import ModelMap
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
+
+if TYPE_CHECKING:
+    from freezetui.tui.widgets.filter_bar import FilterBar
 
 #: Seconds after the first screen until receipts and recovery files are looked for.
 LOOK_DELAY = 0.3
@@ -66,11 +68,11 @@ class SessionScreen(Guarded, Screen[None]):
         self._details = DetailsPane(id="details")
         self._detail_line = DetailLine(_longest(session), id="detail-line")
         self._panel = CheckPanel(id="check")
-        self._filter = FilterBar(session, id="filter")
+        self._filter: FilterBar | None = None
+        self._filters = list(view.filters)
         self._totals = TotalsBar(session, id="totals")
         self._footer = KeyFooter(self._footer_keys, self._map.legend, id="keys")
         self._describing = Describing(self, session)
-        self._filter.history = list(view.filters)
         place = rows.line_of(max(0, session.tree.find(view.cursor)))
         self.tree_view.set_reactive(ParameterTree.cursor, place)
 
@@ -91,6 +93,11 @@ class SessionScreen(Guarded, Screen[None]):
         return self.size.height < _MIN_HEIGHT
 
     @property
+    def is_filtering(self) -> bool:
+        """Whether a filter is being typed, or limits the tree."""
+        return self._filter is not None and self._filter.display
+
+    @property
     def shows_config(self) -> bool:
         """Whether the pane with the text of the config is open."""
         return self.has_class("-config")
@@ -104,7 +111,7 @@ class SessionScreen(Guarded, Screen[None]):
 
     def remember_view(self) -> None:
         """Keep how the checkpoint is looked at for the next time."""
-        tree, filters = self.tree_view, self._filter.history[-_MAX_FILTERS:]
+        tree, filters = self.tree_view, self._filters[-_MAX_FILTERS:]
         opened, unfolded = tuple(tree.rows.expanded()), tuple(tree.rows.unfolded())
         cursor = tree.rows.tree.path(tree.node)
         note_opened(self.session.options, View(opened, unfolded, cursor, tuple(filters)))
@@ -123,7 +130,8 @@ class SessionScreen(Guarded, Screen[None]):
         self.session.stages.follow_common()
         self.tree_view.marks = marks_of(self.session)
         self.tree_view.show_measures(self._measures.now())
-        self._filter.tell_rule()
+        if self._filter is not None:
+            self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
         self.show_line()
@@ -131,7 +139,7 @@ class SessionScreen(Guarded, Screen[None]):
 
     def _footer_keys(self) -> Iterator[FooterKey]:
         """Yield the keys that do something now."""
-        if isinstance(self.focused, FilterInput):
+        if isinstance(self.focused, Input):
             yield from filter_keys()
         elif self.focused is not None and self.focused.parent is self._panel and not self._panel.running:
             yield from finding_keys(self._panel.line)

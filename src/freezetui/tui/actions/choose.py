@@ -36,7 +36,7 @@ class ChooseActions(Actions):
             return
         tree = self.tree_view
         is_calm = wanted or monotonic() - tree.touched > _CALM
-        if not (is_calm and self.is_current) or self._panel.running or self._filter.display:
+        if not (is_calm and self.is_current) or self._panel.running or self.is_filtering:
             self.set_timer(_PAUSE, self.take_in_description)
             return
         self._describing.arrived = None
@@ -44,7 +44,6 @@ class ChooseActions(Actions):
         if self.session.take_in(*arrived):
             tree.call_after_refresh(self._tell_what_changed, tree.shown_paths(), self._frozen_by_tie(before))
             tree.take_in(self.session.plan, tree.rows.moved_to(self.session.tree, self.session.plan.states))
-            self._filter.search_in(self.session.tree)
         tree.show_layers(layers_of(arrived.description, self.session.tree))
         self.refresh_session()
 

@@ -65,7 +65,7 @@ class RecoverActions(Actions):
             return
         await asyncio.to_thread(note_opened, self.session.options)
         for each in await asyncio.to_thread(found, self.session):
-            while not self.is_current or self._filter.display or self._panel.running:
+            while not self.is_current or self.is_filtering or self._panel.running:
                 await asyncio.sleep(LOOK_DELAY)
             answer = await self._asked(each)
             if answer == "r":
