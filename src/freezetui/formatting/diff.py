@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.diff.looks import SOME_ROWS
-from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, relative_change
+from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, leading, relative_change
 from freezetui.formatting.change import counted, looks_like, status_word
 from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
 from freezetui.freeze.blocks import repeats
@@ -78,7 +77,9 @@ def judged_lines(judged: Judged) -> Iterator[str]:
         yield printable(verdict_line(judged.verdict, *counts, judged.reason, drifted))
     parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
     if buffers.tensors:
-        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged")
+        unsure = buffers.tensors - buffers.held - len(buffers.drifted)
+        note = f" ({unsure:,} not compared)" if unsure else ""
+        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged{note}")
     stage = f", stage {judged.stage}" if judged.stage else ""
     yield printable(f"{'; '.join(parts)}; by {judged.config}{stage}")
     for finding in judged.findings:
@@ -176,8 +177,8 @@ def _tensor_line(tensor: TensorDiff, label: str) -> str:
 
 def _notes(tensor: TensorDiff) -> str:
     """Return further notes on one tensor."""
-    looks = looks_like(tensor) if tensor.looks != SOME_ROWS else ""  # the count of rows says it
-    return printable("; ".join(note for note in (looks, tensor.reason, *counted(tensor)) if note))
+    notes = looks_like(tensor), tensor.reason, *counted(tensor)
+    return printable("; ".join(note for note in notes if note))
 
 
 def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) -> str:
@@ -186,7 +187,7 @@ def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) ->
     if any(tensor.status == "changed" for tensor in tensors):
         elements = sum(tensor.elements for tensor in tensors)
         share = numbers.percent(changed / elements) if changed and elements else ""
-        most = [tensor.max_delta for tensor in tensors if tensor.max_delta is not None]
+        most = [tensor.max_delta for tensor in leading(tensors) if tensor.max_delta is not None]
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)
@@ -225,14 +226,13 @@ def _stat(tree: DiffTree) -> Iterator[str]:
         differing = [t for t in tensors if t.status != "identical"]
         change = relative_change(tensors)
         relative = _relative(change) if change else ""
+        graph = status_word(_common_status(differing)) if math.isnan(change) else bar(change)
         what = f"{len(differing):,} of {_count(tensors)}"
-        yield f"{printable(shape.names[node]):<40} {what:>26} {relative:>9}  {bar(change)}".rstrip()
+        yield f"{printable(shape.names[node]):<40} {what:>26} {relative:>9}  {graph}".rstrip()
 
 
 def bar(change: float, width: int = _BAR) -> str:
     """Return a relative change as a bar on a scale of decades, full at 1 and above; "" for no change."""
-    if math.isnan(change):
-        return "?"
     if change <= 0:
         return ""
     filled = width * (math.log10(min(change, 1.0)) + _DECADES) / _DECADES
