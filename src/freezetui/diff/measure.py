@@ -24,6 +24,8 @@ def measure_bits(before: Array, after: Array, dtype: str, row: int, sums: Sums) 
     if not changed:
         sums.weight += _square(numbers)
         return
+    if sums.same_values:
+        sums.same_values = np.array_equal(numbers, others, equal_nan=numbers.dtype.kind in "fc")
     if sums.rounded:
         _measure_rounding(numbers, others, sums)
     sums.changed += changed
@@ -78,9 +80,11 @@ def _measure_rounding(before: Array, after: Array, sums: Sums) -> None:
 def _is_rounded(before: Array, after: Array, dtype: str) -> bool:
     """Whether float32 or float64 numbers are those before, cast to a narrower dtype and back."""
     zeros = ROUNDED[dtype] - (0 if after.itemsize == 8 else ROUNDED["float32"])
-    if not zeros or np.bitwise_or.reduce(after.view(f"u{after.itemsize}")) & ((1 << zeros) - 1):
+    bits = after.view(f"u{after.itemsize}")
+    if not zeros or np.bitwise_or.reduce(bits) & ((1 << zeros) - 1):
         return False  # fast path: they have bits that the dtype lacks
-    return np.array_equal(numbers_of(rounded_bits(before, dtype), dtype), after)
+    rounded = numbers_of(rounded_bits(before, dtype), dtype).astype(after.dtype, copy=False)
+    return np.array_equal(rounded.view(bits.dtype), bits)
 
 
 def _shrinks(before: Array, after: Array) -> bool:
