@@ -148,6 +148,24 @@ def test_a_change_without_a_size_is_named(freezetui, tmp_path):
     assert words == ["equal after a cast", "reshaped", "removed"]
 
 
+def test_what_one_side_lacks_is_one_line(freezetui, tmp_path):
+    names = [f"model.layers.{i}.{part}.weight" for i in range(3) for part in ("a.b", "a.c")]
+    state = {name: torch.randn(2, 2) for name in (*names, "head.weight")}
+    torch.save(state, tmp_path / "a.pth"), torch.save({"head.weight": torch.ones(2, 2)}, tmp_path / "b.pth")
+    lines = freezetui("diff", "a.pth", "b.pth", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("-")] == [["-", "removed", "model"]]
+    assert any(line.split()[2:] == ["model", "6", "of", "6", "tensors"] for line in lines)
+
+
+def test_stat_begins_where_the_model_has_parts(freezetui, tmp_path):
+    state = {f"model.layers.{i}.{part}.weight": torch.randn(2, 2) for i in range(3) for part in "ab"}
+    torch.save(state, tmp_path / "a.pth")
+    torch.save({name: t + 1 for name, t in state.items()}, tmp_path / "b.pth")
+    lines = freezetui("diff", "a.pth", "b.pth", "--stat", cwd=tmp_path).stdout.splitlines()
+    parts = [line.split()[0] for line in lines if " 2 of 2 tensors " in line]
+    assert parts == ["model.layers.0", "model.layers.1", "model.layers.2"]
+
+
 def test_counters_and_statistics_do_not_hide_the_change_of_parameters(freezetui, tmp_path):
     """A counter from 0 to 500, and a mean from 0, next to weights that changed by 1%."""
     norm = torch.nn.BatchNorm2d(8)

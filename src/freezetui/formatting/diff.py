@@ -115,6 +115,12 @@ class DiffTree:
             if len({self.statuses(block) for block in blocks}) == 1:
                 yield start, stop
 
+    def is_one_sided(self, node: int) -> bool:
+        """Whether a module with modules in it is in one of the two checkpoints only."""
+        statuses = set(self.statuses(node))
+        holds_modules = any(not self.tree.leaf[child] for child in self.tree.children(node))
+        return holds_modules and len(statuses) == 1 and STATUSES[min(statuses)] in ("added", "removed")
+
     def label(self, node: int, stop: int | None = None) -> str:
         """Return the name of a node, or of a run of blocks, indented."""
         tree = self.tree
@@ -135,7 +141,7 @@ def _tree(tree: DiffTree) -> Iterator[str]:
         is_same = not any(tree.statuses(node))
         if stop is not None and is_same:
             node = stop
-        elif is_same:
+        elif is_same or tree.is_one_sided(node):
             node = shape.end[node]
         elif stop is not None:
             yield from _inside(tree, node)
@@ -220,15 +226,18 @@ def _rank(tensor: TensorDiff) -> tuple[bool, float]:
 
 
 def _stat(tree: DiffTree) -> Iterator[str]:
-    shape = tree.tree
-    for node in shape.children(0):
+    """Yield a line for each module below the first module that has several parts."""
+    shape, above = tree.tree, 0
+    while len(only := [*shape.children(above)]) == 1 and not shape.leaf[only[0]]:
+        above = only[0]
+    for node in shape.children(above):
         tensors = tree.below(node)
         differing = [t for t in tensors if t.status != "identical"]
         change = relative_change(tensors)
         relative = _relative(change) if change else ""
         graph = status_word(_common_status(differing)) if math.isnan(change) else bar(change)
         what = f"{len(differing):,} of {_count(tensors)}"
-        yield f"{printable(shape.names[node]):<40} {what:>26} {relative:>9}  {graph}".rstrip()
+        yield f"{printable(shape.path(node)):<40} {what:>26} {relative:>9}  {graph}".rstrip()
 
 
 def bar(change: float, width: int = _BAR) -> str:
