@@ -93,6 +93,19 @@ def test_the_marks_follow_the_setting(folder):
     assert found.summary()[:2] == ("1 of 18 tensors changed", "nothing is frozen in this plan")
 
 
+def test_with_stages_what_counts_is_frozen_in_each_of_them(folder):
+    found = compared(changed("head.conv.weight"), state(), "rules:\n  - freeze: stem\n")
+    stages = found._session.stages
+    stages.start("first")
+    frozen = found.verdict()
+    assert frozen == "none of 3 tensors frozen in every stage changed"
+    stages.start("everything")
+    assert found._session.plan.totals().frozen.tensors == 0
+    for shown in ("first", "everything"):
+        stages.show(shown)
+        assert found.verdict() == "every tensor trains in some stage"
+
+
 def test_what_has_no_counterpart_is_not_said_to_be_unchanged(folder):
     after = {name: t for name, t in state().items() if name != "head.conv.weight"}
     after["stem.conv.weight"] = np.ones((4, 2), np.float32)

@@ -61,8 +61,8 @@ class Driver:
         return "\n".join("".join(segment.text for segment in strip) for strip in lines)
 
     def notices(self) -> str:
-        """What the app has said in passing."""
-        return "\n".join(notice.message for notice in self.app._notifications)
+        """What the app says in passing now, in full: the toast shows as many words as fit."""
+        return self.app.said[-1] if len(self.app._notifications) else ""
 
     async def until(self, condition: Callable[[], Any], seconds: float = 60, interval: float = 0.05) -> None:
         for _ in range(int(seconds / interval)):

@@ -101,3 +101,14 @@ async def test_a_tall_screen_opens_the_blocks_that_a_group_stands_for(opened, tm
             assert len(rows) <= driver.tree.size.height and ("attn ×12" in driver.screen_text()) == is_open
             await driver.press("E", "C")
             assert rows.is_open(block) == is_open
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+async def test_a_message_is_cut_at_a_word(opened, width):
+    async with opened(size=(width, 24)) as driver:
+        driver.app.notify("words of seven letters " * 9, timeout=30)
+        await driver.pilot.pause()
+        (shown,) = (notice.message for notice in driver.app._notifications)
+        assert width - 12 < len(shown) <= width - 2 and shown.endswith("…")
+        assert set(shown[:-1].split()) == {"words", "of", "seven", "letters"}
+        assert driver.notices() == "words of seven letters " * 9

@@ -154,10 +154,13 @@ class Comparison:
         if moved:
             rest = f", {len(statistics):,} of these statistics of frozen norms" if statistics else ""
             return f"✗ {len(moved):,} of them frozen (x: next){rest}"
+        stages = self._session.stages.names
         if not self.frozen:
-            return "nothing is frozen in this plan"
+            return "every tensor trains in some stage" if stages else "nothing is frozen in this plan"
         unsure = self.unsure_frozen
         rest = f", {unsure:,} frozen could not be compared bit for bit" if unsure else ""
+        if stages:
+            return f"none of {plural(self.frozen, 'tensor')} frozen in every stage changed{rest}"
         return f"none of {plural(self.frozen, 'frozen tensor')} changed{rest}"
 
     def summary(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from freezetui.tui.guarded import Guarded, workers_started
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
+from freezetui.tui.widgets.drawing import whole_words
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class FreezeTuiApp(Guarded, App[int]):
         """
         line = "; ".join((f"{title}: {message}" if title else message).splitlines())
         self.said.append(printable_lines(line))
-        super().notify(self.said[-1], **{**options, "markup": False})
+        super().notify(whole_words(self.said[-1], self.size.width - 2), **{**options, "markup": False})
 
     def on_notify(self) -> None:
         """Let a message take the place of the one before."""

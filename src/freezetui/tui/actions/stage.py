@@ -7,7 +7,7 @@ from textual import work
 from freezetui.text import listed
 from freezetui.tui.actions.base import Actions
 
-_COMMON = "what all stages have in common"
+_COMMON = "common"
 
 
 class StageActions(Actions):
@@ -58,9 +58,8 @@ class StageActions(Actions):
         there = [stage for stage in every if stages.can_step(redo, stage)]
         if do and there and stages.shown not in there:
             where = listed([stage or _COMMON for stage in there])
-            self.notify(
-                f"nothing to {name} in {stages.shown or _COMMON}, but in {where} ([ and ])", timeout=5
-            )
+            here = stages.shown or _COMMON
+            self.notify(f"nothing to {name} in {here}, but in {where} ([ and ])", timeout=5)
             return True
         step = stages.next_redo if redo else stages.next_undo
         if step is not None and do:
