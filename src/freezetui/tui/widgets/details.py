@@ -9,7 +9,6 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from freezetui import numbers
-from freezetui.checkpoint.pickles.globals import marked
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.session.session import Session
 from freezetui.text import printable
@@ -195,6 +194,8 @@ def _about_file(session: Session) -> list[Text]:
     lines += [Text(printable(f"skipped {p.key}: {p.what}"), "dim") for p in checkpoint.skipped[:12]]
     lines += [Text(printable(f"! {warning}")) for warning in checkpoint.warnings[:12]]
     if checkpoint.foreign:
+        from freezetui.checkpoint.pickles.globals import marked  # few files need it
+
         names = ", ".join(marked(checkpoint.foreign)[:8])
         lines.append(Text(printable(f"! torch.load would import: {names}")))
     return lines if len(lines) > 1 else []
