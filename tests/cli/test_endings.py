@@ -113,6 +113,21 @@ FreezeTuiApp.on_mount = mounted
     assert b"Traceback" not in terminal.written
 
 
+def test_ctrl_c_during_the_imports() -> None:
+    done = shell(
+        f"""{sys.executable} -c '
+import sys
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupts())
+from freezetui.__main__ import run
+run()'"""
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_crash_of_a_command_is_one_line_and_not_exit_code_0(path: Path) -> None:
     code = (
         "import freezetui.formatting.tree as t; t.show_lines = 1; from freezetui.cli.main import run; run()"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -136,6 +137,78 @@ def test_stat_has_a_line_for_each_module(freezetui, folder):
     lines = freezetui("diff", "a.pth", "c.pth", "--stat", cwd=folder).stdout.splitlines()
     assert [line.split()[0] for line in lines if " of " in line] == ["stem", "embed", "head"]
     assert next(line for line in lines if line.startswith("head")).endswith("=")
+
+
+def test_a_change_without_a_size_is_named(freezetui, tmp_path):
+    before = {"a.weight": torch.randn(4, 4), "b.weight": torch.randn(4, 4), "c.weight": torch.randn(4)}
+    after = {"a.weight": before["a.weight"].bfloat16(), "b.weight": torch.randn(5, 4)}
+    torch.save(before, tmp_path / "a.pth"), torch.save(after, tmp_path / "b.pth")
+    done = freezetui("diff", "a.pth", "b.pth", "--stat", cwd=tmp_path)
+    words = [line.partition("tensor")[2].strip() for line in done.stdout.splitlines() if " 1 of 1 " in line]
+    assert words == ["equal after a cast", "reshaped", "removed"]
+
+
+def test_what_one_side_lacks_is_one_line(freezetui, tmp_path):
+    names = [f"model.layers.{i}.{part}.weight" for i in range(3) for part in ("a.b", "a.c")]
+    state = {name: torch.randn(2, 2) for name in (*names, "head.weight")}
+    torch.save(state, tmp_path / "a.pth"), torch.save({"head.weight": torch.ones(2, 2)}, tmp_path / "b.pth")
+    lines = freezetui("diff", "a.pth", "b.pth", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[:3] for line in lines if line.startswith("-")] == [["-", "removed", "model"]]
+    assert any(line.split()[2:] == ["model", "6", "of", "6", "tensors"] for line in lines)
+
+
+def test_stat_begins_where_the_model_has_parts(freezetui, tmp_path):
+    state = {f"model.layers.{i}.{part}.weight": torch.randn(2, 2) for i in range(3) for part in "ab"}
+    torch.save(state, tmp_path / "a.pth")
+    torch.save({name: t + 1 for name, t in state.items()}, tmp_path / "b.pth")
+    lines = freezetui("diff", "a.pth", "b.pth", "--stat", cwd=tmp_path).stdout.splitlines()
+    parts = [line.split()[0] for line in lines if " 2 of 2 tensors " in line]
+    assert parts == ["model.layers.0", "model.layers.1", "model.layers.2"]
+
+
+def test_counters_and_statistics_do_not_hide_the_change_of_parameters(freezetui, tmp_path):
+    """A counter from 0 to 500, and a mean from 0, next to weights that changed by 1%."""
+    norm = torch.nn.BatchNorm2d(8)
+    paths = [tmp_path / f"{name}.pth" for name in ("zero", "one", "two")]
+    for number, path in enumerate(paths):
+        for name, tensor in norm.state_dict().items():
+            statistic = 500 if name.startswith("num") else 0.2
+            tensor += number and statistic if name.startswith(("num", "running")) else 0
+        norm.weight.data *= 0.99 if number == 2 else 1
+        torch.save({f"body.{n}": t for n, t in norm.state_dict().items()}, path)
+    one, two = (freezetui("diff", *sides, "--stat").stdout for sides in (paths[:2], paths[1:]))
+    assert re.search(r"^body +3 of 5 tensors +0\.283 ", one, re.M)  # of mean and variance
+    assert re.search(r"^body +4 of 5 tensors +0\.01 ", two, re.M)
+    whole = freezetui("diff", *paths[1:]).stdout
+    assert re.search(r"^~ changed +model +4 of 5 tensors .* 0\.01 +0\.01$", whole, re.M)
+    rows = freezetui("diff", *paths).stdout.splitlines()
+    body = next(line for line in rows if "body" in line)
+    assert body.split()[2].startswith("~") and body.endswith("step 2, statistics step 1")
+    assert "~ only statistics or counters changed" in rows
+
+
+def test_the_columns_of_many_steps_are_aligned(freezetui, tmp_path):
+    names = [f"{number:02}.pth" for number in range(12)]
+    for number, name in enumerate(names):
+        torch.save({"a.weight": torch.full((3,), float(number))}, tmp_path / name)
+    lines = freezetui("diff", *names, cwd=tmp_path).stdout.splitlines()
+    head, *rows = lines[len(names) + 1 :]
+    assert rows and {row.index("step 1") for row in rows} == {head.index("started")}
+
+
+@pytest.mark.parametrize("arrays", [False, True])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_plain_pickle_is_not_called_corrupt(freezetui, folder, protocol, arrays):
+    state = {name: t.numpy() if arrays else t for name, t in small_model().state_dict().items()}
+    (folder / "plain.pkl").write_bytes(pickle.dumps(state, protocol))
+    for command in (
+        ("diff", "a.pth", "plain.pkl"),
+        ("diff", "plain.pkl", "a.pth"),
+        ("validate", "plain.pkl"),
+    ):
+        done = freezetui(*command, cwd=folder)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is a plain Python pickle" in done.stderr and "corrupt" not in done.stderr
 
 
 def test_equal_blocks_are_folded(freezetui, tmp_path):

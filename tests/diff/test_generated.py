@@ -234,3 +234,19 @@ def check_values(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> None:
                 assert stats.rows.min == pytest.approx(float(norms.min()), rel=1e-4)
                 if stats.columns is not None:
                     assert stats.columns.max == pytest.approx(float(numbers.norm(dim=0).max()), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize("wide", ["complex64", "complex128", "complex32"])
+@pytest.mark.parametrize("real", ["float32", "float64", "bfloat16", "int16", "bool"])
+def test_numbers_that_became_complex_and_the_other_way_round(tmp_path, wide, real):
+    numbers = torch.tensor([[1.0, -2.0, 0.0], [3.5, 0.25, 7.0]])
+    plain = numbers > 0 if real == "bool" else numbers.to(getattr(torch, real))
+    for name, imaginary, status in (("same", 0.0, "cast"), ("other", 0.5, "changed")):
+        pairs = torch.complex(plain.double(), torch.full((2, 3), imaginary, dtype=torch.float64))
+        both = {"plain": plain, "complex": pairs.to(getattr(torch, wide))}
+        paths = {n: write({"w": t}, "zip", tmp_path / f"{name}-{n}") for n, t in both.items()}
+        for sides in (paths.values(), reversed(paths.values())):
+            found = diff(*map(open_checkpoint, sides)).tensors[0]
+            assert (found.status, found.changed) == (status, 6 if imaginary else 0)
+            assert found.max_delta in (None, pytest.approx(imaginary))

@@ -41,6 +41,15 @@ def test_a_part_against_the_whole_both_ways():
     assert {p.name: p.after is None for p in back.pairs}["head.weight"]
 
 
+def test_an_adapter_is_called_one():
+    whole = tensors("layers.0.q.weight", "layers.0.k.weight", "head.weight")
+    adapter = tensors("layers.0.q.lora_A.weight", "layers.0.q.lora_B.weight")
+    assert "AFTER is an adapter" in match(whole, adapter).note
+    assert "BEFORE is an adapter" in match(adapter, whole).note
+    assert "adapter" not in match(whole, tensors("layers.0.lorax.weight", "x.weight")).note
+    assert match(whole, [*whole, *adapter]).note == ""
+
+
 def test_another_path_on_each_side():
     one = tensors("model.a.weight", "model.b.weight")
     other = tensors("net.encoder.a.weight", "net.encoder.b.weight", "net.head.weight")

@@ -298,3 +298,25 @@ def test_counted_codes_give_the_statistics_of_torch(tmp_path, dtype):
         if stats.inf
         else pytest.approx((float(values.norm(dim=1).max()), float(values.norm(dim=0).max())))
     )
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float16", "uint8", "int16"],
+)
+@pytest.mark.parametrize("shape", [(1501, 1001), (2, 400_001), (400_001, 3)])
+def test_norms_from_a_table_of_squares_are_those_of_torch(tmp_path, dtype, shape):
+    """Several chunks, most of an odd number of elements."""
+    numbers = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * 30
+    numbers[0] /= 10
+    weight = (numbers.abs() if dtype == "uint8" else numbers).to(getattr(torch, dtype))
+    save_file({"w": weight}, tmp_path / "w.safetensors")
+    checkpoint = open_checkpoint(str(tmp_path / "w.safetensors"))
+    with open_weights(checkpoint) as weights:
+        stats = tensor_stats(weights, checkpoint.tensors[0])
+    squares = weight.double().square()
+    for found, dim in ((stats.rows, 1), (stats.columns, 0)):
+        norms = squares.sum(dim).sqrt().numpy()
+        assert (found.min, found.max) == pytest.approx((norms.min(), norms.max()), rel=1e-5)
+        assert (norms[found.min_at], norms[found.max_at]) == pytest.approx((found.min, found.max), rel=1e-5)
+        assert found.median == pytest.approx(np.median(norms), rel=1e-5)

@@ -8,6 +8,7 @@ import torch
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.diff.run import diff_series, diff_stages
 from freezetui.errors import ConfigError
+from freezetui.formatting.diff import judged_lines
 
 FREEZE = "rules:\n  - freeze: stem\n  - freeze: embed\n"
 
@@ -229,3 +230,62 @@ def test_a_double_that_was_cast_and_back(compared, dtype):
     weight = torch.randn(20, 10, dtype=torch.float64)
     tensor = compared({"w": weight}, {"w": weight.to(getattr(torch, dtype)).double()}).tensors[0]
     assert (tensor.looks, tensor.reason) == ("cast and back", f"as if cast to {dtype} and back")
+
+
+def test_norms_that_decayed_alike_are_not_tied(compared):
+    """They began at 1, and so are equal to trainable ones afterwards."""
+    before = {f"{part}.norm.weight": torch.ones(16) for part in ("stem", "head")}
+    before["stem.weight"] = torch.randn(16, 16)
+    after = {name: tensor * 0.99 for name, tensor in before.items()}
+    finding = only(compared(before, after, "rules:\n  - freeze: stem\n"))
+    assert (finding.code, finding.tensors) == ("M12", ("stem.norm.weight", "stem.weight"))
+
+
+def test_buffers_that_were_not_compared_are_not_unchanged(compared, state):
+    gone = {name: tensor for name, tensor in trained(state).items() if "running" not in name}
+    assert (found := compared(state, gone, FREEZE).judged).buffers.held == 1
+    assert (found.buffers.tensors, found.buffers.drifted) == (3, ())
+    assert "buffers: 1 of 3 unchanged (2 not compared)" in "\n".join(judged_lines(found))
+    cast = {n: t.bfloat16() if t.is_floating_point() else t for n, t in state.items()}
+    assert compared(state, cast, FREEZE).judged.buffers.held == 1
+
+
+def test_there_was_training_where_something_moved(compared, state):
+    """Not the note that neither what is frozen nor what trains has changed."""
+    assert [f.code for f in compared(state, state, FREEZE).judged.findings] == ["N7"]
+    for name in ("embed.weight", "stem.1.running_mean"):
+        judged = compared(state, {**state, name: state[name] + 0.1}, FREEZE).judged
+        assert {found.code for found in judged.findings} & {"N7", "S3"} == {"S3"}, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float8_e5m2])
+def test_signs_of_zeros_and_bits_of_nan_are_no_change_of_values(compared, state, dtype):
+    """Neither rounding nor a cast and back; the optimizer has not done it either."""
+    zeros, carrier = torch.zeros(40, 8), {4: torch.int32, 2: torch.int16, 1: torch.uint8}[dtype.itemsize]
+    zeros[1, 2] = torch.nan
+    before = {**state, "embed.weight": zeros.to(dtype)}
+    for change in (
+        lambda bits: bits[0, 3:5].bitwise_xor_(torch.full((2,), 1 << 8 * dtype.itemsize - 1).to(carrier)),
+        lambda bits: bits[1, 2].bitwise_xor_(torch.tensor(1, dtype=carrier)),
+    ):
+        after = trained(before)
+        change(after["embed.weight"].view(carrier))
+        report = compared(before, after, FREEZE)
+        embed = next(t for t in report.tensors if t.name == "embed.weight")
+        assert (embed.status, embed.max_delta, embed.looks) == ("changed", 0, "same values")
+        assert only(report).code == "M16" and "signs of zeros or bits of NaN" in only(report).message
+    infinite = trained(before)
+    before["embed.weight"][3, 3], infinite["embed.weight"][3, 3] = torch.inf, -torch.inf
+    assert looks(compared(before, infinite, FREEZE), "embed.weight") != "same values"
+
+
+def test_one_unit_is_singular(compared, state):
+    after = {**trained(state), "embed.weight": state["embed.weight"].clone()}
+    after["embed.weight"].view(torch.int32)[:] ^= 1
+    assert "(at most 1 unit in the last place)" in only(compared(state, after, FREEZE)).message
+
+
+def test_a_config_of_another_model_is_an_error_in_whole_sentences(compared, state):
+    with pytest.raises(ConfigError) as error:
+        compared(state, state, "rules:\n  - freeze: bodies\n  - freeze: heads\n")
+    assert ".." not in error.value.message and ".;" not in error.value.message

@@ -79,7 +79,8 @@ class Net(nn.Module):
     def __init__(self, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.body, self.head = nn.Linear(4, 4, dtype=dtype), nn.Linear(4, 3, dtype=dtype)
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.to(dtype)  # the same numbers whatever torch draws in that dtype
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x.to(self.body.weight.dtype)))
@@ -172,6 +173,21 @@ def test_a_tensor_that_loses_most_of_its_elements_is_named() -> None:
     report = check(model, lr=2e-4)
     messages = {finding.tensors: finding.message for finding in report.findings}
     assert "leaves up to 92% of the elements with a gradient unchanged" in messages[("head.weight",)]
+
+
+def test_an_update_lost_by_both_optimizers_is_told_once() -> None:
+    model = Net(torch.bfloat16)
+    with torch.no_grad():
+        model.head.bias.fill_(1e4)  # 64 apart
+    assert [still.name for still in check(model).trainable.still] == ["head.bias"]
+    report = check(model, optimizer="sgd", lr=1e-6)
+    assert [still.name for still in report.trainable.still] == ["head.bias"]
+    assert [(found.code, found.tensors) for found in report.findings] == [
+        ("S4", ("head.weight", "head.bias"))
+    ]
+    # With a rate at which the user's optimizer changes it, only the check's own step loses it.
+    report = check(model, optimizer="sgd", lr=1e4)
+    assert [(found.code, found.tensors) for found in report.findings] == [("S4", ("head.bias",))]
 
 
 def test_a_rate_of_zero_makes_no_update() -> None:

@@ -77,7 +77,6 @@ async def test_while_a_slow_source_is_read_its_progress_is_shown(sample):
             await pilot.pause(0.02)
         await pilot.press("f")
         assert app.screen is app.main_screen
-        assert app.screen_stack == [app.main_screen]
         assert app.main_screen.session.totals.trainable.tensors == 0
 
 

@@ -42,6 +42,16 @@ async def test_the_verdict_and_the_full_name_of_the_line_stand_on_every_screen(o
         assert "Out of memory: Try fewer steps." in " ".join(driver.screen_text().split())
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+async def test_the_first_frame_is_laid_out_as_after_a_resize_to_the_same_size(opened, size):
+    async with opened("vgg_digits.pth", size=size) as driver:
+        first = driver.main._size_classes().split()
+        await driver.pilot.resize_terminal(90, 18)
+        assert {"-narrow", "-low"} <= driver.main.classes
+        await driver.pilot.resize_terminal(*size)
+        assert driver.main.classes == {*first} and len(first) == 2
+
+
 def report_with(verdict):
     frozen = FrozenPart(1, int(verdict == "held"))
     return sanity_report(architecture="x", verdict=verdict, frozen=frozen, trainable=TrainablePart(31, 31))

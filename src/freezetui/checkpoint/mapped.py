@@ -65,6 +65,11 @@ def mapped(part: Part, remote: RemoteFiles | None) -> Mapped:
     """
     (_, size, head, name), data, view = map_of(source_of(part.source), remote, part)
     kind = container(head)
+    if kind == "pickle":
+        raise CheckpointError(
+            f"{name} is a plain Python pickle, whose weights cannot be read in place.",
+            "If you trust it, load it with pickle and save its state_dict with torch.save.",
+        )
     # Each format is imported on demand, as for its header.
     if kind == "zip":
         from freezetui.checkpoint.formats.torch_zip import zip_storages

@@ -82,7 +82,7 @@ def _why_no_grad(dtype: str) -> str:
     return "booleans" if dtype == "bool" else "integers"
 
 
-class StorageKey(msgspec.Struct, frozen=True, gc=False):
+class StorageKey(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The position of a tensor's bytes.
 
     Two tensors are tied if their StorageKey and shape are equal; sharing `key` alone is not a tie
@@ -123,7 +123,7 @@ class Packing(msgspec.Struct, frozen=True, gc=False):
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-class TensorInfo(msgspec.Struct, frozen=True, gc=False):
+class TensorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One named tensor of a checkpoint, as described by the header.
 
     Attributes:

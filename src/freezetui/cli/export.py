@@ -51,13 +51,15 @@ def export(
     from freezetui.config.selection import selected
     from freezetui.formatting.python_code import python_code
     from freezetui.freeze.live_tree import live_mask, live_tree
+    from freezetui.session.as_opened import read
     from freezetui.session.options import Options
     from freezetui.session.session import Session
 
     data = read_config(config)
     source = checkpoint or _checkpoint(data, config)
+    options = Options(source=source, key=key, python=python, engine=engine)
     with progress_line() as progress:
-        session = Session(Options(source=source, key=key, python=python, engine=engine), progress)
+        session = Session(options, read(options, progress))
     with closing(session):
         live = _description(session)
     stages: list[str | None] = [stage] if stage is not None else [each.name for each in data.stages]

@@ -156,11 +156,14 @@ def open_command(ctx: click.Context, /, paths: tuple[str, ...], **options: Any) 
             )
         _show(session_options(paths, **options), depth=None, as_json=False)
         return
-    from freezetui.session.loading import open_in_thread
+    from freezetui.checkpoint.forked_reading import fork_reading
 
     chosen = session_options(paths or (".",), **options)
-    opening = open_in_thread(chosen) if paths else None
-    from freezetui.tui.app import FreezeTuiApp  # takes 0.1 s; most files are read meanwhile
+    reading = fork_reading(chosen.sources, chosen.key) if paths else None
+    from freezetui.session.loading import open_in_thread  # what follows is imported while the child reads
+
+    opening = open_in_thread(chosen, reading) if paths else None
+    from freezetui.tui.app import FreezeTuiApp
     from freezetui.tui.run import run_app
 
     if opening is not None and opening.done():

@@ -32,10 +32,11 @@ def open_session(options: Options) -> Session:
     Raises:
         FreezeTuiError: the checkpoint or its config cannot be read.
     """
+    from freezetui.session.as_opened import read
     from freezetui.session.session import Session
 
     with progress_line() as progress:
-        session = Session(options, progress)
+        session = Session(options, read(options, progress))
     if session.saved.problem is not None:
         raise session.saved.problem
     return session

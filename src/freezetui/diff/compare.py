@@ -194,13 +194,17 @@ def _scan(found: _Bytes, start: int, stop: int) -> None:
 
 def _import_measuring() -> None:
     """Import what measures a difference: needed soon, and slow; other threads keep comparing."""
-    with _IMPORT:
+    if not _IMPORT.acquire(blocking=False):
+        return  # another thread imports it
+    try:
         # numpy would start threads for linear algebra, which takes time and memory and is not used here.
         is_set = _BLAS in os.environ
         os.environ.setdefault(_BLAS, "1")
         import_module("freezetui.diff.measuring")
         if not is_set:
             del os.environ[_BLAS]
+    finally:
+        _IMPORT.release()
 
 
 def _result(pair: Pair, found: Compared | None, once: Mapping[str, str]) -> TensorDiff:

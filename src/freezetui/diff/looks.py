@@ -11,6 +11,7 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.matching import Pair
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import MAX_ROUNDING, SIGNED, Sums, row_of
+from freezetui.numbers import plural
 
 #: The share of a change that one factor must explain for it to be called decay.
 _MIN_EXPLAINED = 0.99
@@ -21,6 +22,7 @@ _MIN_ROUNDED, _MIN_SHRUNK = 0.75, 8
 #: trained rows change almost entirely.
 _MAX_UNITS, _MAX_SHARE, _MIN_FILLED = 8, 0.3, 0.6
 DECAY, ROUNDING, CAST_AND_BACK, SOME_ROWS, TIED = "decay", "rounding", "cast and back", "some rows", "tied"
+SAME_VALUES = "same values"
 
 
 def unread(pair: Pair, reason: str) -> TensorDiff:
@@ -99,6 +101,8 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     floating = before.dtype.startswith(("float", "bfloat"))
     if sums.nan or sums.inf or not floating:
         return found
+    if sums.same_values:
+        return {**found, "looks": SAME_VALUES, "reason": "only signs of zeros or bits of NaN differ"}
     factor = 1 + sums.along / sums.weight if sums.weight else 1.0
     explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
     shrinks = before.dtype in SIGNED and sums.shrinks and sums.changed >= _MIN_SHRUNK
@@ -108,7 +112,8 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     if sums.rounded:
         return {**found, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}
     if before.dtype in ("float32", "float64") and _is_rounding(before, sums):
-        return {**found, "looks": ROUNDING, "reason": f"at most {sums.units} units in the last place"}
+        units = plural(sums.units, "unit")
+        return {**found, "looks": ROUNDING, "reason": f"at most {units} in the last place"}
     if found and 0 < sums.rows < before.shape[0]:
         return {**found, "looks": SOME_ROWS}
     return found

@@ -16,6 +16,9 @@ _MIN_SHARE = 0.5
 #: Words in the path of a copy that follows the model: an EMA, a teacher, a momentum encoder.
 _COPY = re.compile(r"(^|[._])(ema|swa|averaged|teacher|target|momentum|shadow)([._]|$)")
 
+#: What the names of an adapter's own tensors contain, as PEFT writes them.
+_ADAPTER = re.compile(r"(^|\.)(lora|hada|lokr|ia3|vera|oft)_|(^|\.)prompt_embeddings$")
+
 
 class Pair(NamedTuple):
     """A tensor before and after; None on one side if only the other has it.
@@ -158,10 +161,16 @@ def _unique(pairs: list[Pair]) -> list[Pair]:
 
 def _left_over(here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo]) -> str:
     """Return a note if both sides have tensors that the other lacks, else ""."""
-    removed, added = len(here.keys() - there.keys()), len(there.keys() - here.keys())
+    removed, added = here.keys() - there.keys(), there.keys() - here.keys()
     if not removed or not added:
         return ""
+    for side, names in (("BEFORE", removed), ("AFTER", added)):
+        if all(map(_ADAPTER.search, names)):
+            return (
+                f"{side} is an adapter, which only adds to a model's weights: to compare the weights, "
+                "merge it into its model (PEFT: merge_and_unload) and save that"
+            )
     return (
-        f"{removed:,} names are in BEFORE only and {added:,} in AFTER only: "
+        f"{len(removed):,} names are in BEFORE only and {len(added):,} in AFTER only: "
         "if these are the same weights under different names, they were not compared"
     )

@@ -24,6 +24,8 @@ def measure_bits(before: Array, after: Array, dtype: str, row: int, sums: Sums) 
     if not changed:
         sums.weight += _square(numbers)
         return
+    if sums.same_values:
+        sums.same_values = np.array_equal(numbers, others, equal_nan=numbers.dtype.kind in "fc")
     if sums.rounded:
         _measure_rounding(numbers, others, sums)
     sums.changed += changed
@@ -52,8 +54,9 @@ def _not_cast(numbers: Array, bits: Array, dtype: str) -> int:
     kind = numbers.dtype.kind
     if dtype in COMPONENTS:
         parts = bits.view(f"u{bits.itemsize // 2}")
-        pairs = (numbers if kind == "c" else numbers.astype(np.complex128)).view(numbers.real.dtype)
-        return int(np.count_nonzero(~casts_to(pairs, COMPONENTS[dtype], parts)))
+        whole = numbers if kind == "c" else numbers.astype(np.complex128)
+        same = casts_to(whole.view(whole.real.dtype), COMPONENTS[dtype], parts)
+        return int(np.count_nonzero(~same.reshape(-1, 2).all(axis=1)))
     if kind == "c" or (kind == "f" and not is_floating(dtype)):
         return bits.size
     if is_floating(dtype):
@@ -78,9 +81,11 @@ def _measure_rounding(before: Array, after: Array, sums: Sums) -> None:
 def _is_rounded(before: Array, after: Array, dtype: str) -> bool:
     """Whether float32 or float64 numbers are those before, cast to a narrower dtype and back."""
     zeros = ROUNDED[dtype] - (0 if after.itemsize == 8 else ROUNDED["float32"])
-    if not zeros or np.bitwise_or.reduce(after.view(f"u{after.itemsize}")) & ((1 << zeros) - 1):
+    bits = after.view(f"u{after.itemsize}")
+    if not zeros or np.bitwise_or.reduce(bits) & ((1 << zeros) - 1):
         return False  # fast path: they have bits that the dtype lacks
-    return np.array_equal(numbers_of(rounded_bits(before, dtype), dtype), after)
+    rounded = numbers_of(rounded_bits(before, dtype), dtype).astype(after.dtype, copy=False)
+    return np.array_equal(rounded.view(bits.dtype), bits)
 
 
 def _shrinks(before: Array, after: Array) -> bool:
@@ -109,7 +114,8 @@ def _measure_deltas(before: Array, after: Array, sums: Sums) -> None:
 
 def _measure_doubles(before: Array, after: Array, sums: Sums) -> None:
     """Add the deltas of any two chunks in float64, without elements that are not finite."""
-    one, other = _doubles(before), _doubles(after)
+    kind = np.result_type(_wide(before), _wide(after))
+    one, other = before.astype(kind), after.astype(kind)
     finite = np.isfinite(one) & np.isfinite(other)
     if not finite.all():
         sums.nan += int(np.count_nonzero(np.isnan(other) & ~np.isnan(one)))
@@ -131,10 +137,11 @@ def _square(numbers: Array) -> float:
             total = dot(numbers, numbers)
         if _MIN_SQUARE < total < _MAX or not numbers.any():
             return total
-    doubles = _doubles(numbers)
+    doubles = numbers.astype(_wide(numbers))
     doubles = doubles[np.isfinite(doubles)]
     return dot(doubles, doubles)
 
 
-def _doubles(numbers: Array) -> Array:
-    return numbers.astype(np.complex128 if numbers.dtype.kind == "c" else np.float64)
+def _wide(numbers: Array) -> type[np.generic]:
+    """Return the dtype of two floats of 64 bits for complex numbers, of one for others."""
+    return np.complex128 if numbers.dtype.kind == "c" else np.float64

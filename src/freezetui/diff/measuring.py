@@ -55,7 +55,9 @@ def _jobs(
 
 def _measure(each: Compared, values: _Values, start: int, stop: int) -> None:
     one, other = values
-    sums, row = Sums(), row_of(each.before)
+    row = row_of(each.before)
+    assert each.sums is not None
+    sums = each.sums.begun()
     step = CHUNK // row * row if row else CHUNK
     for low in range(start, stop, step):
         high = min(low + step, stop)
@@ -65,7 +67,6 @@ def _measure(each: Compared, values: _Values, start: int, stop: int) -> None:
         else:
             measure_bits(one.chunk(low, high), other.chunk(low, high), each.before.dtype, row, sums)
     with _SUMMED:
-        assert each.sums is not None
         each.sums.add(sums)
         each.differs = each.differs or sums.changed > 0
 

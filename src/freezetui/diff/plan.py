@@ -45,8 +45,9 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     budget = Budget()  # one for the patterns of all stages
     match = plan_from_config(config, tree, budget)
     if match.differences:
+        differences = "; ".join(each.rstrip(".") for each in match.differences[:3])
         raise ConfigError(
-            f"{path} does not fit {before.source}: {'; '.join(match.differences[:3])}.",
+            f"{path} does not fit {before.source}: {differences}.",
             "Pass the config that training began with, and as BEFORE the checkpoint that it was saved for.",
         )
     each = stage == ALL_STAGES and ALL_STAGES not in [named.name for named in config.stages]

@@ -13,7 +13,7 @@ from freezetui.diff.dtypes import Array
 #: adds them in many sums at once, and in a column, where it adds them one by one.
 _BLOCK, _COLUMN_BLOCK = 1 << 10, 1 << 7
 #: Sums of squares in float32 neither underflow nor overflow between these.
-_MIN_SQUARE, _MAX_SQUARE = 1e-20, 1e30
+MIN_SQUARE, MAX_SQUARE = 1e-20, 1e30
 
 
 def dot(one: Array, other: Array) -> float:
@@ -34,25 +34,27 @@ def sums_of_squares(matrix: Array, axis: int) -> Array:
     """
     with np.errstate(all="ignore"):
         if matrix.dtype != np.float32:
-            return _squares(matrix.astype(np.float64), axis)
-        sums = _squares(matrix, axis)
-        if not (sums.min() > _MIN_SQUARE and sums.max() < _MAX_SQUARE):
-            bad = ~((sums > _MIN_SQUARE) & (sums < _MAX_SQUARE))
-            sums[bad] = _squares((matrix[bad] if axis else matrix[:, bad]).astype(np.float64), axis)
+            return sums_of(matrix.astype(np.float64), axis, 2)
+        sums = sums_of(matrix, axis, 2)
+        if not (sums.min() > MIN_SQUARE and sums.max() < MAX_SQUARE):
+            bad = ~((sums > MIN_SQUARE) & (sums < MAX_SQUARE))
+            sums[bad] = sums_of((matrix[bad] if axis else matrix[:, bad]).astype(np.float64), axis, 2)
     return sums
 
 
-def _squares(matrix: Array, axis: int) -> Array:
-    """Return the sums of the squares along an axis, added in the matrix's dtype in blocks."""
+def sums_of(matrix: Array, axis: int, power: int = 1) -> Array:
+    """Return the sums of a power of the numbers along an axis, added in the matrix's dtype in blocks."""
     rows, columns = matrix.shape
     block = _BLOCK if axis else _COLUMN_BLOCK
     whole = matrix.shape[axis] // block * block
-    rest = matrix[:, whole:] if axis else matrix[whole:]
-    sums = np.einsum("ij,ij->i" if axis else "ij,ij->j", rest, rest).astype(np.float64)
+    sums = _sums(matrix[:, whole:] if axis else matrix[whole:], "ij", "i" if axis else "j", power)
     if whole and axis:
-        blocks = matrix[:, :whole].reshape(rows, -1, block)
-        sums += np.einsum("ijk,ijk->ij", blocks, blocks).sum(1, dtype=np.float64)
+        sums += _sums(matrix[:, :whole].reshape(rows, -1, block), "ijk", "ij", power).sum(1)
     elif whole:
-        blocks = matrix[:whole].reshape(-1, block, columns)
-        sums += np.einsum("ijk,ijk->ik", blocks, blocks).sum(0, dtype=np.float64)
-    return np.asarray(sums)
+        sums += _sums(matrix[:whole].reshape(-1, block, columns), "ijk", "ik", power).sum(0)
+    return sums
+
+
+def _sums(numbers: Array, axes: str, left: str, power: int) -> Array:
+    """Return the sums over all axes but those that are left, in float64."""
+    return np.asarray(np.einsum(f"{','.join([axes] * power)}->{left}", *[numbers] * power), np.float64)

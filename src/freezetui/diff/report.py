@@ -46,7 +46,8 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
             their ratio. Over the elements that are finite on both sides; None if that is not a number.
         nan, inf: elements that became NaN or infinite.
         rows, rows_changed: for a tensor of several dimensions, the number of rows and of those that differ.
-        looks: what the change looks like: "decay", "rounding", "cast and back", "some rows", "tied" or "".
+        looks: what the change looks like: "decay", "rounding", "cast and back", "same values", "some
+            rows", "tied" or "".
         factor: for decay, the factor that all elements were multiplied by.
         reason: why it is "unread", or details on `looks`.
     """
@@ -217,18 +218,31 @@ def _counts(tensors: Iterable[TensorDiff]) -> dict[str, int]:
     return counts
 
 
+def leading(tensors: Iterable[TensorDiff]) -> list[TensorDiff]:
+    """Return the tensors whose changes count for a module: parameters, if any changed by a known amount.
+
+    Else its statistics, else its counters: one step of a counter is more than any update.
+    """
+    sized = [t for t in tensors if t.delta_norm is not None and t.norm is not None]
+    ranks = [_rank(tensor) for tensor in sized]
+    return [tensor for tensor, rank in zip(sized, ranks, strict=True) if rank == min(ranks)]
+
+
+def _rank(tensor: TensorDiff) -> int:
+    if tensor.kind != "buffer":
+        return 0
+    return 2 if tensor.dtype.startswith(("int", "uint", "bool")) else 1
+
+
 def relative_change(tensors: Iterable[TensorDiff]) -> float:
-    """Return |delta| / |weight| of several tensors together, over those that changed; 0 if none did.
+    """Return |delta| / |weight| of several tensors together, over the `leading` ones; 0 if none changed.
 
     Infinite if the weight was 0, NaN if the change has no size.
     """
+    tensors = list(tensors)
     delta = norm = 0.0
-    unknown = False
-    for tensor in tensors:
-        if tensor.delta_norm is not None and tensor.norm is not None:
-            delta, norm = delta + tensor.delta_norm**2, norm + tensor.norm**2
-        elif tensor.differs:
-            unknown = True
+    for tensor in leading(tensors):
+        delta, norm = delta + (tensor.delta_norm or 0.0) ** 2, norm + (tensor.norm or 0.0) ** 2
     if delta:
         return math.sqrt(delta / norm) if norm else math.inf
-    return math.nan if unknown else 0.0
+    return math.nan if any(tensor.differs for tensor in tensors) else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from threading import Lock
 
@@ -15,7 +16,7 @@ from freezetui.checkpoint.weights import Weights
 from freezetui.diff.counts import CodeCounts, code_values, histogram_of_counts, moments_of_counts
 from freezetui.diff.dtypes import Array, numbers_of
 from freezetui.diff.moments import Moments, moments_of
-from freezetui.diff.products import sums_of_squares
+from freezetui.diff.products import sums_of, sums_of_squares
 from freezetui.diff.stats_report import BINS, Norms, TensorStats
 from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
@@ -26,11 +27,13 @@ _JOB = 1 << 22
 #: Rows of a chunk, unless they are so long that it would have more elements than this.
 _MIN_ROWS, _MAX_CHUNK = 8, 1 << 18
 #: Elements of a chunk whose codes are counted.
-_COUNTED = 1 << 18
+_COUNTED = 1 << 19
 #: No norms are computed for longer rows, or for more rows.
 _MAX_ROW, _MAX_ROWS = 1 << 19, 1 << 21
 #: At most this many numbers are compared with all edges in one call.
 _FEW = 1 << 12
+#: How many chunks' squares are looked up at once.
+_TAKEN = 2
 #: Fewer elements are measured without counting their codes.
 _MIN_COUNTED = 1 << 16
 
@@ -54,7 +57,7 @@ def tensor_stats(weights: Weights, info: TensorInfo, progress: Progress = lambda
     work = _Work(values, info)
     codes = code_values(info.dtype) if values.elements >= _MIN_COUNTED else None
     if codes is not None:
-        work.counts = CodeCounts(values.itemsize)
+        work.counts = CodeCounts(info.dtype)
         work.run(work.tally, progress)
         work.finish(codes)
         return work.result()
@@ -102,9 +105,13 @@ class _Work:
 
     @property
     def _step(self) -> int:
-        """The elements of a chunk: whole rows, several since each chunk adds to all columns."""
+        """The elements of a chunk: whole rows, several since each chunk adds to all columns.
+
+        An even number, since codes of one byte are counted two at a time.
+        """
         row = self.row or 1
-        return max(1, CHUNK // row, min(_MIN_ROWS, _MAX_CHUNK // row)) * row
+        rows = max(1, CHUNK // row, min(_MIN_ROWS, _MAX_CHUNK // row))
+        return (rows + rows % 2) * row
 
     def run(self, look: _Look, progress: Progress) -> None:
         """Call `look` with every chunk."""
@@ -117,7 +124,9 @@ class _Work:
         run_jobs(jobs, values.nbytes, "reading values", progress, in_order=values.is_remote)
 
     def _job(self, look: _Look, start: int, stop: int) -> Callable[[], None]:
-        step = max(self._step, _COUNTED // self._step * self._step) if self.counts else self._step
+        step = self._step
+        if self.counts is not None:
+            step *= max(1, _COUNTED // step)
 
         def work() -> None:
             own = Moments()
@@ -137,9 +146,12 @@ class _Work:
     def tally(self, bits: Array, start: int, own: Moments) -> None:
         """Count a chunk's codes, and add the squares of its rows and columns; `own` is not used."""
         assert self.counts is not None
-        self.counts.add(bits)
-        if self.rows is not None:
-            for low, high in spans(bits.size, self._step):
+        codes = self.counts.add(bits)
+        for low, high in spans(bits.size, _TAKEN * self._step) if self.rows is not None else ():
+            if self.counts.knows_squares:
+                squares = self.counts.squares(bits, codes, low, high).reshape(-1, self.row)
+                self._add_norms(partial(sums_of, squares), start + low)
+            else:
                 self._add_squares(_singles(bits[low:high], self.info.dtype), start + low)
 
     def finish(self, codes: Array) -> None:
@@ -166,12 +178,15 @@ class _Work:
 
     def _add_squares(self, numbers: Array, start: int) -> float:
         """Add the squares of whole rows, and return their sum."""
+        return self._add_norms(partial(sums_of_squares, numbers.reshape(-1, self.row)), start)
+
+    def _add_norms(self, sums: Callable[[int], Array], start: int) -> float:
+        """Add to the squares of rows and columns, given a chunk's sums along an axis; return the total."""
         assert self.rows is not None
-        matrix = numbers.reshape(-1, self.row)
-        first = start // self.row
-        rows = self.rows[first : first + len(matrix)] = sums_of_squares(matrix, axis=1)
+        rows, first = sums(1), start // self.row
+        self.rows[first : first + len(rows)] = rows
         if self.columns is not None:
-            columns = sums_of_squares(matrix, axis=0)
+            columns = sums(0)
             with self.lock:
                 self.columns += columns
         return float(rows.sum())

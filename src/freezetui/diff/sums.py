@@ -8,8 +8,8 @@ import msgspec
 
 from freezetui.checkpoint.types import PACKED, TensorInfo
 
-#: Elements in a chunk: with their differences they fit the L2 cache.
-CHUNK = 1 << 16
+#: Elements in a chunk: more do not fit the L2 cache, fewer make threads wait for the GIL more often.
+CHUNK = 1 << 17
 #: The most units in the last place that rounding can add up to: an EMA of decay d, updated by mul_ and add_,
 #: drifts by up to a quarter of 1 / (1 - d).
 MAX_ROUNDING = 4096
@@ -33,6 +33,7 @@ class Sums(msgspec.Struct):
         rows: rows with a change, if rows are counted.
         units: the largest distance in units of the last place, as long as it may be rounding.
         shrinks: whether every change so far is toward zero and does not cross it; only for `SIGNED` dtypes.
+        same_values: whether only signs of zeros and bits of NaN differ so far.
         rounded: the dtypes to which a cast and back explains the whole change so far.
         forward, back: elements that a cast from before to after (from after to before) does not explain.
     """
@@ -47,9 +48,19 @@ class Sums(msgspec.Struct):
     rows: int = 0
     units: int = 0
     shrinks: bool = True
+    same_values: bool = True
     rounded: set[str] = msgspec.field(default_factory=lambda: set(ROUNDED))
     forward: int = 0
     back: int = 0
+
+    def begun(self) -> Sums:
+        """Return sums for further chunks, which need not find again what is already ruled out."""
+        return Sums(
+            units=self.units,
+            shrinks=self.shrinks,
+            same_values=self.same_values,
+            rounded=set(self.rounded),
+        )
 
     def add(self, other: Sums) -> None:
         """Add another chunk's sums."""
@@ -58,6 +69,7 @@ class Sums(msgspec.Struct):
         self.largest = max(self.largest, other.largest)
         self.units = max(self.units, other.units)
         self.shrinks = self.shrinks and other.shrinks
+        self.same_values = self.same_values and other.same_values
         self.rounded &= other.rounded
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.diff.compare import same_bits
-from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SOME_ROWS, TIED
+from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SAME_VALUES, SOME_ROWS, TIED
 from freezetui.diff.matching import Matching
 from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
 from freezetui.diff.tied import stored_once
@@ -34,6 +34,7 @@ _CAUSES = {
     SOME_ROWS: "some_rows",
     ROUNDING: "rounded",
     CAST_AND_BACK: "cast_and_back",
+    SAME_VALUES: "cast_and_back",
     TIED: "shared_memory",
     "": "changed_in_run",
 }
@@ -75,8 +76,8 @@ def judge(
             sum(t.status == "changed" for t in trainable),
             _names(t for t in trainable if t.status == "identical"),
         ),
-        BufferPart(len(under_frozen), len(under_frozen) - len(drifted), _names(drifted)),
-        (*findings, *_still(trainable)),
+        BufferPart(len(under_frozen), sum(t.name in same for t in under_frozen), _names(drifted)),
+        (*findings, *_still(trainable, any_change=bool(moved or drifted))),
     )
     return tuple(marked), judged
 
@@ -106,7 +107,10 @@ def _verdict(
 
 
 def _with_ties(tensors: Sequence[TensorDiff], after: Checkpoint, matching: Matching) -> list[TensorDiff]:
-    """Return the tensors, marking frozen ones that are now equal to a trainable one."""
+    """Return the tensors, marking frozen ones that are now equal to a trainable one.
+
+    Not those whose change has another cause: decay leaves all norms equal that began at 1.
+    """
     infos = {pair.name: pair.after for pair in matching.pairs if pair.after is not None}
     trained: dict[object, list[str]] = defaultdict(list)
     for t in tensors:
@@ -115,7 +119,7 @@ def _with_ties(tensors: Sequence[TensorDiff], after: Checkpoint, matching: Match
     couples = [
         (t.name, name)
         for t in tensors
-        if t.frozen and t.status == "changed"
+        if t.frozen and t.status == "changed" and t.looks in ("", SOME_ROWS)
         for name in trained.get((t.shape, t.dtype, t.max_delta), ())
     ][:_MAX_COUPLES]
     same = same_bits(after, [(infos[one], infos[other]) for one, other in couples]) if couples else []
@@ -162,11 +166,16 @@ def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:
     return [finding(key, _names(group)) for key, group in groups.items()]
 
 
-def _still(trainable: Sequence[TensorDiff]) -> list[Finding]:
+def _still(trainable: Sequence[TensorDiff], any_change: bool) -> list[Finding]:
+    """Return a finding on trainable tensors that did not change.
+
+    Args:
+        any_change: whether what is frozen, or a buffer of it, has changed: then there was training.
+    """
     still = [t for t in trainable if t.status == "identical"]
     if not still:
         return []
-    if len(still) == len(trainable):
+    if len(still) == len(trainable) and not any_change:
         return [finding("no_training")]
     return [finding("unchanged_in_run", _names(still))]
 

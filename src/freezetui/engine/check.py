@@ -155,7 +155,8 @@ def check_model(
         findings += own.findings(known=result.moved | result.unfrozen)
     progress(Progress("compare", steps, steps, "comparing"))
     unchanged = unchanged_tensors(result)
-    findings += explain_unchanged(under_test, result, full, unchanged)
+    losing = own.losing if own is not None else frozenset()
+    findings += explain_unchanged(under_test, result, full, unchanged, losing)
     unproven, by_flag = without_evidence(result, full)
     findings += unproven_findings(under_test, result, unproven, stage)
     findings += [finding(key, names) for key, names in by_flag.items() if names]

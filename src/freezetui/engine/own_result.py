@@ -89,7 +89,13 @@ class OwnRun:
             finding(key, names, optimizer=self.optimizer, phase="optimizer's hook")
             for key, names in by_cause.items()
         ]
-        return found + (self._losses_of_updates() if self.finite else [])
+        return found + [self._loss_of_updates(key, names) for key, names in self._losses().items()]
+
+    @property
+    def losing(self) -> frozenset[str]:
+        """The trainable parameters that a finding names whose updates are too small for their dtype."""
+        losses = self._losses()
+        return frozenset((*losses["lost_update"], *losses["lost_in_part"]))
 
     def _trains(self, name: str) -> bool:
         return name in self.moved and bool(self.gradients.get(name))
@@ -100,8 +106,11 @@ class OwnRun:
             return NO_GRADIENT if gradient is None else ZERO
         return PRECISION if lost is not None and lost.update else _NO_UPDATE
 
-    def _losses_of_updates(self) -> list[Finding]:
+    def _losses(self) -> dict[str, list[str]]:
+        """Return the trainable parameters that are not or only partly updated, by their finding's key."""
         by_key: dict[str, list[str]] = defaultdict(list)
+        if not self.finite:
+            return by_key
         noise = NOISE * max(self.gradients.values(), default=0.0)
         for name in self.trainable:
             lost = self.lost.get(name)
@@ -112,7 +121,7 @@ class OwnRun:
                 by_key["lost_update" if too_small else "no_update"].append(name)
             elif lost is not None and lost.share >= _MIN_SHARE and lost.update < lost.spacing:
                 by_key["lost_in_part"].append(name)
-        return [self._loss_of_updates(key, names) for key, names in by_key.items()]
+        return by_key
 
     def _loss_of_updates(self, key: str, names: list[str]) -> Finding:
         lost = [self.lost[name] for name in names if name in self.lost]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import nn
 
@@ -49,13 +49,18 @@ def _reason(gradient: float | None, largest: float) -> str:
 
 
 def explain_unchanged(
-    under_test: ModelUnderTest, result: RunResult, control: RunResult | None, unchanged: Sequence[Unchanged]
+    under_test: ModelUnderTest,
+    result: RunResult,
+    control: RunResult | None,
+    unchanged: Sequence[Unchanged],
+    losing: Collection[str] = (),
 ) -> list[Finding]:
     """Return one finding per cause; none for what the model's own code has frozen, which is a finding itself.
 
     Args:
         result: of the plan's run.
         control: the run with everything trainable; None if there was none.
+        losing: what loses the updates of the user's optimizer, too, which is a finding itself.
     """
     tensors = named_tensors(under_test.model)
     names: dict[str, list[str]] = {
@@ -63,7 +68,7 @@ def explain_unchanged(
     }
     idle, refrozen = _idle(under_test, result, unchanged), result.refrozen
     for tensor in unchanged:
-        if tensor.name in refrozen:
+        if tensor.name in refrozen or (tensor.reason == PRECISION and tensor.name in losing):
             continue
         key = _KEYS[tensor.reason]
         if tensor.name in result.replaced or tensor.name in result.vanished:

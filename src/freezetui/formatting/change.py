@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from freezetui import numbers
+from freezetui.diff.looks import SAME_VALUES, SOME_ROWS
 from freezetui.diff.report import STATUSES, Status, TensorDiff, relative_change
 from freezetui.text import printable
 
@@ -51,7 +52,9 @@ def _amounts(tensor: TensorDiff) -> list[str]:
 
 
 def looks_like(tensor: TensorDiff) -> str:
-    """Return what the change looks like, with its factor; "" if that is not known."""
+    """Return what the change looks like, with its factor; "" if that is not known, or said otherwise."""
+    if tensor.looks in (SOME_ROWS, SAME_VALUES):  # the count of rows, and the reason
+        return ""
     factor = f", factor 1 - {1 - tensor.factor:.3g}" if tensor.factor is not None else ""
     return f"looks like {tensor.looks}{factor}" if tensor.looks else ""
 

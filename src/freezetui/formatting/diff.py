@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
-from freezetui.diff.looks import SOME_ROWS
-from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, relative_change
+from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, leading, relative_change
 from freezetui.formatting.change import counted, looks_like, status_word
 from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
 from freezetui.freeze.blocks import repeats
@@ -78,7 +77,9 @@ def judged_lines(judged: Judged) -> Iterator[str]:
         yield printable(verdict_line(judged.verdict, *counts, judged.reason, drifted))
     parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
     if buffers.tensors:
-        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged")
+        unsure = buffers.tensors - buffers.held - len(buffers.drifted)
+        note = f" ({unsure:,} not compared)" if unsure else ""
+        parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged{note}")
     stage = f", stage {judged.stage}" if judged.stage else ""
     yield printable(f"{'; '.join(parts)}; by {judged.config}{stage}")
     for finding in judged.findings:
@@ -114,6 +115,12 @@ class DiffTree:
             if len({self.statuses(block) for block in blocks}) == 1:
                 yield start, stop
 
+    def is_one_sided(self, node: int) -> bool:
+        """Whether a module with modules in it is in one of the two checkpoints only."""
+        statuses = set(self.statuses(node))
+        holds_modules = any(not self.tree.leaf[child] for child in self.tree.children(node))
+        return holds_modules and len(statuses) == 1 and STATUSES[min(statuses)] in ("added", "removed")
+
     def label(self, node: int, stop: int | None = None) -> str:
         """Return the name of a node, or of a run of blocks, indented."""
         tree = self.tree
@@ -134,7 +141,7 @@ def _tree(tree: DiffTree) -> Iterator[str]:
         is_same = not any(tree.statuses(node))
         if stop is not None and is_same:
             node = stop
-        elif is_same:
+        elif is_same or tree.is_one_sided(node):
             node = shape.end[node]
         elif stop is not None:
             yield from _inside(tree, node)
@@ -176,8 +183,8 @@ def _tensor_line(tensor: TensorDiff, label: str) -> str:
 
 def _notes(tensor: TensorDiff) -> str:
     """Return further notes on one tensor."""
-    looks = looks_like(tensor) if tensor.looks != SOME_ROWS else ""  # the count of rows says it
-    return printable("; ".join(note for note in (looks, tensor.reason, *counted(tensor)) if note))
+    notes = looks_like(tensor), tensor.reason, *counted(tensor)
+    return printable("; ".join(note for note in notes if note))
 
 
 def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) -> str:
@@ -186,7 +193,7 @@ def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) ->
     if any(tensor.status == "changed" for tensor in tensors):
         elements = sum(tensor.elements for tensor in tensors)
         share = numbers.percent(changed / elements) if changed and elements else ""
-        most = [tensor.max_delta for tensor in tensors if tensor.max_delta is not None]
+        most = [tensor.max_delta for tensor in leading(tensors) if tensor.max_delta is not None]
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)
@@ -219,20 +226,22 @@ def _rank(tensor: TensorDiff) -> tuple[bool, float]:
 
 
 def _stat(tree: DiffTree) -> Iterator[str]:
-    shape = tree.tree
-    for node in shape.children(0):
+    """Yield a line for each module below the first module that has several parts."""
+    shape, above = tree.tree, 0
+    while len(only := [*shape.children(above)]) == 1 and not shape.leaf[only[0]]:
+        above = only[0]
+    for node in shape.children(above):
         tensors = tree.below(node)
         differing = [t for t in tensors if t.status != "identical"]
         change = relative_change(tensors)
         relative = _relative(change) if change else ""
+        graph = status_word(_common_status(differing)) if math.isnan(change) else bar(change)
         what = f"{len(differing):,} of {_count(tensors)}"
-        yield f"{printable(shape.names[node]):<40} {what:>26} {relative:>9}  {bar(change)}".rstrip()
+        yield f"{printable(shape.path(node)):<40} {what:>26} {relative:>9}  {graph}".rstrip()
 
 
 def bar(change: float, width: int = _BAR) -> str:
     """Return a relative change as a bar on a scale of decades, full at 1 and above; "" for no change."""
-    if math.isnan(change):
-        return "?"
     if change <= 0:
         return ""
     filled = width * (math.log10(min(change, 1.0)) + _DECADES) / _DECADES

@@ -1,24 +1,31 @@
-"""Formats the output of `freezetui diff` for several checkpoints: when each module started to change."""
+"""Formats the output of `freezetui diff` for several checkpoints: when each module started to change.
+
+A module's bars are those of its parameters, if any of them changes in the series; else those of its buffers.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from freezetui.diff.report import Series, relative_change
+from freezetui.diff.report import Series, TensorDiff, relative_change
 from freezetui.formatting.diff import DiffTree, judged_lines
 from freezetui.freeze.blocks import repeats
 from freezetui.text import printable
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_NOTHING, _OTHER = "·", "!"
+_NOTHING, _OTHER, _BUFFERS = "·", "!", "~"
+_LEGEND = {
+    _BUFFERS: "only statistics or counters changed",
+    _OTHER: "changed without a size: a new shape or dtype, added or removed",
+}
 
 
 def series_lines(series: Series, depth: int | None = None) -> Iterator[str]:
     """Yield a row of small bars for each module, one for each step from a checkpoint to the next.
 
-    The bars of all rows share one scale of decades. A dot means no change, "!" a change without a size,
-    such as a new shape.
+    The bars of all rows share one scale of decades. A dot means no change; other signs are explained below.
 
     Args:
         depth: how many levels of modules; None prints all. Repeated blocks with the same changes are folded.
@@ -27,8 +34,15 @@ def series_lines(series: Series, depth: int | None = None) -> Iterator[str]:
     for number, source in enumerate(sources):
         yield printable(f"{number:>4}  {source}")
     yield ""
-    yield f"{'module':<40} {'tensors':>8}  {'steps':<5}  started"
-    yield from _rows(series, depth)
+    rows = list(_rows(series, depth))
+    yield f"{'module':<40} {'tensors':>8}  {'steps':<{_width(series)}}  started"
+    yield from (
+        f"{row.label:<40} {row.tensors:>8,}  {row.bars:<{_width(series)}}  {row.started}" for row in rows
+    )
+    signs = {sign for row in rows for sign in row.bars}
+    if legend := [f"{sign} {words}" for sign, words in _LEGEND.items() if sign in signs]:
+        yield ""
+        yield from legend
     for number, step in enumerate(series.steps, 1):
         if step.judged is not None:
             yield ""
@@ -36,7 +50,20 @@ def series_lines(series: Series, depth: int | None = None) -> Iterator[str]:
             yield from list(judged_lines(step.judged))[1:]
 
 
-def _rows(series: Series, depth: int | None) -> Iterator[str]:
+def _width(series: Series) -> int:
+    return max(len("steps"), len(series.steps))
+
+
+class _Row(NamedTuple):
+    """A module, or a run of blocks."""
+
+    label: str
+    tensors: int
+    bars: str
+    started: str
+
+
+def _rows(series: Series, depth: int | None) -> Iterator[_Row]:
     shown = _Modules(series)
     tree = shown.tree.tree
     folds: dict[int, int] = {}
@@ -46,7 +73,7 @@ def _rows(series: Series, depth: int | None) -> Iterator[str]:
         if tree.leaf[node] and tree.depths[node] > 1:
             node += 1
             continue
-        yield shown.line(node, stop)
+        yield shown.row(node, stop)
         if stop is not None:
             node = stop
         elif not shown.moved(node) or (depth is not None and tree.depths[node] >= depth):
@@ -68,33 +95,49 @@ class _Modules:
         self._low = math.log10(min(sizes, default=1e-6))
         self._high = max(math.log10(max(sizes, default=1.0)), self._low + 1)
 
-    def changes(self, node: int) -> list[float]:
-        """Return the relative change below a node in each step; NaN for a change without a size."""
-        names = [tensor.name for tensor in self.tree.below(node)]
-        return [relative_change([step[name] for name in names if name in step]) for step in self._steps]
-
     def moved(self, node: int) -> bool:
         """Whether anything below a node ever changed."""
-        return any(self.changes(node))
+        return any(map(any, self._changes(node)))
 
     def folds(self, node: int) -> Iterator[tuple[int, int]]:
         """Yield the runs of repeated blocks below a node whose bars are the same."""
         tree = self.tree.tree
         for start, stop in repeats(tree, node):
             blocks = [child for child in tree.children(node) if start <= child < stop]
-            if len({self._bars(self.changes(block)) for block in blocks}) == 1:
+            if len({self._bars(block) for block in blocks}) == 1:
                 yield start, stop
 
-    def line(self, node: int, stop: int | None) -> str:
+    def row(self, node: int, stop: int | None) -> _Row:
         """Return the row of a node, or of a run of blocks."""
-        changes = self.changes(node)
-        started = next((number for number, change in enumerate(changes, 1) if change), None)
-        word = f"step {started}" if started else "never"
+        parameters, buffers = map(_started, self._changes(node))
+        words = f"step {parameters}" if parameters else f"step {buffers}" if buffers else "never"
+        if parameters and buffers and buffers < parameters:
+            words += f", statistics step {buffers}"
         tensors = len(self.tree.below(node, stop))
-        return f"{self.tree.label(node, stop):<40} {tensors:>8,}  {self._bars(changes):<5}  {word}"
+        return _Row(self.tree.label(node, stop), tensors, self._bars(node), words)
 
-    def _bars(self, changes: list[float]) -> str:
-        return "".join(map(self._bar, changes))
+    def _changes(self, node: int) -> tuple[list[float], list[float]]:
+        """Return the relative change in each step, of the parameters below a node and of the buffers.
+
+        NaN for a change without a size.
+        """
+        tensors = self.tree.below(node)
+        return self._sums(t for t in tensors if t.kind != "buffer"), self._sums(
+            t for t in tensors if t.kind == "buffer"
+        )
+
+    def _sums(self, tensors: Iterable[TensorDiff]) -> list[float]:
+        names = [tensor.name for tensor in tensors]
+        return [relative_change([step[name] for name in names if name in step]) for step in self._steps]
+
+    def _bars(self, node: int) -> str:
+        parameters, buffers = self._changes(node)
+        if not any(parameters):
+            return "".join(map(self._bar, buffers))
+        return "".join(
+            self._bar(change) if change or not other else _BUFFERS
+            for change, other in zip(parameters, buffers, strict=True)
+        )
 
     def _bar(self, change: float) -> str:
         if math.isnan(change):
@@ -105,3 +148,8 @@ class _Modules:
             return _BLOCKS[-1]
         share = (math.log10(change) - self._low) / (self._high - self._low)
         return _BLOCKS[max(0, min(len(_BLOCKS) - 1, round(share * (len(_BLOCKS) - 1))))]
+
+
+def _started(changes: Sequence[float]) -> int:
+    """Return the first step with a change, counted from 1; 0 if there is none."""
+    return next((number for number, change in enumerate(changes, 1) if change), 0)

@@ -1,10 +1,10 @@
-"""Whether a checkpoint on disk is still what was opened."""
+"""Reads what a session opens, and looks whether it is still so on disk."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.base import version_of_status
 from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import Checkpoint
@@ -14,6 +14,13 @@ from freezetui.session.options import Options
 
 #: Files of a checkpoint that are looked at for changes.
 _MAX_LOOKED_AT = 8
+
+
+def read(options: Options, progress: Callable[[str], None] = lambda text: None) -> Checkpoint:
+    """Read the checkpoint that the options name; see `open_checkpoint`."""
+    from freezetui.checkpoint.open import open_checkpoint  # not needed where a child has read it
+
+    return open_checkpoint(options.sources, key=options.key, progress=progress)
 
 
 def has_changed(checkpoint: Checkpoint) -> bool:
@@ -33,7 +40,7 @@ def why_not_as_opened(options: Options, checkpoint: Checkpoint) -> str:
     """Return how names or shapes on disk differ from those of `checkpoint`; "" if they do not."""
     changed = f"{options.source} has changed since it was opened"
     try:
-        now = open_checkpoint([options.source, *options.more], key=options.key)
+        now = read(options)
     except FreezeTuiError as error:
         return f"{changed}: {error.message}"
     if fingerprint(now.tensors) == fingerprint(checkpoint.tensors):

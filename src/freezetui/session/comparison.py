@@ -80,11 +80,15 @@ class Comparison:
 
     @property
     def squares(self) -> tuple[Sequence[float], Sequence[float]]:
-        """The squares of |delta| and of |weight| of each tensor of `session.tree` that changed, else 0."""
+        """The squares of |delta| and of |weight| of each parameter of `session.tree` that changed, else 0.
+
+        Not of statistics and counters: one step of a counter is more than any update.
+        """
         deltas, weights = array("d"), array("d")
         for tensor in self._session.tree.tensors:
             change = self._changes.get(tensor.name)
-            delta, weight = (change.delta_norm, change.norm) if change is not None else (None, None)
+            is_sized = change is not None and change.kind != "buffer"
+            delta, weight = (change.delta_norm, change.norm) if change and is_sized else (None, None)
             if delta is None or weight is None:
                 delta = weight = 0.0
             deltas.append(delta * delta)

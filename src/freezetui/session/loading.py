@@ -1,14 +1,18 @@
-"""Opening: a session that is read in a thread while the terminal starts up."""
+"""Opening: a session that is opened in a thread while the terminal starts up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from freezetui.session.as_opened import read
 from freezetui.session.options import Options
 from freezetui.session.session import Session
+
+if TYPE_CHECKING:
+    from freezetui.checkpoint.forked_reading import ForkedReading
 
 Result = TypeVar("Result")
 
@@ -23,10 +27,22 @@ class Opening(Future[Session]):
     progress = ""
 
 
-def open_in_thread(options: Options) -> Opening:
-    """Start reading a session in a thread, and return immediately."""
+def open_in_thread(options: Options, reading: ForkedReading | None = None) -> Opening:
+    """Start opening a session in a thread, and return immediately.
+
+    Args:
+        reading: of its checkpoint, if a child has begun it.
+    """
     opening = Opening()
-    run_in_thread(opening, lambda: Session(options, lambda text: setattr(opening, "progress", text)))
+
+    def tell(progress: str) -> None:
+        opening.progress = progress
+
+    def work() -> Session:
+        checkpoint = reading.result(tell) if reading is not None else None
+        return Session(options, checkpoint or read(options, tell))
+
+    run_in_thread(opening, work)
     return opening
 
 

@@ -40,3 +40,8 @@ class Options(msgspec.Struct, frozen=True):
     python: str = ""
     engine: bool = True
     against: str | None = None
+
+    @property
+    def sources(self) -> list[str]:
+        """All that is opened, as one checkpoint."""
+        return [self.source, *self.more]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from freezetui.checkpoint.open import open_checkpoint
 from freezetui.config.paths import SUFFIX, default_path
 from freezetui.config.schema import ConfigData
 from freezetui.freeze.plan import FreezePlan, FreezeTotals
@@ -20,7 +18,7 @@ from freezetui.recognition.adapters import adapter_parts
 from freezetui.recognition.architecture import from_checkpoint, from_user, model_name
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
-from freezetui.session.as_opened import has_changed, why_not_as_opened
+from freezetui.session.as_opened import has_changed, read, why_not_as_opened
 from freezetui.session.checks import Checks
 from freezetui.session.describing import ModelDescriber
 from freezetui.session.options import Options
@@ -31,6 +29,7 @@ from freezetui.session.stage_history import Settings
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from freezetui.checkpoint.types import Checkpoint
     from freezetui.description.types import Description
     from freezetui.freeze.presets import Choice
     from freezetui.freeze.structure import Structure
@@ -43,7 +42,7 @@ class Session:
     """The open checkpoint, its plan and its config.
 
     Args:
-        progress: receives short progress messages while more than one file is opened.
+        checkpoint: what the options name, if it has been read.
 
     Attributes:
         options: the options of the command line.
@@ -64,11 +63,9 @@ class Session:
         ConfigError: the config cannot be read.
     """
 
-    def __init__(self, options: Options, progress: Callable[[str], None] = lambda text: None) -> None:
-        self.options = options
-        sources = [options.source, *options.more]
-        self.checkpoint = open_checkpoint(sources, key=options.key, progress=progress)
-        beside = default_path(*sources)
+    def __init__(self, options: Options, checkpoint: Checkpoint | None = None) -> None:
+        self.options, self.checkpoint = options, checkpoint or read(options)
+        beside = default_path(*options.sources)
         self._recognition = recognize(self.checkpoint.tensors)
         self._detected = from_checkpoint(self.checkpoint, self._recognition)
         tensors = in_module_order(self.checkpoint, self._recognition)

@@ -80,7 +80,7 @@ class FreezeTuiApp(Guarded, App[int]):
         self.crash: BaseException | None = None
         self.log_path: Path | None = None
         self.said: deque[str] = deque(maxlen=_MAX_SAID)
-        self._telling, self._errors_seen, self._opened_so_far = False, 0, 0
+        self._telling, self._errors_seen = False, 0
         theme = "" if "TEXTUAL_THEME" in os.environ else remembered_theme()
         if theme in self.available_themes:
             self.theme = theme
@@ -133,8 +133,8 @@ class FreezeTuiApp(Guarded, App[int]):
             before.stay()
             return
         self._opening, self._options = opening, options
-        before.end()  # it stays in a mode of its own, which is not shown again
-        await self._show_main()
+        before.end()
+        await self.push_screen(self._make_main_screen())
 
     def _make_main_screen(self) -> MainScreen:
         assert self._opening is not None
@@ -157,13 +157,8 @@ class FreezeTuiApp(Guarded, App[int]):
                 self.pop_screen()  # the list is below it
                 self._picker.tell(str(error))
             return
-        await self._show_main()
-
-    async def _show_main(self) -> None:
-        self._opened_so_far += 1
-        mode = f"main{self._opened_so_far}"
-        self.add_mode(mode, self._make_main_screen)
-        await self.switch_mode(mode)
+        # Over the loading screen: for a mode of its own, Textual would parse all styles again.
+        await self.push_screen(self._make_main_screen())
 
     async def on_event(self, event: events.Event) -> None:
         """Drop a key that was typed before the dialog was there that it would reach."""
@@ -288,7 +283,8 @@ class FreezeTuiApp(Guarded, App[int]):
         """Return the palette's commands: every action that has an effect now, and Textual's own."""
         from freezetui.tui.palette import commands  # the first screen needs none
 
-        yield from commands(self, screen if isinstance(screen, MainScreen) else None)
+        owners = (screen.tree_view, screen, self) if isinstance(screen, MainScreen) else (self,)
+        yield from commands(self, [(owner, owner.offers) for owner in owners])
         for command in super().get_system_commands(screen):
             if command.title not in ("Keys", "Quit"):  # ours are more specific
                 yield command

@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 if TYPE_CHECKING:
-    from freezetui.tui.app import FreezeTuiApp
+    from freezetui.tui.host import Host
 
 #: Turns of the event loop in which a message goes up to the screen, and a worker takes its first steps.
 _TURNS = 20
@@ -26,8 +26,8 @@ class Guarded(MessagePump):
         try:
             await super()._dispatch_message(message)
         except Exception as error:
-            app = cast("FreezeTuiApp", self.app)
-            app.tell_failure(error, f"handling {type(message).__qualname__}")
+            host = cast("Host", self.app)
+            host.tell_failure(error, f"handling {type(message).__qualname__}")
 
 
 async def workers_started() -> None:

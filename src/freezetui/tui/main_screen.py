@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.widgets import Input
 
+from freezetui.tui.actions.base import SessionScreen
 from freezetui.tui.actions.check import CheckActions
 from freezetui.tui.actions.choose import ChooseActions
 from freezetui.tui.actions.copy import CopyActions
@@ -23,10 +23,9 @@ from freezetui.tui.problems import tell_problems
 from freezetui.tui.screen_keys import SCREEN_KEYS
 from freezetui.tui.widgets.column_header import ColumnHeader
 from freezetui.tui.widgets.drawing import Column, Row
-from freezetui.tui.widgets.filter_input import FilterInput
 
 if TYPE_CHECKING:
-    from freezetui.tui.app import FreezeTuiApp
+    from freezetui.tui.host import Host
 
 
 class MainScreen(
@@ -40,12 +39,11 @@ class MainScreen(
     CopyActions,
     RecoverActions,
     SettingsActions,
+    SessionScreen,
 ):
     """Choose what trains, check it, save it."""
 
     AUTO_FOCUS = "ParameterTree"
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-slim"), (86, "-narrow"), (110, "-wide"), (180, "-huge")]
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]
     #: Its widgets cover all of it.
     BLANK = True
     BINDINGS = SCREEN_KEYS
@@ -57,12 +55,11 @@ class MainScreen(
             with Column(id="main"):
                 yield ColumnHeader(self.tree_view, id="heads")
                 yield self.tree_view
-            with Vertical(id="side"):
+            with Column(id="side"):
                 yield self._details
         yield self._detail_line
         yield self._panel
-        yield self._filter
-        yield self._against_bar
+        yield from self.make_against_bar()
         yield self._map
         yield self._totals
         yield self._footer
@@ -92,12 +89,12 @@ class MainScreen(
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the filter key while a filter is being typed: it is a letter then."""
-        return action != "filter" or not isinstance(self.focused, FilterInput)
+        return action != "filter" or not isinstance(self.focused, Input)
 
     def offers(self, action: str) -> bool:
         """Whether an action has an effect now; used by the palette."""
         if action == "leave":
-            return self._filter.display or self._panel.display or self._against.running or self.shows_config
+            return self.is_filtering or self._panel.display or self._against.running or self.shows_config
         if action.startswith("next_changed"):
             return self.session.comparison is not None
         if action.startswith("stage("):
@@ -112,8 +109,8 @@ class MainScreen(
         """Cancel a running check or comparison; else end the filter, the check panel or the config pane."""
         if self._against.running and not self._panel.running:
             self.end_looking()
-            self._against_bar.refresh()
-        elif self._filter.display and not self._panel.running:
+            self.refresh_against()
+        elif self.is_filtering and not self._panel.running:
             self._end_filter(self.tree_view.node)
         elif self.shows_config and not self._panel.display:
             self.hide_config()
@@ -143,8 +140,8 @@ class MainScreen(
         from freezetui.tui.problems import notices_text
         from freezetui.tui.screens.text_viewer import TextViewer
 
-        app = cast("FreezeTuiApp", self.app)
-        app.push_screen(TextViewer("State", notices_text(self.session, tuple(app.said))))
+        said = cast("Host", self.app).said
+        self.app.push_screen(TextViewer("State", notices_text(self.session, tuple(said))))
 
     async def leave(self, then: str = "quit") -> bool:
         """Ask about unsaved changes, then end a running check; return whether to go. Only for a worker.

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import Any
 
-from textual.app import SystemCommand
+from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.dom import DOMNode
 
 from freezetui.tui.bindings import SECTIONS, SHOWN
 
-if TYPE_CHECKING:
-    from freezetui.tui.app import FreezeTuiApp
-    from freezetui.tui.main_screen import MainScreen
-    from freezetui.tui.widgets.parameter_tree import ParameterTree
 
-
-def commands(app: FreezeTuiApp, main: MainScreen | None) -> Iterator[SystemCommand]:
+def commands(
+    app: App[Any], owners: Iterable[tuple[DOMNode, Callable[[str], bool]]]
+) -> Iterator[SystemCommand]:
     """Yield the commands in the order of the help, without those that only move.
 
     Args:
-        main: the main screen if it is shown; else only the app's own actions are offered.
+        owners: what has keys, and whether it offers an action now.
     """
-    owners: tuple[ParameterTree | MainScreen | FreezeTuiApp, ...]
-    owners = (main.tree_view, main, app) if main else (app,)
     offered = {
         binding.id: (owner, binding)
-        for owner in owners
+        for owner, offers in owners
         for binding in owner.BINDINGS
-        if isinstance(binding, Binding) and owner.offers(binding.action)
+        if isinstance(binding, Binding) and offers(binding.action)
     }
     for id in chain.from_iterable(ids for section, ids in SECTIONS.items() if section != "Move"):
         if id in offered:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,7 +24,6 @@ class CancelledError(Exception):
     """The result is no longer wanted."""
 
 
-@dataclass
 class Work:
     """Something that runs in a thread and can be cancelled.
 
@@ -35,9 +33,9 @@ class Work:
         stop: ends the work at once; else it ends at its next report of progress.
     """
 
-    progress: str = ""
-    cancelled: bool = False
-    stop: Callable[[], object] | None = None
+    def __init__(self) -> None:
+        self.progress, self.cancelled = "", False
+        self.stop: Callable[[], object] | None = None
 
     def cancel(self) -> None:
         """End the work."""

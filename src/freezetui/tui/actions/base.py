@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 from textual.screen import Screen
+from textual.widgets import Input
 
 from freezetui.session.notices import notices
 from freezetui.session.recent import View, note_opened, remembered
@@ -18,14 +21,15 @@ from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.check_panel import CheckPanel
 from freezetui.tui.widgets.detail_line import DetailLine
 from freezetui.tui.widgets.details import DetailsPane, one_line
-from freezetui.tui.widgets.filter_bar import FilterBar
-from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.footer import KeyFooter
 from freezetui.tui.widgets.header import Header
 from freezetui.tui.widgets.model_map import ModelMap
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 from freezetui.tui.widgets.totals_bar import TotalsBar
 from freezetui.tui.widgets.visible_rows import VisibleRows
+
+if TYPE_CHECKING:
+    from freezetui.tui.widgets.filter_bar import FilterBar
 
 #: Seconds after the first screen until receipts and recovery files are looked for.
 LOOK_DELAY = 0.3
@@ -44,11 +48,14 @@ class SessionScreen(Guarded, Screen[None]):
         session: the open session.
     """
 
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (78, "-narrow"), (110, "-wide"), (180, "-huge")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (_MIN_HEIGHT, "-high")]
+
     class Changed(Message):
         """The plan, a stage, or what is saved has changed."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
+        super().__init__(classes=self._size_classes())
         self.session = session
         session.stages.next(0)
         view, rows = remembered(session.options), VisibleRows(session.tree)
@@ -61,11 +68,11 @@ class SessionScreen(Guarded, Screen[None]):
         self._details = DetailsPane(id="details")
         self._detail_line = DetailLine(_longest(session), id="detail-line")
         self._panel = CheckPanel(id="check")
-        self._filter = FilterBar(session, id="filter")
+        self._filter: FilterBar | None = None
+        self._filters = list(view.filters)
         self._totals = TotalsBar(session, id="totals")
         self._footer = KeyFooter(self._footer_keys, self._map.legend, id="keys")
         self._describing = Describing(self, session)
-        self._filter.history = list(view.filters)
         place = rows.line_of(max(0, session.tree.find(view.cursor)))
         self.tree_view.set_reactive(ParameterTree.cursor, place)
 
@@ -76,10 +83,21 @@ class SessionScreen(Guarded, Screen[None]):
             self.tree_view.show_layers(layers)
         self.show_line()
 
+    def _size_classes(self) -> str:
+        """Return the classes of its breakpoints: set by Textual only after a first frame without them."""
+        width, height = self.app.size
+        reached = ((width, self.HORIZONTAL_BREAKPOINTS), (height, self.VERTICAL_BREAKPOINTS))
+        return " ".join(max(each for each in points if each[0] <= size)[1] for size, points in reached)
+
     @property
     def is_low(self) -> bool:
         """Whether there is room for one pane below the tree only, and that in brief."""
         return self.size.height < _MIN_HEIGHT
+
+    @property
+    def is_filtering(self) -> bool:
+        """Whether a filter is being typed, or limits the tree."""
+        return self._filter is not None and self._filter.display
 
     @property
     def shows_config(self) -> bool:
@@ -95,7 +113,7 @@ class SessionScreen(Guarded, Screen[None]):
 
     def remember_view(self) -> None:
         """Keep how the checkpoint is looked at for the next time."""
-        tree, filters = self.tree_view, self._filter.history[-_MAX_FILTERS:]
+        tree, filters = self.tree_view, self._filters[-_MAX_FILTERS:]
         opened, unfolded = tuple(tree.rows.expanded()), tuple(tree.rows.unfolded())
         cursor = tree.rows.tree.path(tree.node)
         note_opened(self.session.options, View(opened, unfolded, cursor, tuple(filters)))
@@ -114,7 +132,8 @@ class SessionScreen(Guarded, Screen[None]):
         self.session.stages.follow_common()
         self.tree_view.marks = marks_of(self.session)
         self.tree_view.show_measures(self._measures.now())
-        self._filter.tell_rule()
+        if self._filter is not None:
+            self._filter.tell_rule()
         self._header.refresh()
         self._totals.refresh()
         self.show_line()
@@ -122,7 +141,7 @@ class SessionScreen(Guarded, Screen[None]):
 
     def _footer_keys(self) -> Iterator[FooterKey]:
         """Yield the keys that do something now."""
-        if isinstance(self.focused, FilterInput):
+        if isinstance(self.focused, Input):
             yield from filter_keys()
         elif self.focused is not None and self.focused.parent is self._panel and not self._panel.running:
             yield from finding_keys(self._panel.line)
@@ -132,6 +151,13 @@ class SessionScreen(Guarded, Screen[None]):
             yield from screen_keys(session, self._panel.running, any(True for _ in notices(session)))
 
 
+# What MainScreen mixes in. At runtime it is not a screen: setting up a subclass of one takes Textual 0.5 ms.
+if TYPE_CHECKING:
+    Actions = SessionScreen
+else:
+    Actions = Guarded
+
+
 def _longest(session: Session) -> int:
     """Return the cells of the longest name that a line of the tree can have, about."""
-    return _NUMBERS + max((len(tensor.name) for tensor in session.tree.tensors), default=0)
+    return _NUMBERS + max(map(len, map(attrgetter("name"), session.tree.tensors)), default=0)

@@ -7,12 +7,12 @@ import asyncio
 from textual import on, work
 from textual.widgets import OptionList
 
-from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
+from freezetui.tui.actions.base import LOOK_DELAY, Actions, SessionScreen
 from freezetui.tui.describing import layers_in_file
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
 
-class CheckActions(SessionScreen):
+class CheckActions(Actions):
     """Checks the plan: every stage in turn."""
 
     def start_reading_back(self) -> None:

@@ -7,7 +7,7 @@ from time import monotonic
 from textual import on, work
 
 from freezetui.freeze.plan import FROZEN, FreezePlan, moved_mask
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 from freezetui.tui.describing import Described, layers_of
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 
@@ -18,7 +18,7 @@ _CALM = 1.0
 _ORDER = "The lines are now in the order in which the model runs; the cursor is on the same one"
 
 
-class ChooseActions(SessionScreen):
+class ChooseActions(Actions):
     """Takes in the description of the live model, and picks presets by it."""
 
     @on(Described)
@@ -36,7 +36,7 @@ class ChooseActions(SessionScreen):
             return
         tree = self.tree_view
         is_calm = wanted or monotonic() - tree.touched > _CALM
-        if not (is_calm and self.is_current) or self._panel.running or self._filter.display:
+        if not (is_calm and self.is_current) or self._panel.running or self.is_filtering:
             self.set_timer(_PAUSE, self.take_in_description)
             return
         self._describing.arrived = None
@@ -44,7 +44,6 @@ class ChooseActions(SessionScreen):
         if self.session.take_in(*arrived):
             tree.call_after_refresh(self._tell_what_changed, tree.shown_paths(), self._frozen_by_tie(before))
             tree.take_in(self.session.plan, tree.rows.moved_to(self.session.tree, self.session.plan.states))
-            self._filter.search_in(self.session.tree)
         tree.show_layers(layers_of(arrived.description, self.session))
         self.refresh_session()
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textual import work
 
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 
 
-class CopyActions(SessionScreen):
+class CopyActions(Actions):
     """Copies the plan as code, script lines, names, patterns and fixes."""
 
     @work

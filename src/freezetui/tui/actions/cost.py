@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 
 
-class CostActions(SessionScreen):
+class CostActions(Actions):
     """Shows what the plan costs in memory."""
 
     def action_cost(self) -> None:

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from textual.timer import Timer
+from textual.widget import Widget
 
 from freezetui.session.session import Session
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 from freezetui.tui.against import Against, config_beside
 from freezetui.tui.values import Values
-from freezetui.tui.widgets.against_bar import AgainstBar
+
+if TYPE_CHECKING:
+    from freezetui.tui.widgets.against_bar import AgainstBar
 
 #: Seconds between two updates of what is in progress.
 _PAUSE = 0.1
 
 
-class LookActions(SessionScreen):
+class LookActions(Actions):
     """Looks into tensors, and back at a training run."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._values = self._details.values = Values(session.checkpoint)
         self._against = Against(session)
-        self._against_bar = AgainstBar(self._against, id="against")
-        self._against_bar.display = session.options.against is not None
+        self._against_bar: AgainstBar | None = None
         self._ticking: Timer | None = None
+
+    def make_against_bar(self) -> Iterator[Widget]:
+        """Yield the line about the comparison, if one was asked for."""
+        if self.session.options.against is not None:
+            from freezetui.tui.widgets.against_bar import AgainstBar  # most screens need none
+
+            self._against_bar = AgainstBar(self._against, id="against")
+            yield self._against_bar
+
+    def refresh_against(self) -> None:
+        """Tell how far the comparison is."""
+        if self._against_bar is not None:
+            self._against_bar.refresh()
 
     def compare(self) -> None:
         """Start to compare with `--against`, if that was asked for."""
@@ -83,7 +100,7 @@ class LookActions(SessionScreen):
     def refresh_session(self) -> None:
         """Redraw what depends on the plan; count again which frozen tensors changed."""
         super().refresh_session()
-        self._against_bar.refresh()
+        self.refresh_against()
 
     def show_line(self) -> None:
         """Describe the line under the cursor; discard what is being read of another tensor."""
@@ -106,7 +123,7 @@ class LookActions(SessionScreen):
     def _compared(self) -> None:
         if self._against.settle():
             self.refresh_session()
-        self._against_bar.refresh()
+        self.refresh_against()
 
     def _show_values(self) -> None:
         """Describe the line under the cursor again; without the pane, its values in one line."""
@@ -124,7 +141,7 @@ class LookActions(SessionScreen):
         if self._values.running:
             self._show_values()
         if self._against.running:
-            self._against_bar.refresh()
+            self.refresh_against()
         elif self._ticking is not None and not self._values.running:
             self._ticking.stop()
             self._ticking = None

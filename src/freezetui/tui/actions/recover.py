@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 
-from freezetui.tui.actions.base import LOOK_DELAY, SessionScreen
+from freezetui.tui.actions.base import LOOK_DELAY, Actions, SessionScreen
 
 if TYPE_CHECKING:
     from freezetui.session.recovery import Recovery
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DELAY = 0.5
 
 
-class RecoverActions(SessionScreen):
+class RecoverActions(Actions):
     """Writes and offers recovery files."""
 
     _recovery: Recovery | None = None
@@ -65,7 +65,7 @@ class RecoverActions(SessionScreen):
             return
         await asyncio.to_thread(note_opened, self.session.options)
         for each in await asyncio.to_thread(found, self.session):
-            while not self.is_current or self._filter.display or self._panel.running:
+            while not self.is_current or self.is_filtering or self._panel.running:
                 await asyncio.sleep(LOOK_DELAY)
             answer = await self._asked(each)
             if answer == "r":

@@ -8,13 +8,13 @@ from pathlib import Path
 from textual import on, work
 
 from freezetui.config.paths import typed_path
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions, SessionScreen
 
 #: With more tensors the text of the config is made in a thread, this many seconds after an edit.
 _MAX_INSTANT, _PAUSE = 1_000, 0.2
 
 
-class SaveActions(SessionScreen):
+class SaveActions(Actions):
     """Saves the config, and shows its text beside the tree."""
 
     #: Whether the text of the config is to be made again, and whether it is being made.

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from textual import work
 
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 from freezetui.tui.norms import modules_text, norms_brief
 
 if TYPE_CHECKING:
-    from freezetui.tui.app import FreezeTuiApp
+    from freezetui.tui.host import Host
 
 #: State_dicts that are offered; each has a digit as its key.
 _MAX_CHOICES = 9
 
 
-class SettingsActions(SessionScreen):
+class SettingsActions(Actions):
     """Changes what is open, and settings of the config that no line of the tree shows."""
 
     @work
@@ -35,7 +35,7 @@ class SettingsActions(SessionScreen):
         answer = await self.app.push_screen_wait(screen)
         if answer:
             asked = msgspec.structs.replace(self.session.options, key=choices[int(answer) - 1])
-            cast("FreezeTuiApp", self.app).reopen(asked)
+            cast("Host", self.app).reopen(asked)
 
     def action_norms(self) -> None:
         """Let the running statistics of frozen norms change, or keep them."""

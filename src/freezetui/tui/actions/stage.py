@@ -5,12 +5,12 @@ from __future__ import annotations
 from textual import work
 
 from freezetui.text import listed
-from freezetui.tui.actions.base import SessionScreen
+from freezetui.tui.actions.base import Actions
 
 _COMMON = "common"
 
 
-class StageActions(SessionScreen):
+class StageActions(Actions):
     """Shows, adds and changes stages."""
 
     def action_stage(self, step: int) -> None:

@@ -10,21 +10,21 @@ from textual import on, work
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.widgets import OptionList, ProgressBar
-from textual.widgets.option_list import Option
 
 from freezetui.errors import EngineError, from_os_error
-from freezetui.sanity.report import SanityReport
-from freezetui.session.stage_history import Settings
 from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
-from freezetui.tui.widgets.check_headline import CheckHeadline
-from freezetui.tui.widgets.proof_list import ProofList
 
 if TYPE_CHECKING:
+    from textual.widgets import OptionList, ProgressBar
+
     from freezetui.sanity.client import Engine
     from freezetui.sanity.protocol import CheckRequest, Progress
+    from freezetui.sanity.report import SanityReport
+    from freezetui.session.stage_history import Settings
     from freezetui.tui.proof import Proof, ProofLine
+    from freezetui.tui.widgets.check_headline import CheckHeadline
+    from freezetui.tui.widgets.proof_list import ProofList
 
 
 class Job(NamedTuple):
@@ -105,6 +105,11 @@ class CheckPanel(Guarded, Vertical):
             super().__init__()
             self.code = code
 
+    # Its widgets, created and imported on first use, so that the tree is painted sooner.
+    _headline: CheckHeadline
+    _progress: ProgressBar
+    _findings: ProofList
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.running = False
@@ -119,7 +124,7 @@ class CheckPanel(Guarded, Vertical):
     @property
     def line(self) -> ProofLine | None:
         """The line of the proof under the cursor; None if there is none."""
-        place = self.query_one(OptionList).highlighted if self.children else None
+        place = self._findings.highlighted if self.children else None
         return self._lines[place] if place is not None and place < len(self._lines) else None
 
     async def start(self, jobs: Sequence[Job], timeout: float | None, python: str = "") -> None:
@@ -133,15 +138,23 @@ class CheckPanel(Guarded, Vertical):
         self.failure = None
         self._jobs, self._total = list(jobs), len(jobs)
         self._timeout, self._python = timeout, python
-        self.query_one(OptionList).display = False
+        self._findings.display = False
         self._start_next()
 
     async def _make(self) -> None:
-        """Create the widgets on first use, so that the tree is painted sooner."""
-        if not self.children:
-            headline = CheckHeadline(id="check-headline")
-            progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
-            await self.mount(Horizontal(headline, progress, id="check-line"), ProofList(id="check-findings"))
+        """Create the widgets, if there are none yet."""
+        if self.children:
+            return
+        from textual.widgets import ProgressBar
+
+        from freezetui.tui.widgets.check_headline import CheckHeadline
+        from freezetui.tui.widgets.proof_list import ProofList
+
+        self._headline = CheckHeadline(id="check-headline")
+        self._progress = ProgressBar(id="check-progress", show_eta=False, show_percentage=False)
+        self._findings = ProofList(id="check-findings")
+        line = Horizontal(self._headline, self._progress, id="check-line")
+        await self.mount(line, self._findings)
 
     def _start_next(self) -> None:
         from freezetui.sanity.client import Engine  # the first screen needs none
@@ -173,15 +186,7 @@ class CheckPanel(Guarded, Vertical):
         elif not self.running:
             self._lines = proof.lines
             self._say(Text.assemble(" check: ", proof.headline))
-            self._list([Option(line.text) for line in proof.lines], highlighted=proof.first)
-
-    def on_show(self) -> None:
-        """Let other lines give way on a low screen."""
-        self.screen.add_class("-proof")
-
-    def on_hide(self) -> None:
-        """Give the lines back."""
-        self.screen.remove_class("-proof")
+            self._list([line.text for line in proof.lines], highlighted=proof.first)
 
     def on_unmount(self) -> None:
         """End a running check when the app ends, for whatever reason."""
@@ -222,7 +227,7 @@ class CheckPanel(Guarded, Vertical):
         event.stop()
         if self.running:
             progress = event.progress
-            self.query_one(ProgressBar).update(total=progress.total or None, progress=progress.done)
+            self._progress.update(total=progress.total or None, progress=progress.done)
             self._say_running(event.job, progress.text)
 
     @on(Ended)
@@ -250,7 +255,7 @@ class CheckPanel(Guarded, Vertical):
         self._lines = ()
         told = (printable(event.message), "check--moved")
         self._say(Text.assemble(" check: ", told, f" {printable(event.hint)}"))
-        self._list([Option(Text(printable(line))) for line in event.log], highlighted=len(event.log) - 1)
+        self._list([Text(printable(line)) for line in event.log], highlighted=len(event.log) - 1)
 
     def _finish(self) -> None:
         self.running, self._engine, self._jobs = False, None, []
@@ -263,15 +268,15 @@ class CheckPanel(Guarded, Vertical):
         self._say(Text(f" check: {which}{text}"))  # the footer names the key that ends it
 
     def _say(self, text: Text) -> None:
-        self.query_one(CheckHeadline).say(text, one_line=self.running)
-        self.query_one(ProgressBar).display = self.running
+        self._headline.say(text, one_line=self.running)
+        self._progress.display = self.running
 
-    def _list(self, options: list[Option], highlighted: int) -> None:
-        findings = self.query_one(OptionList)
+    def _list(self, lines: list[Text], highlighted: int) -> None:
+        findings = self._findings
         findings.clear_options()
-        findings.add_options(options)
-        findings.display = bool(options)
-        findings.highlighted = highlighted if options else None
+        findings.add_options(lines)
+        findings.display = bool(lines)
+        findings.highlighted = highlighted if lines else None
         findings.call_after_refresh(findings.scroll_to_highlight)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -293,5 +298,4 @@ class CheckPanel(Guarded, Vertical):
 
     def action_cursor(self, by: int) -> None:
         """Move as in the tree."""
-        findings = self.query_one(OptionList)
-        findings.action_cursor_down() if by > 0 else findings.action_cursor_up()
+        self._findings.action_cursor_down() if by > 0 else self._findings.action_cursor_up()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.geometry import Region
+from textual.strip import Strip
 
 from freezetui import numbers
-from freezetui.checkpoint.pickles.globals import marked
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.session.session import Session
 from freezetui.text import printable
@@ -53,6 +54,10 @@ class DetailsPane(Guarded, VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         """Compose one block of text."""
         yield TextLines(id="details-text")
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw border and background, which are the same on each line, once."""
+        return super().render_lines(Region(crop.x, crop.y, crop.width, 1)) * crop.height
 
     def show(self, session: Session, rows: VisibleRows, node: int) -> None:
         """Describe the line of `node`."""
@@ -195,6 +200,8 @@ def _about_file(session: Session) -> list[Text]:
     lines += [Text(printable(f"skipped {p.key}: {p.what}"), "dim") for p in checkpoint.skipped[:12]]
     lines += [Text(printable(f"! {warning}")) for warning in checkpoint.warnings[:12]]
     if checkpoint.foreign:
+        from freezetui.checkpoint.pickles.globals import marked  # few files need it
+
         names = ", ".join(marked(checkpoint.foreign)[:8])
         lines.append(Text(printable(f"! torch.load would import: {names}")))
     return lines if len(lines) > 1 else []

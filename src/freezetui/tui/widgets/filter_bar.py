@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 from textual import work
+from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
@@ -17,7 +18,6 @@ from textual.widgets import Input, Static
 
 from freezetui import numbers
 from freezetui.freeze.rules import Rule
-from freezetui.freeze.tree import ParamTree
 from freezetui.session.loading import run_in_thread
 from freezetui.session.session import Session
 from freezetui.text import printable
@@ -52,11 +52,11 @@ class FilterBar(Guarded, Horizontal):
 
     Args:
         session: whose tensors to search, and whose plan the keys change.
+        history: the filters that were applied, the last one at the end; those of this bar are added.
     """
 
     DEFAULT_CSS = """
     FilterBar {
-        display: none;
         height: 1;
         background: $surface;
     }
@@ -104,35 +104,28 @@ class FilterBar(Guarded, Horizontal):
             super().__init__()
             self.found, self.trainable = found, trainable
 
-    def __init__(self, session: Session, id: str | None = None) -> None:
+    def __init__(self, session: Session, history: list[str], id: str | None = None) -> None:
         super().__init__(id=id)
-        self._session, self._searched = session, session.tree
+        self._session, self._history = session, history
         self._shown: Found | None = None
         self._text = ""
         self._waiting: list[_Asked] = []
         self._seeking: Future[tuple[Rule, ...] | None] | None = None
-        self.history: list[str] = []
 
-    def search_in(self, tree: ParamTree) -> None:
-        """Search another tree from now on."""
-        self._searched = tree
+    def compose(self) -> ComposeResult:
+        """Compose the sign, the text, and what is said about it."""
+        yield Static("/", id="filter-sign")
+        yield FilterInput(id="filter-input", compact=True)
+        yield Static(id="filter-count", markup=False)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Show the bar and focus it."""
-        if not self.children:  # created on first use, so that the tree is painted sooner
-            await self.mount(
-                Static("/", id="filter-sign"),
-                FilterInput(id="filter-input", compact=True),
-                Static(id="filter-count", markup=False),
-            )
         self.display = True
         self.screen.set_focus(self.query_one(Input))  # immediately: the next key is a letter of the filter
         self._look(self.query_one(Input).value)
 
     def stop(self) -> None:
         """Hide the bar and clear the text."""
-        if not self.children:
-            return
         with self.prevent(Input.Changed):
             self.query_one(Input).value = self._text = ""
         self.display = False
@@ -163,7 +156,7 @@ class FilterBar(Guarded, Horizontal):
     @work(group="rule", exclusive=True)
     async def _tell_rule(self, found: Found) -> None:
         look = partial(rules_to_freeze, found, self._session.plan)
-        if len(self._searched.tensors) <= _MAX_INSTANT:
+        if len(self._session.tree.tensors) <= _MAX_INSTANT:
             rules = look()
         else:
             await asyncio.sleep(_PAUSE)
@@ -198,16 +191,16 @@ class FilterBar(Guarded, Horizontal):
         """Keep the filter once its matches are known."""
         text = self.query_one(Input).value
         if text.strip():
-            self.history = [*(each for each in self.history if each != text), text]
+            self._history[:] = [*(each for each in self._history if each != text), text]
         self._in_turn(text, lambda found: self.post_message(self.Done(keep=bool(text.strip()))))
 
     def action_earlier(self) -> None:
         """Take the filter that was applied before the one that is shown."""
         text = self.query_one(Input).value
-        place = self.history.index(text) if text in self.history else len(self.history)
+        place = self._history.index(text) if text in self._history else len(self._history)
         if place > 0:
-            self.query_one(Input).value = self.history[place - 1]
-            self.query_one(Input).cursor_position = len(self.history[place - 1])
+            self.query_one(Input).value = self._history[place - 1]
+            self.query_one(Input).cursor_position = len(self._history[place - 1])
 
     def action_leave(self) -> None:
         """Clear the filter (Esc)."""
@@ -227,7 +220,7 @@ class FilterBar(Guarded, Horizontal):
             only_shown: whether it is of no use once another text has been typed.
         """
         if not may_take_long(text) and (only_shown or not self._waiting):
-            then(find(text, self._searched))
+            then(find(text, self._session.tree))
             return
         self._waiting.append(_Asked(text, then, only_shown))
         self.set_timer(_PATIENCE, self._say_that_it_takes_long)
@@ -244,7 +237,7 @@ class FilterBar(Guarded, Horizontal):
                 if not only_shown or text == self._text:
                     if text != known:
                         promise: Future[Found] = Future()
-                        run_in_thread(promise, partial(find, text, self._searched))
+                        run_in_thread(promise, partial(find, text, self._session.tree))
                         known, found = text, await asyncio.wrap_future(promise)
                     then(found)
                 self._waiting.pop(0)

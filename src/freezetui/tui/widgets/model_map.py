@@ -17,7 +17,7 @@ from textual.widget import Widget
 from freezetui.freeze.plan import FROZEN, TRAINABLE, UNTRAINABLE
 from freezetui.freeze.tree import ParamTree
 from freezetui.tui.guarded import Guarded
-from freezetui.tui.widgets.tree_line import MARK_STYLES, MARKS
+from freezetui.tui.widgets.tree_line import MARK_STYLES, MARKS, STYLES
 from freezetui.tui.widgets.tree_painter import TreePainter
 from freezetui.tui.widgets.tree_view import TreeView
 
@@ -93,7 +93,7 @@ class ModelMap(Guarded, Widget):
         start, stop = self._cursor(width)
         whole = self._tree.node == 0
         if marked["plain"].reverse:  # reverse video turns a dark cell into a light one
-            marked = {name: style + Style(underline=True) for name, style in plain.items()}
+            marked = {name: plain[name] + Style(underline=True) for name in STYLES}
         segments = []
         for place, cell in enumerate(cells):
             styles = marked if start <= place < stop and not whole else plain

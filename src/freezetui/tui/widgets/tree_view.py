@@ -237,9 +237,9 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         """
         if over not in self._styles:
             above = self.get_component_rich_style(f"tree--{over}", partial=True) if over else Style()
-            self._styles[over] = {
-                name: legible(self.get_component_rich_style(f"tree--{name}") + above) for name in STYLES
-            }
+            self._styles[over] = _Styles(
+                lambda name: legible(self.get_component_rich_style(f"tree--{name}") + above)
+            )
         return self._styles[over]
 
     def notify_style_update(self) -> None:
@@ -274,6 +274,18 @@ class TreeView(Guarded, ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Scroll to the cursor."""
         self.call_after_refresh(self.watch_cursor, self.cursor, self.cursor)
+
+
+class _Styles(dict[str, Style]):
+    """Styles by name, each made when it is first drawn: few of them are on the screen."""
+
+    def __init__(self, make: Callable[[str], Style]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> Style:
+        style = self[name] = self._make(name)
+        return style
 
 
 def tell_nobody() -> None:

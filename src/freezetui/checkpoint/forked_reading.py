@@ -1,0 +1,155 @@
+"""ForkedReading: reads a checkpoint in a forked child, at the same time as this process imports its UI."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import msgspec
+
+from freezetui.checkpoint.types import Checkpoint
+from freezetui.errors import CheckpointError, FreezeTuiError
+
+#: Bytes before each message that say how long it is.
+_LENGTH = 8
+
+
+class _Progress(msgspec.Struct, tag=True):
+    text: str
+
+
+class _Read(msgspec.Struct, tag=True):
+    checkpoint: Checkpoint
+
+
+class _Refused(msgspec.Struct, tag=True):
+    message: str
+    hint: str
+
+
+class _Unexpected(msgspec.Struct, tag=True):
+    """The child met an error that nobody foresaw, or cannot send what it has read."""
+
+
+_Message = _Progress | _Read | _Refused | _Unexpected
+
+
+def fork_reading(sources: Sequence[str], key: str | None) -> ForkedReading | None:
+    """Start reading a checkpoint in a child; None where a process cannot be forked, or not safely.
+
+    Args:
+        sources, key: as for `open_checkpoint`.
+    """
+    if not hasattr(os, "fork") or threading.active_count() > 1:
+        return None
+    try:
+        return ForkedReading(sources, key)
+    except OSError:  # too many processes or open files
+        return None
+
+
+class ForkedReading:
+    """A child that reads a checkpoint; it ends with this process, whatever ends it.
+
+    Attributes:
+        pid: of the child.
+
+    Raises:
+        OSError: the system refuses another process.
+    """
+
+    def __init__(self, sources: Sequence[str], key: str | None) -> None:
+        self._sources = sources
+        self._socket, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._socket.close()
+            _serve(theirs, sources, key)
+        theirs.close()
+
+    def result(self, progress: Callable[[str], None]) -> Checkpoint | None:
+        """Wait for the checkpoint; None if the child could not read it, for a reason to be seen here.
+
+        Args:
+            progress: as for `open_checkpoint`.
+
+        Raises:
+            FreezeTuiError: as `open_checkpoint`, or the child was killed.
+        """
+        try:
+            while isinstance(message := self._receive(), _Progress):
+                progress(message.text)
+        finally:
+            self._socket.close()
+            _, status = os.waitpid(self.pid, 0)
+        if isinstance(message, _Refused):
+            raise CheckpointError(message.message, message.hint)
+        if message is None and os.WIFSIGNALED(status):
+            name = signal.Signals(os.WTERMSIG(status)).name
+            raise CheckpointError(
+                f"{', '.join(self._sources)}: the process that read it was ended by {name}.",
+                "Look whether memory ran out.",
+            )
+        return message.checkpoint if isinstance(message, _Read) else None
+
+    def _receive(self) -> _Message | None:
+        """Return the next message; None if the child has ended."""
+        length = int.from_bytes(self._take(_LENGTH), "little")
+        data = self._take(length)
+        return msgspec.msgpack.decode(data, type=_Message) if data else None
+
+    def _take(self, length: int) -> bytearray:
+        """Return so many bytes; fewer if the child has ended."""
+        taken = bytearray(length)
+        size = 0
+        # In one call: each one waits until the imports beside it give way to this thread.
+        while size < length and (
+            more := self._socket.recv_into(memoryview(taken)[size:], 0, socket.MSG_WAITALL)
+        ):
+            size += more
+        return taken if size == length else bytearray()
+
+
+def _serve(peer: socket.socket, sources: Sequence[str], key: str | None) -> NoReturn:
+    """Read the checkpoint, send it, and end this process."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # ends with its parent, which decides
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nowhere, standard)
+        threading.Thread(target=_end_with, args=(peer,), daemon=True).start()
+        peer.sendall(_read(peer, sources, key))
+    finally:
+        os._exit(0)
+
+
+def _end_with(peer: socket.socket) -> None:
+    """End this process as soon as the other one has."""
+    peer.recv(1)
+    os._exit(0)
+
+
+def _read(peer: socket.socket, sources: Sequence[str], key: str | None) -> bytes:
+    from freezetui.checkpoint.open import open_checkpoint
+
+    try:
+        return _encode(
+            _Read(
+                open_checkpoint(
+                    sources, key=key, progress=lambda text: peer.sendall(_encode(_Progress(text)))
+                )
+            )
+        )
+    except FreezeTuiError as error:
+        return _encode(_Refused(error.message, error.hint))
+    except Exception:
+        return _encode(_Unexpected())
+
+
+def _encode(message: _Message) -> bytes:
+    data = msgspec.msgpack.encode(message)
+    return len(data).to_bytes(_LENGTH, "little") + data
