@@ -166,3 +166,13 @@ async def test_an_architecture_that_does_not_fit_is_told_as_far_as_it_does(opene
         assert "torchvision vgg16…" in driver.screen_text().splitlines()[0]
         await driver.press("j", "f")
         assert "torchvision vgg16…" in driver.screen_text().splitlines()[0]
+
+
+async def test_a_preset_keeps_its_counts_on_one_line(opened, tmp_path):
+    names = [f"layers.{i}.lora_{part}.weight" for i in range(3) for part in "AB"]
+    torch.save({name: torch.zeros(64, 33) for name in names}, tmp_path / "adapter.pth")
+    async with opened(tmp_path / "adapter.pth", size=(60, 15)) as driver:
+        await driver.press("p")
+        lines = [line.strip(" │○%") for line in driver.screen_text().splitlines()]
+        assert "train the adapters only (lora_ and the like)" in lines
+        assert lines[lines.index("train the adapters only (lora_ and the like)") + 1] == "12.67 K, 100"
