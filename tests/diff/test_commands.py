@@ -166,6 +166,11 @@ def test_stat_begins_where_the_model_has_parts(freezetui, tmp_path):
     assert parts == ["model.layers.0", "model.layers.1", "model.layers.2"]
 
 
+def test_stat_of_a_series_has_a_line_for_each_module(freezetui, folder):
+    lines = freezetui("diff", "a.pth", "c.pth", "d.pth", "--stat", cwd=folder).stdout.splitlines()
+    assert [line.split()[0] for line in lines[4:] if line] == ["module", "model", "stem", "embed", "head"]
+
+
 def test_counters_and_statistics_do_not_hide_the_change_of_parameters(freezetui, tmp_path):
     """A counter from 0 to 500, and a mean from 0, next to weights that changed by 1%."""
     norm = torch.nn.BatchNorm2d(8)

@@ -289,3 +289,10 @@ def test_a_config_of_another_model_is_an_error_in_whole_sentences(compared, stat
     with pytest.raises(ConfigError) as error:
         compared(state, state, "rules:\n  - freeze: bodies\n  - freeze: heads\n")
     assert ".." not in error.value.message and ".;" not in error.value.message
+
+
+def test_a_schedule_that_trains_everything_in_the_end_needs_a_stage(compared, state):
+    stages = "stages:\n  - {name: head}\n  - {name: all of it, rules: [{train: '**'}]}\n"
+    judged = compared(state, trained(state), FREEZE + stages).judged
+    assert judged.verdict == "inconclusive" and "pass --stage NAME" in judged.reason
+    assert compared(state, trained(state), FREEZE + stages, "head").judged.verdict == "held"

@@ -87,7 +87,7 @@ def diff(
     if len(opened) == 2:
         _print_reports(reports, sort, stat, as_json, stage)
     else:
-        _print_series(series, as_json)
+        _print_series(series, stat, as_json)
 
 
 def _print_reports(
@@ -120,13 +120,13 @@ def _is_each(stage: str | None, judged: Judged | None) -> bool:
     return stage == ALL_STAGES and judged.stage != ALL_STAGES
 
 
-def _print_series(series: Series, as_json: bool) -> NoReturn:
+def _print_series(series: Series, stat: bool, as_json: bool) -> NoReturn:
     if as_json:
         print_json(series.document())
     else:
         from freezetui.formatting.series import series_lines
 
-        print_lines(series_lines(series))
+        print_lines(series_lines(series, 1 if stat else None))
     sys.exit(series.exit_code)
 
 

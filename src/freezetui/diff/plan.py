@@ -22,12 +22,14 @@ class Plan(NamedTuple):
     Attributes:
         frozen: name -> whether it is frozen; None for what cannot train.
         keeps_statistics: whether frozen norms are kept in eval, so that their statistics do not change.
+        joins_stages: whether it is what several stages freeze in common.
     """
 
     config: str
     stage: str
     frozen: dict[str, bool | None]
     keeps_statistics: bool
+    joins_stages: bool = False
 
 
 def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
@@ -57,7 +59,8 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     if each and stages:
         return [_plan(path, named.name, tree, mask, keeps) for named, mask in zip(stages, masks, strict=True)]
     trains = bytes(map(max, zip(*masks, strict=True)))
-    return [_plan(path, "" if each else stage or "", tree, trains, keeps)]
+    plan = _plan(path, "" if each else stage or "", tree, trains, keeps)
+    return [plan._replace(joins_stages=len(masks) > 1)]
 
 
 def _plan(path: Path, stage: str, tree: ParamTree, trains: bytes, keeps_statistics: bool) -> Plan:

@@ -115,11 +115,18 @@ class DiffTree:
             if len({self.statuses(block) for block in blocks}) == 1:
                 yield start, stop
 
+    def holds_modules(self, node: int) -> bool:
+        """Whether a module has modules in it."""
+        return any(not self.tree.leaf[child] for child in self.tree.children(node))
+
     def is_one_sided(self, node: int) -> bool:
         """Whether a module with modules in it is in one of the two checkpoints only."""
         statuses = set(self.statuses(node))
-        holds_modules = any(not self.tree.leaf[child] for child in self.tree.children(node))
-        return holds_modules and len(statuses) == 1 and STATUSES[min(statuses)] in ("added", "removed")
+        return (
+            self.holds_modules(node)
+            and len(statuses) == 1
+            and STATUSES[min(statuses)] in ("added", "removed")
+        )
 
     def label(self, node: int, stop: int | None = None) -> str:
         """Return the name of a node, or of a run of blocks, indented."""
@@ -228,7 +235,7 @@ def _rank(tensor: TensorDiff) -> tuple[bool, float]:
 def _stat(tree: DiffTree) -> Iterator[str]:
     """Yield a line for each module below the first module that has several parts."""
     shape, above = tree.tree, 0
-    while len(only := [*shape.children(above)]) == 1 and not shape.leaf[only[0]]:
+    while len(only := [*shape.children(above)]) == 1 and tree.holds_modules(only[0]):
         above = only[0]
     for node in shape.children(above):
         tensors = tree.below(node)
