@@ -128,16 +128,22 @@ async def test_the_palette_offers_what_could_do_something_now(opened):
             "Freeze everything before this line",
             "Apply this line's state to every repeated block; press again to toggle",
             "Clear the filter, or close the check panel or the config",
+            "End the range",
+            "Next stage, or what is common to all",
         }
         assert not sometimes & offered()
         assert "Move one line up" not in offered()
         driver.go("features.24.weight")
         await driver.press("f", "slash")
         await driver.type("bias")
-        await driver.press("enter")
+        await driver.press("enter", "v", "plus", "enter")
         assert sometimes <= offered()
         await driver.press("u")
         assert "Redo" in offered()
+        helps = {each.title: each.help for each in driver.app.get_system_commands(driver.app.screen)}
+        assert helps["End the range"] == "key Esc" and helps["Toggle freeze"] == "key Space"
+        assert helps["Filter by words or pattern"] == "key /"
+        assert "Open another state_dict of the file, such as its EMA copy" not in helps
 
 
 async def test_what_the_palette_offers_acts_on_the_tree(opened):

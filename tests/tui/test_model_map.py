@@ -96,3 +96,15 @@ async def test_a_click_goes_to_the_line_that_shows_the_place(opened, size):
         assert driver.tree.has_focus
         place = driver.main.query_one("#map").render_line(0).text.index("◆")
         assert place > size[0] // 3
+
+
+async def test_the_cursor_hides_no_mark_where_its_line_has_another_cell(opened):
+    async with opened(size=(80, 24)) as driver:
+        driver.go("features")
+        marks = bytearray(len(driver.session.tree.tensors))
+        marks[0] = MARKS.index("✗")
+        driver.tree.marks = bytes(marks)
+        text = str(driver.main.query_one("#map").render_line(0).text)
+        assert text.startswith("✗◆")
+        driver.tree.marks = bytes([MARKS.index("?")]) * len(marks)
+        assert str(driver.main.query_one("#map").render_line(0).text).startswith("◆??")

@@ -6,11 +6,14 @@ import json
 
 import pytest
 import torch
+from textual.geometry import Size
 
+from freezetui.sanity.codes import finding
 from freezetui.sanity.report import FrozenPart, TrainablePart
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.widgets.check_panel import CheckPanel
+from freezetui.tui.widgets.header import Header
 from support.reports import sanity_report
 
 SIZES = [(60, 15), (78, 15), (80, 24), (100, 15), (110, 30), (200, 50)]
@@ -69,6 +72,12 @@ async def test_a_name_longer_than_the_screen_takes_two_lines_from_the_start(tmp_
         tree.go_to(app.main_screen.session.tree.find(name))
         await pilot.pause()
         assert str(line.render()).replace("\n", "").startswith(f" {name}  float32") and tree.region == before
+        await pilot.press("R")
+        await pilot.pause()
+        assert line.region.height == 1  # the proof needs the line more
+        await pilot.press("R")
+        await pilot.pause()
+        assert line.region.height == 2
         await pilot.resize_terminal(105, 24)
         await pilot.pause()
         assert line.region.height == 1 and f" {name}  " in str(line.render())
@@ -112,3 +121,58 @@ async def test_a_message_is_cut_at_a_word(opened, width):
         assert width - 12 < len(shown) <= width - 2 and shown.endswith("…")
         assert set(shown[:-1].split()) == {"words", "of", "seven", "letters"}
         assert driver.notices() == "words of seven letters " * 9
+
+
+async def test_what_the_header_tells_of_the_file_does_not_change_with_an_edit_and_with_saving(
+    opened, monkeypatch
+):
+    width = 0
+    monkeypatch.setattr(Header, "size", property(lambda _: Size(width, 1)))
+    async with opened() as driver:
+        told: dict[int, list[tuple[bool, ...]]] = {}
+        for keys, state in (((), "no config yet"), (("j", "f"), "unsaved"), (("s",), "saved")):
+            await driver.press(*keys)
+            for width in range(50, 160):
+                text = str(driver.main.query_one(Header).render())
+                assert state in text and len(text) <= width
+                parts = ("vgg_digits.pth", "zip state_dict", "torchvision vgg16")
+                told.setdefault(width, []).append(tuple(part in text for part in parts))
+        assert all(len(set(each)) == 1 for each in told.values()), told
+        assert {each[0] for each in told.values()} > {(True, True, True)}
+
+
+@pytest.mark.parametrize("keys", [("f",), ("plus", "enter", "plus", "enter")])
+async def test_at_60_by_15_the_headline_of_a_proof_leaves_room_for_the_keys(opened, keys):
+    async with opened(size=(60, 15)) as driver:
+        await driver.press("j", *keys)
+        held = sanity_report(frozen=FrozenPart(26, 26), trainable=TrainablePart(6, 6))
+        nothing = sanity_report(
+            verdict="inconclusive",
+            stage="everything",
+            frozen=FrozenPart(0, 0),
+            trainable=TrainablePart(32, 32),
+            findings=(finding("nothing_to_hold"),),
+        )
+        report = nothing if "plus" in keys else held
+        assert bool(report.nothing_to_hold) == ("plus" in keys)
+        driver.session.checked(report, driver.session.plan.mask())
+        await driver.press("R")
+        await driver.pilot.pause()
+        assert "(Tab: this list, R: close)" in driver.screen_text().replace("\n", " ")
+
+
+async def test_an_architecture_that_does_not_fit_is_told_as_far_as_it_does(opened):
+    async with opened(size=(60, 15)) as driver:
+        assert "torchvision vgg16…" in driver.screen_text().splitlines()[0]
+        await driver.press("j", "f")
+        assert "torchvision vgg16…" in driver.screen_text().splitlines()[0]
+
+
+async def test_a_preset_keeps_its_counts_on_one_line(opened, tmp_path):
+    names = [f"layers.{i}.lora_{part}.weight" for i in range(3) for part in "AB"]
+    torch.save({name: torch.zeros(64, 33) for name in names}, tmp_path / "adapter.pth")
+    async with opened(tmp_path / "adapter.pth", size=(60, 15)) as driver:
+        await driver.press("p")
+        lines = [line.strip(" │○%") for line in driver.screen_text().splitlines()]
+        assert "train the adapters only (lora_ and the like)" in lines
+        assert lines[lines.index("train the adapters only (lora_ and the like)") + 1] == "12.67 K, 100"

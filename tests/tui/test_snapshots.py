@@ -56,7 +56,7 @@ MOVED = sanity_report(
     losses=(0.41, -0.4, 0.4),
     seconds=1.3,
     frozen=FrozenPart(1, 0, (EMBEDDING,)),
-    trainable=TrainablePart(74, 74),
+    trainable=TrainablePart(75, 75),
     findings=(finding("max_norm", [EMBEDDING]),),
     cost=Cost(0.01, 0.01, 100, 100),
 )

@@ -90,3 +90,15 @@ async def test_escape_before_a_dialog_that_nobody_asked_for_leaves_it_there(open
         assert isinstance(driver.app.screen, FailureScreen)
         await driver.press("escape")
         assert driver.app.screen is driver.main
+
+
+async def test_a_stage_moves_with_every_press_of_a_key_that_is_held(opened):
+    async with opened() as driver:
+        for name in "abcd":
+            driver.session.stages.start(name)
+        await driver.press("equals_sign")
+        for event in typed(driver, "K", "K"):
+            driver.app.post_message(event)
+        await driver.until(lambda: driver.session.stages.names == ("a", "d", "b", "c"), 10)
+        await driver.press("J", "escape", "u")
+        assert driver.session.stages.names == ("a", "d", "b", "c")

@@ -16,6 +16,7 @@ from freezetui.model_spec import ModelSpec
 from freezetui.models.build import build_model
 from freezetui.models.load import load_tensors
 from freezetui.recognition.adapters import adapter_of
+from freezetui.recognition.pickled_class import class_line
 from freezetui.sanity.protocol import CheckRequest
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def _suggestion(checkpoint: Checkpoint) -> str:
     adapter = adapter_of(checkpoint.source)
     if adapter is not None and adapter.line:
         return adapter.line
-    module, _, name = checkpoint.module_types.get("", "").rpartition(".")
-    return f"{module}:{name}" if module else "SPEC"
+    return class_line(checkpoint.module_types) or "SPEC"
 
 
 class BareTensors(nn.Module):

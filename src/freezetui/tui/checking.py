@@ -9,6 +9,7 @@ from textual.app import App
 from freezetui.errors import FreezeTuiError
 from freezetui.recognition.adapters import Adapter, adapter_of
 from freezetui.recognition.model_line import read_model_line, write_model_line
+from freezetui.recognition.pickled_class import class_line
 from freezetui.session.session import Session
 from freezetui.text import printable, shortened
 from freezetui.tui.screens.confirm import ConfirmScreen
@@ -56,6 +57,8 @@ async def ask_architecture(
     if adapter is not None:
         text = f"{_of_adapter(adapter)}\n"
         line = line or (adapter.line if adapter.is_local else "")
+    elif pickled := class_line(session.checkpoint.module_types):
+        text += f"The file holds a {printable(shortened(pickled))}: type that if you trust its code.\n"
     prompt = PromptScreen(title, text + _EMPTY, line, refuse=_why_not_read)
     answer = await app.push_screen_wait(prompt)
     if answer is None:

@@ -115,9 +115,16 @@ class Describing:
         return ""
 
 
-def layers_of(description: Description, tree: ParamTree) -> Mapping[int, str]:
+def layers_in_file(session: Session) -> dict[int, str]:
+    """Return, per module of the tree whose class the file knows, its name: that of a pickled nn.Module."""
+    tree, types = session.tree, session.checkpoint.module_types
+    nodes = ((tree.find(path) if path else 0, kind.rpartition(".")[2]) for path, kind in types.items())
+    return {node: name for node, name in nodes if node >= 0 and not tree.leaf[node]}
+
+
+def layers_of(description: Description, session: Session) -> Mapping[int, str]:
     """Return per module of the tree that the live model has, its class and numbers."""
-    found = {}
+    tree, found = session.tree, layers_in_file(session)
     for module in description.modules:
         if module.file is not None:
             node = tree.find(module.file) if module.file else 0

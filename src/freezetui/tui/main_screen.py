@@ -97,6 +97,10 @@ class MainScreen(
             return self.is_filtering or self._panel.display or self._against.running or self.shows_config
         if action.startswith("next_changed"):
             return self.session.comparison is not None
+        if action.startswith("stage("):
+            return bool(self.session.stages.names)
+        if action == "key":
+            return len(self.session.checkpoint.choices) > 1
         return self.check_action(action, ()) is True and not (
             self._panel.running and action in ("check", "architecture")
         )

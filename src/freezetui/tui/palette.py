@@ -11,7 +11,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from freezetui.tui.bindings import SECTIONS
+from freezetui.tui.bindings import SECTIONS, SHOWN
 
 
 def commands(
@@ -32,4 +32,5 @@ def commands(
         if id in offered:
             owner, binding = offered[id]
             run = partial(app.run_action, binding.action, owner)
-            yield SystemCommand(binding.tooltip, f"key {app.get_key_display(binding)}", run)
+            keys = " ".join(SHOWN.get(key, key) for key in binding.key.split(","))
+            yield SystemCommand(binding.tooltip, f"key {keys}", run)

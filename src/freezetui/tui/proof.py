@@ -86,6 +86,8 @@ def proof_of(session: Session, width: int, brief: bool = False) -> Proof:
     hint = (f"  {_HINT}", "dim")
     verdict, costs = headline(report, _in_file(session)), "; ".join(cost(report))
     qualified = ", ".join(qualifiers(session))
+    if brief:
+        verdict = verdict.partition(";")[0]
     start = Text.assemble(which, (f"{qualified}: " if qualified else "", "bold"))
     whole = f" check: {start.plain}{verdict}  {costs}{hint[0]}"
     told = f"  {costs}"

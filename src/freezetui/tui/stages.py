@@ -45,8 +45,6 @@ async def edit_stages(app: App[int], session: Session) -> None:
         if what == "new":
             await ask_stage(app, session)
             place = stages.shown
-        elif what in ("up", "down"):
-            stages.move(place, -1 if what == "up" else 1)
         elif what == "delete":
             if await _may_delete(app, place):
                 stages.remove(place)

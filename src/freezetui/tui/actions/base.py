@@ -15,7 +15,7 @@ from freezetui.session.recent import View, note_opened, remembered
 from freezetui.session.session import Session
 from freezetui.tui.check_marks import marks_of
 from freezetui.tui.columns import Measures
-from freezetui.tui.describing import Describing
+from freezetui.tui.describing import Describing, layers_in_file
 from freezetui.tui.footer_keys import FooterKey, filter_keys, finding_keys, screen_keys, tree_keys
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.check_panel import CheckPanel
@@ -79,6 +79,8 @@ class SessionScreen(Guarded, Screen[None]):
     def on_mount(self) -> None:
         """Follow the cursor and the edits from now on: all widgets are there."""
         self.tree_view.moved, self.tree_view.edited = self.show_line, self.refresh_session
+        if layers := layers_in_file(self.session):
+            self.tree_view.show_layers(layers)
         self.show_line()
 
     def _size_classes(self) -> str:

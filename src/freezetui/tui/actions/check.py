@@ -8,6 +8,7 @@ from textual import on, work
 from textual.widgets import OptionList
 
 from freezetui.tui.actions.base import LOOK_DELAY, Actions, SessionScreen
+from freezetui.tui.describing import layers_in_file
 from freezetui.tui.widgets.check_panel import CheckPanel, Job
 
 
@@ -128,6 +129,6 @@ class CheckActions(Actions):
         if self.session.report is None:
             self._panel.cancel()
         if self.session.description is None:
-            self.tree_view.show_layers({})
+            self.tree_view.show_layers(layers_in_file(self.session))
             self._describing.start()
         self.refresh_session()

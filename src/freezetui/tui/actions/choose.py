@@ -44,7 +44,7 @@ class ChooseActions(Actions):
         if self.session.take_in(*arrived):
             tree.call_after_refresh(self._tell_what_changed, tree.shown_paths(), self._frozen_by_tie(before))
             tree.take_in(self.session.plan, tree.rows.moved_to(self.session.tree, self.session.plan.states))
-        tree.show_layers(layers_of(arrived.description, self.session.tree))
+        tree.show_layers(layers_of(arrived.description, self.session))
         self.refresh_session()
 
     def _frozen_by_tie(self, before: FreezePlan) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -23,6 +24,8 @@ from freezetui.tui.screens.dialog import Dialog
 from freezetui.tui.widgets.readable_list import ReadableList
 
 _MAX_WIDTH_HEAD = 24
+#: Cells of the box, its share of the screen at most, and the cells of its frame; see `Dialog`.
+_WIDTH, _MAX_SHARE, _FRAME = 78, 0.95, 6
 
 
 class PresetScreen(Dialog[bytes | None]):
@@ -66,6 +69,11 @@ class PresetScreen(Dialog[bytes | None]):
                 options.add_option(Option(label, id=id))
         options.highlighted = 0
 
+    @property
+    def _room(self) -> int:
+        """The cells of a line of the list."""
+        return min(_WIDTH, int(_MAX_SHARE * self.size.width)) - _FRAME
+
     def _most(self, choice: Choice) -> int:
         """Return how many blocks can be chosen."""
         if choice.preset.name != "last-blocks":
@@ -90,7 +98,8 @@ class PresetScreen(Dialog[bytes | None]):
             most = self._most(choice)
             title = f"train the last ‹{choice.number:,}› of {most:,} {of}blocks and everything after them"
         mask = f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
-        return Text.assemble(title, (f"  {mask}", "dim"), no_wrap=True, overflow="ellipsis")
+        between = "\n  " if cell_len(title) <= self._room < cell_len(f"{title}  {mask}") else "  "
+        return Text.assemble(title, (f"{between}{mask}", "dim"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Apply the preset chosen."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -39,8 +41,8 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
         Binding("r", "answer('rename')", "Rename", id="stages.rename"),
         Binding("e", "answer('epochs')", "Epochs", id="stages.epochs"),
         Binding("l", "answer('lr')", "Learning rate", id="stages.lr"),
-        Binding("K,shift+up", "answer('up')", "Move up", id="stages.up"),
-        Binding("J,shift+down", "answer('down')", "Move down", id="stages.move-down"),
+        Binding("K,shift+up", "move(-1)", "Move up", id="stages.up"),
+        Binding("J,shift+down", "move(1)", "Move down", id="stages.move-down"),
         Binding("d,delete", "answer('delete')", "Delete", id="stages.delete"),
     ]
 
@@ -55,7 +57,7 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
             dialog.border_title = "Stages, in the order in which they train"
             dialog.border_subtitle = "Enter: show it, Esc: close"
             if names:
-                yield ReadableList(*(Option(self._label(n, name)) for n, name in enumerate((None, *names))))
+                yield ReadableList(*self._options())
             yield Static(_KEYS if names else _EMPTY, id="stages-keys", markup=False)
 
     def on_mount(self) -> None:
@@ -64,6 +66,11 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
         if names:
             shown = names.index(self._place) + 1 if self._place in names else 0
             self.query_one(OptionList).highlighted = shown
+
+    def _options(self) -> Iterator[Option]:
+        """Yield the common rules and the stages, in their order."""
+        for number, name in enumerate((None, *self._session.stages.names)):
+            yield Option(self._label(number, name))
 
     def _label(self, number: int, name: str | None) -> Text:
         stages = self._session.stages
@@ -90,6 +97,19 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
         """Move as in the tree."""
         for options in self.query(OptionList):
             options.action_cursor_down() if by > 0 else options.action_cursor_up()
+
+    def action_move(self, by: int) -> None:
+        """Move the highlighted stage up or down; the dialog stays, so that the key can be held."""
+        stages = self._session.stages
+        for options in self.query(OptionList):
+            if not options.highlighted:
+                self.query_one("#stages-keys", Static).update(_NOT_COMMON)
+                return
+            name = stages.names[options.highlighted - 1]
+            stages.move(name, by)
+            options.clear_options()
+            options.add_options(list(self._options()))
+            options.highlighted = stages.names.index(name) + 1
 
     def action_answer(self, what: str) -> None:
         """Answer with what to do with the highlighted stage."""

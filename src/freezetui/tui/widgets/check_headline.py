@@ -34,6 +34,14 @@ class CheckHeadline(Guarded, Static):
         self.set_class(one_line, "-one-line")
         self._color()
 
+    def on_show(self) -> None:
+        """Let other lines give way on a low screen."""
+        self.screen.add_class("-proof")
+
+    def on_hide(self) -> None:
+        """Give the lines back."""
+        self.screen.remove_class("-proof")
+
     def _color(self) -> None:
         self.update(colored(self._told, self, self.COMPONENT_CLASSES))
 

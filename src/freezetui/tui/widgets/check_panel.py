@@ -261,10 +261,8 @@ class CheckPanel(Guarded, Vertical):
         self.running, self._engine, self._jobs = False, None, []
 
     def _say_running(self, job: Job, text: str) -> None:
-        stage = job.request.stage
-        which = (
-            "" if stage is None else f"{printable(stage)}, {self._total - len(self._jobs)} of {self._total}: "
-        )
+        stage, number = job.request.stage, self._total - len(self._jobs)
+        which = "" if stage is None else f"{printable(stage)}, {number} of {self._total}: "
         self._say(Text(f" check: {which}{text}"))  # the footer names the key that ends it
 
     def _say(self, text: Text) -> None:

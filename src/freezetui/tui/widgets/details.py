@@ -123,7 +123,7 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
         Text(f"{kind}{' (guessed from its name)' if tensor.guessed else ''}, {tensor.dtype}"),
         Text(" × ".join(map(str, tensor.shape)) or "scalar"),
         Text(numbers.plural(tensor.elements, "element")),
-        Text(f"{numbers.size(tensor.bytes)} ({numbers.plural(tensor.bytes, 'byte')})"),
+        Text(_bytes(tensor.bytes)),
         Text(),
         Text(_STATE[state], "bold"),
     ]
@@ -147,6 +147,12 @@ def _of_tensor(session: Session, node: int, tensor: TensorInfo) -> list[Text]:
     lines += [Text(), *live] if live else []
     seen = outcome_of(session, tensor.name)
     return [*lines, Text(), *(Text(printable(line)) for line in seen)] if seen else lines
+
+
+def _bytes(count: int) -> str:
+    """Return a size, and in bytes: "2.1 KiB (2,112 bytes)"; of few bytes only these."""
+    exact = numbers.plural(count, "byte")
+    return f"{numbers.size(count)} ({exact})" if count >= 1024 else exact
 
 
 def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:

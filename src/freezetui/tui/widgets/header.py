@@ -13,13 +13,17 @@ from freezetui.checkpoint.sources.urls import name_of
 from freezetui.session.notices import Notice, notices
 from freezetui.session.session import Session
 from freezetui.text import printable, shortened
-from freezetui.tui.widgets.drawing import TextBar
+from freezetui.tui.widgets.drawing import TextBar, whole_words
 from freezetui.tui.widgets.totals_bar import sign_of
 
 #: Seconds between two looks at the files.
 _PERIOD = 2.0
 #: A narrower header shows no stage; a stage's name gets at least so many cells.
 _MIN_STAGES, _MIN_TAB = 40, 12
+#: Of an architecture that does not fit, fewer cells say nothing.
+_MIN_LABEL = 16
+#: Cells of the longest that can be said of the config, "no config yet".
+_MAX_STATE = 14
 #: The tab of the rules that are below those of every stage.
 _COMMON = "common"
 _NOTICE = Style(bold=True, meta={"@click": "screen.notices"})
@@ -73,14 +77,20 @@ class Header(TextBar):
             (described, stages, short, config),
             (file, stages, full, config),
             (file, stages, short, config),
-            (file, brief, short, config),
         ]
+        if self.session.stages.names:
+            choices.append((file, brief, short, config))
+        # As if it said the longest: what is shown must not change with the first edit or with saving.
+        spare = _MAX_STATE - cell_len(config.plain)
         for left, middle, chips, right in choices:
             right = chips + right
-            if cell_len(left.plain) + cell_len(middle.plain) + cell_len(right.plain) + 6 <= width:
+            if cell_len(left.plain) + cell_len(middle.plain) + cell_len(right.plain) + spare + 6 <= width:
                 return self._line(left, middle, right)
-        middle = brief if self.session.stages.names and width >= _MIN_STAGES else Text()
-        return self._line(file, middle, short + config)
+        if self.session.stages.names:
+            return self._line(file, brief if width >= _MIN_STAGES else Text(), short + config)
+        room = width - cell_len(file.plain) - cell_len(short.plain) - _MAX_STATE - 6
+        known_as = whole_words(stages.plain, room) if room >= _MIN_LABEL else ""
+        return self._line(file, Text(known_as, "italic"), short + config)
 
     def _line(self, left: Text, middle: Text, right: Text) -> Text:
         line = _three(left, middle, right, self.size.width)

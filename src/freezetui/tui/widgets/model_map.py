@@ -31,6 +31,8 @@ _HEIGHTS = " ▁▂▃▄▅▆▇█"
 #: The outcome from which on a mark takes the place of the state: what was not proven or is against the plan.
 _FIRST_MARK = MARKS.index("?")
 _CURSOR = "◆"
+#: Styles of cells that the cursor does not cover if another of its line's will do.
+_MARKED = ("unproven", "wrong")
 #: By the sign of a cell, what it says, in the order of the legend.
 LEGEND = {
     "▓": "frozen",
@@ -96,7 +98,8 @@ class ModelMap(Guarded, Widget):
         for place, cell in enumerate(cells):
             styles = marked if start <= place < stop and not whole else plain
             segments.append((cell.text, styles[cell.style]))
-        segments[start] = _CURSOR, marked["plain"]
+        place = next((n for n in range(start, stop) if cells[n].style not in _MARKED), start)
+        segments[place] = _CURSOR, marked["plain"]
         joined = (
             ("".join(text for text, _ in run), style) for style, run in groupby(segments, lambda s: s[1])
         )

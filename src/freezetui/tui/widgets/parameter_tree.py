@@ -185,6 +185,8 @@ class ParameterTree(TreeView):
         """Whether an action has an effect now; used by the palette."""
         name = action.removeprefix("edit('").removesuffix("')")
         steps = name in ("undo", "redo") and self.step_stages(name, False)
+        if action == "end_range":
+            return self.selection.anchor is not None
         return steps or self.edits.offers(action, self.node)
 
     def _edit(self, edit: Callable[[], str]) -> None:
