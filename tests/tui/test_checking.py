@@ -315,7 +315,7 @@ async def test_saving_what_takes_long_shows_that_it_runs_and_can_be_given_up(ope
         choice = driver.session.plan.mask()
         driver.app.simulate_key("f")  # goes nowhere
         driver.app.simulate_key("escape")
-        await driver.until(lambda: len(driver.app.screen_stack) == 1)
+        await driver.until(lambda: driver.app.screen is driver.main)
         assert driver.session.plan.mask() == choice
         assert driver.session.unsaved
         assert not list(tmp_path.glob("*.yaml"))

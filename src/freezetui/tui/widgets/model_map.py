@@ -144,20 +144,28 @@ class ModelMap(Guarded, Widget):
 
 def map_cells(painter: TreePainter, width: int) -> Iterator[Cell]:
     """Yield what each of `width` cells shows; nothing for a model without elements."""
-    tree, measure = painter.rows.tree, painter.measure
+    tree = painter.rows.tree
     before = tree.parameters_before
     total, start = before[-1], 0
+    drawn, cell = (-1, -1), Cell("", "")
     for place in range(width if total else 0):
         end = total * (place + 1)
         stop = bisect_left(before, -(-end // width)) if place < width - 1 else len(tree.tensors)
-        if measure.is_share:
-            yield _state(painter, start, stop)
-        else:
-            value = measure.value(tree, [(start, stop)])
-            bar = 0.0 if value is None else measure.bar(tree, value)
-            height = max(1, round(bar * (len(_HEIGHTS) - 1))) if value else 0
-            yield Cell(_HEIGHTS[height], "wrong" if measure.is_wrong([(start, stop)]) else "trainable")
+        if (start, stop) != drawn:  # a large tensor fills many cells
+            drawn, cell = (start, stop), _cell(painter, start, stop)
+        yield cell
         start = stop if before[stop] * width == end else stop - 1  # also what has no width, such as a buffer
+
+
+def _cell(painter: TreePainter, start: int, stop: int) -> Cell:
+    """Return the cell of some tensors: their state, or how large their value is."""
+    tree, measure = painter.rows.tree, painter.measure
+    if measure.is_share:
+        return _state(painter, start, stop)
+    value = measure.value(tree, [(start, stop)])
+    bar = 0.0 if value is None else measure.bar(tree, value)
+    height = max(1, round(bar * (len(_HEIGHTS) - 1))) if value else 0
+    return Cell(_HEIGHTS[height], "wrong" if measure.is_wrong([(start, stop)]) else "trainable")
 
 
 def _state(painter: TreePainter, start: int, stop: int) -> Cell:
