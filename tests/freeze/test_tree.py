@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from freezetui.checkpoint.types import StorageKey, TensorInfo
 from freezetui.freeze.minimize import choose_rules
 from freezetui.freeze.plan import FreezePlan
-from freezetui.freeze.tree import ParamTree, _are_distinct
+from freezetui.freeze.tree import ParamTree
 from support.strategies import tensors, trees
 
 
@@ -106,13 +106,3 @@ def test_ten_times_the_tensors_take_about_ten_times_as_long():
         return best
 
     assert seconds(10_000) < 40 * seconds(1_000)  # a square would take a hundred times as long
-
-
-@given(st.lists(st.sampled_from(["0", "1", "01", "2", "10", "11", "x", "", "1" * 18, "9" * 19, "-1"])))
-def test_storages_that_count_up_are_known_to_differ(keys):
-    assert _are_distinct(keys) == (len({*keys}) == len(keys))
-
-
-def test_many_storages_that_count_up_are_known_to_differ():
-    keys = [str(number) for number in range(1000)]
-    assert _are_distinct(keys) and not _are_distinct([*keys, "7"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, islice, pairwise
-from operator import attrgetter, itemgetter, lt, sub
+from itertools import accumulate, pairwise
+from operator import attrgetter, itemgetter, sub
 
 from freezetui.checkpoint.types import Kind, Packing, TensorInfo, counts
 from freezetui.freeze.shares import parameters_before
@@ -196,8 +196,6 @@ class ParamTree:
 _DECIDES = attrgetter("kind", "dtype", "packing")
 #: Tensors to look at in turn, which the processor's cache holds.
 _CHUNK = 2048
-#: Keys with at most so many digits fit 64 bits.
-_MAX_DIGITS = 18
 
 
 def trainable(tensors: Sequence[TensorInfo]) -> bytes:
@@ -268,7 +266,8 @@ def _ties(
     previous = array("i", [-1]) * len(tensors)
     groups: dict[int, tuple[int, ...]] = {}
     storages = [storage for storage in map(attrgetter("storage"), tensors) if storage is not None]
-    if _are_distinct(list(map(attrgetter("key"), storages))):
+    keys = list(map(attrgetter("key"), storages))
+    if len({*keys}) == len(keys):
         return groups, previous
     seen: dict[object, list[int]] = {}
     for index, tensor in enumerate(tensors):
@@ -282,15 +281,3 @@ def _ties(
                 previous[index] = before
             groups.update(dict.fromkeys(members, tuple(members)))
     return groups, previous
-
-
-def _are_distinct(keys: Sequence[str]) -> bool:
-    """Whether no two keys are equal; most files count them up, which shows without a set of them all."""
-    if max(map(len, keys), default=0) <= _MAX_DIGITS:
-        try:
-            numbers = array("q", map(int, keys))
-        except ValueError:  # not numbers
-            return len({*keys}) == len(keys)
-        if all(map(lt, numbers, islice(numbers, 1, None))):
-            return True
-    return len({*keys}) == len(keys)
