@@ -56,9 +56,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _state_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Recent files, recovery files and the log of errors are not the developer's; in child processes too."""
+def _environment_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Recent files, recovery files and the log of errors are not the developer's; in child processes too.
+
+    Nor is the terminal: pictures say what tmux needs.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TMUX", raising=False)
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 

@@ -662,10 +662,14 @@ def test_what_the_model_ties_and_the_file_does_not_is_no_hold(tmp_path: Path) ->
 
 
 def test_a_pickled_module_is_not_imported_but_suggested(tmp_path: Path) -> None:
-    torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "pickled.pth")
-    report = whole_check(CheckRequest(checkpoint=str(tmp_path / "pickled.pth"), device="cpu"))
-    fix = next(finding.fix for finding in report.findings if finding.code == "N1")
-    assert "--architecture torch.nn.modules.container:Sequential " in fix
+    for model, suggested in (
+        (get_model("squeezenet1_1"), "torchvision.models.squeezenet:SqueezeNet"),
+        (nn.Sequential(nn.Linear(2, 2)), "SPEC"),  # torch's own classes build no model by themselves
+    ):
+        torch.save(model, tmp_path / "pickled.pth")
+        report = whole_check(CheckRequest(checkpoint=str(tmp_path / "pickled.pth"), device="cpu"))
+        fix = next(finding.fix for finding in report.findings if finding.code == "N1")
+        assert f"--architecture {suggested} " in fix
 
 
 def test_the_engine_recognizes_nothing_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
