@@ -91,12 +91,13 @@ def config_text(session: Session) -> Callable[[], str]:
 
     What it returns may run in a thread: it goes by the session as it is at this moment.
     """
-    from freezetui.config.codec import text_to_write
     from freezetui.session.writing import to_write
 
     path, write = session.config_path, to_write(session, session.config_path)
 
     def text() -> str:
+        from freezetui.config.codec import text_to_write  # slow: imports a YAML library
+
         try:
             return text_to_write(path, write())
         except FreezeTuiError as error:
