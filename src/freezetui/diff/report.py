@@ -224,8 +224,9 @@ def leading(tensors: Iterable[TensorDiff]) -> list[TensorDiff]:
     Else its statistics, else its counters: one step of a counter is more than any update.
     """
     sized = [t for t in tensors if t.delta_norm is not None and t.norm is not None]
-    ranks = [_rank(tensor) for tensor in sized]
-    return [tensor for tensor, rank in zip(sized, ranks, strict=True) if rank == min(ranks)]
+    ranks = list(map(_rank, sized))
+    first = min(ranks, default=0)
+    return [tensor for tensor, rank in zip(sized, ranks, strict=True) if rank == first]
 
 
 def _rank(tensor: TensorDiff) -> int:
