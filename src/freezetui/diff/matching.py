@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.freeze.peft_prefixes import ADDED_BY_PEFT
 
 #: How many names are sampled to find prefixes, and how many of the most common ones are tried on all.
 _MAX_SAMPLE, _MAX_TRIED = 200, 16
@@ -15,9 +16,6 @@ _MAX_SAMPLE, _MAX_TRIED = 200, 16
 _MIN_SHARE = 0.5
 #: Words in the path of a copy that follows the model: an EMA, a teacher, a momentum encoder.
 _COPY = re.compile(r"(^|[._])(ema|swa|averaged|teacher|target|momentum|shadow)([._]|$)")
-
-#: What the names of an adapter's own tensors contain, as PEFT writes them.
-_ADAPTER = re.compile(r"(^|\.)(lora|hada|lokr|ia3|vera|oft)_|(^|\.)prompt_embeddings$")
 
 
 class Pair(NamedTuple):
@@ -165,7 +163,7 @@ def _left_over(here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo]) 
     if not removed or not added:
         return ""
     for side, names in (("BEFORE", removed), ("AFTER", added)):
-        if all(map(_ADAPTER.search, names)):
+        if all(map(_is_added, names)):
             return (
                 f"{side} is an adapter, which only adds to a model's weights: to compare the weights, "
                 "merge it into its model (PEFT: merge_and_unload) and save that"
@@ -174,3 +172,9 @@ def _left_over(here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo]) 
         f"{len(removed):,} names are in BEFORE only and {len(added):,} in AFTER only: "
         "if these are the same weights under different names, they were not compared"
     )
+
+
+def _is_added(name: str) -> bool:
+    """Whether PEFT adds a tensor of this name to a model."""
+    segments = name.split(".")
+    return segments[-1] == "prompt_embeddings" or any(each.startswith(ADDED_BY_PEFT) for each in segments)

@@ -96,9 +96,9 @@ def document(report: SanityReport, session: Session, when: datetime | None = Non
 
 
 def _checkpoint(session: Session) -> dict[str, Any]:
-    sources = [session.options.source, *session.options.more]
+    sources = (shown_url(each) if is_url(each) else each for each in session.options.sources)
     return {
-        "source": ", ".join(shown_url(each) if is_url(each) else each for each in sources),
+        "source": ", ".join(sources),
         "key": session.options.key,
         "format": session.checkpoint.format,
         "tensors": len(session.checkpoint.tensors),

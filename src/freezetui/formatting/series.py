@@ -91,6 +91,7 @@ class _Modules:
         every = {tensor.name: tensor for step in reversed(series.steps) for tensor in step.tensors}
         first = {name: every[name] for step in self._steps for name in step}
         self.tree = DiffTree(list(first.values()))
+        self._known: dict[int, tuple[list[float], list[float]]] = {}
         sizes = [t.relative for step in series.steps for t in step.tensors if t.relative]
         self._low = math.log10(min(sizes, default=1e-6))
         self._high = max(math.log10(max(sizes, default=1.0)), self._low + 1)
@@ -121,10 +122,11 @@ class _Modules:
 
         NaN for a change without a size.
         """
-        tensors = self.tree.below(node)
-        return self._sums(t for t in tensors if t.kind != "buffer"), self._sums(
-            t for t in tensors if t.kind == "buffer"
-        )
+        if node not in self._known:
+            tensors = self.tree.below(node)
+            parameters = self._sums(t for t in tensors if t.kind != "buffer")
+            self._known[node] = parameters, self._sums(t for t in tensors if t.kind == "buffer")
+        return self._known[node]
 
     def _sums(self, tensors: Iterable[TensorDiff]) -> list[float]:
         names = [tensor.name for tensor in tensors]

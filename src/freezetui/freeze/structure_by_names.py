@@ -59,9 +59,9 @@ def head_of(tree: ParamTree) -> int:
     It is the last module with a head's name on the first level with several modules, else an `lm_head` at any
     depth, else the last module of that level; never one that holds repeated blocks of modules, or is one.
     """
-    node = 0
+    node, trains, first, end = 0, tree.trainable(), tree.first, tree.end
     while True:
-        trains, first, end = tree.trainable(), tree.first, tree.end
+        # As `has_parameters`, without two calls for each of perhaps 100,000 children.
         children = [c for c in tree.children(node) if trains.find(1, first[c], first[end[c]]) >= 0]
         if len(children) != 1 or tree.leaf[children[0]]:
             break

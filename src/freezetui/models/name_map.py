@@ -231,11 +231,11 @@ class _Found:
         placed |= {r.file for r in reshaped}
         renamed = {file: name for name, value in loaded.made.items() for file in value.origins}
         left = [file for file in self.order if file not in placed]
-        dropped = [f for f in left if any(p.search(renamed.get(f, f)) for p in loaded.dropped)]
+        dropped = dict.fromkeys(f for f in left if any(p.search(renamed.get(f, f)) for p in loaded.dropped))
         return NameMap(
             live=live,
             dropped=tuple(dropped),
-            unplaced=tuple(file for file in left if file not in set(dropped)),
+            unplaced=tuple(file for file in left if file not in dropped),
             reshaped=reshaped,
             root=place.root if place else "",
             prefix=place.file_prefix if place else "",

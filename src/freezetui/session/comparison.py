@@ -86,11 +86,9 @@ class Comparison:
         """
         deltas, weights = array("d"), array("d")
         for tensor in self._session.tree.tensors:
-            change = self._changes.get(tensor.name)
-            is_sized = change is not None and change.kind != "buffer"
-            delta, weight = (change.delta_norm, change.norm) if change and is_sized else (None, None)
-            if delta is None or weight is None:
-                delta = weight = 0.0
+            change, delta, weight = self._changes.get(tensor.name), 0.0, 0.0
+            if change is not None and change.kind != "buffer" and change.delta_norm is not None:
+                delta, weight = change.delta_norm, change.norm or 0.0
             deltas.append(delta * delta)
             weights.append(weight * weight)
         return deltas, weights

@@ -42,6 +42,6 @@ class Options(msgspec.Struct, frozen=True):
     against: str | None = None
 
     @property
-    def sources(self) -> list[str]:
+    def sources(self) -> tuple[str, ...]:
         """All that is opened, as one checkpoint."""
-        return [self.source, *self.more]
+        return self.source, *self.more

@@ -102,8 +102,7 @@ def discard(found: Found) -> None:
 def sources_of(session: Session) -> tuple[str, ...]:
     """Return what names a checkpoint: its real paths or its URLs, and its key."""
     options = session.options
-    sources = (options.source, *options.more)
-    shown = (shown_url(source) if is_url(source) else os.path.realpath(source) for source in sources)
+    shown = (shown_url(source) if is_url(source) else os.path.realpath(source) for source in options.sources)
     return (*shown, options.key or "")
 
 

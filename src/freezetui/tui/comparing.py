@@ -28,8 +28,9 @@ def compared(session: Session, work: Work) -> Comparison:
     """
     options = session.options
     assert options.against is not None
-    after = (options.source, *options.more)
-    request = encode(CompareRequest(options.against, after, options.key, options.python, options.engine))
+    request = encode(
+        CompareRequest(options.against, options.sources, options.key, options.python, options.engine)
+    )
     command = bootstrap.command("freezetui.cli.comparer", needs=("msgspec", "numpy"))
     pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, start_new_session=True) as process:
