@@ -25,10 +25,11 @@ from freezetui.state import log_error, remember_theme, remembered_theme
 from freezetui.text import printable_lines, shortened
 from freezetui.tui.bindings import bind
 from freezetui.tui.dim_filter import DimFilter
-from freezetui.tui.guarded import Guarded, workers_started
+from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.screens.loading import LoadingScreen
+from freezetui.tui.typing_ahead import workers_started
 from freezetui.tui.widgets.drawing import whole_words
 from freezetui.tui.widgets.parameter_tree import ParameterTree
 

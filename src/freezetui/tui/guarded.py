@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
@@ -10,9 +9,6 @@ from textual.message_pump import MessagePump
 
 if TYPE_CHECKING:
     from freezetui.tui.host import Host
-
-#: Turns of the event loop in which a message goes up to the screen, and a worker takes its first steps.
-_TURNS = 20
 
 
 class Guarded(MessagePump):
@@ -28,9 +24,3 @@ class Guarded(MessagePump):
         except Exception as error:
             host = cast("Host", self.app)
             host.tell_failure(error, f"handling {type(message).__qualname__}")
-
-
-async def workers_started() -> None:
-    """Let the workers that an action has started open their dialogs, before the next key is looked at."""
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
