@@ -39,7 +39,7 @@ def state_dict(count: int) -> OrderedDict[str, torch.Tensor]:
     tensors = OrderedDict((f"layers.{i}.w", torch.zeros(2, 3 + i % 2)) for i in range(count))
     tensors |= {f"late.{i}.w": torch.zeros(4, dtype=torch.float16) for i in range(count)}
     tensors["tied"] = tensors["layers.3.w"]
-    tensors._metadata = {"": {"version": 1}, "layers": {"version": 1}}  # type: ignore[attr-defined]  # as torch does
+    tensors._metadata = {"": {"version": 1}, "layers": {"version": 1}}  # as torch does
     return tensors
 
 
