@@ -9,7 +9,8 @@ The two differ as follows, and tests compare them:
 - `regex` has no verbose groups, `(?x: )`: whitespace and comments are removed.
 
 These differences remain: characters newer than Python's Unicode tables; a dotless i equals an i if case is
-ignored; `\\B` matches the empty text, as in `re` from Python 3.14 on.
+ignored; `\\B` matches the empty text, as in `re` from Python 3.14 on; a back reference to a group that a
+repetition only matched with the empty text fails, while `re` takes it as empty.
 """
 
 from __future__ import annotations
