@@ -239,8 +239,8 @@ class CheckPanel(Guarded, Vertical):
             self._finish()
 
     @on(Cancelled)
-    def _was_cancelled(self, event: Cancelled) -> None:
-        event.stop()
+    def _was_cancelled(self) -> None:
+        """Say so; the screen, which gets this message too, no longer says that a check runs."""
         self._finish()
         self._say(Text(" check: cancelled"))
 
