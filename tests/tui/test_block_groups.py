@@ -13,6 +13,7 @@ from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
 from freezetui.tui.columns import SHARE, SIZES, Measure
 from freezetui.tui.copying import line_pattern
+from freezetui.tui.widgets.line_range import LineRange
 from freezetui.tui.widgets.row_values import values_of
 from freezetui.tui.widgets.tree_edits import TreeEdits
 from freezetui.tui.widgets.tree_painter import TreePainter
@@ -218,6 +219,23 @@ def test_lines_are_sorted_by_the_values_that_they_show(tied, found, measure):
     values = values_of(measure, lines.rows, lines.rows.visible.tolist())
     assert values[1:] == pytest.approx(expected[1:]), "the root is not sorted"
     assert len(set(values)) > 4
+
+
+@pytest.mark.parametrize("unfolded", [True, False])
+def test_a_range_of_lines_is_what_its_lines_are(unfolded):
+    lines = Lines()
+    if unfolded:
+        lines.rows.open_all(0)
+    else:
+        lines.rows.open(lines.at("layers.{0..11}"))
+    count = len(lines.rows)
+    for start in range(0, count, 1 + count // 30):
+        for stop in range(start, count, 1 + count // 30):
+            selection = LineRange()
+            selection.anchor = lines.rows.visible[start]
+            found = {i for a, b in selection.spans(lines.rows, stop) for i in range(a, b)}
+            nodes = lines.rows.visible[start : stop + 1]
+            assert found == {i for node in nodes for a, b in lines.rows.spans(node) for i in range(a, b)}
 
 
 def test_sorting_asks_no_tensor_by_itself(monkeypatch):
