@@ -15,7 +15,7 @@ from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.screens.prompt import PromptScreen
 from freezetui.tui.widgets.check_panel import CheckPanel
-from freezetui.tui.widgets.header import Header
+from freezetui.tui.widgets.header import Header, _architecture_in
 from support.reports import sanity_report
 
 SIZES = [(60, 15), (78, 15), (80, 24), (100, 15), (110, 30), (200, 50)]
@@ -197,3 +197,17 @@ async def test_a_long_line_of_a_prompt_is_shown_whole_and_its_field_is_on_the_sc
         await driver.press("ctrl+u")
         await driver.type("short")
         assert not whole.display, "the field shows all of it"
+
+
+@pytest.mark.parametrize(
+    ("label", "room", "shown"),
+    [
+        ("transformers T5ForConditionalGeneration", 39, "transformers T5ForConditionalGeneration"),
+        ("transformers T5ForConditionalGeneration", 30, "T5ForConditionalGeneration"),
+        ("transformers T5ForConditionalGeneration", 20, "T5ForConditionalGen…"),
+        ("torchvision vgg16, custom widths, 10 classes", 21, "torchvision vgg16…"),
+        ("my/long/path/to/models.py:build", 20, "my/long/path/to/mod…"),
+    ],
+)
+def test_a_header_rather_omits_the_library_than_the_model(label, room, shown):
+    assert _architecture_in(label, room) == shown
