@@ -13,12 +13,12 @@ import msgspec
 from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.checkpoint.weights import Weights
-from freezetui.diff.looks import tensor_diff, unread
+from freezetui.diff.looks import resized_diff, tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
 from freezetui.diff.raw import LAZY_BITS, let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
-from freezetui.diff.sums import Compared
+from freezetui.diff.sums import Compared, may_be_resized
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.tied import stored_once
 from freezetui.errors import CheckpointError
@@ -77,10 +77,13 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
     known: dict[object, Compared] = {}
     found: list[Compared | None] = []
     for _, before, after in pairs:
-        if before is None or after is None or before.shape != after.shape:
+        if before is None or after is None:
             found.append(None)
             continue
-        tie = before.storage and after.storage and (before.storage, after.storage, before.shape)
+        if before.shape != after.shape and not may_be_resized(before, after):
+            found.append(None)
+            continue
+        tie = before.storage and after.storage and (before.storage, after.storage, before.shape, after.shape)
         key = tie and (tie, before.dtype, after.dtype, before.packing, after.packing)
         each = known.get(key) if key else None
         if each is None:
@@ -171,7 +174,10 @@ def _bytes_of(each: Compared, here: Weights, there: Weights) -> _Bytes | None:
     except CheckpointError as error:
         each.reason = error.message
         return None
-    return (each, one, other) if one is not None and other is not None else None
+    if one is None or other is None:
+        return None
+    size = min(len(one), len(other))  # they differ only if one side has more rows
+    return each, one[:size], other[:size]
 
 
 def _scan_all(batch: Iterable[_Bytes]) -> None:
@@ -216,4 +222,7 @@ def _result(pair: Pair, found: Compared | None, once: Mapping[str, str]) -> Tens
     if found is None:
         reason = f"tied to {once[pair.name]}, stored once" if pair.name in once else ""
         return msgspec.structs.replace(tensor_diff(pair, None, False), reason=reason)
-    return unread(pair, found.reason) if found.reason else tensor_diff(pair, found.sums, found.differs)
+    if found.reason:
+        return unread(pair, found.reason)
+    look = resized_diff if found.is_resized else tensor_diff
+    return look(pair, found.sums, found.differs)

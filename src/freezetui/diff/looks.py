@@ -26,7 +26,9 @@ SAME_VALUES = "same values"
 
 
 def unread(pair: Pair, reason: str) -> TensorDiff:
-    """Return the diff of a tensor that was not compared."""
+    """Return the diff of a tensor that was not compared; another shape is a difference all the same."""
+    if pair.before is not None and pair.after is not None and pair.before.shape != pair.after.shape:
+        return msgspec.structs.replace(tensor_diff(pair, None, False), reason=reason)
     return msgspec.structs.replace(_named(pair), status="unread", changed=None, reason=reason)
 
 
@@ -55,6 +57,36 @@ def tensor_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
         return msgspec.structs.replace(found, status="changed", changed=None)
     return msgspec.structs.replace(
         found, status="changed", changed=sums.changed, **_amounts(sums), **_looks(before, sums)
+    )
+
+
+def resized_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
+    """Return the diff of a tensor of which one side has more rows, over the rows that both have.
+
+    Args:
+        sums, differs: as for `tensor_diff`, of those rows.
+    """
+    before, after = pair.before, pair.after
+    assert before is not None and after is not None
+    rows = min(before.shape[0], after.shape[0])
+    if before.dtype != after.dtype:
+        assert sums is not None
+        changed: int | None = min(sums.forward, sums.back)
+    else:
+        changed = 0 if not differs else sums.changed if sums is not None else None
+    if not changed:
+        rows_changed = changed
+    elif rows == 1 or len(before.shape) == 1:
+        rows_changed = changed if rows > 1 else 1
+    else:
+        rows_changed = sums.rows or None if sums is not None else None
+    return msgspec.structs.replace(
+        _named(pair),
+        status="reshaped",
+        changed=changed,
+        rows=rows,
+        rows_changed=rows_changed,
+        **(_amounts(sums) if sums is not None and changed else {}),
     )
 
 

@@ -75,7 +75,7 @@ def judge(
         FrozenDiff(len(frozen), len(frozen) - len(moved) - len(unsure), _names(moved), _names(unsure)),
         TrainableDiff(
             len(trainable),
-            sum(t.status == "changed" for t in trainable),
+            sum(t.status == "changed" or (t.status == "reshaped" and bool(t.changed)) for t in trainable),
             _names(t for t in trainable if t.status == "identical"),
         ),
         BufferPart(len(under_frozen), sum(t.name in same for t in under_frozen), _names(drifted)),
@@ -105,7 +105,18 @@ def _verdict(
     counts = {status: sum(t.status == status for t in unsure) for status in reasons}
     parts = [f"{count:,} {reasons[status]}" for status, count in counts.items() if count]
     first, _, rest = "; ".join(parts).partition(" ")
-    return "inconclusive", f"{first} of {plural(len(frozen), 'frozen tensor')} {rest}"
+    return "inconclusive", f"{first} of {plural(len(frozen), 'frozen tensor')} {rest}{_rows(unsure)}"
+
+
+def _rows(unsure: Iterable[TensorDiff]) -> str:
+    """Return what is known of the rows that both sides of reshaped tensors have; "" if nothing."""
+    resized = [t for t in unsure if t.status == "reshaped" and t.rows is not None]
+    if not resized:
+        return ""
+    same = sum(t.changed == 0 and not t.new_dtype for t in resized)
+    counts = ("unchanged", same), ("changed", sum(t.changed != 0 for t in resized))
+    parts = [f"{word} in {count:,}" for word, count in counts if count]
+    return f" (the rows in both files: {', '.join(parts)})" if parts else ""
 
 
 def _with_ties(tensors: Sequence[TensorDiff], after: Checkpoint, matching: Matching) -> list[TensorDiff]:

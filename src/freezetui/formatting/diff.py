@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from freezetui import numbers
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, leading, relative_change
-from freezetui.formatting.change import counted, looks_like, status_word
+from freezetui.formatting.change import counted, looks_like, resized, status_word
 from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
 from freezetui.freeze.blocks import repeats
 from freezetui.freeze.tree import ParamTree
@@ -75,7 +75,9 @@ def judged_lines(judged: Judged) -> Iterator[str]:
         counts = frozen.tensors, len(frozen.moved)
         drifted = len(buffers.drifted)
         yield printable(verdict_line(judged.verdict, *counts, judged.reason, drifted))
-    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
+    unsure = trainable.tensors - trainable.moved - len(trainable.still)
+    note = f" ({unsure:,} not comparable bit for bit)" if unsure else ""
+    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed{note}"]
     if buffers.tensors:
         unsure = buffers.tensors - buffers.held - len(buffers.drifted)
         note = f" ({unsure:,} not compared)" if unsure else ""
@@ -179,10 +181,9 @@ def _line(tree: DiffTree, node: int, stop: int | None) -> str:
 
 def _tensor_line(tensor: TensorDiff, label: str) -> str:
     what = f"{numbers.shape(tensor.shape)} {tensor.dtype}"
-    if tensor.new_shape is not None:
-        what += f" → {numbers.shape(tensor.new_shape)}"
-    if tensor.new_dtype:
-        what += f" → {tensor.new_dtype}"
+    new = [*([numbers.shape(tensor.new_shape)] if tensor.new_shape is not None else []), tensor.new_dtype]
+    if after := " ".join(filter(None, new)):
+        what += f" → {after}"
     line = _columns(f"{_SIGNS[tensor.status]} {_PLAN[tensor.frozen]}", label, what, [tensor])
     notes = _notes(tensor)
     return f"{line}  {notes}" if notes else line
@@ -190,7 +191,7 @@ def _tensor_line(tensor: TensorDiff, label: str) -> str:
 
 def _notes(tensor: TensorDiff) -> str:
     """Return further notes on one tensor."""
-    notes = looks_like(tensor), tensor.reason, *counted(tensor)
+    notes = looks_like(tensor), *resized(tensor), tensor.reason, *counted(tensor)
     return printable("; ".join(note for note in notes if note))
 
 

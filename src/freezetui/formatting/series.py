@@ -92,7 +92,9 @@ class _Modules:
         first = {name: every[name] for step in self._steps for name in step}
         self.tree = DiffTree(list(first.values()))
         self._known: dict[int, tuple[list[float], list[float]]] = {}
-        sizes = [t.relative for step in series.steps for t in step.tensors if t.relative]
+        sizes = [
+            t.relative for step in series.steps for t in step.tensors if t.relative and t.status == "changed"
+        ]
         self._low = math.log10(min(sizes, default=1e-6))
         self._high = max(math.log10(max(sizes, default=1.0)), self._low + 1)
 
