@@ -271,6 +271,21 @@ def test_the_same_integers_of_another_scale_are_other_numbers(compared):
     assert compared({"w": one}, {"w": one.clone()}).identical
 
 
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_same_integers_of_other_channels_are_other_numbers(compared):
+    scales, zeros = torch.rand(4) + 0.1, torch.arange(4)
+    one = torch.quantize_per_channel(torch.randn(4, 4), scales, zeros, 0, torch.qint8)
+
+    def of(scales, zeros, axis=0):
+        return torch._make_per_channel_quantized_tensor(one.int_repr(), scales, zeros, axis)
+
+    for scale in (scales, scales.double(), torch.rand(9)[::2][:4]):  # the last has strides
+        assert compared({"w": of(scale, zeros)}, {"w": of(scale.clone(), zeros)}).identical
+        for other in (of(scale * 2, zeros), of(scale, zeros + 1), of(scale, zeros, 1)):
+            found = told(compared({"w": of(scale, zeros)}, {"w": other}), "w")
+            assert (found.status, found.changed) == ("changed", None)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2", "int8", "uint16", "bool"])
 def test_counted_codes_give_the_statistics_of_torch(tmp_path, dtype):
     kind = getattr(torch, dtype)

@@ -72,6 +72,13 @@ class Weights:
             raise self.lacks(tensor)
         return found
 
+    def channels(self, tensor: TensorInfo) -> tuple[int, TensorInfo, TensorInfo] | None:
+        """Return the axis, scales and zero points of a tensor quantized by channel; None for any other."""
+        from freezetui.checkpoint.state_dict.quantizers import channels_of  # imports what reads pickles
+
+        several = len(self._files) > 1 and tensor.storage is not None
+        return channels_of(tensor, f"{tensor.storage.key.partition('/')[0]}/" if several else "")
+
     def filled(self, address: int, nbytes: int) -> AbstractContextManager[None]:
         """Hold the bytes at an address of a map; see `RemoteFiles.filled`."""
         return nullcontext() if self.remote is None else self.remote.filled(address, nbytes)

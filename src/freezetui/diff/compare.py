@@ -15,9 +15,10 @@ from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.checkpoint.weights import Weights
 from freezetui.diff.looks import resized_diff, tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
-from freezetui.diff.raw import LAZY_BITS, let_go, raw_of, same_bytes
+from freezetui.diff.raw import let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
+from freezetui.diff.rescaled import is_rescaled
 from freezetui.diff.sums import Compared, may_be_resized
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.tied import stored_once
@@ -87,7 +88,7 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
         key = tie and (tie, before.dtype, after.dtype, before.packing, after.packing)
         each = known.get(key) if key else None
         if each is None:
-            each = Compared(before, after, _is_rescaled(before, after))
+            each = Compared(before, after)
             budget -= before.bytes + after.bytes
             if budget < 0:
                 each.reason = "too many tensors view the same bytes"
@@ -97,20 +98,9 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
     return found
 
 
-def _is_rescaled(before: TensorInfo, after: TensorInfo) -> bool:
-    """Whether the same integers stand for other numbers: the scales of two quantized tensors differ."""
-    one, other = before.storage, after.storage
-    return (
-        one is not None
-        and other is not None
-        and before.dtype == after.dtype
-        and one.read_as != other.read_as
-        and not {one.read_as, other.read_as} & {"", *LAZY_BITS}
-    )
-
-
 def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: Progress) -> None:
     """Find the tensors that differ, and measure them; both in one pass if a side is behind a URL."""
+    _find_rescaled(work, here, there)
     far = there if there.remote is not None else here
     if far.remote is not None:
         from freezetui.diff.measuring import measures
@@ -128,6 +118,15 @@ def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: 
         left = [*differing, *odd]
         total = sum(each.before.bytes for each in left)
         run_jobs(measures(left, here, there), total, "measuring", progress)
+
+
+def _find_rescaled(work: Iterable[Compared], here: Weights, there: Weights) -> None:
+    for each in work:
+        if each.before.storage is not None and each.before.storage.read_as:
+            try:
+                each.differs = is_rescaled(each, here, there)
+            except CheckpointError as error:
+                each.reason = error.message
 
 
 def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Compared]) -> Iterator[Job]:
