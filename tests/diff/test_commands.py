@@ -216,6 +216,16 @@ def test_a_plain_pickle_is_not_called_corrupt(freezetui, folder, protocol, array
         assert "is a plain Python pickle" in done.stderr and "corrupt" not in done.stderr
 
 
+def test_what_else_the_files_contain_is_not_compared_and_is_named(freezetui, tmp_path):
+    weights = {"w": torch.ones(3)}
+    torch.save({"model": weights, "optimizer": {"state": {}}, "epoch": 3}, tmp_path / "a.pth")
+    torch.save(weights, tmp_path / "b.pth")
+    done = freezetui("diff", "a.pth", "b.pth", cwd=tmp_path)
+    assert (done.returncode, done.stdout.count("not compared: optimizer, epoch")) == (0, 1)
+    document = json.loads(freezetui("diff", "a.pth", "b.pth", "--json", cwd=tmp_path).stdout)
+    assert [document[side]["skipped"] for side in ("before", "after")] == [["optimizer", "epoch"], []]
+
+
 def test_equal_blocks_are_folded(freezetui, tmp_path):
     state = {f"layers.{i}.{n}": torch.randn(3, 3) for i in range(12) for n in ("a.weight", "b.weight")}
     torch.save(state, tmp_path / "a.pth")

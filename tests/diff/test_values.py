@@ -47,6 +47,42 @@ def test_quantized_tensors_are_compared_by_their_bytes(compared):
     assert told(compared(one, other), "q.weight").status == "changed"
 
 
+@pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors_of_the_same_values_in_other_parts_are_others(compared, layout):
+    values = torch.arange(18.0).view(6, 3)
+
+    def of(rows):
+        return torch.nested.nested_tensor([values[:rows], values[rows:]], layout=layout)
+
+    assert compared({"w": of(2)}, {"w": of(2)}).identical
+    assert told(compared({"w": of(2)}, {"w": of(4)}), "w").status == "changed"
+
+
+def test_an_array_in_a_pickle_is_not_read_and_not_called_corrupt(compared):
+    report = compared({"w": torch.ones(3).numpy()}, {"w": torch.ones(3).numpy()})
+    assert told(report, "w").reason == "a NumPy array inside a pickle is not read."
+    assert report.exit_code == 2
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_small_changes_of_huge_integers_have_their_size(compared, dtype):
+    kind = getattr(torch, dtype)
+    last = torch.iinfo(kind).max
+    before = torch.tensor([last, last - 1, 3], dtype=kind)
+    found = told(compared({"w": before}, {"w": torch.tensor([last - 1, last, 3], dtype=kind)}), "w")
+    assert (found.changed, found.max_delta, found.delta_norm) == (2, 1.0, pytest.approx(2**0.5))
+    least = torch.iinfo(kind).min
+    found = told(compared({"w": before}, {"w": torch.tensor([least, last, 3], dtype=kind)}), "w")
+    assert found.max_delta == pytest.approx(2.0**64)
+
+
+def test_other_signs_of_complex_zeros_are_no_change_of_values(compared):
+    zeros = torch.zeros(4, dtype=torch.complex64)
+    found = told(compared({"w": zeros}, {"w": torch.view_as_complex(-torch.zeros(4, 2))}), "w")
+    assert (found.changed, found.looks) == (4, "same values")
+
+
 def test_a_meta_tensor_cannot_be_compared(compared):
     one = {"m.weight": torch.empty(3, device="meta"), "a": torch.ones(2)}
     report = compared(one, one)

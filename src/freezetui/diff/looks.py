@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from freezetui.checkpoint.types import TensorInfo
+from freezetui.checkpoint.types import TensorInfo, can_require_grad
 from freezetui.diff.matching import Pair
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import MAX_ROUNDING, SIGNED, Sums, row_of
@@ -130,11 +130,12 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if row_of(before):
         found |= {"rows": before.shape[0], "rows_changed": sums.rows}
-    floating = before.dtype.startswith(("float", "bfloat"))
-    if sums.nan or sums.inf or not floating:
+    if sums.nan or sums.inf or not can_require_grad(before.dtype):
         return found
     if sums.same_values:
         return {**found, "looks": SAME_VALUES, "reason": "only signs of zeros or bits of NaN differ"}
+    if "complex" in before.dtype:
+        return found
     factor = 1 + sums.along / sums.weight if sums.weight else 1.0
     explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
     shrinks = before.dtype in SIGNED and sums.shrinks and sums.changed >= _MIN_SHRUNK

@@ -23,12 +23,14 @@ class Side(msgspec.Struct, frozen=True):
     Attributes:
         unwrapped: what was stripped from its names.
         warnings: from opening it, such as other state_dicts in the file, which are not compared.
+        skipped: what else it contains, and is not compared: optimizer, epoch and the like.
     """
 
     source: str
     format: str
     unwrapped: str
     warnings: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):

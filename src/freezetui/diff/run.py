@@ -161,4 +161,5 @@ def _numbered(progress: Progress, number: int, count: int) -> Progress:
 
 
 def _side(checkpoint: Checkpoint) -> Side:
-    return Side(checkpoint.source, checkpoint.format, checkpoint.unwrapped, checkpoint.warnings)
+    skipped = tuple(entry.key for entry in checkpoint.skipped)
+    return Side(checkpoint.source, checkpoint.format, checkpoint.unwrapped, checkpoint.warnings, skipped)

@@ -26,6 +26,8 @@ _SIGNS: dict[Status, str] = {
 _PLAN = {True: "■", False: "○", None: " "}
 #: Tensors named per block of a folded line.
 _MAX_NAMED = 4
+#: Letters shown of a key that is not compared.
+_MAX_KEY = 60
 #: A bar covers relative changes from 1e-6 to 1, on a logarithmic scale of decades.
 _BAR, _DECADES = 12, 6
 _HEAD = f"{'':<12}  {'name':<38} {'shape, dtype':>26} {'changed':>8} {'max |Δ|':>9} {'|Δ|/|w|':>9}"
@@ -60,6 +62,8 @@ def _sides(report: DiffReport) -> Iterator[str]:
         yield printable(f"{word:<7} {side.source}  {side.format}{unwrapped}")
         for warning in side.warnings:
             yield printable(f"{'':<7} warning: {warning}")
+        if side.skipped:
+            yield printable(f"{'':<7} not compared: {listed(side.skipped, _MAX_NAMED, _MAX_KEY)}")
     if report.matching:
         yield printable(report.matching)
     yield ""

@@ -118,7 +118,8 @@ def validation_lines(report: Validation) -> Iterator[str]:
     for problem in report.problems:
         yield printable(f"✗ {problem.name}  {problem.what}: {problem.detail}")
     tensors = numbers.plural(report.tensors, "tensor")
-    checked = f"; {report.checked:,} checksums agree" if report.checked and report.valid else ""
+    agree = "checksum agrees" if report.checked == 1 else "checksums agree"
+    checked = f"; {report.checked:,} {agree}" if report.checked and report.valid else ""
     if not report.checked:
         checked = "; the file has no checksums"
     if report.unread:
