@@ -84,7 +84,7 @@ def judged_lines(judged: Judged) -> Iterator[str]:
     parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed{note}"]
     if buffers.tensors:
         unsure = buffers.tensors - buffers.held - len(buffers.drifted)
-        note = f" ({unsure:,} not compared)" if unsure else ""
+        note = f" ({unsure:,} not comparable bit for bit)" if unsure else ""
         parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged{note}")
     stage = f", stage {judged.stage}" if judged.stage else ""
     yield printable(f"{'; '.join(parts)}; by {judged.config}{stage}")
