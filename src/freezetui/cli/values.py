@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezetui.cli.options import json_option, key_option
-from freezetui.cli.output import print_json, print_lines
+from freezetui.cli.output import line_width, print_json, print_lines
 from freezetui.cli.progress import progress_line
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: b
     if as_json:
         print_json({"source": checkpoint.source, "format": checkpoint.format, "tensors": found})
     else:
-        print_lines(stats_lines(found))
+        print_lines(stats_lines(found, line_width()))
 
 
 @click.command(short_help="Check that all data is complete and every number finite.")
@@ -70,7 +70,7 @@ def validate(path: str, key: str | None, as_json: bool) -> None:
     else:
         from freezetui.formatting.values import validation_lines
 
-        print_lines(validation_lines(report))
+        print_lines(validation_lines(report, line_width()))
     sys.exit(report.exit_code)
 
 

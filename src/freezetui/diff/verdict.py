@@ -160,7 +160,7 @@ def _causes(moved: Sequence[TensorDiff], frozen: Sequence[TensorDiff]) -> list[F
 
 
 def _factors(moved: Iterable[TensorDiff]) -> dict[str, str]:
-    """Return the factor of each tensor that decayed, in words; factors that rounding may tell apart are one."""
+    """Return the factor of each tensor that decayed, in words; those that rounding tells apart are one."""
     shrunk = sorted((1 - t.factor, t.name) for t in moved if t.looks == DECAY and t.factor is not None)
     found: dict[str, str] = {}
     start = 0

@@ -30,8 +30,8 @@ TABLE = (
         "some_rows",
         "M13",
         "error",
-        "frozen, but some rows changed ({detail}): those of an embedding that occurred in the data, those that "
-        "a gradient hook leaves trainable, or max_norm",
+        "frozen, but some rows changed ({detail}): those of an embedding that were in the data, rows "
+        "that a gradient hook leaves trainable, or max_norm",
         "freeze the whole tensor; no weight decay on rows that a hook freezes; max_norm=None on an embedding",
     ),
     Code(
