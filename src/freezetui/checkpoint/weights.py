@@ -76,8 +76,8 @@ class Weights:
         """Return the axis, scales and zero points of a tensor quantized by channel; None for any other."""
         from freezetui.checkpoint.state_dict.quantizers import channels_of  # imports what reads pickles
 
-        several = len(self._files) > 1 and tensor.storage is not None
-        return channels_of(tensor, f"{tensor.storage.key.partition('/')[0]}/" if several else "")
+        key = tensor.storage.key if tensor.storage is not None and len(self._files) > 1 else ""
+        return channels_of(tensor, f"{key.partition('/')[0]}/" if key else "")
 
     def filled(self, address: int, nbytes: int) -> AbstractContextManager[None]:
         """Hold the bytes at an address of a map; see `RemoteFiles.filled`."""

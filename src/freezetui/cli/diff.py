@@ -13,7 +13,7 @@ import click
 
 from freezetui.cli.options import config_option, json_option, key_option, process_options
 from freezetui.cli.output import line_width, print_json, print_lines, say
-from freezetui.cli.progress import progress_line
+from freezetui.cli.progress import end_now, progress_line
 
 if TYPE_CHECKING:
     from freezetui.checkpoint.types import Checkpoint
@@ -75,9 +75,10 @@ def diff(
     _mention_config(paths[0], config)
     if len(paths) == 2 and key_after in (None, key) and _are_same(*paths):
         say("BEFORE and AFTER are the same file.")
+    from freezetui.diff.rewritten import ending_if_truncated
     from freezetui.diff.run import diff_series, diff_stages
 
-    with progress_line() as progress:
+    with ending_if_truncated(end_now), progress_line() as progress:
         ask = partial(_live_names, python, engine, progress)
         first, *later = _in_number_order(paths) if len(paths) > 2 else paths
         opened = [_open(first, key, progress)]

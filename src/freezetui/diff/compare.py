@@ -19,6 +19,7 @@ from freezetui.diff.raw import let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.rescaled import is_rescaled
+from freezetui.diff.rewritten import refuse_rewritten
 from freezetui.diff.sums import Compared, may_be_resized
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.tied import stored_once
@@ -58,6 +59,7 @@ def compare(
     before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
     with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
         _compare(work, here, there, progress)
+    refuse_rewritten(before, after)
     return matching, tuple(_result(*each, once) for each in zip(matching.pairs, found, strict=True))
 
 

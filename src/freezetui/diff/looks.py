@@ -74,12 +74,11 @@ def resized_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
         changed: int | None = min(sums.forward, sums.back)
     else:
         changed = 0 if not differs else sums.changed if sums is not None else None
+    rows_changed: int | None = sums.rows or None if sums is not None else None
     if not changed:
         rows_changed = changed
     elif rows == 1 or len(before.shape) == 1:
-        rows_changed = changed if rows > 1 else 1
-    else:
-        rows_changed = sums.rows or None if sums is not None else None
+        rows_changed = min(rows, changed)
     return msgspec.structs.replace(
         _named(pair),
         status="reshaped",
