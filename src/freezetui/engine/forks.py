@@ -24,22 +24,28 @@ _LIBRARIES = frozenset({"torchvision", "timm", "transformers"})
 
 
 def can_fork() -> bool:
-    """Whether a fork of this process is as good as a new one: a thread would be missing in it.
+    """Whether a fork of this process is as good as a new one: threads and an open GPU would be missing in it.
 
     On macOS system libraries do not support a fork without exec.
     """
-    return sys.platform == "linux" and hasattr(os, "memfd_create") and threading.active_count() == 1
+    if sys.platform != "linux" or not hasattr(os, "memfd_create") or threading.active_count() > 1:
+        return False
+    torch = sys.modules.get("torch")
+    return torch is None or not torch.cuda.is_initialized()
 
 
-def import_library(architecture: str) -> None:
-    """Import the library that builds the model, unless a module of the working directory has its name."""
+def import_libraries(architecture: str) -> None:
+    """Import what a check imports late: the library that builds the model, and what torch's optimizers need.
+
+    Not where a module of the working directory has the library's name: that is the user's.
+    """
     source, _, name = architecture.strip().partition(":")
     top = source.partition(".")[0]
-    if top not in _LIBRARIES or importlib.machinery.PathFinder.find_spec(top, [os.getcwd()]):  # noqa: PTH109
-        return
-    with suppress(Exception):  # what is wrong with it is told where the model is built
-        module = importlib.import_module("torchvision.models" if source == "torchvision" else source)
-        getattr(module, name, None)  # transformers imports a model's module on first use
+    with suppress(Exception):  # what is wrong with one is told where it is used
+        importlib.import_module("torch._dynamo")
+        if top in _LIBRARIES and not importlib.machinery.PathFinder.find_spec(top, [os.getcwd()]):  # noqa: PTH109
+            module = importlib.import_module("torchvision.models" if source == "torchvision" else source)
+            getattr(module, name, None)  # transformers imports a model's module on first use
 
 
 def in_fork(task: Callable[[], T]) -> T:

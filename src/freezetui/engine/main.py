@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from freezetui.engine.forks import can_fork, import_library, in_fork
+from freezetui.engine.forks import can_fork, import_libraries, in_fork
 from freezetui.engine.lifeline import die_with_parent, end_group_with
 from freezetui.errors import FreezeTuiError
 from freezetui.json_lines import encode
@@ -95,7 +95,7 @@ def _imported(request: CheckRequest, send: Send) -> bool:
     def imported() -> bool:
         send(_IMPORTING)
         importlib.import_module("freezetui.engine.check")
-        import_library(request.model.architecture)
+        import_libraries(request.model.architecture)
         return True
 
     return _told(imported, send) is not None
