@@ -87,7 +87,8 @@ class Comparison:
         deltas, weights = array("d"), array("d")
         for tensor in self._session.tree.tensors:
             change, delta, weight = self._changes.get(tensor.name), 0.0, 0.0
-            if change is not None and change.kind != "buffer" and change.delta_norm is not None:
+            sized = change is not None and change.kind != "buffer" and change.status != "reshaped"
+            if change is not None and sized and change.delta_norm is not None:
                 delta, weight = change.delta_norm, change.norm or 0.0
             deltas.append(delta * delta)
             weights.append(weight * weight)

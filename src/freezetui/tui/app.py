@@ -189,7 +189,7 @@ class FreezeTuiApp(Guarded, App[int]):
     def on_notify(self) -> None:
         """Let a message take the place of the one before."""
         self.clear_notifications()
-        for rack in self.screen.query("ToastRack"):
+        for rack in self.screen.query("ToastRack") if self._screen_stack else ():
             rack.remove_children()  # Textual would keep the empty place of the one before
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:

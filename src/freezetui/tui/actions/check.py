@@ -9,7 +9,7 @@ from textual.widgets import OptionList
 
 from freezetui.tui.actions.base import LOOK_DELAY, Actions, SessionScreen
 from freezetui.tui.describing import layers_in_file
-from freezetui.tui.widgets.check_panel import CheckPanel, Job
+from freezetui.tui.widgets.check_panel import CheckPanel
 
 
 class CheckActions(Actions):
@@ -82,7 +82,8 @@ class CheckActions(Actions):
     @work
     async def action_check(self) -> None:
         """Run the check, of each stage in turn; ask first for what is missing, and for user code."""
-        from freezetui.tui.checking import may_check  # the first screen needs none
+        from freezetui.session.asking import Job  # the first screen needs none of these
+        from freezetui.tui.checking import may_check
         from freezetui.tui.saving import FINDING_RULES
         from freezetui.tui.screens.busy import run_with_busy_screen
 
