@@ -54,6 +54,8 @@ def answer_with(
     """
 
     class Answer:
+        cancelled = False
+
         def __init__(self, request: CheckRequest, timeout: object, python: object) -> None:
             self.request = request
             if requests is not None:
