@@ -23,7 +23,12 @@ from freezetui.text import plain_lines
 
 
 class EngineHere:
-    """Stands in for `sanity.client.Engine`: the check itself, and its messages as lines of JSON."""
+    """Stands in for `sanity.client.Engine`: the check itself, and its messages as lines of JSON.
+
+    It checks one stage, as an engine does that cannot be forked.
+    """
+
+    cancelled = False
 
     def __init__(self, request: CheckRequest, timeout: float | None = None, python: str = "") -> None:
         assert not python

@@ -10,6 +10,7 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 
 from freezetui.errors import CheckpointError
+from freezetui.session.asking import Job
 from freezetui.session.loading import Opening
 from freezetui.session.options import Options
 from freezetui.session.session import Session
@@ -22,7 +23,7 @@ from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.screens.presets import PresetScreen
 from freezetui.tui.screens.prompt import PromptScreen
 from freezetui.tui.screens.text_viewer import TextViewer
-from freezetui.tui.widgets.check_panel import CheckPanel, Job
+from freezetui.tui.widgets.check_panel import CheckPanel
 from freezetui.tui.widgets.filter_bar import FilterBar
 from freezetui.tui.widgets.filter_input import FilterInput
 from freezetui.tui.widgets.parameter_tree import ParameterTree
@@ -172,3 +173,10 @@ async def test_keys_of_the_tree_work_from_the_findings(opened):
         await driver.press("f")
         assert driver.state("features") == "frozen"
         assert driver.tree.has_focus
+
+
+async def test_a_message_that_comes_after_the_last_screen_is_no_error(opened):
+    async with opened() as driver:
+        pass
+    assert not driver.app._screen_stack
+    driver.app.on_notify()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -51,7 +52,7 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
     path = receipt_path(session, to) if to is not None else None
     each = stage == ALL_STAGES and ALL_STAGES not in session.stages.names
     stages = (session.stages.names or (None,)) if each else (stage,)
-    reports = [_checked(session, name) for name in stages]
+    reports = _checked(session, stages)
     if as_json:
         print_json(reports if each else reports[0])
     else:
@@ -63,16 +64,17 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
     sys.exit(worst(report.exit_code for report in reports))
 
 
-def _checked(session: Session, stage: str | None) -> SanityReport:
-    """Check one stage, and show the progress.
+def _checked(session: Session, stages: Sequence[str | None]) -> list[SanityReport]:
+    """Check these stages, and show the progress.
 
     Raises:
-        FreezeTuiError: the config does not have this stage, or the check is not possible.
+        FreezeTuiError: the config does not have one of them, or the check is not possible.
     """
-    from freezetui.sanity.client import run_check
+    from freezetui.sanity.client import run_checks
 
-    session.stages.show(stage)
-    return run_check(session.request(), _progress, session.options.timeout, session.options.python)
+    session.stages.show(stages[0])
+    request = session.request().then(stages[1:])
+    return run_checks(request, _progress, session.options.timeout, session.options.python)
 
 
 def _print(report: SanityReport, session: Session, stage: str | None) -> None:

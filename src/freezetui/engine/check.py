@@ -13,8 +13,9 @@ from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.schema import ConfigData, fingerprint
+from freezetui.engine.control import Control, control_run
 from freezetui.engine.described_loop import described_loop
-from freezetui.engine.device import choose_device, is_out_of_memory
+from freezetui.engine.device import choose_device
 from freezetui.engine.environment import environment
 from freezetui.engine.flags import (
     flags_set_back,
@@ -29,13 +30,13 @@ from freezetui.engine.modes import described_modes, in_modes
 from freezetui.engine.names import file_names, what_differs
 from freezetui.engine.own_result import OwnRun
 from freezetui.engine.own_training import Kept, own_run
-from freezetui.engine.run import RunResult, following, looked_further, run, train_everything
+from freezetui.engine.run import RunResult, following, looked_further, run
 from freezetui.engine.ties import frozen_by_ties
 from freezetui.engine.verdict import unproven_findings, verdict, without_evidence
 from freezetui.engine.why_drifted import why_drifted
 from freezetui.engine.why_moved import why_moved
 from freezetui.engine.why_unchanged import explain_unchanged, unchanged_tensors
-from freezetui.errors import CheckpointError, ModelError
+from freezetui.errors import CheckpointError
 from freezetui.sanity.codes import finding
 from freezetui.sanity.protocol import CheckRequest, Progress
 from freezetui.sanity.report import (
@@ -52,6 +53,7 @@ from freezetui.sanity.training import Training
 _CHANGED = "{} has changed since it was opened."
 Report = Callable[[Progress], None]
 
+_STEPS = {"step": "step", "control": "all trainable: step", "own": "as your script: step"}
 _LOADING = {
     "build": "building the model",
     "input": "finding an input",
@@ -59,18 +61,19 @@ _LOADING = {
 }
 
 
-def check(request: CheckRequest, progress: Report = lambda event: None) -> SanityReport:
-    """Run the check that `request` asks for.
+def check(
+    request: CheckRequest, progress: Report = lambda event: None, known: Control | None = None
+) -> SanityReport:
+    """Run the check of one stage that `request` asks for.
+
+    Args:
+        known: the control run of the same request; None if it has not been made.
 
     Raises:
         FreezeTuiError: the file, the model or the plan does not allow it.
     """
     started = perf_counter()
-    device = choose_device(request.device)
-    checkpoint = _opened(request)
-    under_test = load_model_under_test(
-        request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
-    )
+    under_test = _loaded(request, progress)
     report = check_model(
         under_test,
         request.config,
@@ -80,9 +83,34 @@ def check(request: CheckRequest, progress: Report = lambda event: None) -> Sanit
         started,
         request.stage,
         request.training,
+        known,
     )
-    around = environment(report.architecture, device)
+    around = environment(report.architecture, under_test.device)
     return msgspec.structs.replace(report, stage=request.stage, environment=around)
+
+
+def control_of(request: CheckRequest, progress: Report = lambda event: None) -> Control:
+    """Train everything for the request's steps, from the checkpoint's own weights: the same for every stage.
+
+    Raises:
+        FreezeTuiError: the file or the model does not allow it.
+    """
+    if not request.control or not request.model.architecture:
+        return Control()
+    under_test = in_modes(_loaded(request, progress), request.training)
+    return control_run(under_test, request.steps, _steps(progress, "control", request.steps))
+
+
+def _loaded(request: CheckRequest, progress: Report) -> ModelUnderTest:
+    device, checkpoint = choose_device(request.device), _opened(request)
+    return load_model_under_test(
+        request, checkpoint, device, lambda phase: progress(Progress(phase, 0, 0, _LOADING[phase]))
+    )
+
+
+def _steps(progress: Report, phase: str, steps: int) -> Callable[[int], None]:
+    """Return what reports a step of this phase as it begins."""
+    return lambda i: progress(Progress(phase, i, steps, f"{_STEPS[phase]} {i + 1} of {steps}"))
 
 
 def _opened(request: CheckRequest) -> Checkpoint:
@@ -116,11 +144,15 @@ def check_model(
     started: float | None = None,
     stage: str | None = None,
     training: Training = Training(),
+    known: Control | None = None,
 ) -> SanityReport:
     """Train a loaded model for a few steps under `config` and report what changed; modifies the model.
 
     The plan's run comes first, on the checkpoint's own weights. What it leaves frozen is then still as in
     the file, so the control run needs no second loading to tell whether it would have changed.
+
+    Args:
+        control: whether to run with everything trainable, too; known: what that run did, if it was made.
 
     Raises:
         ConfigError, PatternError: the config does not fit the model; `apply` refuses it with the same words.
@@ -131,11 +163,8 @@ def check_model(
     constructed = frozen_by_constructor(under_test.model)
     findings = stray_flags(under_test.model)
 
-    def step_of(phase: str, text: str) -> Callable[[int], None]:
-        return lambda i: progress(Progress(phase, i, steps, f"{text} {i + 1} of {steps}"))
-
     kept = Kept(under_test.model) if training.own else None
-    result = run(under_test, following(config, stage), steps, step_of("step", "step"))
+    result = run(under_test, following(config, stage), steps, _steps(progress, "step", steps))
     result = looked_further(under_test, result)
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
     findings += thawed(constructed, result) + replaced_or_gone(result) + what_differs(under_test.names)
@@ -145,13 +174,13 @@ def check_model(
     findings += frozen_by_ties(under_test, config, stage, result.frozen)
     full: RunResult | None = None
     if control and result.frozen and result.finite and under_test.batch is not None:
-        full, control_findings = _control(under_test, steps, step_of("control", "all trainable: step"))
-        findings += control_findings
+        known = known or control_run(under_test, steps, _steps(progress, "control", steps))
+        full = known.result
+        findings += known.findings
     own: OwnRun | None = None
     if kept is not None and not result.vanished:
         kept.give_back()  # the user's steps begin with the checkpoint's own weights, too
-        steps_of = step_of("own", "as your script: step")
-        own = own_run(under_test, following(config, stage), training, steps, steps_of)
+        own = own_run(under_test, following(config, stage), training, steps, _steps(progress, "own", steps))
         findings += own.findings(known=result.moved | result.unfrozen)
     progress(Progress("compare", steps, steps, "comparing"))
     unchanged = unchanged_tensors(result)
@@ -163,23 +192,6 @@ def check_model(
     seconds = perf_counter() - started
     report = _report(under_test, result, full, findings, unchanged, unproven, steps, seconds, own)
     return msgspec.structs.replace(report, modes=described_modes(training), loop=described_loop(under_test))
-
-
-def _control(
-    under_test: ModelUnderTest, steps: int, progress: Callable[[int], None]
-) -> tuple[RunResult | None, list[Finding]]:
-    """Run with everything trainable; return None and a note if that fails."""
-    try:
-        return run(under_test, train_everything, steps, progress), []
-    except (ModelError, RuntimeError, MemoryError) as error:
-        if isinstance(error, ModelError):
-            reason = f"fails with everything trainable ({error.message})"
-        elif is_out_of_memory(error):
-            reason = "runs out of memory with everything trainable"
-        else:
-            raise
-    under_test.model.zero_grad()
-    return None, [finding("no_control", reason=reason)]
 
 
 def _report(

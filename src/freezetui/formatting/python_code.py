@@ -12,6 +12,7 @@ from freezetui.checkpoint.state_dict.wrappers import SEGMENTS
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.errors import ConfigError
 from freezetui.formatting.python_literals import MAX_WIDTH, name_items, string, table
+from freezetui.freeze.peft_prefixes import is_added
 from freezetui.freeze.plan import FROZEN, TRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
 from freezetui.recognition.adapters import adapter_parts
@@ -31,12 +32,26 @@ def is_frozen(name{arg}):
 {prefixes}    return f"{{name}}.".startswith(FROZEN{key})
 '''
 _WITHOUT = "    name = name.removeprefix({})\n"
-_IS_STORED = '''\
+#: The same for an adapter, whose base has other names.
+_OF_ADAPTER = '''\
+def in_file(name):
+    """Return what the checkpoint calls the live `name`, with a dot."""
+    for wrapper in WRAPPERS:
+        name = name.replace(wrapper, "")
+{prefixes}    return f"{{name}}."
+
+
+def is_frozen(name{arg}):
+    """Whether the parameter or module called `name` is frozen."""
+    return in_file(name).startswith(FROZEN{key})
+
+
 def is_stored(name):
     """Whether the adapter has the parameter called `name`, not its base."""
     if "original_module." in name:
         return False
-    return any(part in name for part in ADAPTER)
+    stored = in_file(name)
+    return stored.startswith(WHOLE) or any(p in f".{{stored}}" for p in ADDED)
 '''
 _FREEZE = '''\
 def freeze(model{arg}):
@@ -126,7 +141,7 @@ def python_code(
         "prefixes": "".join(_WITHOUT.format(string(prefix)) for prefix in _prefixes(checkpoint, tree)),
         **_train_words(statistics),
     }
-    functions = [_IS_FROZEN, *([_IS_STORED] if parts else []), _FREEZE]
+    functions = [_OF_ADAPTER if parts else _IS_FROZEN, _FREEZE]
     if statistics or hold_modules:
         functions.append(_TRAIN)
     lines = [*_heading(checkpoint, config, model), "", *_data(tree, stages, parts)]
@@ -159,7 +174,8 @@ def _data(tree: ParamTree, stages: Mapping[str, _Stage], parts: Sequence[str]) -
         yield from _comment(
             "The checkpoint is an adapter; the parameters of its base model keep their flags."
         )
-        yield from table("ADAPTER", {"": list(map(string, parts))})
+        yield from table("ADDED", {"": [string(part) for part in parts if is_added(part)]})
+        yield from table("WHOLE", {"": [string(part[1:]) for part in parts if not is_added(part)]})
 
 
 def _train_words(statistics: Sequence[str]) -> dict[str, str]:
@@ -178,9 +194,7 @@ def _comment(text: str) -> list[str]:
 
 
 def _adapter_parts(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return what live names contain that the file of a PEFT adapter holds; () for another checkpoint."""
-    if not checkpoint.prefix.startswith("base_model."):  # not PEFT's own: nothing is known of its live model
-        return ()
+    """Return what live names contain that the file of an adapter holds; () for another checkpoint."""
     return adapter_parts(tensor.name for tensor in checkpoint.tensors)
 
 

@@ -1,4 +1,4 @@
-"""The names that PEFT's adapters have in a model."""
+"""The names that adapters have in a model: PEFT's, and loralib's among them."""
 
 from __future__ import annotations
 
@@ -11,3 +11,15 @@ ADDED_BY_PEFT = (
 )
 #: Where PEFT keeps the copy that trains of a module that is trained in full.
 TRAINED_IN_FULL = "modules_to_save"
+
+
+def is_added(name: str) -> bool:
+    """Whether a tensor has the name of what an adapter adds to a model, e.g. `q.lora_A`."""
+    return any(segment.startswith(ADDED_BY_PEFT) for segment in name.split("."))
+
+
+def owner(name: str) -> str:
+    """Return the path of the module that something was added to, e.g. "q" of `q.lora_A`; "" at the top."""
+    segments = name.split(".")
+    found = (i for i, segment in enumerate(segments) if segment.startswith(ADDED_BY_PEFT))
+    return ".".join(segments[: next(found, 0)])

@@ -73,11 +73,18 @@ def fill(model: nn.Module, checkpoint: Checkpoint, root: str = "") -> NameMap:
 
 @torch.no_grad()
 def _initialize(model: nn.Module, names: NameMap) -> None:
-    """Give new matrices random values, which `SkipRandomInit` left out: zeros would pass no gradient on."""
+    """Give new matrices random values, which `SkipRandomInit` left out: zeros would pass no gradient on.
+
+    So it is with the base of an adapter, where the factory has not loaded one.
+    """
     fresh = {*names.missing, *(reshaped.live for reshaped in names.reshaped)}
+    matrices = [row for row in live_tensors(model) if row.tensor.ndim > 1 and row.tensor.is_floating_point()]
+    base = [row for row in matrices if names.by_name[row.name].origin == "base"]
+    if not any(row.tensor.any() for row in base):
+        fresh.update(row.name for row in base)
     generator = torch.Generator().manual_seed(0)
-    for row in live_tensors(model):
-        if row.name in fresh and row.tensor.ndim > 1 and row.tensor.is_floating_point():
+    for row in matrices:
+        if row.name in fresh:
             values = torch.randn(row.tensor.shape, generator=generator) / row.tensor[0].numel() ** 0.5
             row.tensor.copy_(values)
 
@@ -165,7 +172,7 @@ def _is_foreign(names: NameMap, checkpoint: Checkpoint, missing: Collection[str]
 
     Half of either side has no counterpart, a module is filled in part, or one side has more blocks in a row.
     """
-    own = [t for t in names.live if t.kind == "parameter" and t.origin not in ("outside", "adapter")]
+    own = [t for t in names.live if t.kind == "parameter" and t.origin not in ("outside", "adapter", "base")]
     known = {*names.inverse, *(r.file for r in names.reshaped)}
     stored = [t.name for t in checkpoint.tensors if not t.untrainable_reason]
     filled = [t.name for t in names.live if t.files]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,10 +13,12 @@ from torch.nn.parameter import is_lazy
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import ConfigError
 from freezetui.freeze.name_map import LiveTensor, NameMap, Origin, Reshaped
+from freezetui.freeze.peft_prefixes import is_added
 from freezetui.models import peft_names, timm_names, torch_names, transformers_loading
 from freezetui.models.ghosts import Ghost, ghost, ghost_of
 from freezetui.models.live_names import Live, live_tensors, plain_names, same_tensor
 from freezetui.models.places import Place, choose, find_places, named_places
+from freezetui.recognition.adapters import lacks_base
 
 #: Name -> (shape, dtype without `torch.`).
 FileTensors = Mapping[str, tuple[Sequence[int], str]]
@@ -117,6 +119,7 @@ def _map_at(model: nn.Module, ghosts: Mapping[str, Ghost], place: Place) -> Name
     loaded = _load(place, there, rows)
     found = _Found(list(live_tensors(model)), ghosts, _ties(place, rows))
     found.fill(rows, loaded, there, place.live_prefix)
+    found.holds_base = not lacks_base(there, found.unfilled())
     return found.name_map(loaded, place)
 
 
@@ -182,6 +185,7 @@ class _Found:
         self.original = {row.plain: row.name for row in rows if row.role == "base"}
         self.inside: set[str] = set()
         self.filled: set[str] = set()
+        self.holds_base = True
 
     def add(self, live: str, files: Iterable[str]) -> None:
         """Record that a live tensor, and everything tied to it, is made of these files."""
@@ -218,6 +222,12 @@ class _Found:
             for name in again.get(row.plain, ()):
                 self.add(row.name, there[name].origins)
                 self.reshaped.pop(row.name, None)
+
+    def unfilled(self) -> Iterator[str]:
+        """Yield the plain names of the place's parameters that the file has nothing for."""
+        for row in self.rows:
+            if row.name in self.inside and row.kind == "parameter" and self.first[row.name] not in self.files:
+                yield row.plain
 
     def _place_in_file(self, name: str) -> int:
         return self.order.get(name, len(self.order))
@@ -265,7 +275,9 @@ class _Found:
             return "adapter"
         if row.name not in self.inside:
             return self.below
-        return "library" if row.name in self.filled else "new"
+        if row.name in self.filled:
+            return "library"
+        return "new" if self.holds_base or is_added(row.plain) else "base"
 
 
 def _fits(made: Ghost, row: Live) -> bool:

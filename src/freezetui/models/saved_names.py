@@ -11,7 +11,8 @@ from torch import nn
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.wrappers import unwrap as unwrap_names
 from freezetui.checkpoint.types import Kind, StorageKey, TensorInfo
-from freezetui.freeze.name_map import NameMap
+from freezetui.freeze.name_map import NameMap, Origin
+from freezetui.freeze.peft_prefixes import is_added
 from freezetui.models import peft_names, transformers_loading
 from freezetui.models.ghosts import Ghost, ghost_of
 from freezetui.models.live_names import Live, live_tensors, same_tensor, unwrap
@@ -35,7 +36,7 @@ def guesses(
 ) -> Iterator[Saved]:
     """Yield the accepted guesses, the likeliest first; the first of all is the live names as they are.
 
-    Tried are the live names as they are, without and with what PEFT added, those of PEFT's adapters, then
+    Tried are the live names as they are, without and with what PEFT added, those of adapters alone, then
     the names that `save_pretrained` writes, and those without the prefix of the base model (GPT-2's file);
     each with all names of every tie, and with one.
 
@@ -53,6 +54,9 @@ def guesses(
     if len(rows) < len(every):
         names = unwrap_names([row.name for row in every]).names
         yield from _with_names(model, every, [names], accepted)
+    added = [row for row in rows if is_added(row.plain)]  # what loralib's lora_state_dict saves
+    if 0 < len(added) < len(rows):
+        yield from _with_names(model, added, _spellings(added), accepted, "base")
     for pairs in peft_names.saved_adapters(model):
         shapes = {row.name: row for row in every}
         tensors = tuple(_tensor(shapes[live], file, "parameter", file) for file, live in pairs.items())
@@ -69,6 +73,7 @@ def _with_names(
     rows: Sequence[Live],
     spellings: Iterable[Sequence[str]],
     accepted: Callable[[Sequence[TensorInfo]], bool],
+    below: Origin = "outside",
 ) -> Iterator[Saved]:
     """Yield the accepted files that hold these rows, under one of the spellings of their names."""
     for names in spellings:
@@ -76,7 +81,7 @@ def _with_names(
             if accepted(tensors):
                 kept = {tensor.name for tensor in tensors}
                 pairs = {row.name: name for row, name in zip(rows, names, strict=True) if name in kept}
-                yield Saved(paired(model, pairs), tensors)
+                yield Saved(paired(model, pairs, below), tensors)
 
 
 def _spellings(rows: Sequence[Live]) -> Iterator[Sequence[str]]:

@@ -1,16 +1,16 @@
-"""Knows the files of PEFT's adapters: their names, and the config beside them; imports nothing of PEFT."""
+"""Knows the files of adapters: their names, and the config beside PEFT's; imports nothing of PEFT."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from freezetui.checkpoint.sources.urls import is_url
-from freezetui.freeze.peft_prefixes import ADDED_BY_PEFT
+from freezetui.freeze.peft_prefixes import ADDED_BY_PEFT, is_added, owner
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.model_line import write_model_line
 
@@ -67,25 +67,46 @@ def adapter_of(source: str) -> Adapter | None:
 def adapter_parts(names: Iterable[str]) -> tuple[str, ...]:
     """Return the parts of live names that an adapter's file holds, e.g. ".lora_"; () for other files.
 
-    A file that holds the base model as well, its wrapped layers included, is not an adapter's.
+    A part is in f".{name}." of what the file holds. A file that holds the base model as well, its adapted
+    layers included, is not an adapter's. Biases may be in it: loralib saves those that train.
 
     Args:
         names: of the file's tensors, in order.
     """
     added: dict[str, None] = {}
     others: dict[str, None] = {}
+    biases: dict[str, None] = {}
+    owners: set[str] = set()
     for name in names:
         segments = name.split(".")
         known = next((each for segment in segments for each in ADDED_BY_PEFT if segment.startswith(each)), "")
         if known:
             added[f".{known}"] = None
+            owners.add(f".{owner(name)}.")
         elif "base_layer" in segments and "embed" not in name:  # embeddings are saved with an adapter
             return ()
+        elif segments[-1] == "bias":
+            biases[f".{name}."] = None
         else:
             others[f".{'.'.join(segments[:-1])}."] = None
             if len(others) > _MAX_OTHERS:
                 return ()
-    return (*added, *others) if added else ()
+    if not added or not owners.isdisjoint(others):
+        return ()
+    return (*added, *others, *(name for name in biases if f"{name[:-1].rpartition('.')[0]}." not in others))
+
+
+def lacks_base(files: Collection[str], missing: Iterable[str]) -> bool:
+    """Whether an adapter's file lacks the weights beside its additions: another file has the base model's.
+
+    Args:
+        files: its names.
+        missing: the model's names that the file has nothing for; the model may have a prefix before them.
+    """
+    if not adapter_parts(files):
+        return False
+    owners = {path.rpartition(".")[2] for path in map(owner, filter(is_added, files)) if path}
+    return any(not is_added(name) and not owners.isdisjoint(name.split(".")[:-1]) for name in missing)
 
 
 def _read(path: Path) -> dict[str, Any]:

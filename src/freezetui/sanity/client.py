@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from itertools import dropwhile
+from time import monotonic
 from types import TracebackType
 from typing import IO
 
@@ -28,7 +29,7 @@ _MAX_WAIT_S = 2.0
 
 
 class Engine:
-    """One engine process, running one check.
+    """One engine process, running one check, of a stage or of several.
 
     It runs in its own process group, which ends with `close`, with `cancel`, after `timeout`, and when
     this process ends for any reason; see `engine.lifeline`. On Linux it also ends with the thread that makes
@@ -36,8 +37,11 @@ class Engine:
 
     Args:
         request: what to check.
-        timeout: seconds until the engine is killed; None waits forever.
+        timeout: seconds that a stage may take until the engine is killed; None waits forever.
         python: the interpreter to run it; "" for this one.
+
+    Attributes:
+        cancelled: whether `cancel` was called.
 
     Raises:
         EngineError: the request contains a name that is not valid UTF-8.
@@ -48,8 +52,9 @@ class Engine:
             line = encode(request)
         except UnicodeEncodeError as error:
             raise EngineError(f"{error.object!r} is not valid UTF-8.", "Rename the file.") from None
-        self._timeout = timeout
-        self._timed_out = self._cancelled = self._told = False
+        self._timeout, self._until = timeout, monotonic() + (timeout or 0.0)
+        self._timed_out = self._told = False
+        self.cancelled = False
         self._process = subprocess.Popen(
             bootstrap.command("freezetui.engine.main", python, needs=_NEEDS, arguments=[str(os.getpid())]),
             stdin=subprocess.PIPE,
@@ -61,7 +66,7 @@ class Engine:
         assert self._process.stderr is not None
         self._log = _Tail(self._process.stderr)
         threading.Thread(target=self._watch, name="engine-watch", daemon=True).start()
-        self._request = line
+        self._request, self._stages = line, 1 + len(request.later)
 
     def __enter__(self) -> Engine:
         return self
@@ -72,9 +77,10 @@ class Engine:
         self.close()
 
     def events(self) -> Iterator[Progress | Finished]:
-        """Yield events as they arrive; the last is Finished, unless `cancel` ended them.
+        """Yield events as they arrive: one Finished for each stage, unless `cancel` ended them.
 
-        Blocks between events, so the UI iterates in a thread.
+        Where an engine cannot check several stages, it ends after the first. Blocks between events, so the UI
+        iterates in a thread.
 
         Raises:
             EngineError: the check failed, the engine crashed or exceeded the timeout.
@@ -84,24 +90,29 @@ class Engine:
         with contextlib.suppress(OSError):  # it has ended already; why is told below
             self._process.stdin.write(self._request)
             self._process.stdin.flush()
+        left = self._stages
         for line in self._process.stdout:
             try:
                 event = decode_event(line)
             except msgspec.DecodeError as error:
                 raise EngineError("The engine's answer cannot be read.", f"{error}.") from None
-            self._told = not isinstance(event, Progress)
             if isinstance(event, Failed):
+                self._told = True
                 raise EngineError(event.message, event.hint)
-            yield event
             if isinstance(event, Finished):
+                left -= 1
+                self._told = left == 0
+                self._until = monotonic() + (self._timeout or 0.0)
+            yield event
+            if left == 0:
                 return
-        self._process.wait()
-        if not self._cancelled:
+        ended_early = self._process.wait() != 0 or left == self._stages
+        if ended_early and not self.cancelled:
             raise self._explanation()
 
     def cancel(self) -> None:
         """Kill the engine and everything it started immediately; may be called from any thread."""
-        self._cancelled = True
+        self.cancelled = True
         self._kill()
 
     def close(self) -> None:
@@ -121,13 +132,16 @@ class Engine:
 
     def _watch(self) -> None:
         """Enforce the timeout, and end what a dead engine has left running, so that its pipe closes."""
-        try:
-            self._process.wait(self._timeout)
-        except subprocess.TimeoutExpired:
-            self._timed_out = True
-            self._kill()
-        else:
-            _kill_group(self._process.pid)
+        while self._process.poll() is None:
+            left = None if self._timeout is None else max(0.0, self._until - monotonic())
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(left)
+                break
+            if monotonic() >= self._until:
+                self._timed_out = True
+                self._kill()
+                return
+        _kill_group(self._process.pid)
 
     def _kill(self) -> None:
         if self._process.poll() is None:
@@ -190,18 +204,37 @@ def run_check(
     timeout: float | None = None,
     python: str = "",
 ) -> SanityReport:
-    """Run one check to completion, under another Python if one is named.
+    """Run the check of one stage to completion, under another Python if one is named.
 
     Raises:
         EngineError: it failed, crashed or exceeded `timeout` seconds.
     """
-    with Engine(request, timeout, python) as engine:
-        for event in engine.events():
-            if isinstance(event, Finished):
-                return event.report
-            if on_progress is not None:
-                on_progress(event)
-    raise EngineError("The check was cancelled.")
+    (report,) = run_checks(request, on_progress, timeout, python)
+    return report
+
+
+def run_checks(
+    request: CheckRequest,
+    on_progress: Callable[[Progress], None] | None = None,
+    timeout: float | None = None,
+    python: str = "",
+) -> list[SanityReport]:
+    """Run the check of every stage of the request to completion, and return one report for each.
+
+    Raises:
+        EngineError: one failed, crashed or exceeded `timeout` seconds.
+    """
+    reports: list[SanityReport] = []
+    while left := request.after(len(reports)):
+        with Engine(left, timeout, python) as engine:
+            for event in engine.events():
+                if isinstance(event, Finished):
+                    reports.append(event.report)
+                elif on_progress is not None:
+                    on_progress(event)
+        if engine.cancelled:
+            raise EngineError("The check was cancelled.")
+    return reports
 
 
 def _kill_group(pid: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from freezetui.config.schema import ConfigData
@@ -12,7 +14,7 @@ from freezetui.sanity.training import Training
 
 
 class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One check to run.
+    """A check to run.
 
     Attributes:
         checkpoint: path or URL; never written. more: further files that are opened together with it.
@@ -22,7 +24,8 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
         recognition: the architecture recognized from the checkpoint's names and shapes; None if unknown.
         config: the plan to check, as saving writes it; of its `model` section only the root is used, and the
             fingerprint, which tells that the checkpoint has changed.
-        stage: the stage to check; None for the common rules alone.
+        stage: the stage to check; None for the common rules alone. later: further stages, each checked by
+            itself, from the checkpoint's own weights.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         steps: optimizer steps; batch: examples in each; seed: of the synthetic batch and of dropout.
         control: whether to run with everything trainable too, to see what would have changed.
@@ -36,12 +39,22 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     recognition: Recognition | None = None
     config: ConfigData = ConfigData()
     stage: str | None = None
+    later: tuple[str | None, ...] = ()
     device: str = "auto"
     steps: int = 3
     batch: int = 2
     seed: int = 0
     control: bool = True
     training: Training = Training()
+
+    def then(self, later: Iterable[str | None]) -> CheckRequest:
+        """Return a request that checks these stages, too, after its own."""
+        return msgspec.structs.replace(self, later=tuple(later))
+
+    def after(self, done: int) -> CheckRequest | None:
+        """Return a request for the stages without the first `done`; None if there are none."""
+        left = (self.stage, *self.later)[done:]
+        return msgspec.structs.replace(self, stage=left[0], later=left[1:]) if left else None
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
@@ -60,7 +73,7 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """The check has ended."""
+    """The check of a stage has ended."""
 
     report: SanityReport
 

@@ -163,7 +163,8 @@ class SanityReport(msgspec.Struct, frozen=True):
         updates: name -> largest |update| / |weight| of one step, for trainable tensors, over up to 8,192 of
             their elements: of the steps in `own` where there are any, else of the check's own, which are far
             larger than a script's. None if it is not finite, as where the weights were zeros.
-        seconds: duration of the whole check, without the import of torch.
+        seconds: duration of the whole check, without the import of torch, and without the run with everything
+            trainable where several stages share it.
         stage: the stage of the config that was checked; None for the common rules alone.
         modes: how it was trained, e.g. "autocast to bfloat16, compiled"; "" as the model is.
         loop: what the steps were taken with: optimizer, data and loss, in one line; "" in older receipts.

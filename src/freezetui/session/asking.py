@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from freezetui.config.schema import ConfigData
 from freezetui.recognition.catalog import Recognition
 from freezetui.sanity.protocol import CheckRequest
 from freezetui.session.session import Session
+from freezetui.session.stage_history import Settings
+
+
+class Job(NamedTuple):
+    """One check to run: the request, and the mask and the settings that it is about."""
+
+    request: CheckRequest
+    mask: bytes
+    settings: Settings
 
 
 def check_request(

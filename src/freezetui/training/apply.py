@@ -83,10 +83,10 @@ def apply(
     """Set requires_grad of every parameter by name, and keep frozen norms in eval.
 
     The rules speak of the checkpoint's names; `find_source` says how they get to the live ones. Segments of
-    DDP, FSDP, torch.compile, activation checkpointing and PEFT do not count. Parameters that PEFT added
-    keep their flags unless a rule matches nothing else. Gradients of frozen parameters from an earlier stage
-    are cleared, since an optimizer would still use them. Apply before building the optimizer, and again, with
-    a new optimizer, for every stage.
+    DDP, FSDP, torch.compile, activation checkpointing and PEFT do not count. Parameters that PEFT added,
+    and those of an adapter's base model, keep their flags unless a rule matches nothing else. Gradients of
+    frozen parameters from an earlier stage are cleared, since an optimizer would still use them. Apply before
+    building the optimizer, and again, with a new optimizer, for every stage.
 
     Args:
         config: what to freeze.
@@ -144,6 +144,7 @@ def apply_to(
         if other.name != stage:
             resolve(other.rules, plan.tree, config.default, budget)
     _set_flags(model, plan)
+    _warn_of_base(model, source.names)
     norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
     whole = frozen_modules(model) if config.frozen_modules == "eval" else {}
     hold_norms(model, norms | whole)
@@ -223,6 +224,20 @@ def _set_flags(model: nn.Module, plan: LivePlan) -> None:
             parameter.grad = None
     _applied_to.add(model)
     _read_back(model, plan)
+
+
+def _warn_of_base(model: nn.Module, names: NameMap) -> None:
+    """Warn if the base model of an adapter trains, too: PEFT freezes it, other code may not have yet."""
+    rows = [row for row in live_tensors(model) if row.kind == "parameter" and row.tensor.requires_grad]
+    base = [row.plain for row in rows if names.by_name[row.name].origin == "base"]
+    if base:
+        train = "train" if base[1:] else "trains"
+        warnings.warn(
+            f"{listed(base, most=1, longest=None)} of the base model {train}, too: "
+            "the checkpoint is an adapter, without the base model, whose parameters keep their flags. "
+            f"Freeze the base model first, or add a rule: freeze: {base[0]}",
+            stacklevel=5,
+        )
 
 
 def _refuse_thaw_in_ddp(model: nn.Module, thawed: Sequence[Any], names: Sequence[str]) -> None:

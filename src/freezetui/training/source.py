@@ -14,8 +14,9 @@ from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.schema import ConfigData, fingerprint
 from freezetui.config.sync import differs
 from freezetui.errors import CheckpointError, ConfigError, FreezeTuiError, PatternError
+from freezetui.freeze.peft_prefixes import is_added
 from freezetui.freeze.regexes import Budget
-from freezetui.models.live_names import is_adapter, unwrap
+from freezetui.models.live_names import is_adapter, live_tensors, unwrap
 from freezetui.models.name_map import file_tensors, map_names
 from freezetui.models.saved_names import Saved, guesses
 
@@ -66,16 +67,23 @@ def _proven(model: nn.Module, evidence: _Evidence) -> Saved | None:
     """Return the guess that the config proves.
 
     A model with adapters may have been saved in several ways: one with all names and shapes is preferred.
+    Where they are not PEFT's, what was saved beside them, such as a head, is not known.
     """
     first: Saved | None = None
     for guess in guesses(model, evidence.proves):
-        first = first or guess
         if evidence.is_exact(guess.tensors) or not _has_adapters(model):
             return guess
+        is_part = any(tensor.origin == "base" for tensor in guess.names.live)
+        if _is_pefts(model) or not is_part:
+            first = first or guess
     return first
 
 
 def _has_adapters(model: nn.Module) -> bool:
+    return _is_pefts(model) or any(is_added(row.plain) for row in live_tensors(model))
+
+
+def _is_pefts(model: nn.Module) -> bool:
     return any(map(is_adapter, model.modules()))
 
 

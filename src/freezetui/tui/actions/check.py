@@ -9,7 +9,7 @@ from textual.widgets import OptionList
 
 from freezetui.tui.actions.base import LOOK_DELAY, Actions, SessionScreen
 from freezetui.tui.describing import layers_in_file
-from freezetui.tui.widgets.check_panel import CheckPanel, Job
+from freezetui.tui.widgets.check_panel import CheckPanel
 
 
 class CheckActions(Actions):
@@ -36,6 +36,10 @@ class CheckActions(Actions):
     def _checked(self, event: CheckPanel.Ended) -> None:
         self.session.checked(event.report, event.job.mask, event.job.settings)
         self.refresh_session()
+
+    @on(CheckPanel.Cancelled)
+    def _check_cancelled(self) -> None:
+        self._totals.refresh()
 
     @on(CheckPanel.Failed)
     def _check_failed(self, event: CheckPanel.Failed) -> None:
@@ -78,7 +82,8 @@ class CheckActions(Actions):
     @work
     async def action_check(self) -> None:
         """Run the check, of each stage in turn; ask first for what is missing, and for user code."""
-        from freezetui.tui.checking import may_check  # the first screen needs none
+        from freezetui.session.asking import Job  # the first screen needs none of these
+        from freezetui.tui.checking import may_check
         from freezetui.tui.saving import FINDING_RULES
         from freezetui.tui.screens.busy import run_with_busy_screen
 
@@ -98,6 +103,7 @@ class CheckActions(Actions):
             self.refresh_session()
             jobs = [Job(session.request(config, stage), masks[stage], settings) for stage in stages]
             await self._panel.start(jobs, session.options.timeout, session.options.python)
+            self._totals.refresh()
 
     async def action_proof(self) -> None:
         """Open the panel of the check, or close it; a running check goes on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import on, work
@@ -19,28 +19,16 @@ if TYPE_CHECKING:
     from textual.widgets import OptionList, ProgressBar
 
     from freezetui.sanity.client import Engine
-    from freezetui.sanity.protocol import CheckRequest, Progress
+    from freezetui.sanity.protocol import Progress
     from freezetui.sanity.report import SanityReport
-    from freezetui.session.stage_history import Settings
+    from freezetui.session.asking import Job
     from freezetui.tui.proof import Proof, ProofLine
     from freezetui.tui.widgets.check_headline import CheckHeadline
     from freezetui.tui.widgets.proof_list import ProofList
 
 
-class Job(NamedTuple):
-    """One check to run: the request, and the mask and the settings that it is about."""
-
-    request: CheckRequest
-    mask: bytes
-    settings: Settings
-
-
 class CheckPanel(Guarded, Vertical):
-    """Runs checks one after the other, each in a thread that posts its progress; shows what one proved.
-
-    Attributes:
-        running: whether a check is running.
-    """
+    """Runs the checks of stages in a thread that posts their progress (`running`); shows what one proved."""
 
     DEFAULT_CSS = """
     CheckPanel {
@@ -116,7 +104,7 @@ class CheckPanel(Guarded, Vertical):
         self.failure: CheckPanel.Failed | None = None  # of the last check; the next one forgets it
         self._engine: Engine | None = None
         self._jobs: list[Job] = []
-        self._total = 0
+        self._stages: list[str | None] = []
         self._timeout: float | None = None
         self._python = ""
         self._lines: Sequence[ProofLine] = ()
@@ -128,18 +116,20 @@ class CheckPanel(Guarded, Vertical):
         return self._lines[place] if place is not None and place < len(self._lines) else None
 
     async def start(self, jobs: Sequence[Job], timeout: float | None, python: str = "") -> None:
-        """Run these checks, at least one, in turn; each engine is killed after `timeout` seconds.
+        """Run these checks, at least one, in turn.
 
         Args:
+            jobs: of the stages of one config.
+            timeout: seconds after which a check is killed.
             python: what runs the engine.
         """
         await self._make()
         self.display = self.running = True
         self.failure = None
-        self._jobs, self._total = list(jobs), len(jobs)
+        self._jobs, self._stages = list(jobs), [job.request.stage for job in jobs]
         self._timeout, self._python = timeout, python
         self._findings.display = False
-        self._start_next()
+        self._start_engine()
 
     async def _make(self) -> None:
         """Create the widgets, if there are none yet."""
@@ -156,18 +146,22 @@ class CheckPanel(Guarded, Vertical):
         line = Horizontal(self._headline, self._progress, id="check-line")
         await self.mount(line, self._findings)
 
-    def _start_next(self) -> None:
+    def _start_engine(self) -> None:
+        """Start an engine for the checks that are left: none if they were cancelled."""
         from freezetui.sanity.client import Engine  # the first screen needs none
 
-        job = self._jobs.pop(0)
-        self._say_running(job, "starting the engine")
+        if not self._jobs:
+            return
+        first, *later = self._jobs
+        self._say_running(first, "starting the engine")
+        request = first.request.then(job.request.stage for job in later)
         try:
-            self._engine = Engine(job.request, self._timeout, self._python)  # by this thread: it ends with it
+            self._engine = Engine(request, self._timeout, self._python)  # by this thread: it ends with it
         except (EngineError, OSError) as error:
             told = error if isinstance(error, EngineError) else from_os_error(error)
             self.post_message(self.Failed(told.message, told.hint))
         else:
-            self._run(self._engine, job)
+            self._run(self._engine, tuple(self._jobs))
 
     def cancel(self) -> None:
         """End a running check, or else hide the panel."""
@@ -186,7 +180,7 @@ class CheckPanel(Guarded, Vertical):
         elif not self.running:
             self._lines = proof.lines
             self._say(Text.assemble(" check: ", proof.headline))
-            self._list([line.text for line in proof.lines], highlighted=proof.first)
+            self._findings.show([line.text for line in proof.lines], highlighted=proof.first)
 
     def on_unmount(self) -> None:
         """End a running check when the app ends, for whatever reason."""
@@ -194,14 +188,14 @@ class CheckPanel(Guarded, Vertical):
             self.cancel()
 
     @work(thread=True, exclusive=True, exit_on_error=False)
-    def _run(self, engine: Engine, job: Job) -> None:
+    def _run(self, engine: Engine, jobs: Sequence[Job]) -> None:
         from freezetui.sanity.log_lines import MAX_LOOKED_AT, telling  # needed after a failure only
 
         log: list[str] = []
         try:
             with engine:
                 try:
-                    report = self._follow(engine, job)
+                    done = self._follow(engine, jobs)
                 except EngineError:
                     log = telling(engine.log_tail(MAX_LOOKED_AT))
                     raise
@@ -210,17 +204,23 @@ class CheckPanel(Guarded, Vertical):
         except Exception as error:  # whatever happened, the panel must not wait forever
             self.post_message(self.Failed(str(error) or type(error).__name__))
         else:
-            self.post_message(self.Cancelled() if report is None else self.Ended(report, job))
+            if engine.cancelled:
+                self.post_message(self.Cancelled())
+            elif done < len(jobs):
+                self.call_later(self._start_engine)  # when the messages above have arrived
 
-    def _follow(self, engine: Engine, job: Job) -> SanityReport | None:
-        """Post progress until the check ends; return its report, None if it was cancelled."""
+    def _follow(self, engine: Engine, jobs: Sequence[Job]) -> int:
+        """Post progress and reports until the engine ends; return how many of the checks have ended."""
         from freezetui.sanity.protocol import Finished
 
+        done = 0
         for event in engine.events():
             if isinstance(event, Finished):
-                return event.report
-            self.post_message(self.Progressed(event, job))
-        return None
+                self.post_message(self.Ended(event.report, jobs[done]))
+                done += 1
+            else:
+                self.post_message(self.Progressed(event, jobs[done]))
+        return done
 
     @on(Progressed)
     def _progressed(self, event: Progressed) -> None:
@@ -232,15 +232,14 @@ class CheckPanel(Guarded, Vertical):
 
     @on(Ended)
     def _ended(self) -> None:
-        """Go on with the next stage; the screen, which gets this message too, shows what was proven."""
-        if self._jobs:
-            self._start_next()
-        else:
+        """Wait for the next stage; the screen, which gets this message too, shows what was proven."""
+        del self._jobs[:1]
+        if not self._jobs:
             self._finish()
 
     @on(Cancelled)
-    def _was_cancelled(self, event: Cancelled) -> None:
-        event.stop()
+    def _was_cancelled(self) -> None:
+        """Say so; the screen, which gets this message too, no longer says that a check runs."""
         self._finish()
         self._say(Text(" check: cancelled"))
 
@@ -255,27 +254,19 @@ class CheckPanel(Guarded, Vertical):
         self._lines = ()
         told = (printable(event.message), "check--moved")
         self._say(Text.assemble(" check: ", told, f" {printable(event.hint)}"))
-        self._list([Text(printable(line)) for line in event.log], highlighted=len(event.log) - 1)
+        self._findings.show([Text(printable(line)) for line in event.log], highlighted=len(event.log) - 1)
 
     def _finish(self) -> None:
         self.running, self._engine, self._jobs = False, None, []
 
     def _say_running(self, job: Job, text: str) -> None:
-        stage, number = job.request.stage, self._total - len(self._jobs)
-        which = "" if stage is None else f"{printable(stage)}, {number} of {self._total}: "
+        stage, number = job.request.stage, self._stages.index(job.request.stage) + 1
+        which = "" if stage is None else f"{printable(stage)}, {number} of {len(self._stages)}: "
         self._say(Text(f" check: {which}{text}"))  # the footer names the key that ends it
 
     def _say(self, text: Text) -> None:
         self._headline.say(text, one_line=self.running)
         self._progress.display = self.running
-
-    def _list(self, lines: list[Text], highlighted: int) -> None:
-        findings = self._findings
-        findings.clear_options()
-        findings.add_options(lines)
-        findings.display = bool(lines)
-        findings.highlighted = highlighted if lines else None
-        findings.call_after_refresh(findings.scroll_to_highlight)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Jump to the tensor that a line is about, or save the receipt."""
