@@ -77,6 +77,27 @@ def test_small_changes_of_huge_integers_have_their_size(compared, dtype):
     assert found.max_delta == pytest.approx(2.0**64)
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_what_an_index_lists_and_no_file_contains_is_missing(tmp_path, prefix):
+    state = {f"{prefix}l{i}.weight": torch.ones(3) for i in range(4)}
+    for number, names in enumerate((list(state)[:2], list(state)[2:])):
+        save_file({name: state[name] for name in names}, tmp_path / f"{number}.safetensors")
+    index = {name: f"{number // 2}.safetensors" for number, name in enumerate(state)}
+    torch.save(state, tmp_path / "whole.pth")
+    (tmp_path / "1.safetensors").unlink()
+    index[f"{prefix}new"] = "0.safetensors"
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    shards, whole = (open_checkpoint(tmp_path / n) for n in ("model.safetensors.index.json", "whole.pth"))
+    found = validate(shards)
+    problems = [("l2.weight", "missing"), ("l3.weight", "missing"), ("new", "missing")]
+    assert sorted((problem.name, problem.what) for problem in found.problems) == problems
+    assert (found.exit_code, found.tensors) == (1, 5)
+    for sides in ((shards, whole), (whole, shards)):
+        report = diff(*sides)
+        assert {t.name for t in report.tensors if t.status == "unread"} == {"l2.weight", "l3.weight"}
+        assert report.exit_code == 2
+
+
 def test_other_signs_of_complex_zeros_are_no_change_of_values(compared):
     zeros = torch.zeros(4, dtype=torch.complex64)
     found = told(compared({"w": zeros}, {"w": torch.view_as_complex(-torch.zeros(4, 2))}), "w")

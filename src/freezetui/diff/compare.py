@@ -13,7 +13,7 @@ import msgspec
 from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.checkpoint.weights import Weights
-from freezetui.diff.looks import resized_diff, tensor_diff, unread
+from freezetui.diff.looks import ABSENT, resized_diff, tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
 from freezetui.diff.raw import let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
@@ -60,7 +60,11 @@ def compare(
     with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
         _compare(work, here, there, progress)
     refuse_rewritten(before, after)
-    return matching, tuple(_result(*each, once) for each in zip(matching.pairs, found, strict=True))
+    absent = frozenset(before.absent), frozenset(after.absent)
+    return matching, tuple(
+        unread(pair, ABSENT) if _is_absent(pair, *absent) else _result(pair, each, once)
+        for pair, each in zip(matching.pairs, found, strict=True)
+    )
 
 
 def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, TensorInfo]]) -> list[bool]:
@@ -228,6 +232,13 @@ def _import_measuring() -> None:
             del os.environ[_BLAS]
     finally:
         _IMPORT.release()
+
+
+def _is_absent(pair: Pair, before: frozenset[str], after: frozenset[str]) -> bool:
+    """Whether the side that lacks a tensor has it, in a file that is missing."""
+    if pair.before is not None and pair.after is not None:
+        return False
+    return pair.name in (after if pair.after is None else before)
 
 
 def _result(pair: Pair, found: Compared | None, once: Mapping[str, str]) -> TensorDiff:
