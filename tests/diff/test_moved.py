@@ -80,3 +80,16 @@ def test_several_modules_with_names_of_their_own(compared):
     report = compared(before, after)
     assert report.identical, report.matching
     assert json.dumps(report.matching).count("have the same bytes") == 2
+
+
+def test_a_module_of_very_many_blocks_is_found(compared):
+    """Each of its tensors has the shape and the last segment of all others."""
+    before = {f"model.layers.{i}.{n}.weight": torch.full((2,), float(i)) for i in range(900) for n in "ab"}
+    after = {name.replace("layers", "blocks"): tensor for name, tensor in before.items()}
+    after |= (same := {f"tail.{i}": torch.ones(1) for i in range(1900)})
+    report = compared(before | same, after)
+    assert report.identical
+    assert (
+        report.matching
+        == "matched model.layers with model.blocks: 1,800 of 1,800 tensors have the same bytes"
+    )

@@ -10,6 +10,7 @@ from threading import Lock
 
 import msgspec
 
+from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.checkpoint.weights import Weights
@@ -79,12 +80,12 @@ def _same_bytes(
     before: Checkpoint, after: Checkpoint, couples: Sequence[tuple[TensorInfo, TensorInfo]]
 ) -> list[bool]:
     """Return whether tensors have the same bytes; False where that is not known without much reading."""
+    if any(is_url(part.source) for part in (*before.parts, *after.parts)):
+        return [False] * len(couples)
     work = [Compared(one, other) for one, other in couples]
     odd: list[Compared] = []
     before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
-    with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
-        if here.remote is not None or there.remote is not None:
-            return [False] * len(work)
+    with open_weights(before) as here, open_weights(after) as there:
         total = sum(each.before.bytes for each in work)
         run_jobs(_scans(work, here, there, odd), total, "comparing", lambda text: None)
     unknown = set(map(id, odd))
