@@ -40,6 +40,16 @@ def test_sparse_tensors_are_compared_by_the_bytes_of_their_parts(compared, layou
     assert (told(report, "s.weight").status, told(report, "s.weight").changed) == ("changed", None)
 
 
+@pytest.mark.filterwarnings("ignore:.*")
+def test_tensors_that_are_stored_in_different_ways_are_not_compared(compared):
+    dense = torch.tensor([[0.0, 2.0], [0.0, 0.0]])
+    ways = [dense, dense.to_sparse(), dense.to_sparse_csr(), dense.T.to_sparse_csc()]
+    for one in ways:
+        for other in ways:
+            found = told(compared({"w": one}, {"w": other}), "w")
+            assert found.status == ("identical" if one is other else "unread"), found
+
+
 def test_quantized_tensors_are_compared_by_their_bytes(compared):
     one = {"q.weight": torch.quantize_per_tensor(torch.randn(4, 6), 0.1, 0, torch.qint8)}
     assert compared(one, dict(one)).identical

@@ -25,6 +25,7 @@ from freezetui.diff.sums import Compared, may_be_resized
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.tied import stored_once
 from freezetui.errors import CheckpointError
+from freezetui.text import printable
 
 #: Bytes of a job, which are compared in one call: a thread that returns from one waits for the GIL.
 _JOB = 1 << 24
@@ -111,7 +112,7 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
         key = tie and (tie, before.dtype, after.dtype, before.packing, after.packing)
         each = known.get(key) if key else None
         if each is None:
-            each = Compared(before, after)
+            each = Compared(before, after, reason=_differently_stored(before, after))
             budget -= before.bytes + after.bytes
             if budget < 0:
                 each.reason = "too many tensors view the same bytes"
@@ -141,6 +142,17 @@ def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: 
         left = [*differing, *odd]
         total = sum(each.before.bytes for each in left)
         run_jobs(measures(left, here, there), total, "measuring", progress)
+
+
+def _differently_stored(before: TensorInfo, after: TensorInfo) -> str:
+    """Return why two tensors of one dtype cannot be compared by their bytes; "" if they can.
+
+    A matrix has the bytes as CSR that its transpose has as CSC; a dense tensor has others than a sparse one.
+    """
+    one, other = (printable(info.packing.what) if info.packing else "dense" for info in (before, after))
+    if one == other or before.dtype != after.dtype:
+        return ""
+    return f"a tensor that is {one} and one that is {other} cannot be compared"
 
 
 def _find_rescaled(work: Iterable[Compared], here: Weights, there: Weights) -> None:
