@@ -227,7 +227,8 @@ def run() -> None:
     except click.UsageError as error:
         where = f" See {error.ctx.command_path} --help." if error.ctx else ""
         message = " ".join(error.format_message().split())
-        _end(f"{message.removesuffix('.')}.{where}", 2)
+        stop = "" if message.endswith((".", "?")) else "."
+        _end(f"{message}{stop}{where}", 2)
     except FreezeTuiError as error:
         _end(str(error), 2)
     except click.Abort:
