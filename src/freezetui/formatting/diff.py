@@ -205,14 +205,14 @@ def _notes(tensor: TensorDiff) -> str:
 
 def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) -> tuple[str, ...]:
     """Return the cells of a row of the table."""
-    changed = sum(tensor.changed or 0 for tensor in tensors)
+    changed = sum(tensor.changed or 0 for tensor in tensors if tensor.status == "changed")
     share = largest = relative = ""
     if any(tensor.status == "changed" for tensor in tensors):
         elements = sum(tensor.elements for tensor in tensors)
         share = numbers.percent(changed / elements) if changed and elements else ""
         # A change to NaN or Inf alone has no size.
-        most = [t.max_delta for t in leading(tensors) if t.max_delta or not (t.nan or t.inf)]
-        most = [delta for delta in most if delta is not None]
+        sized = [t for t in leading(tensors) if t.max_delta or not (t.nan or t.inf)]
+        most = [t.max_delta for t in sized if t.max_delta is not None]
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)
