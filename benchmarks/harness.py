@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
-COLUMNS, LINES = 120, 40
 ESCAPES = re.compile(
     rb"\x1b(?:\[[0-9;:?<>=$ ]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|P[^\x1b]*\x1b\\|[()][AB0]|[=>78M])"
 )
@@ -57,7 +56,10 @@ class Paint(NamedTuple):
 
 
 class Terminal:
-    """A child in a terminal of 120 x 40, from its exec on.
+    """A child in a terminal, from its exec on.
+
+    Args:
+        size: columns and lines.
 
     Attributes:
         started: perf_counter just before the fork.
@@ -65,13 +67,14 @@ class Terminal:
         seen: perf_counter at which the newest output was read.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], size: tuple[int, int] = (120, 40)) -> None:
+        columns, lines = size
         environment = measured_environment(TERM="xterm-256color", COLORTERM="truecolor")
         self.output, self.seen = b"", 0.0
         self.started = time.perf_counter()
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
             os.execvpe(command[0], list(command), environment)
 
     @property

@@ -18,7 +18,7 @@ from torch import nn
 import freezetui.checkpoint.open
 from freezetui.checkpoint.forked_reading import ForkedReading, fork_reading
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.types import Checkpoint
+from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.errors import CheckpointError, NetworkError
 from support.checkpoint_samples import odd_state_dict, training_checkpoint
 from support.processes import ends
@@ -39,6 +39,17 @@ def read_by_child(*sources: str, key: str | None = None) -> Checkpoint | None:
 def reading_is(monkeypatch: pytest.MonkeyPatch, instead: Callable[..., Any]) -> None:
     """Replace what the child does."""
     monkeypatch.setattr(freezetui.checkpoint.open, "open_checkpoint", instead)
+
+
+def many_tensors(count: int) -> tuple[TensorInfo, ...]:
+    return tuple(TensorInfo(f"layers.{number}.weight", (number, 2), "float32") for number in range(count))
+
+
+@pytest.mark.parametrize("count", [8191, 8192, 8193, 20_000])
+def test_many_tensors_arrive_in_order(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    checkpoint = Checkpoint("x", "test", many_tensors(count))
+    reading_is(monkeypatch, lambda *_, **__: checkpoint)
+    assert read_by_child("x") == checkpoint
 
 
 @pytest.mark.parametrize(
@@ -110,6 +121,9 @@ def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda: 1 / 0,  # nobody foresaw it
         lambda: Checkpoint("\udcff", "a path that is not valid UTF-8", ()),
         lambda: Checkpoint("x", "a number beyond 64 bits", (), size=2**70),
+        lambda: Checkpoint(
+            "x", "the last of many tensors", (*many_tensors(20_000), TensorInfo("\udcff", (), "int8"))
+        ),
     ],
 )
 def test_what_cannot_be_sent_is_read_here(

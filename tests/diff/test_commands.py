@@ -29,8 +29,9 @@ EVIL = "\x1b]0;owned\x07\x1b[31m\u202eevil\u2066\n\r\0\ue000\x7f\x9b31m"
 def freezetui(monkeypatch, capsys):
     """The command line in this process, which has torch already: a process each would take minutes."""
 
-    def call(*arguments: str | Path, cwd: Path | None = None) -> Done:
+    def call(*arguments: str | Path, cwd: Path | None = None, columns: int = 0) -> Done:
         monkeypatch.setattr(sys, "argv", ["freezetui", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", str(columns) if columns else "")
         if cwd is not None:
             monkeypatch.chdir(cwd)
         try:
@@ -214,6 +215,67 @@ def test_a_plain_pickle_is_not_called_corrupt(freezetui, folder, protocol, array
         done = freezetui(*command, cwd=folder)
         assert (done.returncode, done.stdout) == (2, "")
         assert "is a plain Python pickle" in done.stderr and "corrupt" not in done.stderr
+
+
+def test_what_else_the_files_contain_is_not_compared_and_is_named(freezetui, tmp_path):
+    weights = {"w": torch.ones(3)}
+    torch.save({"model": weights, "optimizer": {"state": {}}, "epoch": 3}, tmp_path / "a.pth")
+    torch.save(weights, tmp_path / "b.pth")
+    done = freezetui("diff", "a.pth", "b.pth", cwd=tmp_path)
+    assert (done.returncode, done.stdout.count("not compared: optimizer, epoch")) == (0, 1)
+    document = json.loads(freezetui("diff", "a.pth", "b.pth", "--json", cwd=tmp_path).stdout)
+    assert [document[side]["skipped"] for side in ("before", "after")] == [["optimizer", "epoch"], []]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_lines_fit_the_terminal_and_no_figure_is_broken(freezetui, folder, columns):
+    """Each figure that a pipe gets is on one line here, too, unless its column is left out."""
+    state = {f"encoder.layers.{i}.attention.{n}": torch.randn(300, 7) for i in range(2) for n in "qk"}
+    other = {n: t + 0.01 for n, t in state.items()} | {"encoder.layers.0.attention.q": torch.ones(333, 7)}
+    other["encoder.layers.1.attention.q"][0, 0] = torch.nan
+    torch.save(state, folder / "x.pth")
+    torch.save(other, folder / "y.pth")
+    steps = ["x.pth", *["y.pth", "x.pth"] * 40]
+    for arguments in (
+        ("diff", "x.pth", "y.pth"),
+        ("diff", "x.pth", "y.pth", "--sort", "change"),
+        ("diff", "x.pth", "y.pth", "--stat"),
+        ("diff", "a.pth", "d.pth", "--config", "run.freeze.yaml"),
+        ("diff", *steps),
+        ("diff", "a.pth", "d.pth", "c.pth", "--config", "run.freeze.yaml"),
+        ("stats", "y.pth"),
+        ("stats", "y.pth", "encoder.layers.1.attention.q"),
+        ("validate", "y.pth"),
+    ):
+        lines = freezetui(*arguments, cwd=folder, columns=columns).stdout.splitlines()
+        assert max(map(len, lines)) <= columns, arguments
+        piped = freezetui(*arguments, cwd=folder).stdout
+        figures = set(re.findall(r"(?<!\S)-?\d+\.\d+(?:e-\d+)?(?!\S)", piped))
+        assert figures <= set(" ".join(lines).split()), arguments
+
+
+def test_stat_can_be_sorted_by_change(freezetui, folder):
+    lines = freezetui("diff", "a.pth", "d.pth", "--stat", "--sort", "change", cwd=folder).stdout.splitlines()
+    assert lines[3].startswith("stem ")
+    assert len(lines) == len(freezetui("diff", "a.pth", "d.pth", "--stat", cwd=folder).stdout.splitlines())
+
+
+def test_the_same_file_twice_is_mentioned(freezetui, folder):
+    (folder / "link.pth").symlink_to("a.pth")
+    for other, expected in (("a.pth", True), ("link.pth", True), ("b.safetensors", False)):
+        done = freezetui("diff", "a.pth", other, cwd=folder)
+        assert done.returncode == 0
+        assert ("BEFORE and AFTER are the same file." in done.stderr) == expected
+    torch.save({"model": {"w": torch.ones(2)}, "ema": {"w": torch.zeros(2)}}, folder / "two.pth")
+    done = freezetui("diff", "two.pth", "two.pth", "--key", "model", "--key-after", "ema", cwd=folder)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_server_that_is_connected_to_at_once_and_does_not_answer(freezetui, folder):
+    done = freezetui("diff", "a.pth", "ftp://127.0.0.1:1/x.pth", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("freezetui: ftp://127.0.0.1:1/x.pth cannot be read: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_equal_blocks_are_folded(freezetui, tmp_path):

@@ -132,6 +132,14 @@ def doubles(tensor: Tensor) -> Tensor:
     )
 
 
+def deltas(before: Tensor, after: Tensor) -> Tensor:
+    """What each element changed by; of integers that doubles cannot tell apart, exactly."""
+    if before.dtype != after.dtype or before.dtype not in (torch.int64, torch.uint64):
+        return doubles(after) - doubles(before)
+    pairs = zip(before.flatten().tolist(), after.flatten().tolist(), strict=True)
+    return torch.tensor([float(other - one) for one, other in pairs], dtype=torch.float64).view(before.shape)
+
+
 def same_value(one: Tensor, other: Tensor) -> Tensor:
     """Bit for bit, or both NaN."""
     nan = doubles(one).isnan() & doubles(other).isnan()
@@ -164,7 +172,7 @@ def check(told: TensorDiff, before: Tensor | None, after: Tensor | None) -> None
     one, other = doubles(before), doubles(after)
     finite = one.isfinite() & other.isfinite()
     assert told.nan == int((other.isnan() & ~one.isnan()).sum())
-    one, delta = one[finite], (other - one)[finite]
+    one, delta = one[finite], deltas(before, after)[finite]
     if not one.numel():
         return
     largest, norm, change = (float(value) for value in (delta.abs().max(), one.norm(), delta.norm()))

@@ -50,6 +50,14 @@ def test_an_adapter_is_called_one():
     assert match(whole, [*whole, *adapter]).note == ""
 
 
+def test_what_is_beside_a_part_is_matched_by_its_full_name():
+    part = tensors("a.weight", "b.weight", "head.weight")
+    whole = tensors("net.a.weight", "net.b.weight", "head.weight")
+    pairs = {("a.weight", "net.a.weight"), ("b.weight", "net.b.weight"), ("head.weight", "head.weight")}
+    assert paired(match(part, whole)) == pairs
+    assert paired(match(whole, part)) == {pair[::-1] for pair in pairs}
+
+
 def test_another_path_on_each_side():
     one = tensors("model.a.weight", "model.b.weight")
     other = tensors("net.encoder.a.weight", "net.encoder.b.weight", "net.head.weight")
@@ -84,7 +92,7 @@ def test_shapes_decide_between_two_paths():
 
 def test_names_left_over_on_both_sides_are_told():
     matching = match(tensors("a.weight", "x.weight"), tensors("a.weight", "y.weight"))
-    assert "1 names are in BEFORE only and 1 in AFTER only" in matching.note
+    assert "1 name only in BEFORE and 1 only in AFTER" in matching.note
     assert match(tensors("a.weight"), tensors("a.weight", "y.weight")).note == ""
 
 

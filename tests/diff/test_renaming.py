@@ -105,7 +105,7 @@ def test_why_there_are_no_live_names_is_told_and_nobody_is_asked_in_vain():
         raise FreezeTuiError("no library is known")
 
     matching = match_renamed(checkpoint("a", "b"), checkpoint("c", "b"), ask)
-    assert "1 names are in BEFORE only" in matching.note
+    assert "1 name only in BEFORE and 1 only in AFTER" in matching.note
     assert matching.note.endswith("(live names: no library is known)")
     old, new = checkpoint("b", "old_head"), checkpoint("b")
     assert paired(match_renamed(old, new, never)) == {("b", "b")}  # nothing is left over in AFTER

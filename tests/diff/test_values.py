@@ -47,6 +47,42 @@ def test_quantized_tensors_are_compared_by_their_bytes(compared):
     assert told(compared(one, other), "q.weight").status == "changed"
 
 
+@pytest.mark.filterwarnings("ignore:.*")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_nested_tensors_of_the_same_values_in_other_parts_are_others(compared, layout):
+    values = torch.arange(18.0).view(6, 3)
+
+    def of(rows):
+        return torch.nested.nested_tensor([values[:rows], values[rows:]], layout=layout)
+
+    assert compared({"w": of(2)}, {"w": of(2)}).identical
+    assert told(compared({"w": of(2)}, {"w": of(4)}), "w").status == "changed"
+
+
+def test_an_array_in_a_pickle_is_not_read_and_not_called_corrupt(compared):
+    report = compared({"w": torch.ones(3).numpy()}, {"w": torch.ones(3).numpy()})
+    assert told(report, "w").reason == "a NumPy array inside a pickle is not read."
+    assert report.exit_code == 2
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_small_changes_of_huge_integers_have_their_size(compared, dtype):
+    kind = getattr(torch, dtype)
+    last = torch.iinfo(kind).max
+    before = torch.tensor([last, last - 1, 3], dtype=kind)
+    found = told(compared({"w": before}, {"w": torch.tensor([last - 1, last, 3], dtype=kind)}), "w")
+    assert (found.changed, found.max_delta, found.delta_norm) == (2, 1.0, pytest.approx(2**0.5))
+    least = torch.iinfo(kind).min
+    found = told(compared({"w": before}, {"w": torch.tensor([least, last, 3], dtype=kind)}), "w")
+    assert found.max_delta == pytest.approx(2.0**64)
+
+
+def test_other_signs_of_complex_zeros_are_no_change_of_values(compared):
+    zeros = torch.zeros(4, dtype=torch.complex64)
+    found = told(compared({"w": zeros}, {"w": torch.view_as_complex(-torch.zeros(4, 2))}), "w")
+    assert (found.changed, found.looks) == (4, "same values")
+
+
 def test_a_meta_tensor_cannot_be_compared(compared):
     one = {"m.weight": torch.empty(3, device="meta"), "a": torch.ones(2)}
     report = compared(one, one)
@@ -269,6 +305,21 @@ def test_the_same_integers_of_another_scale_are_other_numbers(compared):
     report = compared({"w": one}, {"w": other})
     assert (told(report, "w").status, told(report, "w").changed) == ("changed", None)
     assert compared({"w": one}, {"w": one.clone()}).identical
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_same_integers_of_other_channels_are_other_numbers(compared):
+    scales, zeros = torch.rand(4) + 0.1, torch.arange(4)
+    one = torch.quantize_per_channel(torch.randn(4, 4), scales, zeros, 0, torch.qint8)
+
+    def of(scales, zeros, axis=0):
+        return torch._make_per_channel_quantized_tensor(one.int_repr(), scales, zeros, axis)
+
+    for scale in (scales, scales.double(), torch.rand(9)[::2][:4]):  # the last has strides
+        assert compared({"w": of(scale, zeros)}, {"w": of(scale.clone(), zeros)}).identical
+        for other in (of(scale * 2, zeros), of(scale, zeros + 1), of(scale, zeros, 1)):
+            found = told(compared({"w": of(scale, zeros)}, {"w": other}), "w")
+            assert (found.status, found.changed) == ("changed", None)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2", "int8", "uint16", "bool"])

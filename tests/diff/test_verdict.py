@@ -135,7 +135,7 @@ def test_a_counter_alone_is_a_note(compared, state):
 
 def test_the_freeze_was_never_there(compared, state):
     after = {n: t + 0.01 * torch.randn_like(t) if t.is_floating_point() else t for n, t in state.items()}
-    finding = next(f for f in compared(state, after, FREEZE).judged.findings if "never applied" in f.message)
+    finding = next(f for f in compared(state, after, FREEZE).judged.findings if "not in effect" in f.message)
     assert len(finding.tensors) == 5
 
 
@@ -232,6 +232,24 @@ def test_a_double_that_was_cast_and_back(compared, dtype):
     assert (tensor.looks, tensor.reason) == ("cast and back", f"as if cast to {dtype} and back")
 
 
+def test_one_decay_is_one_finding_and_another_is_another(compared, state):
+    """Rounded to bfloat16, one factor is a little different in each tensor."""
+    before = {name: t.bfloat16() if t.is_floating_point() else t for name, t in state.items()}
+    before["stem.0.bias"] = torch.ones(8, dtype=torch.bfloat16)
+    after = {**before, "head.bias": before["head.bias"] + 1}
+    for name, factor in (("stem.0.weight", 0.99), ("stem.0.bias", 0.99), ("embed.weight", 0.9)):
+        after[name] = before[name] * factor
+    found = [f for f in compared(before, after, FREEZE).judged.findings if f.code == "M12"]
+    assert [len(finding.tensors) for finding in found] == [2, 1]
+    assert " to 1 - " in found[0].message and "1 - 0.1" in found[1].message
+
+
+def test_nan_in_a_frozen_tensor_is_said(compared, state):
+    after = trained(state)
+    after["embed.weight"] = state["embed.weight"] * torch.nan
+    assert "frozen, but changed, and NaN appeared:" in only(compared(state, after, FREEZE)).message
+
+
 def test_norms_that_decayed_alike_are_not_tied(compared):
     """They began at 1, and so are equal to trainable ones afterwards."""
     before = {f"{part}.norm.weight": torch.ones(16) for part in ("stem", "head")}
@@ -245,7 +263,7 @@ def test_buffers_that_were_not_compared_are_not_unchanged(compared, state):
     gone = {name: tensor for name, tensor in trained(state).items() if "running" not in name}
     assert (found := compared(state, gone, FREEZE).judged).buffers.held == 1
     assert (found.buffers.tensors, found.buffers.drifted) == (3, ())
-    assert "buffers: 1 of 3 unchanged (2 not compared)" in "\n".join(judged_lines(found))
+    assert "buffers: 1 of 3 unchanged (2 not comparable bit for bit)" in "\n".join(judged_lines(found))
     cast = {n: t.bfloat16() if t.is_floating_point() else t for n, t in state.items()}
     assert compared(state, cast, FREEZE).judged.buffers.held == 1
 

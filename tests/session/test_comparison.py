@@ -106,6 +106,16 @@ def test_with_stages_what_counts_is_frozen_in_each_of_them(folder):
         assert found.verdict() == "every tensor trains in some stage"
 
 
+def test_equal_files_are_said_to_be_equal_whatever_the_plan_keeps(folder):
+    for rules in ("rules:\n  - freeze: stem\n", "rules: []\n"):
+        found = compared(state(), state(), rules)
+        assert found.verdict() == "nothing changed"
+        assert found.summary() == ("nothing changed: 18 tensors, identical bit for bit",)
+    fewer = {name: t for name, t in state().items() if name != "head.conv.weight"}
+    for after, before in ((state(), fewer), (fewer, state())):
+        assert not compared(after, before, "rules: []\n").nothing_changed
+
+
 def test_what_has_no_counterpart_is_not_said_to_be_unchanged(folder):
     after = {name: t for name, t in state().items() if name != "head.conv.weight"}
     after["stem.conv.weight"] = np.ones((4, 2), np.float32)

@@ -173,3 +173,10 @@ async def test_keys_of_the_tree_work_from_the_findings(opened):
         await driver.press("f")
         assert driver.state("features") == "frozen"
         assert driver.tree.has_focus
+
+
+async def test_a_message_that_comes_after_the_last_screen_is_no_error(opened):
+    async with opened() as driver:
+        pass
+    assert not driver.app._screen_stack
+    driver.app.on_notify()

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import math
+from array import array
+from collections.abc import Sequence
+
 import pytest
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.tree import ParamTree
+from freezetui.tui.columns import SHARE, SIZES, Measure
 from freezetui.tui.copying import line_pattern
+from freezetui.tui.widgets.line_range import LineRange
+from freezetui.tui.widgets.row_values import values_of
 from freezetui.tui.widgets.tree_edits import TreeEdits
 from freezetui.tui.widgets.tree_painter import TreePainter
 from freezetui.tui.widgets.visible_rows import VisibleRows
+
+#: Values of each of 122 tensors: some unknown, some with words in place of a size.
+_VALUES = [math.inf if i % 9 == 4 else -1.0 if i % 5 == 3 else (i * 37 % 50) / 10 for i in range(122)]
+_SIZED = [-1.0 if math.isinf(value) else value for value in _VALUES]
+_SQUARES = [max(value, 0.0) ** 2 for value in _SIZED], [float(1 + i % 3) for i in range(122)]
+CHANGES = (
+    Measure("gradient", ("gradient", "gradient"), _SIZED, 5.0),
+    Measure(
+        "change",
+        ("change", "change"),
+        array("d", _VALUES),
+        5.0,
+        words=dict.fromkeys(range(4, 122, 9), "new"),
+        worded=range(4, 122, 9),
+        sized=array("d", _SIZED),
+        squares=_SQUARES,
+    ),
+)
 
 
 class Lines:
@@ -154,10 +179,9 @@ def test_sorted_lines_keep_their_modules_and_come_back():
     lines = Lines()
     lines.do("freeze", "layers.{0..11}")
     before = list(lines.rows.visible)
-    size = lines.tree.elements_before
 
-    def key(node: int) -> float:
-        return sum(size[b] - size[a] for a, b in lines.rows.spans(node))
+    def key(nodes: Sequence[int]) -> list[float]:
+        return values_of(SHARE, lines.rows, nodes)
 
     node = lines.node("head.weight") if "head.weight" in map(lines.rows.title, before) else lines.node("head")
     line = lines.rows.sort(key, node)
@@ -172,6 +196,60 @@ def test_sorted_lines_keep_their_modules_and_come_back():
     lines.rows.close(lines.rows.line_of(lines.tree.find("layers.0")))
     lines.rows.sort(None, 0)
     assert list(lines.rows.visible) == before
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("found", [None, [(3, 9), (11, 40)]])
+@pytest.mark.parametrize("measure", [*SIZES, *CHANGES], ids=["share", "bytes", "gradient", "change"])
+def test_lines_are_sorted_by_the_values_that_they_show(tied, found, measure):
+    lines = Lines(tied)
+    for title in (
+        "layers.{0..11}",
+        "layers.{0..11}.mlp",
+        "layers.{0..11}.mlp.experts",
+        "layers.{0..11}.norm",
+    ):
+        lines.rows.open(lines.at(title))
+    lines.do("freeze", "layers.{0..11}.mlp.experts.{0..3}")
+    lines.rows.fold(lines.at("layers.{0..11}.mlp"))
+    lines.rows.open(lines.rows.line_of(lines.tree.find("layers.5")))
+    lines.rows.show_only(found)
+    shown = [measure.value(lines.tree, lines.rows.spans(node)) for node in lines.rows.visible]
+    expected = [-1.0 if value is None else value for value in shown]
+    values = values_of(measure, lines.rows, lines.rows.visible.tolist())
+    assert values[1:] == pytest.approx(expected[1:]), "the root is not sorted"
+    assert len(set(values)) > 4
+
+
+@pytest.mark.parametrize("unfolded", [True, False])
+def test_a_range_of_lines_is_what_its_lines_are(unfolded):
+    lines = Lines()
+    if unfolded:
+        lines.rows.open_all(0)
+    else:
+        lines.rows.open(lines.at("layers.{0..11}"))
+    count = len(lines.rows)
+    for start in range(0, count, 1 + count // 30):
+        for stop in range(start, count, 1 + count // 30):
+            selection = LineRange()
+            selection.anchor = lines.rows.visible[start]
+            found = {i for a, b in selection.spans(lines.rows, stop) for i in range(a, b)}
+            nodes = lines.rows.visible[start : stop + 1]
+            assert found == {i for node in nodes for a, b in lines.rows.spans(node) for i in range(a, b)}
+
+
+def test_sorting_asks_no_tensor_by_itself(monkeypatch):
+    names = [f"flat.p{i}" for i in range(2_000)]
+    tree = ParamTree([TensorInfo(name, (i % 7 + 1,), "float32") for i, name in enumerate(names)])
+    rows, calls, value = VisibleRows(tree), [], Measure.value
+    rows.open_all(0)
+    monkeypatch.setattr(Measure, "value", lambda *given: calls.append(1) or value(*given))
+    rows.sort(lambda nodes: values_of(SHARE, rows, nodes), 0)
+    sizes = [tree.tensors[tree.first[node]].elements for node in rows.visible[2:]]
+    assert sizes == sorted(sizes, reverse=True) and not calls
+    assert [
+        node for node in rows.visible if node > 1 and tree.tensors[tree.first[node]].elements == 7
+    ] == list(range(2 + 6, 2 + 2_000, 7)), "equal ones stay in the order of the model"
 
 
 def test_single_blocks_are_remembered_and_nothing_else_is_unfolded():

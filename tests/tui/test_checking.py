@@ -167,9 +167,14 @@ async def test_escape_cancels_a_check(opened, small, forked):
         await driver.until(lambda: panel.running)
         await driver.press("r")
         assert "A check is already running" in driver.notices()
+        await driver.press("R")
+        assert not panel.display and "checking…" in driver.screen_text(), "also where its panel is closed"
+        await driver.press("R")
+        assert panel.display and "checking…" in driver.screen_text()
         await driver.press("escape")
         await driver.until(lambda: not panel.running)
         assert "cancelled" in headline(driver)
+        assert "not checked" in str(driver.main._totals.render())
 
 
 @pytest.mark.torch

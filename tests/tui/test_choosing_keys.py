@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+from textual.widgets import OptionList
+
 from freezetui.config.codec import read_config
+from freezetui.tui.screens import presets
 
 
 async def test_space_freezes_what_trains_and_trains_what_is_frozen(opened):
@@ -160,6 +164,23 @@ async def test_presets(opened):
         assert driver.state("lm_head") == "trainable"
         await driver.press("p", "escape")
         assert driver.state("lm_head") == "trainable"
+
+
+@pytest.mark.parametrize("many", [1, 10_000])
+async def test_a_preset_that_matches_nothing_is_shown_and_cannot_be_chosen(opened, monkeypatch, many):
+    monkeypatch.setattr(presets, "_MANY", many)  # from there on, the figures follow the first frame
+    async with opened("tiny_transformer.pth") as driver:
+        before = driver.session.plan.mask()
+        await driver.press("p")
+        await driver.until(lambda: "none here" in driver.screen_text())
+        options = driver.app.screen.query_one(OptionList)
+        assert [option.id for option in options.options if option.disabled] == ["adapters"]
+        assert options.highlighted == 0
+        options.highlighted = 4
+        await driver.press("enter")
+        assert isinstance(driver.app.screen, presets.PresetScreen)
+        await driver.press("escape")
+        assert driver.session.plan.mask() == before
 
 
 async def test_saving_writes_the_choice_and_opens_with_it_again(opened, sample):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
+import textual.color
 from rich.color import Color
 from rich.color_triplet import ColorTriplet
+from rich.segment import Segment
 from rich.style import Style
 from textual.theme import BUILTIN_THEMES, Theme
 
 from freezetui.sanity.codes import finding
 from freezetui.tui.contrast import MIN_CONTRAST, contrast, legible, muted
+from freezetui.tui.readable_filter import ReadableFilter
 from freezetui.tui.widgets.tree_line import MARK_STYLES, MARKS, SIGNS, STYLES, WORDS
 from support.reports import HELD
 
@@ -48,6 +53,59 @@ def test_the_terminals_own_colors_are_left_alone():
 def test_text_on_another_of_the_terminals_colors_is_in_reverse_video(color):
     found = legible(Style(color=color, bgcolor="blue", bold=True))
     assert found == Style(color="default", bgcolor="default", reverse=True, bold=True)
+
+
+@pytest.mark.parametrize("text", ["Title", "✗", "■", "?"])
+@pytest.mark.parametrize("background", ["#1e1e1e", "#808080", "#eff1f5"])
+@pytest.mark.parametrize("color", ["#df8e1d", "#268bd2", "#808080"])
+def test_whatever_a_widget_draws_goes_through_the_filter(text, background, color):
+    style = Style(color=color, bgcolor=background)
+    for given in (style, Style(color=color), style + Style(dim=True), style + Style(reverse=True)):
+        (drawn,) = ReadableFilter().apply([Segment(text, given)], textual.color.Color.parse(background))
+        found = drawn.style
+        back = found.bgcolor or Color.parse(background)
+        assert contrast(found.color.triplet, back.triplet) >= MIN_CONTRAST and not found.dim
+    frame = [Segment("╭──▔▏ ", style), Segment("x", Style(color="blue", bgcolor=background)), Segment("y")]
+    assert ReadableFilter().apply(frame, textual.color.Color.parse(background)) == frame
+
+
+#: Keys to a state -> the words that show that it is there.
+SCENES = {
+    ("plus", "enter", "plus", "enter", "v", "j"): "2 lines, Esc ends",
+    ("f", "slash", *"bia"): "^f freeze all",
+    ("slash", "r", "e", "colon", "left_parenthesis"): "regular expression",
+    ("p",): "Presets",
+    ("y",): "Plain PyTorch",
+    ("plus", "enter", "equals_sign"): "Stages, in the order",
+    ("S", "ctrl+u", "x", "enter"): "must end in",
+    ("f", "q"): "Unsaved changes",
+    ("question_mark",): "Move one line up",
+    ("ctrl+p",): "Search for commands",
+    ("f", "D"): "freezetui: 1",
+}
+
+
+async def test_dialogs_tabs_and_fields_can_be_read_where_themes_have_the_least_contrast(opened, monkeypatch):
+    monkeypatch.setenv("FREEZETUI_STATE", "0")  # each starts anew
+    for keys, words in SCENES.items():
+        async with opened("tiny_transformer.pth", size=(100, 30)) as driver:  # which no describer builds
+            await driver.press(*keys)
+            for name in ("textual-light", "solarized-dark", "atom-one-dark"):
+                driver.app.theme = name
+                await driver.pilot.pause()
+                assert words in driver.screen_text(), driver.screen_text()
+                for text, style in on_top(driver.app.screen):
+                    ratio = contrast(style.color.triplet, style.bgcolor.triplet)
+                    assert ratio >= MIN_CONTRAST, (name, keys, text, ratio)
+
+
+def on_top(screen):
+    """Yield the text of a screen, and its styles; of a dialog only what is in its box."""
+    box = screen.children[0].region if screen.is_modal else screen.region
+    for y, strip in enumerate(screen._compositor.render_strips()[box.y : box.bottom]):
+        for segment in strip.crop(box.x, box.right):
+            if re.search(r"[^\s\u2500-\u259f]", segment.text) and segment.style.color is not None:
+                yield f"{y}: {segment.text}", segment.style
 
 
 async def test_every_state_can_be_read_in_every_theme(opened):

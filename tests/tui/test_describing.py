@@ -128,7 +128,12 @@ async def test_order_follows_the_model_and_the_plan_its_undo_and_the_cursor_stay
         assert driver.state("a") == driver.state("m.1") == "frozen"
         assert driver.state("z") == driver.state("m.0") == "trainable"
         assert driver.session.written() == before
-        assert "Linear 2 -> 2" in driver.screen_text()
+        assert "▏ Linear 2 -> 2" in driver.screen_text(), "beside its line and in the details"
+        assert "▏ Module" not in driver.screen_text()
+        driver.tree.go_to(0)
+        await driver.pilot.pause()
+        assert "▏ Whole model: Chain" in driver.screen_text()
+        driver.go("a")
         await driver.press("u")
         assert driver.state("a") == "trainable" and driver.state("m.1") == "frozen"
         await driver.press("w")

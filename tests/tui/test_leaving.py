@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from freezetui.config.codec import read_config
+from freezetui.tui.widgets.drawing import whole_words
 from support.reports import sanity_report
 
 
@@ -85,8 +86,9 @@ async def test_a_check_that_is_not_of_what_is_open_is_not_offered(opened, sample
 
 async def test_saving_says_what_every_stage_freezes(opened, sample):
     path = sample("vgg_digits.pth")
-    async with opened(path) as driver:
+    async with opened(path, size=(60, 15)) as driver:
         await driver.press("down", "f", "plus", "enter", "plus", "enter", "s")
         await driver.until(lambda: not driver.session.unsaved)
         assert "classifier freezes 26, everything freezes 0 of 32 tensors" in driver.notices()
+        assert "y →: the lines" in whole_words(driver.notices(), 58), "which is what a small screen shows"
     assert len(read_config(path.with_name("vgg_digits.freeze.yaml")).stages) == 2

@@ -134,6 +134,20 @@ async def test_against_an_earlier_checkpoint(opened, run):
         assert "1 only in the earlier file: gone" in driver.screen_text()
 
 
+@pytest.mark.parametrize("size", [(60, 15), (170, 30)])
+async def test_two_equal_files_say_that_nothing_changed(opened, run, size):
+    async with opened(run, size=size, against="after.pth") as driver:
+        await driver.until(lambda: driver.session.comparison is not None)
+        await driver.pilot.pause()
+        assert "against after.pth  nothing changed" in driver.screen_text()
+        assert not driver.notices(), "it is a state"
+        cells = driver.main._map._cells(size[0])
+        assert {cell.text for cell in cells} == {"·"}, "there is a value everywhere: none"
+        if size[0] > 160:
+            assert "nothing changed: 7 tensors, identical bit for bit" in driver.screen_text()
+            assert "map: change  · none" in driver.screen_text()
+
+
 async def test_a_comparison_can_be_cancelled_and_quit(opened, tmp_path):
     one, other = holes(tmp_path / "a.safetensors", 2**35), holes(tmp_path / "b.safetensors", 2**35)
     for key in ("escape", "ctrl+c"):

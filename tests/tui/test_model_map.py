@@ -66,8 +66,8 @@ def test_values_are_heights():
     session = SimpleNamespace(tree=painter.rows.tree, report=None, comparison=comparison)
     painter.measure = Measures(session).now()[-1]
     cells = list(map_cells(painter, 4))
-    assert [cell.text for cell in cells] == ["█", "▄", " ", " "]
-    assert [cell.style for cell in cells] == ["trainable", "wrong", "trainable", "trainable"]
+    assert [cell.text for cell in cells] == ["█", "▄", "·", " "], "none is not unknown"
+    assert [cell.style for cell in cells] == ["trainable", "wrong", "dim", "dim"]
 
 
 def test_a_hundred_thousand_tensors_take_a_moment():

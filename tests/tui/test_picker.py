@@ -90,7 +90,9 @@ async def until(pilot, condition) -> None:
     raise AssertionError(text_of(pilot.app))
 
 
-async def test_what_is_here_comes_first_and_is_filtered_on_a_small_screen(below: Path, monkeypatch) -> None:
+async def test_recent_ones_come_first_and_all_are_filtered_on_a_small_screen(
+    below: Path, monkeypatch
+) -> None:
     elsewhere = below.parent / "elsewhere"
     elsewhere.mkdir()
     for number in range(20):
@@ -100,17 +102,39 @@ async def test_what_is_here_comes_first_and_is_filtered_on_a_small_screen(below:
     monkeypatch.chdir(below)
     app = FreezeTuiApp(Options(".", engine=False), choose=True)
     async with app.run_test(size=(60, 15)) as pilot:
-        await until(pilot, lambda: "vgg.pth" in text_of(app) and "looking" not in text_of(app))
         text = text_of(app)
-        assert text.index("below this directory") < text.index("vgg.pth") < text.index("recent")
+        assert "recent  (/ finds 17 more)" in text and "  runs/1/vgg.pth  opened now" in text
+        assert text.index("vgg.pth") < text.index("elsewhere/19.pth"), "the newest comes first"
+        listed = app.screen.query_one("OptionList")
+        await until(pilot, lambda: listed.option_count > 5 and "looking" not in text_of(app))
+        text = text_of(app)
+        assert text.index("recent") < text.index("vgg.pth") < text.index("below this directory")
         assert text.count("vgg.pth") == 1 and "/ filter" in text
+        assert listed.highlighted == 1, "what is found below moves nothing"
         await pilot.press("slash", *"where 1")
         await until(pilot, lambda: "vgg.pth" not in text_of(app))
         assert "/elsewhere/19.pth" in text_of(app) and "/elsewhere/2.pth" not in text_of(app)
+        assert any(entry.source.endswith("/1.pth") for entry in app.screen._shown), "also what was not listed"
+        assert "more)" not in text_of(app)
         await pilot.press("escape")
         await until(pilot, lambda: "vgg.pth" in text_of(app))
         await pilot.press("slash", *"vgg", "enter")
         await until(pilot, lambda: app.main_screen is not None)
+
+
+async def test_a_recent_one_that_is_listed_is_not_listed_below_again(below: Path, monkeypatch) -> None:
+    (below / "more").mkdir()
+    for number in range(10):
+        (below / "more" / f"{number}.pth").touch()
+        note_opened(Options(str(below / "more" / f"{number}.pth")))
+    monkeypatch.chdir(below)
+    app = FreezeTuiApp(Options(".", engine=False), choose=True)
+    async with app.run_test(size=(80, 30)) as pilot:
+        await until(pilot, lambda: "below this directory" in text_of(app))
+        assert [text_of(app).count(f"more/{number}.pth") for number in range(10)] == [1] * 10
+        await pilot.press("slash", *"more/1")
+        await until(pilot, lambda: "more/2" not in text_of(app))
+        assert text_of(app).count("more/1.pth") == 1 and "below this" not in text_of(app)
 
 
 async def test_what_cannot_be_opened_is_told_above_the_list(below: Path, monkeypatch) -> None:

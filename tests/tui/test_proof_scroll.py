@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from rich.text import Text
 
 from freezetui.formatting.report import deciding
 from freezetui.sanity.codes import finding
-from freezetui.sanity.report import FrozenPart
+from freezetui.sanity.report import Cost, FrozenPart
+from freezetui.tui.units import JOINT, with_units
 from support.reports import HELD, answer_with
 
 DROPOUT = finding("dropout", ["features.3.weight"])
@@ -79,3 +82,33 @@ async def test_how_each_stage_ended_is_said_by_its_name_and_progress_takes_one_l
             headline.say(Text(f" check: {told}"), one_line=True)
             await driver.pilot.pause()
             assert headline.size.height == 1
+
+
+async def test_numbers_keep_their_units_at_every_width(opened, monkeypatch):
+    long = msgspec.structs.replace(HELD, seconds=23.0, cost=Cost(1.5, 3.0, 7_000_000, 90_000_000))
+    answer_with([long], monkeypatch)
+    broken = []
+    async with opened(size=(100, 30)) as driver:
+        driver.go("features")
+        await driver.press("f", "r")
+        await driver.until(lambda: driver.session.report is not None and not driver.main._panel.running)
+        headline, findings = (driver.main.query_one(f"#check-{id}") for id in ("headline", "findings"))
+        told = [str(line.text) for line in driver.main._panel._lines]
+        for width in range(60, 100, 3):
+            await driver.pilot.resize_terminal(width, 30)
+            findings.show([Text(f"{'x' * (width - 40)} {line} 23 s 1.5 MiB") for line in told], 0)
+            await driver.pilot.pause()
+            text = driver.screen_text()
+            assert "\u2800" not in text
+            broken += re.findall(r"\d *\n *(?:s|[KMG]iB)\b", text)
+        headline.say(Text(f" check: {'x' * (headline.size.width - 15)} took 23 s"))
+        await driver.pilot.pause()
+        assert "\n23 s" in driver.screen_text().replace("\n ", "\n"), "the line is broken before the number"
+    assert not broken
+
+
+def test_what_keeps_together_is_as_long_as_before():
+    text = Text.assemble(("took 23 s", "bold"), ", 3 min 5 s, 1.5 MiB of 138.36 M, 12 steps, 4 bytes")
+    joined = with_units(text)
+    assert joined.plain.replace(JOINT, " ") == text.plain and joined.spans == text.spans
+    assert joined.plain.count(JOINT) == 5 and f"23{JOINT}s" in joined.plain

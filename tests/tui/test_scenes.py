@@ -22,6 +22,7 @@ from textual.widgets import Input
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import FrozenPart, SanityReport, TrainablePart
 from freezetui.session.options import Options
+from freezetui.session.recent import note_opened
 from freezetui.tui.actions import recover
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.screens.presets import PresetScreen
@@ -168,6 +169,7 @@ def test_recent_and_below(snap_compare, tmp_path):
     for name in ("first.pth", "second.pth"):
         shutil.copy(SAMPLES / VGG, tmp_path / "runs" / name)
         os.utime(tmp_path / "runs" / name, (time.time() - 3 * 86_400,) * 2)
+    note_opened(Options("runs/first.pth"))
 
     async def shown(pilot) -> None:
         await pilot.pause(0.5)

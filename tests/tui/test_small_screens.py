@@ -7,11 +7,13 @@ import json
 import pytest
 import torch
 from textual.geometry import Size
+from textual.widgets import Input
 
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import FrozenPart, TrainablePart
 from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
+from freezetui.tui.screens.prompt import PromptScreen
 from freezetui.tui.widgets.check_panel import CheckPanel
 from freezetui.tui.widgets.header import Header
 from support.reports import sanity_report
@@ -176,3 +178,22 @@ async def test_a_preset_keeps_its_counts_on_one_line(opened, tmp_path):
         lines = [line.strip(" │○%") for line in driver.screen_text().splitlines()]
         assert "train the adapters only (lora_ and the like)" in lines
         assert lines[lines.index("train the adapters only (lora_ and the like)") + 1] == "12.67 K, 100"
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24)], ids=str)
+async def test_a_long_line_of_a_prompt_is_shown_whole_and_its_field_is_on_the_screen(opened, size):
+    line = "peft:AutoPeftModelForCausalLM.from_pretrained --arg path=" + "/a_long_directory_name" * 3
+    async with opened(size=size) as driver:
+        body = "\n".join(f"line {number} of the text above" for number in range(30))
+        driver.app.push_screen(PromptScreen("Architecture", body, line))
+        await driver.pilot.pause(0.1)
+        screen = driver.app.screen
+        field, whole = screen.query_one(Input), screen.query_one("#prompt-whole")
+        assert "Enter: accept" in driver.screen_text() and "line 0 of" in driver.screen_text()
+        assert screen.region.contains_region(field.region) and field.region.height
+        assert screen.region.contains_region(whole.region)
+        shown = "".join(strip.text.strip() for strip in whole.render_lines(whole.size.region))
+        assert "".join(shown.split()) == "".join(line.split())
+        await driver.press("ctrl+u")
+        await driver.type("short")
+        assert not whole.display, "the field shows all of it"

@@ -6,23 +6,31 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 import msgspec
 
-from freezetui.checkpoint.types import Checkpoint
+from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.errors import CheckpointError, FreezeTuiError
 
 #: Bytes before each message that say how long it is.
 _LENGTH = 8
+#: Tensors of a message: this process decodes one while the child encodes the next.
+_CHUNK = 8192
 
 
 class _Progress(msgspec.Struct, tag=True):
     text: str
 
 
+class _Tensors(msgspec.Struct, tag=True):
+    some: tuple[TensorInfo, ...]
+
+
 class _Read(msgspec.Struct, tag=True):
+    """The checkpoint, without the tensors that have been sent before it."""
+
     checkpoint: Checkpoint
 
 
@@ -35,7 +43,7 @@ class _Unexpected(msgspec.Struct, tag=True):
     """The child met an error that nobody foresaw, or cannot send what it has read."""
 
 
-_Message = _Progress | _Read | _Refused | _Unexpected
+_Message = _Progress | _Tensors | _Read | _Refused | _Unexpected
 
 
 def fork_reading(sources: Sequence[str], key: str | None) -> ForkedReading | None:
@@ -80,9 +88,13 @@ class ForkedReading:
         Raises:
             FreezeTuiError: as `open_checkpoint`, or the child was killed.
         """
+        tensors: list[TensorInfo] = []
         try:
-            while isinstance(message := self._receive(), _Progress):
-                progress(message.text)
+            while isinstance(message := self._receive(), _Progress | _Tensors):
+                if isinstance(message, _Progress):
+                    progress(message.text)
+                else:
+                    tensors += message.some
         finally:
             self._socket.close()
             _, status = os.waitpid(self.pid, 0)
@@ -94,7 +106,9 @@ class ForkedReading:
                 f"{', '.join(self._sources)}: the process that read it was ended by {name}.",
                 "Look whether memory ran out.",
             )
-        return message.checkpoint if isinstance(message, _Read) else None
+        if not isinstance(message, _Read):
+            return None
+        return msgspec.structs.replace(message.checkpoint, tensors=tuple(tensors))
 
     def _receive(self) -> _Message | None:
         """Return the next message; None if the child has ended."""
@@ -122,7 +136,8 @@ def _serve(peer: socket.socket, sources: Sequence[str], key: str | None) -> NoRe
         for standard in (0, 1, 2):
             os.dup2(nowhere, standard)
         threading.Thread(target=_end_with, args=(peer,), daemon=True).start()
-        peer.sendall(_read(peer, sources, key))
+        for message in _read(peer, sources, key):
+            peer.sendall(message)
     finally:
         os._exit(0)
 
@@ -133,21 +148,21 @@ def _end_with(peer: socket.socket) -> None:
     os._exit(0)
 
 
-def _read(peer: socket.socket, sources: Sequence[str], key: str | None) -> bytes:
+def _read(peer: socket.socket, sources: Sequence[str], key: str | None) -> Iterator[bytes]:
+    """Yield the messages that send the checkpoint, or say why not; progress is sent on the way."""
     from freezetui.checkpoint.open import open_checkpoint
 
     try:
-        return _encode(
-            _Read(
-                open_checkpoint(
-                    sources, key=key, progress=lambda text: peer.sendall(_encode(_Progress(text)))
-                )
-            )
+        checkpoint = open_checkpoint(
+            sources, key=key, progress=lambda text: peer.sendall(_encode(_Progress(text)))
         )
+        for low in range(0, len(checkpoint.tensors), _CHUNK):
+            yield _encode(_Tensors(checkpoint.tensors[low : low + _CHUNK]))
+        yield _encode(_Read(msgspec.structs.replace(checkpoint, tensors=())))
     except FreezeTuiError as error:
-        return _encode(_Refused(error.message, error.hint))
+        yield _encode(_Refused(error.message, error.hint))
     except Exception:
-        return _encode(_Unexpected())
+        yield _encode(_Unexpected())
 
 
 def _encode(message: _Message) -> bytes:

@@ -94,7 +94,8 @@ class StorageKey(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         offset: first element, counted in elements from the start of the storage.
         stride: in elements, one per dimension; None means contiguous.
         read_as: what the bytes stand for if not for themselves: "conj" or "neg" (torch's lazy bits: the
-            conjugate, the negative), or the scale and zero point of a quantized tensor.
+            conjugate, the negative), or the scale and zero point of a quantized tensor, or where those of
+            its channels are.
     """
 
     key: str

@@ -72,6 +72,13 @@ class Weights:
             raise self.lacks(tensor)
         return found
 
+    def channels(self, tensor: TensorInfo) -> tuple[int, TensorInfo, TensorInfo] | None:
+        """Return the axis, scales and zero points of a tensor quantized by channel; None for any other."""
+        from freezetui.checkpoint.state_dict.quantizers import channels_of  # imports what reads pickles
+
+        key = tensor.storage.key if tensor.storage is not None and len(self._files) > 1 else ""
+        return channels_of(tensor, f"{key.partition('/')[0]}/" if key else "")
+
     def filled(self, address: int, nbytes: int) -> AbstractContextManager[None]:
         """Hold the bytes at an address of a map; see `RemoteFiles.filled`."""
         return nullcontext() if self.remote is None else self.remote.filled(address, nbytes)

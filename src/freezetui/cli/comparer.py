@@ -9,9 +9,11 @@ import os
 import sys
 from threading import Lock, Thread
 from time import monotonic
+from typing import NoReturn
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.diff.protocol import Answer, Compared, CompareRequest, Failed, Working, decode_request
+from freezetui.diff.rewritten import ending_if_truncated
 from freezetui.diff.run import diff
 from freezetui.diff.sides import open_side
 from freezetui.errors import FreezeTuiError, from_os_error
@@ -30,7 +32,8 @@ def main() -> None:
     Thread(target=_end_with_stdin, daemon=True).start()
     channel = _Channel()
     try:
-        channel.send(_compared(request, channel))
+        with ending_if_truncated(channel.end):
+            channel.send(_compared(request, channel))
     except FreezeTuiError as error:
         channel.send(Failed(error.message, error.hint))
     except OSError as error:
@@ -54,6 +57,11 @@ class _Channel:
         with self._lock:
             sys.stdout.buffer.write(encode(answer))
             sys.stdout.buffer.flush()
+
+    def end(self, message: str) -> NoReturn:
+        """Report an error, and end the process from whatever it is doing."""
+        os.write(1, encode(Failed(message)))
+        os._exit(0)
 
     def progress(self, text: str) -> None:
         """Report progress."""

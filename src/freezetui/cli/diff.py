@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from freezetui.cli.options import config_option, json_option, key_option, process_options
-from freezetui.cli.output import print_json, print_lines, say
-from freezetui.cli.progress import progress_line
+from freezetui.cli.output import line_width, print_json, print_lines, say
+from freezetui.cli.progress import end_now, progress_line
 
 if TYPE_CHECKING:
     from freezetui.checkpoint.types import Checkpoint
@@ -73,9 +73,12 @@ def diff(
     if stage is not None and config is None:
         raise click.UsageError("--stage needs --config.", click.get_current_context())
     _mention_config(paths[0], config)
+    if len(paths) == 2 and key_after in (None, key) and _are_same(*paths):
+        say("BEFORE and AFTER are the same file.")
+    from freezetui.diff.rewritten import ending_if_truncated
     from freezetui.diff.run import diff_series, diff_stages
 
-    with progress_line() as progress:
+    with ending_if_truncated(end_now), progress_line() as progress:
         ask = partial(_live_names, python, engine, progress)
         first, *later = _in_number_order(paths) if len(paths) > 2 else paths
         opened = [_open(first, key, progress)]
@@ -102,9 +105,10 @@ def _print_reports(
     else:
         from freezetui.formatting.diff import diff_lines, judged_lines
 
-        print_lines(diff_lines(reports[0], sort, stat))
+        width = line_width()
+        print_lines(diff_lines(reports[0], sort, stat, width))
         for report in reports[1:]:
-            print_lines(judged_lines(report.judged) if report.judged else ())
+            print_lines(judged_lines(report.judged, width) if report.judged else ())
     unread = [tensor for tensor in reports[0].tensors if tensor.status == "unread"]
     if unread:
         say(_not_compared(len(unread), unread[0].reason))
@@ -126,7 +130,7 @@ def _print_series(series: Series, stat: bool, as_json: bool) -> NoReturn:
     else:
         from freezetui.formatting.series import series_lines
 
-        print_lines(series_lines(series, 1 if stat else None))
+        print_lines(series_lines(series, 1 if stat else None, line_width()))
     sys.exit(series.exit_code)
 
 
@@ -167,6 +171,13 @@ def _mention_config(before: str, config: Path | None) -> None:
     found = default_path(before)
     if config is None and os.path.isfile(found):  # noqa: PTH113 (its name may be too long)
         say(f"Found {found}: pass --config {found} to verify its freeze.")
+
+
+def _are_same(before: str, after: str) -> bool:
+    try:
+        return os.path.samefile(before, after)  # noqa: PTH121 (its name may be too long)
+    except (OSError, ValueError):  # a URL, a pattern, or missing
+        return False
 
 
 def _not_compared(count: int, reason: str) -> str:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from freezetui.text import printable_lines
+
+#: Narrower terminals get lines of this width.
+_MIN_WIDTH = 40
+
+
+def line_width() -> int | None:
+    """Return the columns of the terminal that shows stdout, or COLUMNS; None for a pipe or a file."""
+    given = os.environ.get("COLUMNS", "")
+    if not sys.stdout.isatty() and not given.isdecimal():
+        return None
+    return max(_MIN_WIDTH, shutil.get_terminal_size().columns)
 
 
 def print_lines(lines: Iterable[str], to_stderr: bool = False) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import NoReturn
 
 import click
 
@@ -13,6 +15,13 @@ from freezetui.text import printable
 
 #: Seconds between two updates.
 _PAUSE = 0.1
+
+
+def end_now(message: str) -> NoReturn:
+    """End the process with an error, from whatever it is doing: nothing of Python's own is flushed."""
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    os.write(2, f"{clear}freezetui: {message}\n".encode())
+    os._exit(2)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from freezetui.cli.options import json_option, key_option
-from freezetui.cli.output import print_json, print_lines
-from freezetui.cli.progress import progress_line
+from freezetui.cli.output import line_width, print_json, print_lines
+from freezetui.cli.progress import end_now, progress_line
 
 if TYPE_CHECKING:
     from freezetui.checkpoint.types import Checkpoint, TensorInfo
@@ -38,16 +38,17 @@ def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: b
     PATTERN is written as in a config. For a single tensor, the norms of its rows and columns are printed too.
     """
     from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.diff.rewritten import ending_if_truncated
     from freezetui.diff.sides import files_of
     from freezetui.formatting.values import sorted_stats, stats_lines
 
-    with progress_line() as progress:
+    with ending_if_truncated(end_now), progress_line() as progress:
         checkpoint = open_checkpoint(files_of(path), key=key, progress=progress)
         found = sorted_stats(_stats(checkpoint, _chosen(checkpoint, pattern), progress), sort)
     if as_json:
         print_json({"source": checkpoint.source, "format": checkpoint.format, "tensors": found})
     else:
-        print_lines(stats_lines(found))
+        print_lines(stats_lines(found, line_width()))
 
 
 @click.command(short_help="Check that all data is complete and every number finite.")
@@ -60,17 +61,18 @@ def validate(path: str, key: str | None, as_json: bool) -> None:
     Exit codes: 0 valid, 1 something is missing, corrupt or not finite, 2 not a readable checkpoint.
     """
     from freezetui.checkpoint.open import open_checkpoint
+    from freezetui.diff.rewritten import ending_if_truncated
     from freezetui.diff.sides import files_of
     from freezetui.diff.validate import validate as look
 
-    with progress_line() as progress:
+    with ending_if_truncated(end_now), progress_line() as progress:
         report = look(open_checkpoint(files_of(path), key=key, progress=progress), progress)
     if as_json:
         print_json(report)
     else:
         from freezetui.formatting.values import validation_lines
 
-        print_lines(validation_lines(report))
+        print_lines(validation_lines(report, line_width()))
     sys.exit(report.exit_code)
 
 
@@ -97,6 +99,7 @@ def _stats(
     checkpoint: Checkpoint, tensors: Sequence[TensorInfo], progress: Callable[[str], None]
 ) -> list[TensorStats]:
     from freezetui.checkpoint.storage import open_weights
+    from freezetui.diff.rewritten import refuse_rewritten
     from freezetui.diff.stats import tensor_stats, unread_stats
     from freezetui.errors import CheckpointError
 
@@ -108,4 +111,5 @@ def _stats(
                 found.append(tensor_stats(weights, info))
             except CheckpointError as error:
                 found.append(unread_stats(info, error.message))
+    refuse_rewritten(checkpoint)
     return found

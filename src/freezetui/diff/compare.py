@@ -13,12 +13,14 @@ import msgspec
 from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.checkpoint.weights import Weights
-from freezetui.diff.looks import tensor_diff, unread
+from freezetui.diff.looks import resized_diff, tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
-from freezetui.diff.raw import LAZY_BITS, let_go, raw_of, same_bytes
+from freezetui.diff.raw import let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import TensorDiff
-from freezetui.diff.sums import Compared
+from freezetui.diff.rescaled import is_rescaled
+from freezetui.diff.rewritten import refuse_rewritten
+from freezetui.diff.sums import Compared, may_be_resized
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.tied import stored_once
 from freezetui.errors import CheckpointError
@@ -49,7 +51,7 @@ def compare(
     Raises:
         CheckpointError: the bytes of one cannot be read.
     """
-    matching = match_renamed(before, after, ask)
+    matching = match_renamed(before, after, ask, partial(_same_bytes, before, after))
     once = stored_once(matching, before, after)
     found = _to_compare(matching.pairs, MAX_VIEWS * (before.size + after.size) + ALWAYS_VIEWED)
     work = list({id(each): each for each in found if each is not None and not each.reason}.values())
@@ -57,6 +59,7 @@ def compare(
     before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
     with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
         _compare(work, here, there, progress)
+    refuse_rewritten(before, after)
     return matching, tuple(_result(*each, once) for each in zip(matching.pairs, found, strict=True))
 
 
@@ -68,6 +71,22 @@ def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, Tensor
     return [not (each.differs or each.reason) for each in work]
 
 
+def _same_bytes(
+    before: Checkpoint, after: Checkpoint, couples: Sequence[tuple[TensorInfo, TensorInfo]]
+) -> list[bool]:
+    """Return whether tensors have the same bytes; False where that is not known without much reading."""
+    work = [Compared(one, other) for one, other in couples]
+    odd: list[Compared] = []
+    before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
+    with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
+        if here.remote is not None or there.remote is not None:
+            return [False] * len(work)
+        total = sum(each.before.bytes for each in work)
+        run_jobs(_scans(work, here, there, odd), total, "comparing", lambda text: None)
+    unknown = set(map(id, odd))
+    return [not (each.differs or each.reason or id(each) in unknown) for each in work]
+
+
 def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
     """Return what to compare of each pair; None if there is nothing.
 
@@ -77,14 +96,17 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
     known: dict[object, Compared] = {}
     found: list[Compared | None] = []
     for _, before, after in pairs:
-        if before is None or after is None or before.shape != after.shape:
+        if before is None or after is None:
             found.append(None)
             continue
-        tie = before.storage and after.storage and (before.storage, after.storage, before.shape)
+        if before.shape != after.shape and not may_be_resized(before, after):
+            found.append(None)
+            continue
+        tie = before.storage and after.storage and (before.storage, after.storage, before.shape, after.shape)
         key = tie and (tie, before.dtype, after.dtype, before.packing, after.packing)
         each = known.get(key) if key else None
         if each is None:
-            each = Compared(before, after, _is_rescaled(before, after))
+            each = Compared(before, after)
             budget -= before.bytes + after.bytes
             if budget < 0:
                 each.reason = "too many tensors view the same bytes"
@@ -94,20 +116,9 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
     return found
 
 
-def _is_rescaled(before: TensorInfo, after: TensorInfo) -> bool:
-    """Whether the same integers stand for other numbers: the scales of two quantized tensors differ."""
-    one, other = before.storage, after.storage
-    return (
-        one is not None
-        and other is not None
-        and before.dtype == after.dtype
-        and one.read_as != other.read_as
-        and not {one.read_as, other.read_as} & {"", *LAZY_BITS}
-    )
-
-
 def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: Progress) -> None:
     """Find the tensors that differ, and measure them; both in one pass if a side is behind a URL."""
+    _find_rescaled(work, here, there)
     far = there if there.remote is not None else here
     if far.remote is not None:
         from freezetui.diff.measuring import measures
@@ -125,6 +136,15 @@ def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: 
         left = [*differing, *odd]
         total = sum(each.before.bytes for each in left)
         run_jobs(measures(left, here, there), total, "measuring", progress)
+
+
+def _find_rescaled(work: Iterable[Compared], here: Weights, there: Weights) -> None:
+    for each in work:
+        if each.before.storage is not None and each.before.storage.read_as:
+            try:
+                each.differs = is_rescaled(each, here, there)
+            except CheckpointError as error:
+                each.reason = error.message
 
 
 def _scans(work: Iterable[Compared], here: Weights, there: Weights, odd: list[Compared]) -> Iterator[Job]:
@@ -171,7 +191,10 @@ def _bytes_of(each: Compared, here: Weights, there: Weights) -> _Bytes | None:
     except CheckpointError as error:
         each.reason = error.message
         return None
-    return (each, one, other) if one is not None and other is not None else None
+    if one is None or other is None:
+        return None
+    size = min(len(one), len(other))  # they differ only if one side has more rows
+    return each, one[:size], other[:size]
 
 
 def _scan_all(batch: Iterable[_Bytes]) -> None:
@@ -216,4 +239,7 @@ def _result(pair: Pair, found: Compared | None, once: Mapping[str, str]) -> Tens
     if found is None:
         reason = f"tied to {once[pair.name]}, stored once" if pair.name in once else ""
         return msgspec.structs.replace(tensor_diff(pair, None, False), reason=reason)
-    return unread(pair, found.reason) if found.reason else tensor_diff(pair, found.sums, found.differs)
+    if found.reason:
+        return unread(pair, found.reason)
+    look = resized_diff if found.is_resized else tensor_diff
+    return look(pair, found.sums, found.differs)

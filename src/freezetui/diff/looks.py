@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from freezetui.checkpoint.types import TensorInfo
+from freezetui.checkpoint.types import TensorInfo, can_require_grad
 from freezetui.diff.matching import Pair
 from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import MAX_ROUNDING, SIGNED, Sums, row_of
@@ -26,7 +26,9 @@ SAME_VALUES = "same values"
 
 
 def unread(pair: Pair, reason: str) -> TensorDiff:
-    """Return the diff of a tensor that was not compared."""
+    """Return the diff of a tensor that was not compared; another shape is a difference all the same."""
+    if pair.before is not None and pair.after is not None and pair.before.shape != pair.after.shape:
+        return msgspec.structs.replace(tensor_diff(pair, None, False), reason=reason)
     return msgspec.structs.replace(_named(pair), status="unread", changed=None, reason=reason)
 
 
@@ -55,6 +57,35 @@ def tensor_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
         return msgspec.structs.replace(found, status="changed", changed=None)
     return msgspec.structs.replace(
         found, status="changed", changed=sums.changed, **_amounts(sums), **_looks(before, sums)
+    )
+
+
+def resized_diff(pair: Pair, sums: Sums | None, differs: bool) -> TensorDiff:
+    """Return the diff of a tensor of which one side has more rows, over the rows that both have.
+
+    Args:
+        sums, differs: as for `tensor_diff`, of those rows.
+    """
+    before, after = pair.before, pair.after
+    assert before is not None and after is not None
+    rows = min(before.shape[0], after.shape[0])
+    if before.dtype != after.dtype:
+        assert sums is not None
+        changed: int | None = min(sums.forward, sums.back)
+    else:
+        changed = 0 if not differs else sums.changed if sums is not None else None
+    rows_changed: int | None = sums.rows or None if sums is not None else None
+    if not changed:
+        rows_changed = changed
+    elif rows == 1 or len(before.shape) == 1:
+        rows_changed = min(rows, changed)
+    return msgspec.structs.replace(
+        _named(pair),
+        status="reshaped",
+        changed=changed,
+        rows=rows,
+        rows_changed=rows_changed,
+        **(_amounts(sums) if sums is not None and changed else {}),
     )
 
 
@@ -98,11 +129,12 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if row_of(before):
         found |= {"rows": before.shape[0], "rows_changed": sums.rows}
-    floating = before.dtype.startswith(("float", "bfloat"))
-    if sums.nan or sums.inf or not floating:
+    if sums.nan or sums.inf or not can_require_grad(before.dtype):
         return found
     if sums.same_values:
         return {**found, "looks": SAME_VALUES, "reason": "only signs of zeros or bits of NaN differ"}
+    if "complex" in before.dtype:
+        return found
     factor = 1 + sums.along / sums.weight if sums.weight else 1.0
     explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
     shrinks = before.dtype in SIGNED and sums.shrinks and sums.changed >= _MIN_SHRUNK

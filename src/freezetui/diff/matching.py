@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.freeze.peft_prefixes import ADDED_BY_PEFT
+from freezetui.numbers import plural
 
 #: How many names are sampled to find prefixes, and how many of the most common ones are tried on all.
 _MAX_SAMPLE, _MAX_TRIED = 200, 16
@@ -52,13 +53,13 @@ def match(before: Sequence[TensorInfo], after: Sequence[TensorInfo]) -> Matching
     smaller = min(len(here), len(there))
     agree = len(here.keys() & there.keys())
     if not smaller or agree >= _MIN_SHARE * smaller:
-        return _paired(here, there, "", "", _left_over(here, there))
+        return _paired(here, there, "", "", left_over(here.keys() - there.keys(), there.keys() - here.keys()))
     fits = {**_prefixes(here, there, agree, False), **_prefixes(there, here, agree, True)}
     best = max(fits.values(), default=0)
     found = [prefix for prefix, count in fits.items() if count == best]
     if best < _MIN_SHARE * smaller:
-        return _paired(here, there, "", "", _left_over(here, there))
-    if len(found) > 1 and len(models := [paths for paths in found if not _is_copy(paths)]) == 1:
+        return _paired(here, there, "", "", left_over(here.keys() - there.keys(), there.keys() - here.keys()))
+    if len(found) > 1 and len(models := [paths for paths in found if not is_copy(paths)]) == 1:
         copies = sorted((one or other)[:-1] for one, other in found if (one, other) != models[0])
         return _paired(here, there, *models[0], f"not with its copies in {', '.join(copies[:4])}")
     if len(found) > 1:
@@ -102,7 +103,7 @@ def _prefixes(
     return found
 
 
-def _is_copy(paths: tuple[str, str]) -> bool:
+def is_copy(paths: tuple[str, str]) -> bool:
     """Whether a path is that of an averaged copy beside the model that is trained."""
     return any(_COPY.search(path) for path in paths)
 
@@ -129,10 +130,12 @@ def _paired(
 ) -> Matching:
     """Return the pairs, with the prefix `own` in BEFORE and `path` in AFTER."""
     left = dict(there)
+    found = {name: left.pop(path + name[len(own) :], None) for name in here if name.startswith(own)}
     pairs = []
     for name, tensor in here.items():
-        other = left.pop(path + name[len(own) :], None) if name.startswith(own) else None
-        pairs.append(Pair(name, tensor, other))
+        other = found.get(name)
+        # What is beside the part keeps its full name: a head, for example.
+        pairs.append(Pair(name, tensor, left.pop(name, None) if other is None else other))
     for name, tensor in left.items():
         short = own + name[len(path) :] if name.startswith(path) else name
         # A name that BEFORE already uses for another tensor stays as in AFTER.
@@ -157,9 +160,8 @@ def _unique(pairs: list[Pair]) -> list[Pair]:
     return pairs
 
 
-def _left_over(here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo]) -> str:
-    """Return a note if both sides have tensors that the other lacks, else ""."""
-    removed, added = here.keys() - there.keys(), there.keys() - here.keys()
+def left_over(removed: Collection[str], added: Collection[str]) -> str:
+    """Return a note if both sides have tensors that the other lacks, of these names, else ""."""
     if not removed or not added:
         return ""
     for side, names in (("BEFORE", removed), ("AFTER", added)):
@@ -169,7 +171,7 @@ def _left_over(here: Mapping[str, TensorInfo], there: Mapping[str, TensorInfo]) 
                 "merge it into its model (PEFT: merge_and_unload) and save that"
             )
     return (
-        f"{len(removed):,} names are in BEFORE only and {len(added):,} in AFTER only: "
+        f"{plural(len(removed), 'name')} only in BEFORE and {len(added):,} only in AFTER: "
         "if these are the same weights under different names, they were not compared"
     )
 

@@ -114,6 +114,9 @@ def _measure_deltas(before: Array, after: Array, sums: Sums) -> None:
 
 def _measure_doubles(before: Array, after: Array, sums: Sums) -> None:
     """Add the deltas of any two chunks in float64, without elements that are not finite."""
+    if before.dtype == after.dtype and before.dtype in (np.int64, np.uint64):
+        _measure_long(before, after, sums)
+        return
     kind = np.result_type(_wide(before), _wide(after))
     one, other = before.astype(kind), after.astype(kind)
     finite = np.isfinite(one) & np.isfinite(other)
@@ -128,6 +131,16 @@ def _measure_doubles(before: Array, after: Array, sums: Sums) -> None:
             sums.weight += dot(one, one)
             sums.squares += dot(delta, delta)
             sums.along += dot(one, delta)
+
+
+def _measure_long(before: Array, after: Array, sums: Sums) -> None:
+    """Add the deltas of two chunks of 64-bit integers: exact where their float64 values would be equal."""
+    # The difference of the larger and the smaller fits an unsigned integer, whatever its sign was.
+    delta = (np.maximum(before, after) - np.minimum(before, after)).view(np.uint64).astype(np.float64)
+    one = before.astype(np.float64)
+    sums.largest = max(sums.largest, float(delta.max()))
+    sums.weight += dot(one, one)
+    sums.squares += dot(delta, delta)
 
 
 def _square(numbers: Array) -> float:

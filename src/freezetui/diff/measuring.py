@@ -33,7 +33,7 @@ def measures(work: Iterable[Compared], here: Weights, there: Weights) -> Iterato
         counted = one.is_numeric and other.is_numeric
         if each.is_cast and not counted:
             each.reason = f"{each.before.dtype} and {each.after.dtype} cannot be compared"
-        elif one.elements != other.elements:
+        elif one.elements != other.elements and not each.is_resized:
             each.differs = True
         elif counted:
             each.sums = Sums()
@@ -46,10 +46,10 @@ def measures(work: Iterable[Compared], here: Weights, there: Weights) -> Iterato
 def _jobs(
     look: Callable[[Compared, _Values, int, int], None], each: Compared, values: _Values, row: int
 ) -> Iterator[Job]:
-    """Yield a job for every few megabytes of a tensor, in whole rows."""
+    """Yield a job for every few megabytes of a tensor, in whole rows; of the rows that both sides have."""
     one = values[0]
     itemsize = max(1, one.nbytes // max(1, one.elements))
-    for start, stop in spans(one.elements, max(1, _JOB // itemsize // row) * row):
+    for start, stop in spans(min(each.elements for each in values), max(1, _JOB // itemsize // row) * row):
         yield Job(partial(look, each, values, start, stop), itemsize * (stop - start))
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.diff.matching import Matching, Pair, match
+from freezetui.diff.moved import Same, match_moved
 from freezetui.errors import FreezeTuiError
 from freezetui.numbers import plural
 
@@ -46,10 +47,13 @@ class _Side(NamedTuple):
     originals: dict[str, TensorInfo]
 
 
-def match_renamed(before: Checkpoint, after: Checkpoint, ask: Ask | None = None) -> Matching:
-    """Match two checkpoints by name; what is left over on both sides by spelling, then by the live model.
+def match_renamed(
+    before: Checkpoint, after: Checkpoint, ask: Ask | None = None, same: Same | None = None
+) -> Matching:
+    """Match two checkpoints by name; what is left over on both sides by spelling, bytes, the live model.
 
     Args:
+        same: compares the bytes of tensors.
         ask: called only if both sides have tensors that the other lacks, some of them of one shape.
     """
     matching = match(before.tensors, after.tensors)
@@ -57,6 +61,8 @@ def match_renamed(before: Checkpoint, after: Checkpoint, ask: Ask | None = None)
         return matching
     spelled = _spelled(before.tensors), _spelled(after.tensors)
     matching = _better(matching, *spelled)
+    if same is not None and _may_be_renamed(matching):
+        matching = match_moved(matching, same)
     if not _may_be_renamed(matching):
         return matching
     if ask is None:

@@ -23,12 +23,14 @@ class Side(msgspec.Struct, frozen=True):
     Attributes:
         unwrapped: what was stripped from its names.
         warnings: from opening it, such as other state_dicts in the file, which are not compared.
+        skipped: what else it contains, and is not compared: optimizer, epoch and the like.
     """
 
     source: str
     format: str
     unwrapped: str
     warnings: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
@@ -45,7 +47,10 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
         max_delta: max |delta|; delta_norm, norm: L2 norms of the change and of the weight before; relative:
             their ratio. Over the elements that are finite on both sides; None if that is not a number.
         nan, inf: elements that became NaN or infinite.
-        rows, rows_changed: for a tensor of several dimensions, the number of rows and of those that differ.
+        rows, rows_changed: for a tensor of several dimensions, the number of rows (indices of the first
+            dimension) and of those that differ. For a reshaped one of which one side has more rows: the
+            number of leading rows that both have, and of those that differ; then `changed`, `max_delta` and
+            the like are over these rows, too.
         looks: what the change looks like: "decay", "rounding", "cast and back", "same values", "some
             rows", "tied" or "".
         factor: for decay, the factor that all elements were multiplied by.
@@ -96,7 +101,10 @@ class FrozenDiff(msgspec.Struct, frozen=True):
 
 
 class TrainableDiff(msgspec.Struct, frozen=True):
-    """The parameters that the config trains: how many there are, how many changed, which did not."""
+    """The parameters that the config trains: how many there are, how many changed, which did not.
+
+    `moved` includes reshaped ones with a change in the rows that both sides have.
+    """
 
     tensors: int
     moved: int
@@ -223,7 +231,8 @@ def leading(tensors: Iterable[TensorDiff]) -> list[TensorDiff]:
 
     Else its statistics, else its counters: one step of a counter is more than any update.
     """
-    sized = [t for t in tensors if t.delta_norm is not None and t.norm is not None]
+    # Of a reshaped tensor only some rows are compared.
+    sized = [t for t in tensors if t.delta_norm is not None and t.norm is not None and t.status != "reshaped"]
     ranks = list(map(_rank, sized))
     first = min(ranks, default=0)
     return [tensor for tensor, rank in zip(sized, ranks, strict=True) if rank == first]

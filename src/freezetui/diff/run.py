@@ -161,4 +161,6 @@ def _numbered(progress: Progress, number: int, count: int) -> Progress:
 
 
 def _side(checkpoint: Checkpoint) -> Side:
-    return Side(checkpoint.source, checkpoint.format, checkpoint.unwrapped, checkpoint.warnings)
+    # A warning names the other state_dicts.
+    skipped = tuple(entry.key for entry in checkpoint.skipped if entry.key not in checkpoint.choices)
+    return Side(checkpoint.source, checkpoint.format, checkpoint.unwrapped, checkpoint.warnings, skipped)

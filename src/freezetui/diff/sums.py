@@ -76,6 +76,8 @@ class Sums(msgspec.Struct):
 class Compared(msgspec.Struct):
     """One tensor on both sides; shared by names that are tied on both.
 
+    The shapes are equal, or `may_be_resized`.
+
     Attributes:
         differs: whether a difference was found.
         sums: how much it changed; None if not measured or not measurable.
@@ -92,6 +94,18 @@ class Compared(msgspec.Struct):
     def is_cast(self) -> bool:
         """Whether the dtypes differ."""
         return self.before.dtype != self.after.dtype
+
+    @property
+    def is_resized(self) -> bool:
+        """Whether one side has more rows, so that only those that both have are compared."""
+        return self.before.shape != self.after.shape
+
+
+def may_be_resized(before: TensorInfo, after: TensorInfo) -> bool:
+    """Whether two shapes differ in the first dimension only, as after new words or other classes."""
+    one, other = before.shape, after.shape
+    is_plain = before.packing is None and after.packing is None
+    return is_plain and one != other and one[1:] == other[1:] and bool(prod(one) and prod(other))
 
 
 def row_of(info: TensorInfo) -> int:

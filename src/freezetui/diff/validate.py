@@ -16,6 +16,7 @@ from freezetui.checkpoint.types import Checkpoint, TensorInfo, can_require_grad
 from freezetui.checkpoint.weights import Weights
 from freezetui.diff.compare import ALWAYS_VIEWED, MAX_VIEWS
 from freezetui.diff.dtypes import numbers_of
+from freezetui.diff.rewritten import refuse_rewritten
 from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.validate_report import Problem, Validation
@@ -84,6 +85,7 @@ def validate(checkpoint: Checkpoint, progress: Progress = lambda text: None) -> 
         stored = list({id(each.stored): each.stored for each in looked if each.stored is not None}.values())
         total = sum(each.values.nbytes for each in looked) + sum(len(each.raw) for each in stored)
         run_jobs(_jobs(looked, stored), total, "reading", progress, in_order=weights.remote is not None)
+    refuse_rewritten(checkpoint)
     results = list(zip(checkpoint.tensors, found, strict=True))
     problems = tuple(problem for info, each in results for problem in _problems(info, each))
     return Validation(

@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 _CARRIERS = {dtype: np.dtype(CARRIERS[itemsize]) for dtype, itemsize in ITEMSIZE.items()}
 #: Behind a URL, elements that are not in a row are read at once: at most from so many bytes.
 MAX_SCATTERED = 16 << 20
-#: Tensors whose data is not in the file in a supported form.
-_NOWHERE = frozenset(("meta", "array", "uninitialized", "unknown"))
+#: `Packing.what` of tensors whose data is not in the file in a supported form -> why.
+_ARRAY = "a NumPy array inside a pickle is not read"
+_NOWHERE = {
+    "meta": "a meta tensor has no data",
+    "uninitialized": "an uninitialized tensor has no data",
+    "unknown": "a tensor of an unknown kind is not read",
+    "array": _ARRAY,
+    "NumPy array": _ARRAY,
+}
 
 
 class UnreadableError(CheckpointError):
@@ -235,7 +242,7 @@ def _contiguous(shape: tuple[int, ...]) -> list[int]:
 def _packed(weights: Weights, info: TensorInfo, what: str, nbytes: int) -> list[memoryview]:
     """Return the bytes of a tensor that is not one block of known elements."""
     if what in _NOWHERE:
-        raise UnreadableError(f"{what} tensors have no data that can be read.")
+        raise UnreadableError(f"{_NOWHERE[what]}.")
     if info.storage is None or info.dtype in ROW_PACKED:
         raw = weights.storage(info)
         if len(raw) < nbytes or (info.storage is not None and info.storage.offset):

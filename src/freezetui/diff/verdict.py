@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
 #: How many couples of a changed frozen tensor and a trainable one are compared to find ties.
 _MAX_COUPLES = 2000
+#: Factors of decay that differ by less than this are one, rounded to narrow dtypes.
+_SAME_FACTOR = 1.25
 #: How many parent modules of a buffer are checked.
 _MAX_DEPTH = 64
 
@@ -75,7 +77,7 @@ def judge(
         FrozenDiff(len(frozen), len(frozen) - len(moved) - len(unsure), _names(moved), _names(unsure)),
         TrainableDiff(
             len(trainable),
-            sum(t.status == "changed" for t in trainable),
+            sum(t.status == "changed" or (t.status == "reshaped" and bool(t.changed)) for t in trainable),
             _names(t for t in trainable if t.status == "identical"),
         ),
         BufferPart(len(under_frozen), sum(t.name in same for t in under_frozen), _names(drifted)),
@@ -105,7 +107,18 @@ def _verdict(
     counts = {status: sum(t.status == status for t in unsure) for status in reasons}
     parts = [f"{count:,} {reasons[status]}" for status, count in counts.items() if count]
     first, _, rest = "; ".join(parts).partition(" ")
-    return "inconclusive", f"{first} of {plural(len(frozen), 'frozen tensor')} {rest}"
+    return "inconclusive", f"{first} of {plural(len(frozen), 'frozen tensor')} {rest}{_rows(unsure)}"
+
+
+def _rows(unsure: Iterable[TensorDiff]) -> str:
+    """Return what is known of the rows that both sides of reshaped tensors have; "" if nothing."""
+    resized = [t for t in unsure if t.status == "reshaped" and t.rows is not None]
+    if not resized:
+        return ""
+    same = sum(t.changed == 0 and not t.new_dtype for t in resized)
+    counts = ("unchanged", same), ("changed", sum(t.changed != 0 for t in resized))
+    parts = [f"{word} in {count:,}" for word, count in counts if count]
+    return f" (the rows in both files: {', '.join(parts)})" if parts else ""
 
 
 def _with_ties(tensors: Sequence[TensorDiff], after: Checkpoint, matching: Matching) -> list[TensorDiff]:
@@ -137,19 +150,36 @@ def _causes(moved: Sequence[TensorDiff], frozen: Sequence[TensorDiff]) -> list[F
     plain = sum(not t.looks for t in moved)
     if len(moved) == len(frozen) > 1 and 2 * plain > len(moved):
         return [finding("never_frozen", _names(moved))]
+    factors = _factors(moved)
     groups: dict[tuple[str, str], list[TensorDiff]] = defaultdict(list)
     for t in moved:
-        groups[t.looks, _detail(t)].append(t)
+        groups[t.looks, factors.get(t.name) or _detail(t)].append(t)
     return [
         finding(_CAUSES[looks], _names(group), detail=detail) for (looks, detail), group in groups.items()
     ]
 
 
+def _factors(moved: Iterable[TensorDiff]) -> dict[str, str]:
+    """Return the factor of each tensor that decayed, in words; those that rounding tells apart are one."""
+    shrunk = sorted((1 - t.factor, t.name) for t in moved if t.looks == DECAY and t.factor is not None)
+    found: dict[str, str] = {}
+    start = 0
+    for stop in range(1, len(shrunk) + 1):
+        if stop < len(shrunk) and shrunk[stop][0] <= _SAME_FACTOR * shrunk[stop - 1][0]:
+            continue
+        least, most = (f"1 - {shrunk[place][0]:.3g}" for place in (start, stop - 1))
+        words = least if least == most else f"{least} to {most}"
+        found |= {name: words for _, name in shrunk[start:stop]}
+        start = stop
+    return found
+
+
 def _detail(tensor: TensorDiff) -> str:
-    if tensor.looks == DECAY and tensor.factor is not None:
-        return f"1 - {1 - tensor.factor:.3g}"
     if tensor.looks == SOME_ROWS:
         return f"{tensor.rows_changed:,} of {tensor.rows:,}"
+    if not tensor.looks and (tensor.nan or tensor.inf):
+        words = " and ".join(word for word, count in (("NaN", tensor.nan), ("Inf", tensor.inf)) if count)
+        return f", and {words} appeared"
     return "" if tensor.looks == TIED else tensor.reason
 
 

@@ -26,7 +26,8 @@ def tensor_change(tensor: TensorDiff) -> list[str]:
     if tensor.status == "added":
         return ["new: not in the earlier file"]
     if tensor.status == "reshaped" and tensor.new_shape is not None:
-        return [f"reshaped: {numbers.shape(tensor.shape)} → {numbers.shape(tensor.new_shape)}"]
+        head = f"reshaped: {numbers.shape(tensor.shape)} → {numbers.shape(tensor.new_shape)}"
+        return [head, *(printable(line) for line in (*resized(tensor), *_amounts(tensor)) if line)]
     lines = [_head(tensor), *_amounts(tensor)]
     return [printable(line) for line in (*lines, looks_like(tensor), tensor.reason) if line]
 
@@ -46,9 +47,16 @@ def _amounts(tensor: TensorDiff) -> list[str]:
         lines.append(f"{tensor.dtype} → {tensor.new_dtype}")
     if tensor.max_delta is not None:
         lines.append(f"max |Δ| {tensor.max_delta:.3g}")
-    if tensor.status == "changed":
-        lines += [text for text in [_relative(relative_change([tensor]))] if text]
+    if tensor.status in ("changed", "reshaped"):
+        lines += [text for text in [_relative(_ratio(tensor))] if text]
     return lines + counted(tensor)
+
+
+def _ratio(tensor: TensorDiff) -> float:
+    """Return |delta| / |weight| of one tensor; infinite if the weight was 0."""
+    if tensor.relative is None:
+        return math.inf if tensor.delta_norm else 0.0
+    return tensor.relative
 
 
 def looks_like(tensor: TensorDiff) -> str:
@@ -59,10 +67,32 @@ def looks_like(tensor: TensorDiff) -> str:
     return f"looks like {tensor.looks}{factor}" if tensor.looks else ""
 
 
+def resized(tensor: TensorDiff) -> list[str]:
+    """Return what became of the rows of a reshaped tensor of which one side has more; [] for any other."""
+    if tensor.status != "reshaped" or tensor.rows is None or tensor.new_shape is None:
+        return []
+    what = "row" if len(tensor.shape) > 1 else "element"
+    one, verb = tensor.rows == 1, "is" if tensor.rows == 1 else "are"
+    first = f"the first {what}" if one else f"the first {numbers.plural(tensor.rows, what)}"
+    count = "some" if tensor.rows_changed is None else f"{tensor.rows_changed:,}"
+    if tensor.changed == 0:
+        found = f"{first} {verb} {'equal after a cast' if tensor.new_dtype else 'unchanged'}"
+    elif tensor.rows_changed == tensor.rows:
+        found = f"{'' if one else 'all of '}{first} changed"
+    else:
+        found = f"{count} of {first} changed"
+    more = tensor.new_shape[0] - tensor.shape[0]
+    return [f"{found}, {abs(more):,} {'added' if more > 0 else 'removed'}"]
+
+
 def counted(tensor: TensorDiff) -> list[str]:
     """Return how many rows changed if it is not all, and how many elements became NaN or infinite."""
     lines = []
-    if tensor.rows_changed is not None and tensor.rows and tensor.rows_changed < tensor.rows:
+    if (
+        tensor.status == "changed"
+        and tensor.rows_changed is not None
+        and tensor.rows_changed < (tensor.rows or 0)
+    ):
         lines.append(f"only {tensor.rows_changed:,} of {tensor.rows:,} rows")
     counts = (("NaN", tensor.nan), ("Inf", tensor.inf))
     return [*lines, *(f"{count:,} became {what}" for what, count in counts if count)]

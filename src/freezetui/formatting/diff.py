@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from freezetui import numbers
-from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, leading, relative_change
-from freezetui.formatting.change import counted, looks_like, status_word
+from freezetui.formatting.change import counted, looks_like, resized, status_word
+from freezetui.formatting.columns import Table, all_wrapped, wrapped
+from freezetui.formatting.diff_tree import DiffTree
 from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
-from freezetui.freeze.blocks import repeats
-from freezetui.freeze.tree import ParamTree
 from freezetui.text import listed, printable
 
 _SIGNS: dict[Status, str] = {
@@ -26,32 +26,81 @@ _SIGNS: dict[Status, str] = {
 _PLAN = {True: "■", False: "○", None: " "}
 #: Tensors named per block of a folded line.
 _MAX_NAMED = 4
+#: Where the counts of the totals begin, and which column the shapes are in.
+_INDENT, _WHAT = 28, 2
+#: Letters shown of a key that is not compared.
+_MAX_KEY = 60
 #: A bar covers relative changes from 1e-6 to 1, on a logarithmic scale of decades.
 _BAR, _DECADES = 12, 6
-_HEAD = f"{'':<12}  {'name':<38} {'shape, dtype':>26} {'changed':>8} {'max |Δ|':>9} {'|Δ|/|w|':>9}"
+_TABLE = Table((12, 38, 26, 8, 9, 9), "<<>>>>", (0, 2, 1, 1, 1, 1), name=1, spare=(2,))
+_HEAD = "", "name", "shape, dtype", "changed", "max |Δ|", "|Δ|/|w|"
+_STAT = Table((40, 26, 9, _BAR), "<>><", (0, 1, 1, 2), name=0, spare=(1,))
 
 
-def diff_lines(report: DiffReport, sort: str = "module", stat: bool = False) -> Iterator[str]:
+class _Row(NamedTuple):
+    """A line of the table: its cells, and what else there is to say; or only the latter."""
+
+    cells: tuple[str, ...]
+    notes: str = ""
+    indent: int = 14
+
+
+def diff_lines(
+    report: DiffReport, sort: str = "module", stat: bool = False, width: int | None = None
+) -> Iterator[str]:
     """Yield the report as text: the two sides, what differs, totals, the verdict.
 
     Args:
         sort: "module" prints the tree, with equal blocks folded and each unchanged module on one line;
             "change" prints the tensors that differ, the largest relative change first.
         stat: print one line with a bar for each top-level module instead.
+        width: of the terminal; None for no edge.
     """
-    yield from _sides(report)
+    yield from all_wrapped(_sides(report), width, 8)
     tree = DiffTree(report.tensors)
     if stat:
-        yield from _stat(tree)
-    elif sort == "change":
-        yield from _by_change(report.tensors)
+        rows = list(_stat(tree, sort))
+        table = _STAT.fitted([row.cells for row in rows], width) or _STAT
     else:
-        yield _HEAD
-        yield from _tree(tree)
+        rows = list(_by_change(report.tensors) if sort == "change" else _tree(tree))
+        rows, table = _fitted([_Row(_HEAD), *rows] if rows else [], width)
+    for row in rows:
+        yield from _row_lines(row, table, width)
     yield ""
-    yield from _totals(report)
+    yield from all_wrapped(_totals(report), width, _INDENT)
     if report.judged is not None:
-        yield from judged_lines(report.judged)
+        yield from judged_lines(report.judged, width)
+
+
+def _fitted(rows: list[_Row], width: int | None) -> tuple[list[_Row], Table]:
+    """Return the rows and a table that fits; what a tensor has become is a note where there is no room."""
+    table = _TABLE.fitted([row.cells for row in rows if row.cells], width)
+    if table is None or table.widths[_WHAT] < 0:
+        rows = list(map(_with_new_as_note, rows))
+        table = _TABLE.fitted([row.cells for row in rows if row.cells], width)
+    return rows, table or _TABLE
+
+
+def _with_new_as_note(row: _Row) -> _Row:
+    if not row.cells:
+        return row
+    old, arrow, new = row.cells[_WHAT].partition(" → ")
+    notes = "; ".join(filter(None, (f"→ {new}" if arrow else "", row.notes)))
+    return row._replace(cells=(*row.cells[:_WHAT], old, *row.cells[_WHAT + 1 :]), notes=notes)
+
+
+def _row_lines(row: _Row, table: Table, width: int | None) -> Iterator[str]:
+    """Yield a row, with the notes beside it if there is room."""
+    notes = row.notes
+    if not row.cells:
+        yield from wrapped(" " * row.indent + notes, width)
+        return
+    line = table.line(row.cells if width is None else table.shortened(row.cells))
+    if not notes or width is None or len(line) + 2 + len(notes) <= width:
+        yield f"{line}  {notes}" if notes else line
+        return
+    yield line
+    yield from wrapped(" " * row.indent + notes, width)
 
 
 def _sides(report: DiffReport) -> Iterator[str]:
@@ -60,13 +109,19 @@ def _sides(report: DiffReport) -> Iterator[str]:
         yield printable(f"{word:<7} {side.source}  {side.format}{unwrapped}")
         for warning in side.warnings:
             yield printable(f"{'':<7} warning: {warning}")
+        if side.skipped:
+            yield printable(f"{'':<7} not compared: {listed(side.skipped, _MAX_NAMED, _MAX_KEY)}")
     if report.matching:
         yield printable(report.matching)
     yield ""
 
 
-def judged_lines(judged: Judged) -> Iterator[str]:
+def judged_lines(judged: Judged, width: int | None = None) -> Iterator[str]:
     """Yield the verdict of a config, what trained, and what the changes look like."""
+    yield from all_wrapped(_judged(judged), width, 6)
+
+
+def _judged(judged: Judged) -> Iterator[str]:
     frozen, trainable, buffers = judged.frozen, judged.trainable, judged.buffers
     yield ""
     if judged.stage and not frozen.tensors and judged.verdict == "inconclusive" and trainable.moved:
@@ -75,10 +130,12 @@ def judged_lines(judged: Judged) -> Iterator[str]:
         counts = frozen.tensors, len(frozen.moved)
         drifted = len(buffers.drifted)
         yield printable(verdict_line(judged.verdict, *counts, judged.reason, drifted))
-    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed"]
+    unsure = trainable.tensors - trainable.moved - len(trainable.still)
+    note = f" ({unsure:,} not comparable bit for bit)" if unsure else ""
+    parts = [f"trainable: {trainable.moved:,} of {trainable.tensors:,} changed{note}"]
     if buffers.tensors:
         unsure = buffers.tensors - buffers.held - len(buffers.drifted)
-        note = f" ({unsure:,} not compared)" if unsure else ""
+        note = f" ({unsure:,} not comparable bit for bit)" if unsure else ""
         parts.append(f"buffers: {buffers.held:,} of {buffers.tensors:,} unchanged{note}")
     stage = f", stage {judged.stage}" if judged.stage else ""
     yield printable(f"{'; '.join(parts)}; by {judged.config}{stage}")
@@ -86,59 +143,7 @@ def judged_lines(judged: Judged) -> Iterator[str]:
         yield finding_text(finding)
 
 
-class DiffTree:
-    """The tensors of a diff as a tree of modules.
-
-    Attributes:
-        tree: the names; tensors: in its order.
-    """
-
-    def __init__(self, tensors: Sequence[TensorDiff]) -> None:
-        by_name = {tensor.name: tensor for tensor in tensors}
-        self.tree = ParamTree([TensorInfo(t.name, t.shape, t.dtype, t.kind) for t in tensors])
-        self.tensors = [by_name[tensor.name] for tensor in self.tree.tensors]
-        codes = {status: number for number, status in enumerate(STATUSES)}
-        self._statuses = bytes(codes[tensor.status] for tensor in self.tensors)
-
-    def below(self, node: int, stop: int | None = None) -> list[TensorDiff]:
-        """Return the tensors below a node, or of the nodes `node .. stop - 1`."""
-        return self.tensors[slice(*self.tree.span(node, stop))]
-
-    def statuses(self, node: int) -> bytes:
-        """Return the status of each tensor below a node, as its number in STATUSES."""
-        return self._statuses[slice(*self.tree.span(node))]
-
-    def folds(self, node: int) -> Iterator[tuple[int, int]]:
-        """Yield the runs of repeated blocks below a node whose changes are the same."""
-        for start, stop in repeats(self.tree, node):
-            blocks = [child for child in self.tree.children(node) if start <= child < stop]
-            if len({self.statuses(block) for block in blocks}) == 1:
-                yield start, stop
-
-    def holds_modules(self, node: int) -> bool:
-        """Whether a module has modules in it."""
-        return any(not self.tree.leaf[child] for child in self.tree.children(node))
-
-    def is_one_sided(self, node: int) -> bool:
-        """Whether a module with modules in it is in one of the two checkpoints only."""
-        statuses = set(self.statuses(node))
-        return (
-            self.holds_modules(node)
-            and len(statuses) == 1
-            and STATUSES[min(statuses)] in ("added", "removed")
-        )
-
-    def label(self, node: int, stop: int | None = None) -> str:
-        """Return the name of a node, or of a run of blocks, indented."""
-        tree = self.tree
-        name = tree.names[node]
-        if stop is not None:
-            blocks = [child for child in tree.children(tree.parents[node]) if node <= child < stop]
-            name = f"{{{name}..{tree.names[blocks[-1]]}}} ×{len(blocks)}"
-        return printable("  " * min(tree.depths[node], 40) + name)
-
-
-def _tree(tree: DiffTree) -> Iterator[str]:
+def _tree(tree: DiffTree) -> Iterator[_Row]:
     shape = tree.tree
     folds: dict[int, int] = {}
     node = 0
@@ -151,50 +156,49 @@ def _tree(tree: DiffTree) -> Iterator[str]:
         elif is_same or tree.is_one_sided(node):
             node = shape.end[node]
         elif stop is not None:
-            yield from _inside(tree, node)
+            yield _inside(tree, node)
             node = stop
         else:
             folds.update(() if shape.leaf[node] else tree.folds(node))
             node += 1
 
 
-def _inside(tree: DiffTree, block: int) -> Iterator[str]:
-    """Yield the names of the tensors that differ in each block of a folded line."""
+def _inside(tree: DiffTree, block: int) -> _Row:
+    """Return the names of the tensors that differ in each block of a folded line."""
     path = tree.tree.path(block)
     differing = [t for t in tree.below(block) if t.status != "identical"]
     last = [t.name[len(path) + 1 :] for t in differing]
-    indent = "  " * (min(tree.tree.depths[block], 40) + 1)
-    yield f"{'':<14}{indent}in each: {listed(last, _MAX_NAMED, longest=None)}"
+    indent = 2 * (min(tree.tree.depths[block], 40) + 1)
+    return _Row((), f"in each: {listed(last, _MAX_NAMED, longest=None)}", 14 + indent)
 
 
-def _line(tree: DiffTree, node: int, stop: int | None) -> str:
+def _line(tree: DiffTree, node: int, stop: int | None) -> _Row:
     tensors = tree.below(node, stop)
     if tree.tree.leaf[node] and stop is None:
         return _tensor_line(tensors[0], tree.label(node))
     differing = [t for t in tensors if t.status != "identical"]
     sign = _SIGNS[_common_status(differing)]
     what = f"{len(differing):,} of {numbers.plural(len(tensors), 'tensor')}" if differing else _count(tensors)
-    return _columns(f"{sign}  ", tree.label(node, stop), what, tensors)
+    return _Row(_columns(f"{sign}  ", tree.label(node, stop), what, tensors))
 
 
-def _tensor_line(tensor: TensorDiff, label: str) -> str:
+def _tensor_line(tensor: TensorDiff, label: str) -> _Row:
     what = f"{numbers.shape(tensor.shape)} {tensor.dtype}"
-    if tensor.new_shape is not None:
-        what += f" → {numbers.shape(tensor.new_shape)}"
-    if tensor.new_dtype:
-        what += f" → {tensor.new_dtype}"
-    line = _columns(f"{_SIGNS[tensor.status]} {_PLAN[tensor.frozen]}", label, what, [tensor])
-    notes = _notes(tensor)
-    return f"{line}  {notes}" if notes else line
+    new = [*([numbers.shape(tensor.new_shape)] if tensor.new_shape is not None else []), tensor.new_dtype]
+    if after := " ".join(filter(None, new)):
+        what += f" → {after}"
+    sign = f"{_SIGNS[tensor.status]} {_PLAN[tensor.frozen]}"
+    return _Row(_columns(sign, label, what, [tensor]), _notes(tensor))
 
 
 def _notes(tensor: TensorDiff) -> str:
     """Return further notes on one tensor."""
-    notes = looks_like(tensor), tensor.reason, *counted(tensor)
+    notes = looks_like(tensor), *resized(tensor), tensor.reason, *counted(tensor)
     return printable("; ".join(note for note in notes if note))
 
 
-def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) -> str:
+def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) -> tuple[str, ...]:
+    """Return the cells of a row of the table."""
     changed = sum(tensor.changed or 0 for tensor in tensors)
     share = largest = relative = ""
     if any(tensor.status == "changed" for tensor in tensors):
@@ -204,7 +208,7 @@ def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) ->
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)
-    return f"{sign}  {label:<38} {what:>26} {share:>8} {largest:>9} {relative:>9}".rstrip()
+    return sign, label, printable(what), share, largest, relative
 
 
 def _common_status(differing: Sequence[TensorDiff]) -> Status:
@@ -217,10 +221,8 @@ def _count(tensors: Sequence[TensorDiff]) -> str:
     return numbers.plural(len(tensors), "tensor")
 
 
-def _by_change(tensors: Sequence[TensorDiff]) -> Iterator[str]:
+def _by_change(tensors: Sequence[TensorDiff]) -> Iterator[_Row]:
     differing = [tensor for tensor in tensors if tensor.status != "identical"]
-    if differing:
-        yield _HEAD
     for tensor in sorted(differing, key=_rank):
         yield _tensor_line(tensor, printable(tensor.name))
 
@@ -232,11 +234,12 @@ def _rank(tensor: TensorDiff) -> tuple[bool, float]:
     return False, -math.inf if tensor.relative is None else -tensor.relative
 
 
-def _stat(tree: DiffTree) -> Iterator[str]:
-    """Yield a line for each module below the first module that has several parts."""
+def _stat(tree: DiffTree, sort: str) -> list[_Row]:
+    """Return a row for each module below the first module that has several parts."""
     shape, above = tree.tree, 0
     while len(only := [*shape.children(above)]) == 1 and tree.holds_modules(only[0]):
         above = only[0]
+    found = []
     for node in shape.children(above):
         tensors = tree.below(node)
         differing = [t for t in tensors if t.status != "identical"]
@@ -244,7 +247,10 @@ def _stat(tree: DiffTree) -> Iterator[str]:
         relative = _relative(change) if change else ""
         graph = status_word(_common_status(differing)) if math.isnan(change) else bar(change)
         what = f"{len(differing):,} of {_count(tensors)}"
-        yield f"{printable(shape.path(node)):<40} {what:>26} {relative:>9}  {graph}".rstrip()
+        found.append((change, _Row((printable(shape.path(node)), what, relative, graph))))
+    if sort == "change":  # those that differ without a size first
+        found.sort(key=lambda each: -math.inf if math.isnan(each[0]) else -each[0])
+    return [row for _, row in found]
 
 
 def bar(change: float, width: int = _BAR) -> str:

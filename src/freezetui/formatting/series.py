@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from freezetui.diff.report import Series, TensorDiff, relative_change
-from freezetui.formatting.diff import DiffTree, judged_lines
+from freezetui.formatting.columns import Table, all_wrapped, wrapped
+from freezetui.formatting.diff import judged_lines
+from freezetui.formatting.diff_tree import DiffTree
 from freezetui.freeze.blocks import repeats
 from freezetui.text import printable
 
@@ -18,40 +20,49 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _NOTHING, _OTHER, _BUFFERS = "·", "!", "~"
 _LEGEND = {
     _BUFFERS: "only statistics or counters changed",
-    _OTHER: "changed without a size: a new shape or dtype, added or removed",
+    _OTHER: "changed without a size: NaN, a new shape or dtype, added or removed",
 }
 
 
-def series_lines(series: Series, depth: int | None = None) -> Iterator[str]:
+def series_lines(series: Series, depth: int | None = None, width: int | None = None) -> Iterator[str]:
     """Yield a row of small bars for each module, one for each step from a checkpoint to the next.
 
     The bars of all rows share one scale of decades. A dot means no change; other signs are explained below.
 
     Args:
         depth: how many levels of modules; None prints all. Repeated blocks with the same changes are folded.
+        width: of the terminal; None for no edge.
     """
     sources = [series.steps[0].before.source, *(step.after.source for step in series.steps)]
     for number, source in enumerate(sources):
-        yield printable(f"{number:>4}  {source}")
+        yield from wrapped(printable(f"{number:>4}  {source}"), width)
     yield ""
     rows = list(_rows(series, depth))
-    yield f"{'module':<40} {'tensors':>8}  {'steps':<{_width(series)}}  started"
-    yield from (
-        f"{row.label:<40} {row.tensors:>8,}  {row.bars:<{_width(series)}}  {row.started}" for row in rows
-    )
+    yield from _table(rows, max(len("steps"), len(series.steps)), width)
     signs = {sign for row in rows for sign in row.bars}
     if legend := [f"{sign} {words}" for sign, words in _LEGEND.items() if sign in signs]:
         yield ""
-        yield from legend
+        yield from all_wrapped(legend, width)
     for number, step in enumerate(series.steps, 1):
         if step.judged is not None:
             yield ""
             yield f"step {number}:"
-            yield from list(judged_lines(step.judged))[1:]
+            yield from list(judged_lines(step.judged, width))[1:]
 
 
-def _width(series: Series) -> int:
-    return max(len("steps"), len(series.steps))
+def _table(rows: Sequence[_Row], steps: int, width: int | None) -> Iterator[str]:
+    """Yield the rows; where there is no room beside a name for all steps, they are below it."""
+    table = Table((40, 8, steps, len("started")), "<><<", (0, 1, 2, 2), name=0, spare=(1,))
+    cells = [("module", "tensors", "steps", "started")]
+    cells += [(row.label, f"{row.tensors:,}", row.bars, row.started) for row in rows]
+    fitted = table.fitted(cells, width)
+    if fitted is not None:
+        yield from map(fitted.line, cells if width is None else map(fitted.shortened, cells))
+        return
+    room = max(1, (width or 0) - 2)
+    for row in rows:
+        yield from wrapped(f"{row.label}  started: {row.started}", width)
+        yield from (f"  {row.bars[start : start + room]}" for start in range(0, len(row.bars), room))
 
 
 class _Row(NamedTuple):
@@ -92,7 +103,9 @@ class _Modules:
         first = {name: every[name] for step in self._steps for name in step}
         self.tree = DiffTree(list(first.values()))
         self._known: dict[int, tuple[list[float], list[float]]] = {}
-        sizes = [t.relative for step in series.steps for t in step.tensors if t.relative]
+        sizes = [
+            t.relative for step in series.steps for t in step.tensors if t.relative and t.status == "changed"
+        ]
         self._low = math.log10(min(sizes, default=1e-6))
         self._high = max(math.log10(max(sizes, default=1.0)), self._low + 1)
 

@@ -6,11 +6,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from freezetui import numbers
-from freezetui.diff.stats_report import Norms, TensorStats
+from freezetui.diff.stats_report import BINS, Norms, TensorStats
 from freezetui.diff.validate_report import Validation
+from freezetui.formatting.columns import Table, all_wrapped, joined, wrapped
 from freezetui.text import printable
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_HEAD = "name", "shape, dtype", "min", "max", "mean", "std", "zeros", "NaN", "Inf", "histogram"
+_TABLE = Table(
+    (40, 26, *[10] * 4, *[6] * 3, BINS), "<>>>>>>>><", (0, *[1] * 8, 2), name=0, spare=(1, len(_HEAD) - 1)
+)
 #: Value of `--sort` -> sort key, the largest first; other values keep the order of the model.
 SORTS: dict[str, Callable[[TensorStats], float | None]] = {
     "elements": lambda stats: stats.elements,
@@ -32,25 +37,50 @@ def sorted_stats(stats: Sequence[TensorStats], column: str) -> list[TensorStats]
     return sorted(stats, key=lambda each: -math.inf if (v := value(each)) is None else v, reverse=True)
 
 
-def stats_lines(stats: Sequence[TensorStats]) -> Iterator[str]:
-    """Yield a table; for a single tensor all details, one per line."""
+def stats_lines(stats: Sequence[TensorStats], width: int | None = None) -> Iterator[str]:
+    """Yield a table; for a single tensor all details, one per line.
+
+    Args:
+        width: of the terminal, None for no edge; if the table does not fit it, each tensor has a few lines.
+    """
     if len(stats) == 1:
-        yield from tensor_lines(stats[0])
+        yield from all_wrapped(tensor_lines(stats[0]), width)
         return
-    yield (
-        f"{'name':<40} {'shape, dtype':>26} {'min':>10} {'max':>10} {'mean':>10} {'std':>10} {'zeros':>6} "
-        f"{'NaN':>6} {'Inf':>6}  histogram"
-    )
-    for each in stats:
-        what = f"{numbers.shape(each.shape)} {each.dtype}"
-        head = f"{printable(each.name):<40} {printable(what):>26}"
-        if each.reason:
-            yield f"{head}  {printable(each.reason)}"
-            continue
-        columns = " ".join(f"{_short(value):>10}" for value in (each.min, each.max, each.mean, each.std))
-        zeros = numbers.percent(each.zeros / each.elements) if each.elements else ""
-        counts = f"{zeros:>6} {each.nan:>6,} {each.inf:>6,}"
-        yield f"{head} {columns} {counts}  {sparkline(each.histogram)}".rstrip()
+    rows = [(_HEAD, ""), *map(_row, stats)]
+    table = _TABLE.fitted([cells for cells, reason in rows if not reason], width)
+    if table is None:
+        for each in stats:
+            yield from wrapped(printable(f"{each.name}  {_what(each)}"), width)
+            parts = [printable(each.reason)] if each.reason else [*_parts(each), f"zeros {_zeros(each)}"]
+            yield from joined(parts, width, indent=2)
+        return
+    for cells, reason in rows:
+        line = table.line(cells if width is None else table.shortened(cells))
+        yield from wrapped(f"{line}  {reason}" if reason else line, width)
+
+
+def _row(stats: TensorStats) -> tuple[tuple[str, ...], str]:
+    """Return the cells of a row of the table, and why there are no figures, if so."""
+    head = printable(stats.name), printable(_what(stats))
+    if stats.reason:
+        return (*head, *[""] * (len(_HEAD) - len(head))), printable(stats.reason)
+    figures = map(_short, (stats.min, stats.max, stats.mean, stats.std))
+    return (
+        *head,
+        *figures,
+        _zeros(stats),
+        f"{stats.nan:,}",
+        f"{stats.inf:,}",
+        sparkline(stats.histogram),
+    ), ""
+
+
+def _what(stats: TensorStats) -> str:
+    return f"{numbers.shape(stats.shape)} {stats.dtype}"
+
+
+def _zeros(stats: TensorStats) -> str:
+    return numbers.percent(stats.zeros / stats.elements) if stats.elements else ""
 
 
 def tensor_lines(stats: TensorStats) -> Iterator[str]:
@@ -64,11 +94,13 @@ def brief_line(stats: TensorStats) -> str:
     """Return what matters most about the values of a tensor, in one line."""
     if stats.reason:
         return stats.reason
+    return "  ".join(_parts(stats)).rstrip()
+
+
+def _parts(stats: TensorStats) -> list[str]:
     found = (("min", stats.min), ("max", stats.max), ("mean", stats.mean), ("std", stats.std))
     parts = [f"{word} {_short(value)}" for word, value in found]
-    return "  ".join(
-        [*parts, f"NaN {stats.nan:,}", f"Inf {stats.inf:,}", sparkline(stats.histogram)]
-    ).rstrip()
+    return [*parts, f"NaN {stats.nan:,}", f"Inf {stats.inf:,}", sparkline(stats.histogram)]
 
 
 def value_lines(stats: TensorStats) -> Iterator[str]:
@@ -110,15 +142,24 @@ def _short(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def validation_lines(report: Validation) -> Iterator[str]:
-    """Yield the problems by tensor, then the outcome in one line."""
+def validation_lines(report: Validation, width: int | None = None) -> Iterator[str]:
+    """Yield the problems by tensor, then the outcome in one line.
+
+    Args:
+        width: of the terminal; None for no edge.
+    """
+    yield from all_wrapped(_validation(report), width)
+
+
+def _validation(report: Validation) -> Iterator[str]:
     yield printable(f"{report.source}  {report.format}")
     for warning in report.warnings:
         yield printable(f"warning: {warning}")
     for problem in report.problems:
         yield printable(f"✗ {problem.name}  {problem.what}: {problem.detail}")
     tensors = numbers.plural(report.tensors, "tensor")
-    checked = f"; {report.checked:,} checksums agree" if report.checked and report.valid else ""
+    agree = "checksum agrees" if report.checked == 1 else "checksums agree"
+    checked = f"; {report.checked:,} {agree}" if report.checked and report.valid else ""
     if not report.checked:
         checked = "; the file has no checksums"
     if report.unread:

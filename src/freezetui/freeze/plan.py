@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import chain, compress, islice, starmap
-from operator import add
+from itertools import chain, compress, islice, repeat, starmap
+from operator import add, attrgetter, is_not
 from typing import Literal, NamedTuple
 
 from freezetui.freeze.history import Diff, seen_as
@@ -281,7 +281,7 @@ class FreezePlan:
 
 def stored_mask(tree: ParamTree) -> bytes:
     """Return, per tensor, 0 where the file stores that it is frozen, else 1: where a plan starts."""
-    return bytes(tensor.requires_grad is not False for tensor in tree.tensors)
+    return bytes(map(is_not, map(attrgetter("requires_grad"), tree.tensors), repeat(False)))
 
 
 def moved_mask(mask: bytes | bytearray, old: ParamTree, new: ParamTree) -> bytes:

@@ -164,8 +164,8 @@ def _biases(tree: ParamTree) -> bytes:
 
 
 def _in_names(tree: ParamTree, texts: Iterable[str]) -> bool:
-    """Whether one of these texts is anywhere in the names: quick, where names are many and all different."""
-    names = "\n".join(tree.names)
+    """Whether one of these texts is anywhere in the names: quick, be they many and all different or not."""
+    names = "\n".join({*tree.names})
     return any(text in names for text in texts)
 
 
@@ -177,8 +177,10 @@ def _leaf_names(tree: ParamTree) -> list[str]:
 def _norms(tree: ParamTree) -> bytes:
     chosen = bytearray(len(tree.tensors))
     names = _leaf_names(tree)
-    vectors = map((1).__eq__, map(len, map(attrgetter("shape"), tree.tensors)))
-    likely = [i for i in compress(range(len(names)), vectors) if names[i] == "weight"]
+    shapes = [tensor.shape for tensor in tree.tensors]
+    vectors = {shape for shape in {*shapes} if len(shape) == 1}  # of many shapes, few are different
+    among = compress(range(len(names)), map(vectors.__contains__, shapes)) if vectors else ()
+    likely = [i for i in among if names[i] == "weight"]
     if "running_mean" in names:
         likely += [i for i, name in enumerate(names) if name == "running_mean"]
     for module in dict.fromkeys(tree.parents[tree.position[i]] for i in likely):

@@ -16,7 +16,7 @@ TABLE = (
         "changed_in_run",
         "M10",
         "error",
-        "frozen, but changed like trainable tensors: the optimizer still had them, or a gradient was left",
+        "frozen, but changed{detail}: the optimizer still had them, or other weights were loaded",
         "freeze before the first forward, and give the optimizer trainable parameters only",
     ),
     Code(
@@ -30,8 +30,9 @@ TABLE = (
         "some_rows",
         "M13",
         "error",
-        "frozen, but some rows changed ({detail}): rows that a gradient hook leaves trainable, or max_norm",
-        "do not use weight decay on rows that a hook freezes; set max_norm=None on a frozen embedding",
+        "frozen, but some rows changed ({detail}): those of an embedding that were in the data, rows "
+        "that a gradient hook leaves trainable, or max_norm",
+        "freeze the whole tensor; no weight decay on rows that a hook freezes; max_norm=None on an embedding",
     ),
     Code(
         "rounded",
@@ -51,7 +52,7 @@ TABLE = (
         "never_frozen",
         "F4",
         "error",
-        "every frozen tensor changed: the freeze was never applied",
+        "every frozen tensor changed: the freeze was not in effect",
         "apply it with FreezeConfig.apply; `freezetui check` shows what undoes it",
     ),
     Code(

@@ -87,7 +87,8 @@ class Comparison:
         deltas, weights = array("d"), array("d")
         for tensor in self._session.tree.tensors:
             change, delta, weight = self._changes.get(tensor.name), 0.0, 0.0
-            if change is not None and change.kind != "buffer" and change.delta_norm is not None:
+            sized = change is not None and change.kind != "buffer" and change.status != "reshaped"
+            if change is not None and sized and change.delta_norm is not None:
                 delta, weight = change.delta_norm, change.norm or 0.0
             deltas.append(delta * delta)
             weights.append(weight * weight)
@@ -103,6 +104,11 @@ class Comparison:
     def nothing_in_common(self) -> bool:
         """Whether the other checkpoint has none of these names, so that nothing was compared."""
         return bool(self.removed) and all(change.status == "added" for change in self._changes.values())
+
+    @property
+    def nothing_changed(self) -> bool:
+        """Whether every tensor of both checkpoints has a counterpart of the same bits."""
+        return bool(self._changes) and not (self._changed or self._unsure or self.removed)
 
     @property
     def changed_frozen(self) -> list[int]:
@@ -148,6 +154,8 @@ class Comparison:
         """Return in a few words what changed of what the plan keeps."""
         if self.nothing_in_common:
             return "no tensor name in common: nothing was compared"
+        if self.nothing_changed:
+            return "nothing changed"
         moved, statistics = self.changed_frozen, self.changed_statistics
         if moved:
             rest = f", {len(statistics):,} of these statistics of frozen norms" if statistics else ""
@@ -165,6 +173,10 @@ class Comparison:
         """Return all there is to say about the whole, the most important first."""
         if self.nothing_in_common:
             return (self.verdict(),)
+        if self.nothing_changed:
+            tensors = plural(len(self._session.tree.tensors), "tensor")
+            same = f"nothing changed: {tensors}, identical bit for bit"
+            return (same, self.note) if self.note else (same,)
         changed = f"{self.changed:,} of {plural(len(self._session.tree.tensors), 'tensor')} changed"
         parts = [changed, self.verdict()]
         if self.removed:

@@ -24,10 +24,10 @@ from freezetui.session.options import Options
 from freezetui.state import log_error, remember_theme, remembered_theme
 from freezetui.text import printable_lines, shortened
 from freezetui.tui.bindings import bind
-from freezetui.tui.dim_filter import DimFilter
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.printable_filter import PrintableFilter
+from freezetui.tui.readable_filter import ReadableFilter
 from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.typing_ahead import workers_started
 from freezetui.tui.widgets.drawing import whole_words
@@ -36,7 +36,7 @@ from freezetui.tui.widgets.parameter_tree import ParameterTree
 if TYPE_CHECKING:
     from freezetui.tui.screens.picker import PickerScreen
 
-_DIM, _PRINTABLE = DimFilter(), PrintableFilter()
+_READABLE, _PRINTABLE = ReadableFilter(), PrintableFilter()
 #: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
 EXIT_CRASHED = 70
 #: With more errors than this before the dialog is answered, the screen cannot be drawn at all.
@@ -189,7 +189,7 @@ class FreezeTuiApp(Guarded, App[int]):
     def on_notify(self) -> None:
         """Let a message take the place of the one before."""
         self.clear_notifications()
-        for rack in self.screen.query("ToastRack"):
+        for rack in self.screen.query("ToastRack") if self._screen_stack else ():
             rack.remove_children()  # Textual would keep the empty place of the one before
 
     def push_screen(self, *arguments: Any, **options: Any) -> Any:
@@ -211,8 +211,8 @@ class FreezeTuiApp(Guarded, App[int]):
         self.push_screen(TextViewer("Keys", help_text(all_bindings())))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Return what each drawn line goes through: dim text first, unprintable characters last."""
-        return [_DIM, *super().get_line_filters(), _PRINTABLE]
+        """Return what each drawn line goes through: its contrast first, unprintable characters last."""
+        return [_READABLE, *super().get_line_filters(), _PRINTABLE]
 
     # Unexpected errors
 

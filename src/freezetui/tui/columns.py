@@ -6,6 +6,7 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import sub
 from typing import Literal, NamedTuple
 
 from freezetui import numbers
@@ -17,7 +18,7 @@ from freezetui.tui.widgets.block_groups import Span
 Name = Literal["share", "bytes", "gradient", "update", "change"]
 
 #: Stands for a value that is not known.
-_UNKNOWN = -1.0
+UNKNOWN = -1.0
 #: The values of this many powers of ten have bars of different lengths.
 _DECADES = 4
 
@@ -58,7 +59,7 @@ class Measure(NamedTuple):
         """
         if self.values:
             known, found = self.sized or self.values, tuple(spans)
-            largest = max((max(known[a:b], default=_UNKNOWN) for a, b in found), default=_UNKNOWN)
+            largest = max((max(known[a:b], default=UNKNOWN) for a, b in found), default=UNKNOWN)
             if largest <= 0 and _any_in(self.worded, found):
                 return math.inf
             if largest > 0 and self.squares:
@@ -68,6 +69,31 @@ class Measure(NamedTuple):
         if self.name == "share":
             return parameters_in(tree, spans)
         return sum(tree.bytes_before[b] - tree.bytes_before[a] for a, b in spans)
+
+    def each(self, tree: ParamTree, starts: Sequence[int], stops: Sequence[int]) -> list[float]:
+        """Return the values of many ranges of tensors; -1 where unknown.
+
+        Of sizes it is what a range has of its own: a tied tensor counts where it is first.
+        """
+        if self.is_share:
+            before = list(tree.bytes_before if self.name == "bytes" else tree.parameters_before)
+            return list(map(sub, map(before.__getitem__, stops), map(before.__getitem__, starts)))
+        single = self._of_each_tensor()
+        found = []
+        for start, stop in zip(starts, stops, strict=True):
+            value = single[start] if stop == start + 1 else self.value(tree, ((start, stop),))
+            found.append(UNKNOWN if value is None else value)
+        return found
+
+    def _of_each_tensor(self) -> Sequence[float]:
+        """Return what `value` returns of every tensor by itself; -1 where unknown."""
+        values = self.values
+        if self.squares:
+            known = zip(self.sized or values, *self.squares, strict=True)
+            values = [math.sqrt(d / w) if value > 0 and w else value for value, d, w in known]
+        for index in self.worded:
+            values[index] = math.inf
+        return values
 
     def bar(self, tree: ParamTree, value: float) -> float:
         """Return how much of a full bar a value gets, 0 to 1: linear in sizes, else by powers of ten."""
@@ -178,8 +204,8 @@ class Measures:
 
 def _measure(name: Name, heading: tuple[str, str], values: Sequence[float | None]) -> Measure | None:
     """Return a measure of these values; None if none is known. What is not a number counts as infinite."""
-    known = array("d", (_UNKNOWN if v is None else math.inf if math.isnan(v) else abs(v) for v in values))
-    if max(known, default=_UNKNOWN) < 0:
+    known = array("d", (UNKNOWN if v is None else math.inf if math.isnan(v) else abs(v) for v in values))
+    if max(known, default=UNKNOWN) < 0:
         return None
     return Measure(name, heading, known, max((v for v in known if not math.isinf(v)), default=0.0))
 
@@ -190,7 +216,7 @@ def _with_words(measure: Measure | None, words: Mapping[int, str]) -> Measure | 
         return measure
     values, sized = array("d", measure.values), array("d", measure.values)
     for index in words:
-        values[index], sized[index] = math.inf, _UNKNOWN
+        values[index], sized[index] = math.inf, UNKNOWN
     return measure._replace(values=values, words=words, worded=sorted(words), sized=sized)
 
 

@@ -34,11 +34,15 @@ def legible(style: Style) -> Style:
     return style if found == color else style + Style(color=Color.from_triplet(found))
 
 
+def has_known_colors(style: Style) -> bool:
+    """Whether text and background are not among the terminal's own colors."""
+    return _triplet(style.color) is not None and _triplet(style.bgcolor) is not None
+
+
 def muted(widget: Widget) -> Style:
     """Return the style of text in a widget that matters less than the rest of it."""
     style = widget.visual_style.rich_style
-    known = _triplet(style.color) is not None and _triplet(style.bgcolor) is not None
-    return Style(color=muted_style(style).color) if known else Style(dim=True)
+    return Style(color=muted_style(style).color) if has_known_colors(style) else Style(dim=True)
 
 
 def colored(text: Text, widget: Widget, classes: Collection[str]) -> Text:

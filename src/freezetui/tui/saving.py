@@ -46,7 +46,7 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
     if session.config_path != target:
         app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
         return True
-    said = [f"Saved {target.name}: {_selected(session)}", "y →: the lines for your script"]
+    said = [f"Saved {target.name}", "y →: the lines for your script", _selected(session)]
     if is_receipt_to_save(session):
         where = "" if session.checks.is_to_keep(session.stages.shown) else f"in stage {_to_keep(session)[0]} "
         said.append(f"{where}R, then the last line: save the receipt of the check")

@@ -56,6 +56,10 @@ def remote_source(url: str) -> RemoteSource:
         problem = _one_line(error)
         known = ", ".join(f"{scheme}://" for scheme in ("https", "s3", "gs", "hf"))
         raise CheckpointError(f"{name} cannot be opened: {problem}.", f"Supported: {known}.") from None
+    except Exception as error:  # such as ftp:// and sftp://, which connect at once
+        raise CheckpointError(
+            f"{name} cannot be read: {_one_line(error)}.", "Check the address and the network, and try again."
+        ) from None
     return RemoteSource(fs, path, url, time.monotonic() + TOTAL_SECONDS)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from operator import attrgetter
 from typing import Any
@@ -113,17 +113,21 @@ class CompositeReader:
         return TensorMeta(known[0], heads[-1].dtype, _identity(packing, heads), packing)
 
     def _nested(self, value: NestedTensorStub) -> TensorMeta | None:
-        return self._of_values(value.values)
+        return self._of_values(value.values, (value.sizes, value.strides, value.offsets))
 
     def _jagged(self, value: JaggedTensorStub) -> TensorMeta | None:
-        return self._of_values(value.arguments.get("values")) if isinstance(value.arguments, dict) else None
-
-    def _of_values(self, values: Any) -> TensorMeta | None:
-        heads = self._heads([values])
-        if not heads:
+        arguments = value.arguments
+        if not isinstance(arguments, dict):
             return None
-        packing = Packing("nested", heads[0].nbytes)
-        return TensorMeta(heads[0].shape, heads[0].dtype, _identity(packing, heads), packing)
+        return self._of_values(arguments.get("values"), map(arguments.get, ("offsets", "lengths")))
+
+    def _of_values(self, values: Any, bounds: Iterable[Any]) -> TensorMeta | None:
+        """Return the metadata of a nested tensor, whose components are between `bounds`."""
+        head = next(iter(self._heads([values])), None)
+        if head is None:
+            return None
+        packing = Packing("nested", head.nbytes)
+        return TensorMeta(head.shape, head.dtype, _identity(packing, [head, *self._heads(bounds)]), packing)
 
     def _meta(self, value: MetaTensorStub) -> TensorMeta | None:
         dtype, known = self._dtype(value.dtype), self._known(value.size)

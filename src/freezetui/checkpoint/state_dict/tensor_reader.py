@@ -25,6 +25,7 @@ from freezetui.checkpoint.pickles.stubs import (
 from freezetui.checkpoint.state_dict.arrays import ARRAYS, array_dtype, array_size
 from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.composite import COMPOSITE, CompositeReader, Known, TensorMeta, unpacked
+from freezetui.checkpoint.state_dict.quantizers import quantizer
 from freezetui.checkpoint.state_dict.tensor_columns import plain_tensors
 from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Kind, Packing, StorageKey, TensorInfo
 
@@ -178,7 +179,7 @@ class TensorReader:
             if (offset + count) * ITEMSIZE.get(dtype, 0) > room:
                 self._is_beyond = True
         if kind is QuantizedTensorStub:
-            read_as = _quantizer(value.quantizer)
+            read_as = quantizer(value.quantizer, self._head_of)
         else:
             read_as = "" if value.metadata is None else _lazy_bits(value.metadata)
         return TensorMeta(shape, dtype, StorageKey(pid[2], offset, stride, read_as), packing)
@@ -220,13 +221,6 @@ def _lazy_bits(metadata: Any) -> str:
     if not isinstance(metadata, dict):
         return ""
     return " ".join(bit for bit in ("conj", "neg") if metadata.get(bit) is True)
-
-
-def _quantizer(value: Any) -> str:
-    """Return the scale and zero point of a whole quantized tensor; "" for one of each channel."""
-    if type(value) is not tuple or len(value) != 3 or not {*map(type, value[1:])} <= {int, float}:
-        return ""
-    return f"scale {value[1]}, zero point {value[2]}"
 
 
 def _is_shape(value: Any) -> bool:

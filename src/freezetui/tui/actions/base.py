@@ -71,6 +71,7 @@ class SessionScreen(Guarded, Screen[None]):
         self._filter: FilterBar | None = None
         self._filters = list(view.filters)
         self._totals = TotalsBar(session, id="totals")
+        self._totals.is_checking = lambda: self._panel.running
         self._footer = KeyFooter(self._footer_keys, self._map.legend, id="keys")
         self._describing = Describing(self, session)
         place = rows.line_of(max(0, session.tree.find(view.cursor)))

@@ -37,6 +37,10 @@ class CheckActions(Actions):
         self.session.checked(event.report, event.job.mask, event.job.settings)
         self.refresh_session()
 
+    @on(CheckPanel.Cancelled)
+    def _check_cancelled(self) -> None:
+        self._totals.refresh()
+
     @on(CheckPanel.Failed)
     def _check_failed(self, event: CheckPanel.Failed) -> None:
         self.session.checks.failure = f"{event.message} {event.hint}".strip()
@@ -99,6 +103,7 @@ class CheckActions(Actions):
             self.refresh_session()
             jobs = [Job(session.request(config, stage), masks[stage], settings) for stage in stages]
             await self._panel.start(jobs, session.options.timeout, session.options.python)
+            self._totals.refresh()
 
     async def action_proof(self) -> None:
         """Open the panel of the check, or close it; a running check goes on."""

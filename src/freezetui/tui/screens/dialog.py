@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
+from textual.filter import LineFilter
 from textual.screen import ModalScreen, ScreenResultType
 
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.readable_filter import ReadableFilter
 
 #: Keys that answer no question.
 _HARMLESS = frozenset(["escape", "up", "down", "pageup", "pagedown", "home", "end"])
@@ -62,6 +66,10 @@ class Dialog(Guarded, ModalScreen[ScreenResultType]):
     def __init__(self, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._early: list[str] = []
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what its own lines go through, those of the faded screen behind the box: they stay faded."""
+        return [each for each in super().get_line_filters() if not isinstance(each, ReadableFilter)]
 
     def _on_mount(self, event: events.Mount) -> None:
         super()._on_mount(event)

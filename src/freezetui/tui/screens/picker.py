@@ -1,4 +1,4 @@
-"""PickerScreen: the checkpoints below the working directory and recent ones; opens one."""
+"""PickerScreen: recent checkpoints, and those below the working directory; opens one."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from freezetui.text import printable
 from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.readable_list import ReadableList
 
+_RECENT, _BELOW = "recent", "below this directory"
+#: Recent checkpoints that are listed while no filter is set, so that those below are on the screen too.
+_MAX_RECENT, _MAX_RECENT_LOW, _MIN_HEIGHT = 8, 4, 20
 _NOTHING = " No checkpoint was opened lately, and none was found below {}.  freezetui PATH opens one; q quits"
 _KEYS = " ↑ ↓ choose  Enter open  / filter  q quit"
 _FILTERING = " ↑ ↓ choose  Enter open  Esc end the filter"
@@ -34,6 +37,19 @@ class _Entry(NamedTuple):
     source: str
     facts: str
     heading: str
+
+    @property
+    def place(self) -> str:
+        """What is the same for two paths to one file."""
+        return self.source if is_url(self.source) else os.path.realpath(self.source)
+
+    @property
+    def shown(self) -> str:
+        """Its URL; its path from the working directory if it is below that, or else its whole path."""
+        if is_url(self.source):
+            return shown_source(self.source)
+        below = f"{os.path.realpath('.').rstrip(os.sep)}{os.sep}"
+        return printable(os.path.normpath(self.source.removeprefix(below)))
 
 
 class PickerScreen(Guarded, Screen[None]):
@@ -71,7 +87,7 @@ class PickerScreen(Guarded, Screen[None]):
         super().__init__()
         self._directory = directory
         self._below: list[_Entry] = []
-        self._recent = [_Entry(each.source, _age(each.when), "recent") for each in recent()]
+        self._recent = [_Entry(each.source, f"opened {_age(each.when)}", _RECENT) for each in recent()]
         self._shown: list[_Entry] = []
 
     def compose(self) -> ComposeResult:
@@ -98,9 +114,7 @@ class PickerScreen(Guarded, Screen[None]):
         keys.update(Text(f"{_KEYS}   looking below {shown_source(where)}…"))
         found = await asyncio.to_thread(checkpoints_below, self._directory)
         keys.update(Text(_FILTERING if self.query_one(Input).display else _KEYS))
-        self._below = [_Entry(each.path, _facts(each), "below this directory") for each in found]
-        here = {os.path.realpath(each.path) for each in found}
-        self._recent = [e for e in self._recent if is_url(e.source) or os.path.realpath(e.source) not in here]
+        self._below = [_Entry(each.path, _facts(each), _BELOW) for each in found]
         self._list()
         if not self._below and not self._recent:
             self.query_one("#picker-title", Static).update(Text(_NOTHING.format(shown_source(where))))
@@ -109,20 +123,32 @@ class PickerScreen(Guarded, Screen[None]):
         """List what the filter leaves; the highlighted one stays highlighted, else the first is."""
         options, before = self.query_one(OptionList), self._highlighted()
         words = self.query_one(Input).value.casefold().split()
-        entries = [*self._below, *self._recent]
+        lately = self._recent if words else self._recent[: self._most]
+        known = {entry.place for entry in lately}
+        entries = [*lately, *(entry for entry in self._below if entry.place not in known)]
         self._shown = [e for e in entries if all(word in e.source.casefold() for word in words)]
         options.clear_options()
         heading, place = "", None
         for number, entry in enumerate(self._shown):
             if entry.heading != heading:
                 heading = entry.heading
-                options.add_option(Option(Text(heading, "bold underline"), disabled=True))
+                options.add_option(Option(self._heading(heading), disabled=True))
             if place is None or (before is not None and entry.source == before.source):
                 place = options.option_count
-            source = entry.source if is_url(entry.source) else os.path.normpath(entry.source)
-            text = Text.assemble(f"  {shown_source(source)}  ", (entry.facts, "dim"))
+            text = Text.assemble(f"  {entry.shown}  ", (entry.facts, "dim"))
             options.add_option(Option(text, id=str(number)))
         options.highlighted = place
+
+    @property
+    def _most(self) -> int:
+        """How many recent checkpoints are listed while no filter is set."""
+        return _MAX_RECENT_LOW if self.app.size.height < _MIN_HEIGHT else _MAX_RECENT
+
+    def _heading(self, heading: str) -> Text:
+        """Return a heading; that of the recent ones says how many only the filter finds."""
+        hidden = len(self._recent) - self._most
+        more = heading == _RECENT and hidden > 0 and not self.query_one(Input).value.strip()
+        return Text.assemble((heading, "bold underline"), f"  (/ finds {hidden} more)" if more else "")
 
     def _highlighted(self) -> _Entry | None:
         options = self.query_one(OptionList)
@@ -178,7 +204,7 @@ class PickerScreen(Guarded, Screen[None]):
 
 
 def _facts(found: Candidate) -> str:
-    return f"{numbers.size(found.bytes)}, {_age(found.when)}"
+    return f"{numbers.size(found.bytes)}, written {_age(found.when)}"
 
 
 def _age(when: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -26,6 +27,10 @@ from freezetui.tui.widgets.readable_list import ReadableList
 _MAX_WIDTH_HEAD = 24
 #: Cells of the box, its share of the screen at most, and the cells of its frame; see `Dialog`.
 _WIDTH, _MAX_SHARE, _FRAME = 78, 0.95, 6
+#: From this many tensors on, the figures come after the first frame: they take longer than a frame may.
+_MANY = 10_000
+#: Stand for figures that are not known yet; as wide as any of them.
+_UNKNOWN, _NONE = "…".ljust(len("999.9M, >99%")), "none here"
 
 
 class PresetScreen(Dialog[bytes | None]):
@@ -63,11 +68,22 @@ class PresetScreen(Dialog[bytes | None]):
     def on_mount(self) -> None:
         """Fill the list."""
         options = self.query_one(OptionList)
+        options.add_options(Option(self._label(each, _UNKNOWN), id=id) for id, each in self._choices.items())
+        if len(self._tree.tensors) < _MANY:
+            self._fill_in()
+        else:
+            self.call_after_refresh(self._fill_in)
+
+    def _fill_in(self) -> None:
+        """Show what each preset would train; those that match nothing cannot be chosen."""
+        options = self.query_one(OptionList)
         for id, choice in self._choices.items():
-            label = self._label(choice)
-            if label is not None:
-                options.add_option(Option(label, id=id))
-        options.highlighted = 0
+            figures = self._figures(choice)
+            options.replace_option_prompt(id, self._label(choice, figures or _NONE))
+            if not figures:
+                options.disable_option(id)
+        if options.highlighted is None or options.options[options.highlighted].disabled:
+            options.action_first()
 
     @property
     def _room(self) -> int:
@@ -80,30 +96,34 @@ class PresetScreen(Dialog[bytes | None]):
             return 0
         return len(self._structure.blocks_in(choice.tower))
 
-    def _label(self, choice: Choice) -> Text | None:
-        """Return the preset's title and what it would train; None if it matches nothing in this model."""
+    def _figures(self, choice: Choice) -> str:
+        """Return how much the preset would train; "" if it matches nothing in this model."""
         try:
             totals = FreezePlan(self._tree, chosen(choice, self._tree, self._structure)).totals()
         except PatternError:
-            return None
+            return ""
         if choice.preset.name != "nothing" and not totals.trainable.tensors:
-            return None
+            return ""
+        return f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
+
+    def _label(self, choice: Choice, figures: str) -> Text:
+        """Return the preset's title and its figures, on a line of their own where there is no room."""
         title, of = choice.preset.title, f"{printable(choice.tower)} " if choice.tower else ""
-        if choice.preset.name == "head":
+        if choice.preset.name == "head" and self._structure.heads:
             top = head(choice, self._structure)
             label = Text(f"{printable(top.label)}, tied" if top.shared else printable(top.label))
             label.truncate(_MAX_WIDTH_HEAD, overflow="ellipsis")
             title += f" ({label})"
-        elif choice.preset.name == "last-blocks":
-            most = self._most(choice)
+        elif most := self._most(choice):
             title = f"train the last ‹{choice.number:,}› of {most:,} {of}blocks and everything after them"
-        mask = f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
-        between = "\n  " if cell_len(title) <= self._room < cell_len(f"{title}  {mask}") else "  "
-        return Text.assemble(title, (f"{between}{mask}", "dim"))
+        fits = cell_len(title) + 2 + len(_UNKNOWN) <= self._room
+        between = "  " if fits or cell_len(title) > self._room else "\n  "
+        return Text.assemble(title, (f"{between}{figures}", "dim"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Apply the preset chosen."""
-        self.dismiss(chosen(self._choices[event.option_id or ""], self._tree, self._structure))
+        """Apply the preset chosen, unless it matches nothing and this was not known yet."""
+        with suppress(PatternError):
+            self.dismiss(chosen(self._choices[event.option_id or ""], self._tree, self._structure))
 
     def action_blocks(self, by: int) -> None:
         """Change how many of the last blocks train, in each tower."""
@@ -111,7 +131,7 @@ class PresetScreen(Dialog[bytes | None]):
             number = max(1, min(self._most(choice), choice.number + by))
             if number != choice.number and self._most(choice):
                 self._choices[id] = choice._replace(number=number)
-                label = self._label(self._choices[id]) or ""
+                label = self._label(self._choices[id], self._figures(self._choices[id]))
                 self.query_one(OptionList).replace_option_prompt(id, label)
 
     def action_cursor(self, by: int) -> None:

@@ -7,6 +7,7 @@ from textual.widgets import Static
 
 from freezetui.tui.contrast import colored
 from freezetui.tui.guarded import Guarded
+from freezetui.tui.units import with_units
 
 
 class CheckHeadline(Guarded, Static):
@@ -30,7 +31,7 @@ class CheckHeadline(Guarded, Static):
 
     def say(self, text: Text, one_line: bool = False) -> None:
         """Show this text; what changes often in one line, so that nothing above moves."""
-        self._told = text
+        self._told = with_units(text)
         self.set_class(one_line, "-one-line")
         self._color()
 

@@ -180,7 +180,7 @@ class CheckPanel(Guarded, Vertical):
         elif not self.running:
             self._lines = proof.lines
             self._say(Text.assemble(" check: ", proof.headline))
-            self._list([line.text for line in proof.lines], highlighted=proof.first)
+            self._findings.show([line.text for line in proof.lines], highlighted=proof.first)
 
     def on_unmount(self) -> None:
         """End a running check when the app ends, for whatever reason."""
@@ -238,8 +238,8 @@ class CheckPanel(Guarded, Vertical):
             self._finish()
 
     @on(Cancelled)
-    def _was_cancelled(self, event: Cancelled) -> None:
-        event.stop()
+    def _was_cancelled(self) -> None:
+        """Say so; the screen, which gets this message too, no longer says that a check runs."""
         self._finish()
         self._say(Text(" check: cancelled"))
 
@@ -254,7 +254,7 @@ class CheckPanel(Guarded, Vertical):
         self._lines = ()
         told = (printable(event.message), "check--moved")
         self._say(Text.assemble(" check: ", told, f" {printable(event.hint)}"))
-        self._list([Text(printable(line)) for line in event.log], highlighted=len(event.log) - 1)
+        self._findings.show([Text(printable(line)) for line in event.log], highlighted=len(event.log) - 1)
 
     def _finish(self) -> None:
         self.running, self._engine, self._jobs = False, None, []
@@ -267,14 +267,6 @@ class CheckPanel(Guarded, Vertical):
     def _say(self, text: Text) -> None:
         self._headline.say(text, one_line=self.running)
         self._progress.display = self.running
-
-    def _list(self, lines: list[Text], highlighted: int) -> None:
-        findings = self._findings
-        findings.clear_options()
-        findings.add_options(lines)
-        findings.display = bool(lines)
-        findings.highlighted = highlighted if lines else None
-        findings.call_after_refresh(findings.scroll_to_highlight)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Jump to the tensor that a line is about, or save the receipt."""

@@ -18,7 +18,7 @@ from freezetui.tui.guarded import Guarded
 from freezetui.tui.norms import norms_brief
 from freezetui.tui.values import Values
 from freezetui.tui.widgets.change_lines import change_of_lines, change_of_tensor
-from freezetui.tui.widgets.live_lines import about_module, about_tensor
+from freezetui.tui.widgets.live_lines import about_module, about_tensor, class_of
 from freezetui.tui.widgets.text_lines import TextLines
 from freezetui.tui.widgets.tree_painter import segment
 from freezetui.tui.widgets.visible_rows import VisibleRows
@@ -163,7 +163,8 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
     if family is not None:
         what = f"{len(family)} identical blocks, toggled together; → to expand"
     else:
-        what = session.checkpoint.module_types.get(path, "Module" if node else "Whole model")
+        known = class_of(session, path)
+        what = (known or "Module") if node else f"Whole model{known and ': '}{known}"
     lines = [
         Text(printable(_title(session, rows, node)), "bold"),
         Text(printable(what)),

@@ -23,7 +23,11 @@ class LineRange:
 
     def spans(self, rows: VisibleRows, cursor: int) -> list[Span]:
         """Return the tensors that the selected lines act on, as ascending, disjoint ranges."""
-        nodes = [rows.visible[line] for line in self.lines(rows, cursor)]
+        lines = self.lines(rows, cursor)
+        nodes = rows.visible[lines.start : lines.stop]
+        if rows.key is None and rows.matches is None and not rows.groups.stops:  # nothing is left out between
+            first = rows.tree.first
+            return [(first[nodes[0]], max(first[rows.tree.end[node]] for node in nodes))]
         spans = sorted(span for node in nodes for span in rows.spans(node))
         joined: list[Span] = []
         for start, stop in spans:

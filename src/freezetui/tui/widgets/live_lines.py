@@ -43,20 +43,28 @@ def about_tensor(session: Session, tensor: TensorInfo) -> list[Text]:
     return lines
 
 
+def class_of(session: Session, path: str) -> str:
+    """Return the class of a module with its numbers, else as the file has it; "" if it is not known."""
+    description = session.description
+    if description is not None:
+        module = description.by_file.get(path)
+        if module is not None or not path:
+            return module.layer if module else description.model
+    return session.checkpoint.module_types.get(path, "")
+
+
 def about_module(session: Session, path: str) -> list[Text]:
-    """Return the class of a module in the live model, and its path there if that is different."""
+    """Return the path of a module in the live model, if it is another; of the root, what does not fit."""
     description = session.description
     if description is None:
         reason = session.undescribed
         return [Text(f"model not built: {printable(reason)}", "dim")] if reason and not path else []
     module = description.by_file.get(path)
-    lines = [Text(printable(module.layer))] if module else []
+    lines = []
     if module and module.path != path:
         lines.append(Text(f"live: {printable(module.path) or 'the whole model'}"))
     if path:
         return lines
-    if not module:
-        lines.append(Text(printable(description.model)))
     if description.takes:
         lines.append(Text(f"input, for example: {printable(description.takes)}"))
     names = description.names

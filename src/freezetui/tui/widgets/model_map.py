@@ -26,8 +26,8 @@ _BLOCKS = {(False, False): "·", (True, False): "▓", (False, True): "░", (Tr
 _STYLES = {"·": "dim", "▓": "frozen", "█": "frozen", "░": "trainable", "▒": "mixed"}
 #: Frozen, and the check has proven that it stays unchanged.
 _PROVEN = "█"
-#: By how large a value is, of what is not a share.
-_HEIGHTS = " ▁▂▃▄▅▆▇█"
+#: By how large a value is, of what is not a share: unknown, zero, or more.
+_UNKNOWN, _ZERO, _HEIGHTS = " ", "·", "▁▂▃▄▅▆▇█"
 #: The outcome from which on a mark takes the place of the state: what was not proven or is against the plan.
 _FIRST_MARK = MARKS.index("?")
 _CURSOR = "◆"
@@ -111,7 +111,9 @@ class ModelMap(Guarded, Widget):
         if not signs:
             return ""
         if not measure.is_share:
-            return f"map: {measure.heading[0]}, the higher the larger"
+            said = [f"map: {measure.heading[0]}", f"{_ZERO} none" if _ZERO in signs else ""]
+            said.append("the higher the larger" if signs & set(_HEIGHTS) else "")
+            return "  ".join(filter(None, said))
         return f"map: {'  '.join(f'{sign} {word}' for sign, word in LEGEND.items() if sign in signs)}"
 
     def _cells(self, width: int) -> list[Cell]:
@@ -163,9 +165,10 @@ def _cell(painter: TreePainter, start: int, stop: int) -> Cell:
     if measure.is_share:
         return _state(painter, start, stop)
     value = measure.value(tree, [(start, stop)])
-    bar = 0.0 if value is None else measure.bar(tree, value)
-    height = max(1, round(bar * (len(_HEIGHTS) - 1))) if value else 0
-    return Cell(_HEIGHTS[height], "wrong" if measure.is_wrong([(start, stop)]) else "trainable")
+    if not value:
+        return Cell(_UNKNOWN if value is None else _ZERO, "dim")
+    height = max(1, round(measure.bar(tree, value) * len(_HEIGHTS)))
+    return Cell(_HEIGHTS[height - 1], "wrong" if measure.is_wrong([(start, stop)]) else "trainable")
 
 
 def _state(painter: TreePainter, start: int, stop: int) -> Cell:

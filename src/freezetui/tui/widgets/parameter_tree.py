@@ -9,7 +9,7 @@ from textual.message import Message
 
 from freezetui.freeze.plan import FreezePlan
 from freezetui.tui.widgets.block_groups import Span
-from freezetui.tui.widgets.tree_edits import EditRefused, TreeEdits
+from freezetui.tui.widgets.tree_edits import ON_LINES, EditRefused, TreeEdits
 from freezetui.tui.widgets.tree_keys import TREE_KEYS
 from freezetui.tui.widgets.tree_line import Columns
 from freezetui.tui.widgets.tree_view import TreeView, tell_nobody
@@ -158,7 +158,7 @@ class ParameterTree(TreeView):
         """Run the edit of `TreeEdits` called `name` on the selected lines, else the line of the cursor."""
         if name in ("undo", "redo") and self.step_stages(name, True):
             return
-        selected = self.selection.anchor is not None
+        selected = self.selection.anchor is not None and name in ON_LINES
         spans = self.selection.spans(self.rows, self.cursor) if selected else None
         self._edit(lambda: self.edits.run(name, self.node, spans))
 

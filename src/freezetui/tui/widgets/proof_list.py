@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich.text import Text
 from textual.geometry import Size
 
+from freezetui.tui.units import with_units
 from freezetui.tui.widgets.readable_list import ReadableList
 
 
@@ -20,6 +24,14 @@ class ProofList(ReadableList):
         &:focus { border: none; }
     }
     """
+
+    def show(self, lines: Sequence[Text], highlighted: int) -> None:
+        """List these lines with one of them highlighted; without any, there is no list."""
+        self.clear_options()
+        self.add_options(map(with_units, lines))
+        self.display = bool(lines)
+        self.highlighted = highlighted if lines else None
+        self.call_after_refresh(self.scroll_to_highlight)
 
     def action_cursor_down(self) -> None:
         """Go to the next line, if there is one."""

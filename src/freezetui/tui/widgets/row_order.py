@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from freezetui.freeze.tree import ParamTree
 
-#: Returns what lines are sorted by, the largest first; None comes last.
-Key = Callable[[int], float | None]
+#: Returns what each line is sorted by, the largest first.
+Key = Callable[[Sequence[int]], Sequence[float]]
+#: More lines of one module than this are taken over together if nothing is shown below them.
+_MIN_RUN = 100
 
 
 def matching(tree: ParamTree, matches: Sequence[tuple[int, int]]) -> array[int]:
@@ -52,19 +54,22 @@ def unfolded(
 
 def in_order(tree: ParamTree, lines: array[int], key: Key) -> array[int]:
     """Return these lines, which are in preorder, with the lines of each module sorted by `key`."""
+    nodes, parents = lines.tolist(), tree.parents.tolist()
+    values = key(nodes)
+    places = sorted(range(1, len(nodes)), key=values.__getitem__, reverse=True)  # equal ones stay in order
     below: dict[int, list[int]] = {}
-    for node in lines[1:]:
-        below.setdefault(tree.parents[node], []).append(node)
-    done = array("I")
-    pending = [0]
-    while pending:
+    for place in reversed(places):
+        node = nodes[place]
+        below.setdefault(parents[node], []).append(node)
+    done, pending = array("I"), [nodes[0]]
+    while pending:  # the last is taken first
         node = pending.pop()
         done.append(node)
-        found = [(key(child), child) for child in below.get(node, ())]
-        found.sort(
-            key=lambda pair: (pair[0] is not None, pair[0] or 0.0, -pair[1])
-        )  # the last is taken first
-        pending += [child for _, child in found]
+        children = below.get(node, ())
+        if len(children) > _MIN_RUN and below.keys().isdisjoint(children):
+            done.extend(reversed(children))
+        else:
+            pending += children
     return done
 
 

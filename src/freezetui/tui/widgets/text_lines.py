@@ -12,6 +12,7 @@ from rich.text import Text
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
+from freezetui.tui.units import with_units
 from freezetui.tui.widgets.drawing import Keeper, finisher, segments_of
 
 #: The first column of a line in two columns; the second is wrapped beside it.
@@ -91,10 +92,11 @@ class TextLines(Keeper):
         return self._pieces[1]
 
     def _wrap(self, width: int) -> Iterator[_Piece]:
-        for y, line in enumerate(self._lines):
-            if cell_len(line.plain) <= width:
-                yield _Piece(line, 0, y)
+        for y, text in enumerate(self._lines):
+            if cell_len(text.plain) <= width:
+                yield _Piece(text, 0, y)
                 continue
+            line = with_units(text)
             column = _COLUMN.match(line.plain)
             indent = column.end() if column is not None and 2 * column.end() < width else 0
             x = indent

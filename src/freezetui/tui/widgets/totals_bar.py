@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -26,7 +26,11 @@ _WORST = ("nothing to hold", "held", "out of date", "inconclusive", "moved", "no
 
 
 class TotalsBar(TextBar):
-    """Shows frozen and trainable, what the plan costs in memory, and the last check."""
+    """Shows frozen and trainable, what the plan costs in memory, and the last check.
+
+    Attributes:
+        is_checking: whether a check runs now; its panel may be closed.
+    """
 
     DEFAULT_CSS = """
     TotalsBar {
@@ -38,6 +42,7 @@ class TotalsBar(TextBar):
     def __init__(self, session: Session, id: str | None = None) -> None:
         super().__init__(id=id)
         self.session = session
+        self.is_checking: Callable[[], bool] = lambda: False
 
     def render(self) -> Text:
         """Draw one or two lines; parts that do not fit are omitted, but never the last check."""
@@ -101,6 +106,8 @@ class TotalsBar(TextBar):
         """Return how the last check of the shown stage ended; in two words if `brief`."""
         session, dim = self.session, muted(self)
         report, before = session.report, "" if brief else "last check: "
+        if self.is_checking():
+            return Text("checking…", "bold")
         if session.checks.failure:
             return Text.assemble(before, ("! check failed" if brief else "failed (R: why)", "bold"))
         if session.stages.shown is None and session.stages.names:

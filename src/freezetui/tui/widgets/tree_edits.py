@@ -39,7 +39,7 @@ class TreeEdits:
         Raises:
             EditRefused: it cannot change anything.
         """
-        if name not in _ON_LINES:
+        if name not in ON_LINES:
             return _BY_NAME[name](self, node)
         times = self.rows.times(node) if spans is None else 1
         spans = self.rows.spans(node) if spans is None else spans
@@ -201,8 +201,8 @@ def _not_empty(spans: Sequence[Span] | None) -> Sequence[Span]:
 
 
 _DONE = {"toggle": "toggled", "freeze": "frozen", "train": "trained"}
-#: Edits of a line or of a range of lines.
-_ON_LINES = ("toggle", "freeze", "train", "invert")
+#: Edits of a line, or of a range of lines.
+ON_LINES = ("toggle", "freeze", "train", "invert")
 _ON_MATCHES = ("freeze_matches", "train_matches", "next_match")
 _BY_NAME: dict[str, Callable[[TreeEdits, int], str]] = {
     "toggle_all": lambda edits, node: edits.toggle_all(),

@@ -19,6 +19,7 @@ from freezetui.tui.guarded import Guarded
 from freezetui.tui.widgets.block_groups import Span
 from freezetui.tui.widgets.drawing import finisher
 from freezetui.tui.widgets.line_range import LineRange
+from freezetui.tui.widgets.row_values import values_of
 from freezetui.tui.widgets.tree_line import STYLES, Columns, TreeLine
 from freezetui.tui.widgets.tree_painter import TreePainter
 from freezetui.tui.widgets.visible_rows import VisibleRows
@@ -160,8 +161,8 @@ class TreeView(Guarded, ScrollView, can_focus=True):
                 self._keep_place(self.rows.sort(self._key, self.node))
             self._redraw()
 
-    def _key(self, node: int) -> float | None:
-        return self.painter.measure.value(self.rows.tree, self.rows.spans(node))
+    def _key(self, lines: Sequence[int]) -> Sequence[float]:
+        return values_of(self.painter.measure, self.rows, lines)
 
     def _follow(self) -> None:
         """Redraw for a plan that has changed: groups of blocks may have to be split."""

@@ -33,7 +33,6 @@ class VisibleRows:
         self.matches: list[Span] | None = None
         self.groups = BlockGroups(tree)
         self.key: Key | None = None
-        self._places: dict[int, int] = {}
         self.visible, self.first_lines = array("I", [0]), _FIRST_LINES
         self._open_first_levels()
 
@@ -143,12 +142,10 @@ class VisibleRows:
         """Return the line that shows `node`, or the nearest line before it."""
         if self.key is None:
             return max(0, bisect_right(self.visible, node) - 1)
-        if not self._places:
-            self._places = {shown: line for line, shown in enumerate(self.visible)}
-        while node > 0 and node not in self._places:
-            heads = [h for h, stop in self.groups.stops.items() if h < node < stop and h in self._places]
+        while node > 0 and node not in self.visible:
+            heads = [h for h, stop in self.groups.stops.items() if h < node < stop and h in self.visible]
             node = max(heads, default=self.tree.parents[node])
-        return self._places.get(node, 0)
+        return self.visible.index(max(0, node))
 
     def open(self, line: int) -> int:
         """Expand a line: a group into its first block, which stands for all of them.
@@ -284,7 +281,6 @@ class VisibleRows:
     def _rebuild(self) -> None:
         lines = self._lines(0, len(self.tree)) if self.matches is None else matching(self.tree, self.matches)
         self.visible = lines if self.key is None else in_order(self.tree, lines, self.key)
-        self._places.clear()
 
     def _lines(self, node: int, stop: int) -> array[int]:
         return unfolded(self.tree, self.opened, self.groups.stops, node, stop)
