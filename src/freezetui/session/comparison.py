@@ -16,7 +16,7 @@ from freezetui.numbers import plural
 
 if TYPE_CHECKING:
     from freezetui.diff.report import TensorDiff
-    from freezetui.session.session import Session
+    from freezetui.session.parts import Planned
 
 #: State -> 1 for a tensor that cannot train.
 _CANNOT_TRAIN = bytes(state == UNTRAINABLE for state in range(256))
@@ -43,7 +43,7 @@ class Comparison:
 
     def __init__(
         self,
-        session: Session,
+        session: Planned,
         before: str,
         changes: Mapping[str, TensorDiff],
         relative: Mapping[str, float | None],

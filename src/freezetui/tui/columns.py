@@ -85,7 +85,7 @@ class Measure(NamedTuple):
             found.append(UNKNOWN if value is None else value)
         return found
 
-    def _of_each_tensor(self) -> Sequence[float]:
+    def _of_each_tensor(self) -> list[float]:
         """Return what `value` returns of every tensor by itself; -1 where unknown."""
         values = list(self.values)
         if self.squares:
