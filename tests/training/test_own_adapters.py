@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -148,8 +149,12 @@ def test_a_file_of_the_base_alone_leaves_the_additions_to_train(tmp_path: Path) 
         applied.new
     ) == 4
     config, _ = planned(tmp_path / "base.pth", Rule("freeze", "blocks"))
-    with pytest.raises(ConfigError, match=r"nothing for .* Add a rule below: train: blocks\.0\.fc\.lora_A"):
+    with pytest.raises(ConfigError, match=r"nothing for them: .* Add a rule below: train: '\*\*\.lora_\*'$"):
         FreezeConfig.load(config).apply(Net())
+    rules = Rule("freeze", "blocks"), Rule("train", "**.lora_*")
+    loaded = msgspec.structs.replace(FreezeConfig.load(config), rules=rules)
+    trainable = loaded.apply(Net(), checkpoint=tmp_path / "base.pth").trainable
+    assert {name for name in trainable if "blocks" in name} == set(applied.new)
 
 
 def test_a_file_of_the_whole_model_is_not_an_adapters(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from freezetui.engine.model_under_test import Batch
-from freezetui.engine.user_objects import user_object
+from freezetui.engine.user_objects import Batch, user_object
 from freezetui.errors import ModelError
 from freezetui.models.nested import map_tensors
 from freezetui.user_code import one_line, user_code

@@ -16,7 +16,7 @@ from freezetui.engine.magnitudes import largest_of, norms_of, real_of
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
 from freezetui.engine.updates import Updates
-from freezetui.engine.user_step import MAX_SKIPPED, Interrupted, UserStep, number, versions_of
+from freezetui.engine.user_step import MAX_SKIPPED, Interrupted, number, versions_of
 from freezetui.errors import ModelError
 from freezetui.models.outputs import tensors_of
 from freezetui.user_code import user_code
@@ -66,7 +66,7 @@ class Loop:
             ModelError: the model's forward raised.
         """
         if self.under_test.step is not None:
-            return self._begin(self.under_test.step, step)
+            return self._begin(step)
         self.optimizer.zero_grad()
         loss = projected_loss(self.under_test, step)
         return -loss if step % 2 and loss is not None else loss
@@ -117,7 +117,7 @@ class Loop:
             return
         step.refuse_without_step(self._running.result, self.parameters, self._versions)
         for _ in range(MAX_SKIPPED):
-            step(self.under_test, self.optimizer)
+            self.under_test.take_step(self.optimizer)
             if self._updates > 0:
                 return
         raise step.refuse(f"took no optimizer step in {1 + MAX_SKIPPED} calls")
@@ -127,10 +127,10 @@ class Loop:
         result = loss if self._running is None else self._running.result
         return number(result)
 
-    def _begin(self, user_step: UserStep, step: int) -> Tensor | None:
+    def _begin(self, step: int) -> Tensor | None:
         """Start the user's step, with this optimizer in place of the user's, up to the end of its forward."""
         torch.manual_seed(self.under_test.seed + step)
-        running = Interrupted(lambda: user_step(self.under_test, self.optimizer), self.under_test.device)
+        running = Interrupted(partial(self.under_test.take_step, self.optimizer), self.under_test.device)
 
         def stepped(closure: Callable[[], Any] | None = None) -> Any:
             with torch.enable_grad():

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.engine.user_objects import Batch
+from freezetui.engine.user_step import UserStep
 from freezetui.freeze.name_map import NameMap
 from freezetui.model_spec import ModelSpec
 from freezetui.models.build import build_model
@@ -18,11 +20,6 @@ from freezetui.models.load import load_tensors
 from freezetui.recognition.adapters import adapter_of
 from freezetui.recognition.pickled_class import class_line
 from freezetui.sanity.protocol import CheckRequest
-
-if TYPE_CHECKING:
-    from freezetui.engine.user_step import UserStep
-
-Batch = tuple[tuple[Any, ...], dict[str, Any]]
 
 _UNKNOWN = "no known architecture matches its parameter names and shapes"
 
@@ -66,6 +63,16 @@ class ModelUnderTest:
         run = self.model if self.forward is None else self.forward
         with torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
             return run(*args, **kwargs)
+
+    def take_step(self, optimizer: Any) -> Any:
+        """Run the user's own step once, and return what it returns; with `step` only.
+
+        Raises:
+            ModelError: it raised.
+        """
+        assert self.step is not None
+        called = self.model if self.forward is None else self.forward
+        return self.step(self.model, called, optimizer, self.device)
 
 
 def load_model_under_test(

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from freezetui.engine.batches import user_batches
-from freezetui.engine.model_under_test import Batch, ModelUnderTest
+from freezetui.engine.model_under_test import ModelUnderTest
+from freezetui.engine.user_objects import Batch
 from freezetui.engine.user_step import UserStep
 from freezetui.errors import ModelError
 from freezetui.models.nested import map_tensors

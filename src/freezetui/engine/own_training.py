@@ -83,7 +83,7 @@ class OwnLoop:
             return number(loss)
         torch.manual_seed(self.under_test.seed + step)
         taken, versions = self.watch.steps, versions_of(self.parameters)
-        result = own(self.under_test, self.optimizer)
+        result = self.under_test.take_step(self.optimizer)
         if self.watch.steps == taken:
             own.refuse_without_step(result, self.parameters, versions)
         return number(result)

@@ -8,6 +8,9 @@ from typing import Any
 from freezetui.errors import ModelError
 from freezetui.models.spec import Factory, imported
 
+#: Arguments and keyword arguments of a forward.
+Batch = tuple[tuple[Any, ...], dict[str, Any]]
+
 _FORMS = "Write package.module:name or path/to/file.py:name."
 
 

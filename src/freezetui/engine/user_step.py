@@ -9,11 +9,10 @@ from queue import SimpleQueue
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
-from freezetui.engine.model_under_test import Batch, ModelUnderTest
-from freezetui.engine.user_objects import user_object
+from freezetui.engine.user_objects import Batch, user_object
 from freezetui.errors import ModelError
 from freezetui.user_code import user_code
 
@@ -37,20 +36,24 @@ class UserStep:
             raise ModelError(f"--step {text} is a {type(self._function).__name__}, not a function.", _FORM)
         self._inputs: Batch | None = None
 
-    def __call__(self, under_test: ModelUnderTest, optimizer: Any) -> Any:
+    def __call__(
+        self, model: nn.Module, called: Callable[..., Any], optimizer: Any, device: torch.device
+    ) -> Any:
         """Run it once, and return what it returns.
+
+        Args:
+            model: on the device; its inputs are remembered.
+            called: what the step gets for it: the model, or the compiled one.
 
         Raises:
             ModelError: it raised.
         """
-        model = under_test.model
         remember = None
         with suppress(RuntimeError):  # not supported on scripted modules
             remember = model.register_forward_pre_hook(self._remember, with_kwargs=True)
         try:
             with user_code(f"--step {self.text}", is_out_of_memory):
-                chosen = model if under_test.forward is None else under_test.forward
-                return self._function(chosen, optimizer, under_test.device)
+                return self._function(called, optimizer, device)
         finally:
             if remember is not None:
                 remember.remove()

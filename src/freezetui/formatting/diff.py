@@ -32,9 +32,9 @@ _INDENT, _WHAT = 28, 2
 _MAX_KEY = 60
 #: A bar covers relative changes from 1e-6 to 1, on a logarithmic scale of decades.
 _BAR, _DECADES = 12, 6
-_TABLE = Table((12, 38, 26, 8, 9, 9), "<<>>>>", (0, 2, 1, 1, 1, 1), name=1, spare=(2,))
+_TABLE = Table((12, 38, 26, 8, 9, 9), "<<>>>>", (0, 2, 1, 1, 1, 1), name=1, spare=(2, 4, 3))
 _HEAD = "", "name", "shape, dtype", "changed", "max |Δ|", "|Δ|/|w|"
-_STAT = Table((40, 26, 9, _BAR), "<>><", (0, 1, 1, 2), name=0, spare=(1,))
+_STAT = Table((40, 26, 9, _BAR), "<>><", (0, 1, 1, 2), name=0, spare=(1, 3))
 
 
 class _Row(NamedTuple):
@@ -177,9 +177,15 @@ def _line(tree: DiffTree, node: int, stop: int | None) -> _Row:
     if tree.tree.leaf[node] and stop is None:
         return _tensor_line(tensors[0], tree.label(node))
     differing = [t for t in tensors if t.status != "identical"]
-    sign = _SIGNS[_common_status(differing)]
+    sign = f"{_SIGNS[_common_status(differing)]} {_plan(tensors)}"
     what = f"{len(differing):,} of {numbers.plural(len(tensors), 'tensor')}" if differing else _count(tensors)
-    return _Row(_columns(f"{sign}  ", tree.label(node, stop), what, tensors))
+    return _Row(_columns(sign, tree.label(node, stop), what, tensors))
+
+
+def _plan(tensors: Sequence[TensorDiff]) -> str:
+    """Return the mark of a module whose parameters are all frozen, or all trainable."""
+    states = {tensor.frozen for tensor in tensors if tensor.frozen is not None}
+    return _PLAN[states.pop()] if len(states) == 1 else _PLAN[None]
 
 
 def _tensor_line(tensor: TensorDiff, label: str) -> _Row:
@@ -199,12 +205,14 @@ def _notes(tensor: TensorDiff) -> str:
 
 def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) -> tuple[str, ...]:
     """Return the cells of a row of the table."""
-    changed = sum(tensor.changed or 0 for tensor in tensors)
+    changed = sum(tensor.changed or 0 for tensor in tensors if tensor.status == "changed")
     share = largest = relative = ""
     if any(tensor.status == "changed" for tensor in tensors):
         elements = sum(tensor.elements for tensor in tensors)
         share = numbers.percent(changed / elements) if changed and elements else ""
-        most = [tensor.max_delta for tensor in leading(tensors) if tensor.max_delta is not None]
+        # A change to NaN or Inf alone has no size.
+        sized = [t for t in leading(tensors) if t.max_delta or not (t.nan or t.inf)]
+        most = [t.max_delta for t in sized if t.max_delta is not None]
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)

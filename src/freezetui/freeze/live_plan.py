@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.errors import ConfigError
-from freezetui.freeze.name_map import LiveTensor, NameMap
+from freezetui.freeze.name_map import LiveTensor, NameMap, Reshaped
+from freezetui.freeze.peft_prefixes import added_prefix
 from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Action, Rule, matched, paint
 from freezetui.freeze.tree import ParamTree
@@ -177,21 +178,12 @@ def _problems(
         )
         return
     shapes = {r.live: r for r in names.reshaped}
-    for reshaped in shapes.values():
-        if not trains.get(reshaped.live, True):
-            yield ConfigError(
-                f"{reshaped.live} is {list(reshaped.live_shape)} in the model and "
-                f"{list(reshaped.file_shape)} in the checkpoint: frozen, it would keep its random values.",
-                f"Add a rule below: train: {reshaped.file}",
-            )
+    if changed := [r for r in names.reshaped if not trains.get(r.live, True)]:
+        yield _other_shapes(changed, stored)
     fresh = [name for name in names.missing if name not in shapes and trains.get(name) is False]
     fresh = [name for name in fresh if not names.by_name[name].replaced]
     if fresh:
-        yield ConfigError(
-            f"{listed(fresh, most=1, longest=None)} would be frozen, but the checkpoint has nothing for it: "
-            "it would keep its random values.",
-            f"Add a rule below: train: {names.by_name[fresh[0]].clean or fresh[0]}",
-        )
+        yield _without_values(fresh, [names.by_name[name].clean or name for name in fresh])
     for rule in orphans:
         yield ConfigError(
             f"the rule {rule.action}: {quoted(rule.pattern)} matches only tensors that the model has no "
@@ -203,6 +195,47 @@ def _problems(
             f"the checkpoint has the block {lost}, which is frozen, and the model does not.",
             "Apply the config to the model that the checkpoint is for.",
         )
+
+
+def _other_shapes(changed: Sequence[Reshaped], stored: Collection[str]) -> ConfigError:
+    """Return the error of frozen tensors with other shapes in the model: a new head, or another model."""
+    first, more = changed[0], len(changed) - 1
+    its = "they would keep their" if more else "it would keep its"
+    also = f" (and {more:,} more)" if more else ""
+    parent = first.file.rpartition(".")[0]
+    files = {each.file for each in changed}
+    if not more:
+        hint = f"Add a rule below: train: {first.file}"
+    elif parent and files == {name for name in stored if name.startswith(f"{parent}.")}:
+        hint = f"Add a rule below: train: {parent}"
+    else:
+        hint = "Apply the config to the model that the checkpoint is for, or train them by rules."
+    return ConfigError(
+        f"{first.live} is {list(first.live_shape)} in the model and {list(first.file_shape)} in the "
+        f"checkpoint{also}: frozen, {its} random values.",
+        hint,
+    )
+
+
+def _without_values(fresh: Sequence[str], clean: Sequence[str]) -> ConfigError:
+    """Return the error of frozen tensors that the checkpoint lacks.
+
+    Args:
+        clean: the same names as rules speak of them.
+    """
+    said, rule = listed(fresh, most=1, longest=None), clean[0]
+    if len(fresh) == 1:
+        what, hint = "it: it would keep its", f"Add a rule below: train: {rule}"
+    else:
+        what, hint = "them: they would keep their", f"Add a rule below for each: train: {rule}"
+        parent, added = rule.rpartition(".")[0], set(map(added_prefix, clean))
+        if len(added) == 1 and "" not in added:
+            hint = f"Add a rule below: train: '**.{added.pop()}*'"
+        elif parent and all(name.startswith(f"{parent}.") for name in clean):
+            hint = f"Add a rule below: train: {parent}"
+    return ConfigError(
+        f"{said} would be frozen, but the checkpoint has nothing for {what} random values.", hint
+    )
 
 
 def lost_block(placed: Iterable[str], homeless: Collection[str]) -> str:

@@ -18,6 +18,12 @@ def is_added(name: str) -> bool:
     return any(segment.startswith(ADDED_BY_PEFT) for segment in name.split("."))
 
 
+def added_prefix(name: str) -> str:
+    """Return how the segment of an addition begins, e.g. "lora_" in `q.lora_A`; "" in other names."""
+    segments = name.split(".")
+    return next((each for segment in segments for each in ADDED_BY_PEFT if segment.startswith(each)), "")
+
+
 def owner(name: str) -> str:
     """Return the path of the module that something was added to, e.g. "q" of `q.lora_A`; "" at the top."""
     segments = name.split(".")

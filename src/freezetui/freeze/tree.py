@@ -6,10 +6,9 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
-from operator import attrgetter, itemgetter, sub
+from operator import attrgetter, itemgetter, mul, sub
 
 from freezetui.checkpoint.types import Kind, Packing, TensorInfo, counts
-from freezetui.freeze.shares import parameters_before
 from freezetui.freeze.tree_builder import preorder
 
 
@@ -162,9 +161,18 @@ class ParamTree:
 
     @property
     def parameters_before(self) -> Sequence[int]:
-        """Per tensor and one more, the elements of the parameters before it; see `shares`."""
+        """Per tensor and one more, the elements of the parameters before it.
+
+        A tied parameter counts where it is first. In a model without parameters every tensor counts.
+        """
         if self._parameters is None:
-            self._parameters = parameters_before(self)
+            counted = bytearray(self.trainable())
+            for alias in self.aliases(0, len(counted)):
+                counted[alias] = 0
+            self._parameters = self.elements_before
+            if 0 in counted:
+                before = [0, *accumulate(map(mul, self.sizes(0, len(counted))[0], counted))]
+                self._parameters = before if before[-1] else self.elements_before
         return self._parameters
 
     def aliases(self, start: int, stop: int) -> list[int]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from freezetui.checkpoint.state_dict.wrappers import SEGMENTS
+from freezetui.errors import ConfigError
 
 #: Class -> the attribute with the module that it wraps. Wrappers are recognized by class, never by the
 #: segment alone: "module" and "base_layer" may be a user's own names.
@@ -59,6 +60,21 @@ class Live(NamedTuple):
         state = getattr(self.tensor, "quant_state", None)  # bitsandbytes, 4 bits
         whole = getattr(state, "shape", None) or getattr(self.tensor, "ds_shape", None)  # DeepSpeed, ZeRO 3
         return tuple(self.tensor.shape if whole is None else whole)
+
+
+def require_module(model: object, what: str) -> None:
+    """Raise a ConfigError if that is not a model, such as a state_dict, or a trainer.
+
+    Args:
+        what: needs the model, for the message.
+    """
+    if isinstance(model, nn.Module):
+        return
+    hint = "Pass the model itself."
+    for name in ("model", "module"):
+        if isinstance(getattr(model, name, None), nn.Module):
+            hint = f"Pass its .{name}."
+    raise ConfigError(f"{what} needs a torch.nn.Module, not a {type(model).__name__}.", hint)
 
 
 def ancestry(module: nn.Module) -> set[str]:

@@ -15,6 +15,7 @@ from freezetui.errors import ConfigError
 from freezetui.freeze.name_map import NameMap
 from freezetui.models.live_names import live_tensors, submodule, unwrap, wrapped
 from freezetui.models.transformers_loading import is_pretrained_model
+from freezetui.text import listed
 
 #: How many names are looked up to find a place, and how many places are tried.
 _MAX_SAMPLES = 60
@@ -46,10 +47,11 @@ def named_places(model: nn.Module, root: str, names: Collection[str]) -> list[Pl
     found = submodule(model, root)
     if found is None:
         paths = [path for path, _ in model.named_modules() if path]
-        near = get_close_matches(root, paths, n=3, cutoff=0.4)
+        near = get_close_matches(root, paths, n=3, cutoff=0.6)
+        children = listed([name for name, _ in unwrap(model)[0].named_children()])
         raise ConfigError(
             f"{type(unwrap(model)[0]).__name__} has no module {root!r}.",
-            f"Closest: {', '.join(near)}." if near else "Leave root out to search for the place.",
+            f"Closest: {', '.join(near)}." if near else f"It has {children}. Leave root out to search.",
         )
     return [Place(found[0], root, found[1], prefix) for prefix in _file_prefixes(names)]
 

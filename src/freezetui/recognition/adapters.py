@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from freezetui.checkpoint.sources.urls import is_url
-from freezetui.freeze.peft_prefixes import ADDED_BY_PEFT, is_added, owner
+from freezetui.freeze.peft_prefixes import added_prefix, is_added, owner
 from freezetui.model_spec import ModelSpec
 from freezetui.recognition.model_line import write_model_line
 
@@ -79,8 +79,7 @@ def adapter_parts(names: Iterable[str]) -> tuple[str, ...]:
     owners: set[str] = set()
     for name in names:
         segments = name.split(".")
-        known = next((each for segment in segments for each in ADDED_BY_PEFT if segment.startswith(each)), "")
-        if known:
+        if known := added_prefix(name):
             added[f".{known}"] = None
             owners.add(f".{owner(name)}.")
         elif "base_layer" in segments and "embed" not in name:  # embeddings are saved with an adapter

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from freezetui.config.schema import ConfigData
 from freezetui.recognition.catalog import Recognition
 from freezetui.sanity.protocol import CheckRequest
-from freezetui.session.session import Session
+from freezetui.session.parts import Opened
 from freezetui.session.stage_history import Settings
 
 
@@ -20,7 +20,7 @@ class Job(NamedTuple):
 
 
 def check_request(
-    session: Session, recognition: Recognition | None, config: ConfigData, stage: str | None
+    session: Opened, recognition: Recognition | None, config: ConfigData, stage: str | None
 ) -> CheckRequest:
     """Return a request to check a stage, the shown one if None.
 

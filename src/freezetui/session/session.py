@@ -119,7 +119,7 @@ class Session:
         """Replace the plan by a preset and by rules; see `choosing.choose`."""
         from freezetui.session.choosing import choose  # not needed for the first screen
 
-        choose(self, preset, rules, default)
+        choose(self.stages, self.structure, preset, rules, default)
 
     def name_architecture(self, model: ModelSpec) -> None:
         """Set the architecture chosen by the user; with an empty one only the tensors are checked.

@@ -16,15 +16,15 @@ from freezetui.freeze.plan import FreezePlan, moved_mask
 from freezetui.recognition.architecture import moved_path
 
 if TYPE_CHECKING:
-    from freezetui.session.session import Session
+    from freezetui.session.parts import Opened
 
 
-def config_of(session: Session, target: Path) -> ConfigData:
+def config_of(session: Opened, target: Path) -> ConfigData:
     """Return the config that saving to `target` would write; the same with and without a description."""
     return to_write(session, target)()
 
 
-def to_write(session: Session, target: Path) -> Callable[[], ConfigData]:
+def to_write(session: Opened, target: Path) -> Callable[[], ConfigData]:
     """Return what makes that config of the session as it is at this moment; it may run in a thread."""
     # What is not a file has no directory that its paths could be relative to.
     directory = Path() if is_special(target) else Path(os.path.realpath(target)).parent
@@ -52,7 +52,7 @@ def to_write(session: Session, target: Path) -> Callable[[], ConfigData]:
     return made
 
 
-def _edited(session: Session) -> tuple[str, ...]:
+def _edited(session: Opened) -> tuple[str, ...]:
     """Return the stages whose rules may have to change: not those that are as on disk, on the same rules."""
     stages, saved = session.stages, session.saved.masks
     on_disk = {stage.name: stage.rules for stage in session.config.stages} if session.config else {}

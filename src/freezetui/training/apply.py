@@ -27,6 +27,7 @@ from freezetui.models.saved_names import Saved
 from freezetui.text import listed
 from freezetui.training.norms import frozen_modules, frozen_norms, hold_norms
 from freezetui.training.source import find_source
+from freezetui.training.unasked import warn_of_base, warn_of_thawed
 
 #: Models that a config was applied to: what is frozen in them now was frozen by us.
 _applied_to: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -144,7 +145,7 @@ def apply_to(
         if other.name != stage:
             resolve(other.rules, plan.tree, config.default, budget)
     _set_flags(model, plan)
-    _warn_of_base(model, source.names)
+    warn_of_base(model, source.names)
     norms = frozen_norms(model) if config.norm_statistics == "freeze" else {}
     whole = frozen_modules(model) if config.frozen_modules == "eval" else {}
     hold_norms(model, norms | whole)
@@ -212,11 +213,7 @@ def _set_flags(model: nn.Module, plan: LivePlan) -> None:
     _refuse_thaw_in_ddp(model, [parameters[name] for name in thawed], thawed)
     silent = [name for name in thawed if name in plan.by_default]
     if silent and model not in _applied_to:
-        warnings.warn(
-            f"{listed(silent, most=1, longest=None)} was frozen before and trains now: no rule freezes it. "
-            f"To keep it frozen, add a rule: freeze: {plan.by_default[silent[0]]}",
-            stacklevel=5,
-        )
+        warn_of_thawed(silent, plan.by_default[silent[0]])
     for name, train in plan.trains.items():
         parameter = parameters[name]
         type(parameter).requires_grad_(parameter, train)  # a script may have set an attribute of that name
@@ -224,20 +221,6 @@ def _set_flags(model: nn.Module, plan: LivePlan) -> None:
             parameter.grad = None
     _applied_to.add(model)
     _read_back(model, plan)
-
-
-def _warn_of_base(model: nn.Module, names: NameMap) -> None:
-    """Warn if the base model of an adapter trains, too: PEFT freezes it, other code may not have yet."""
-    rows = [row for row in live_tensors(model) if row.kind == "parameter" and row.tensor.requires_grad]
-    base = [row.plain for row in rows if names.by_name[row.name].origin == "base"]
-    if base:
-        train = "train" if base[1:] else "trains"
-        warnings.warn(
-            f"{listed(base, most=1, longest=None)} of the base model {train}, too: "
-            "the checkpoint is an adapter, without the base model, whose parameters keep their flags. "
-            f"Freeze the base model first, or add a rule: freeze: {base[0]}",
-            stacklevel=5,
-        )
 
 
 def _refuse_thaw_in_ddp(model: nn.Module, thawed: Sequence[Any], names: Sequence[str]) -> None:
@@ -261,7 +244,7 @@ def _read_back(model: nn.Module, plan: LivePlan) -> None:
     ]
     if wrong:
         raise ConfigError(
-            f"requires_grad of {listed(wrong, most=1, longest=None)} is not what the config says.",
+            f"requires_grad of {listed(wrong, most=1, longest=None)} is not set as the config says.",
             "Apply the config to this model, and do not change requires_grad afterwards.",
         )
 

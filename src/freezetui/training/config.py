@@ -11,6 +11,7 @@ from torch import nn
 from freezetui.checkpoint.sources.urls import is_url
 from freezetui.config.codec import read_config_as, write_config
 from freezetui.config.schema import ConfigData
+from freezetui.models.live_names import require_module
 from freezetui.training.apply import Applied, apply, parameter_groups
 
 
@@ -45,6 +46,7 @@ class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_f
         root: str = "",
     ) -> Applied:
         """Freeze and unfreeze the parameters of `model`; see `freezetui.training.apply.apply`."""
+        require_module(model, "apply")
         return apply(self._located(), model, stage, strict, checkpoint, root)
 
     def parameter_groups(
@@ -57,6 +59,7 @@ class FreezeConfig(ConfigData, frozen=True, omit_defaults=True, forbid_unknown_f
         root: str = "",
     ) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups; see `freezetui.training.apply.parameter_groups`."""
+        require_module(model, "parameter_groups")
         return parameter_groups(self._located(), model, lr, weight_decay, stage, checkpoint, root)
 
     def _located(self) -> ConfigData:

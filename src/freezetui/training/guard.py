@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from freezetui.errors import FreezeTuiError
+from freezetui.models.live_names import require_module
 from freezetui.text import listed
 from freezetui.training.digest import digest
 from freezetui.training.norms import frozen_statistics
@@ -40,6 +41,7 @@ class FreezeGuard:
     """
 
     def __init__(self, model: nn.Module, statistics: bool = True) -> None:
+        require_module(model, "FreezeGuard")
         self._model = model
         self._names = [name for name, p in model.named_parameters() if not p.requires_grad]
         self._names += frozen_statistics(model) if statistics else []
