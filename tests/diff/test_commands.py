@@ -227,6 +227,27 @@ def test_what_else_the_files_contain_is_not_compared_and_is_named(freezetui, tmp
     assert [document[side]["skipped"] for side in ("before", "after")] == [["optimizer", "epoch"], []]
 
 
+def test_blocks_are_folded_by_what_happened_to_them_and_by_their_freeze(freezetui, tmp_path):
+    state = {f"layers.{i}.{n}": torch.ones(3, 3) for i in range(12) for n in ("a.weight", "b.weight")}
+    changed = [f"layers.{i}.{n}" for i in (8, 9, 10) for n in ("a.weight", "b.weight")]
+    torch.save(state, tmp_path / "a.pth")
+    torch.save(state | {n: state[n] + 1 for n in changed}, tmp_path / "b.pth")
+    (tmp_path / "c.yaml").write_text("freezetui: 1\nrules:\n- freeze: layers.{0..8}\n")
+    text = freezetui("diff", "a.pth", "b.pth", "--config", "c.yaml", cwd=tmp_path).stdout
+    rows = [line.split()[:4] for line in text.splitlines() if line[:1] in "=~" and "×" in line]
+    assert rows == [["=", "same", "■", "{0..7}"], ["~", "changed", "○", "{9..10}"]]
+    assert re.search(r"~ changed  ■ +8 +2 of 2 tensors", text)
+    text = freezetui("diff", "a.pth", "b.pth", "b.pth", cwd=tmp_path).stdout
+    assert [row for row in ("{0..7} ×8", "{8..10} ×3") if row not in text] == []
+
+
+def test_a_change_to_infinity_alone_has_no_size(freezetui, tmp_path):
+    torch.save({"a.weight": torch.ones(3)}, tmp_path / "a.pth")
+    torch.save({"a.weight": torch.full((3,), torch.inf)}, tmp_path / "b.pth")
+    line = freezetui("diff", "a.pth", "b.pth", cwd=tmp_path).stdout.splitlines()[-3]
+    assert line.split()[-5:] == ["float32", "100%", "3", "became", "Inf"]
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_lines_fit_the_terminal_and_no_figure_is_broken(freezetui, folder, columns):
     """Each figure that a pipe gets is on one line here, too, unless its column is left out."""

@@ -6,6 +6,11 @@ import json
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.diff.renaming import match_renamed
 
 from .conftest import told
 
@@ -80,3 +85,37 @@ def test_several_modules_with_names_of_their_own(compared):
     report = compared(before, after)
     assert report.identical, report.matching
     assert json.dumps(report.matching).count("have the same bytes") == 2
+
+
+def test_a_module_of_very_many_blocks_is_found(compared):
+    """Each of its tensors has the shape and the last segment of all others."""
+    before = {f"model.layers.{i}.{n}.weight": torch.full((2,), float(i)) for i in range(900) for n in "ab"}
+    after = {name.replace("layers", "blocks"): tensor for name, tensor in before.items()}
+    after |= (same := {f"tail.{i}": torch.ones(1) for i in range(1900)})
+    report = compared(before | same, after)
+    assert report.identical
+    assert (
+        report.matching
+        == "matched model.layers with model.blocks: 1,800 of 1,800 tensors have the same bytes"
+    )
+
+
+NAMES = st.sets(
+    st.lists(st.sampled_from("ab01"), min_size=1, max_size=4).map(".".join), min_size=1, max_size=12
+)
+
+
+@given(NAMES, NAMES, st.booleans())
+def test_every_tensor_is_in_one_pair_and_every_name_in_one_line(before, after, same):
+    def checkpoint(names):
+        tensors = [TensorInfo(name, (len(name) % 2 + 1,), "float32") for name in sorted(names)]
+        return Checkpoint("x.pth", "zip", tuple(tensors))
+
+    def equal(couples):
+        assert all(one.shape == other.shape for one, other in couples)
+        return [same] * len(couples)
+
+    found = match_renamed(checkpoint(before), checkpoint(after), None, equal)
+    assert sorted(pair.before.name for pair in found.pairs if pair.before) == sorted(before)
+    assert sorted(pair.after.name for pair in found.pairs if pair.after) == sorted(after)
+    assert len({pair.name for pair in found.pairs}) == len(found.pairs)

@@ -40,6 +40,16 @@ def test_sparse_tensors_are_compared_by_the_bytes_of_their_parts(compared, layou
     assert (told(report, "s.weight").status, told(report, "s.weight").changed) == ("changed", None)
 
 
+@pytest.mark.filterwarnings("ignore:.*")
+def test_tensors_that_are_stored_in_different_ways_are_not_compared(compared):
+    dense = torch.tensor([[0.0, 2.0], [0.0, 0.0]])
+    ways = [dense, dense.to_sparse(), dense.to_sparse_csr(), dense.T.to_sparse_csc()]
+    for one in ways:
+        for other in ways:
+            found = told(compared({"w": one}, {"w": other}), "w")
+            assert found.status == ("identical" if one is other else "unread"), found
+
+
 def test_quantized_tensors_are_compared_by_their_bytes(compared):
     one = {"q.weight": torch.quantize_per_tensor(torch.randn(4, 6), 0.1, 0, torch.qint8)}
     assert compared(one, dict(one)).identical
@@ -75,6 +85,27 @@ def test_small_changes_of_huge_integers_have_their_size(compared, dtype):
     least = torch.iinfo(kind).min
     found = told(compared({"w": before}, {"w": torch.tensor([least, last, 3], dtype=kind)}), "w")
     assert found.max_delta == pytest.approx(2.0**64)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_what_an_index_lists_and_no_file_contains_is_missing(tmp_path, prefix):
+    state = {f"{prefix}l{i}.weight": torch.ones(3) for i in range(4)}
+    for number, names in enumerate((list(state)[:2], list(state)[2:])):
+        save_file({name: state[name] for name in names}, tmp_path / f"{number}.safetensors")
+    index = {name: f"{number // 2}.safetensors" for number, name in enumerate(state)}
+    torch.save(state, tmp_path / "whole.pth")
+    (tmp_path / "1.safetensors").unlink()
+    index[f"{prefix}new"] = "0.safetensors"
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    shards, whole = (open_checkpoint(tmp_path / n) for n in ("model.safetensors.index.json", "whole.pth"))
+    found = validate(shards)
+    problems = [("l2.weight", "missing"), ("l3.weight", "missing"), ("new", "missing")]
+    assert sorted((problem.name, problem.what) for problem in found.problems) == problems
+    assert (found.exit_code, found.tensors) == (1, 5)
+    for sides in ((shards, whole), (whole, shards)):
+        report = diff(*sides)
+        assert {t.name for t in report.tensors if t.status == "unread"} == {"l2.weight", "l3.weight"}
+        assert report.exit_code == 2
 
 
 def test_other_signs_of_complex_zeros_are_no_change_of_values(compared):

@@ -129,6 +129,14 @@ def test_what_has_no_counterpart_is_not_said_to_be_unchanged(folder):
     assert words == {"stem.conv.weight": "shape", "stem.new.weight": "new"}
 
 
+def test_a_frozen_tensor_of_another_shape_is_not_said_to_have_changed(folder):
+    """As `diff` has it: what became of the frozen rows is not in the files."""
+    after = state() | {"stem.conv.weight": np.ones((4, 2), np.float32)}
+    found = compared(after, state(), "rules:\n  - freeze: stem\n")
+    assert (found.changed, found.changed_frozen) == (1, [])
+    assert found.verdict().endswith("changed, 1 frozen could not be compared bit for bit")
+
+
 def test_no_name_in_common_is_one_sentence(folder):
     other = {f"quite.different{i}": np.ones((7, i + 1), np.float32) for i in range(3)}
     found = compared(state(), other, "rules:\n  - freeze: stem\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import threading
 import time
 import zipfile
@@ -132,6 +133,18 @@ async def test_against_an_earlier_checkpoint(opened, run):
         await driver.press("t", "g")
         assert "✗ 1 of them frozen" in driver.screen_text()
         assert "1 only in the earlier file: gone" in driver.screen_text()
+
+
+async def test_a_long_path_gives_way_before_what_was_found(opened, run, tmp_path):
+    far = tmp_path / "a_directory_with_a_long_name" / "another" / "before.pth"
+    far.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "before.pth", far)
+    async with opened(run, size=(60, 15), against=str(far)) as driver:
+        await driver.until(lambda: driver.session.comparison is not None)
+        await driver.pilot.pause()
+        assert re.search(
+            r"against ….*before\.pth  ✗ 2 frozen changed \(x: next\) \(!\)", driver.screen_text()
+        )
 
 
 @pytest.mark.parametrize("size", [(60, 15), (170, 30)])

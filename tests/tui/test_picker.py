@@ -127,10 +127,14 @@ async def test_a_recent_one_that_is_listed_is_not_listed_below_again(below: Path
     for number in range(10):
         (below / "more" / f"{number}.pth").touch()
         note_opened(Options(str(below / "more" / f"{number}.pth")))
+    (below / "bert").mkdir()
+    (below / "bert" / "model.safetensors").touch()
+    note_opened(Options(str(below / "bert")))
     monkeypatch.chdir(below)
     app = FreezeTuiApp(Options(".", engine=False), choose=True)
     async with app.run_test(size=(80, 30)) as pilot:
         await until(pilot, lambda: "below this directory" in text_of(app))
+        assert "  bert  opened now" in text_of(app) and "bert/model" not in text_of(app)
         assert [text_of(app).count(f"more/{number}.pth") for number in range(10)] == [1] * 10
         await pilot.press("slash", *"more/1")
         await until(pilot, lambda: "more/2" not in text_of(app))

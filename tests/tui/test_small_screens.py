@@ -15,7 +15,7 @@ from freezetui.session.options import Options
 from freezetui.tui.app import FreezeTuiApp
 from freezetui.tui.screens.prompt import PromptScreen
 from freezetui.tui.widgets.check_panel import CheckPanel
-from freezetui.tui.widgets.header import Header
+from freezetui.tui.widgets.header import Header, _architecture_in
 from support.reports import sanity_report
 
 SIZES = [(60, 15), (78, 15), (80, 24), (100, 15), (110, 30), (200, 50)]
@@ -197,3 +197,42 @@ async def test_a_long_line_of_a_prompt_is_shown_whole_and_its_field_is_on_the_sc
         await driver.press("ctrl+u")
         await driver.type("short")
         assert not whole.display, "the field shows all of it"
+
+
+@pytest.mark.parametrize(
+    ("label", "room", "shown"),
+    [
+        ("transformers T5ForConditionalGeneration", 39, "transformers T5ForConditionalGeneration"),
+        ("transformers T5ForConditionalGeneration", 30, "T5ForConditionalGeneration"),
+        ("transformers T5ForConditionalGeneration", 20, "T5ForConditionalGen…"),
+        ("torchvision vgg16, custom widths, 10 classes", 21, "torchvision vgg16…"),
+        ("my/long/path/to/models.py:build", 20, "my/long/path/to/mod…"),
+    ],
+)
+def test_a_header_rather_omits_the_library_than_the_model(label, room, shown):
+    assert _architecture_in(label, room) == shown
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24), (120, 40), (200, 50)], ids=str)
+async def test_a_message_takes_the_line_of_the_map_and_nothing_else_moves(sample, size):
+    app = FreezeTuiApp(Options(source=str(sample("vgg_digits.pth")), engine=False))
+    async with app.run_test(size=size, notifications=True) as pilot:
+        while app.main_screen is None:
+            await pilot.pause(0.01)
+        main, checked = app.main_screen, 0
+        for keys in ((), ("R",), ("R", "D"), ("D", "slash", "b"), ("enter",)):
+            await pilot.press(*keys)
+            await pilot.pause()
+            before = {
+                widget.id: widget.region
+                for widget in main.query("#main, #tree, #side, #check, #filter, #map, #totals, #keys")
+            }
+            for text in ("short", "words of a long message " * 20, "\u540d" * 300, "x" * 300):
+                main.notify(text)
+                await pilot.pause(0.05)
+                (toast,) = main.query("Toast")
+                assert toast.region.y == main.query_one("#map").region.y and toast.region.height == 1
+                assert before == {i: main.query_one(f"#{i}").region for i in before}
+                checked += 1
+            app.clear_notifications()
+        assert checked == 20

@@ -239,6 +239,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
             number, or with those of the first and the last part that may contain it: "3/key", "3-5/key".
         label: the model for display, as named by a `config.json` beside the file; "" without one.
         model: what builds the model, from that `config.json`; empty if unknown.
+        absent: names of tensors that an index lists and none of the files contains.
         incomplete: why its weights cannot be loaded from these files and what to do, in one line; "" if they
             can, as far as the header shows.
     """
@@ -259,6 +260,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     label: str = ""
     model: ModelSpec = ModelSpec()
+    absent: tuple[str, ...] = ()
     incomplete: str = ""
 
     @property

@@ -226,7 +226,9 @@ def run() -> None:
         sys.exit(2)
     except click.UsageError as error:
         where = f" See {error.ctx.command_path} --help." if error.ctx else ""
-        _end(f"{' '.join(error.format_message().split())}{where}", 2)
+        message = " ".join(error.format_message().split())
+        stop = "" if message.endswith((".", "?")) else "."
+        _end(f"{message}{stop}{where}", 2)
     except FreezeTuiError as error:
         _end(str(error), 2)
     except click.Abort:

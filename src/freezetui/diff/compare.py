@@ -10,10 +10,11 @@ from threading import Lock
 
 import msgspec
 
+from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.checkpoint.weights import Weights
-from freezetui.diff.looks import resized_diff, tensor_diff, unread
+from freezetui.diff.looks import ABSENT, resized_diff, tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
 from freezetui.diff.raw import let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
@@ -24,6 +25,7 @@ from freezetui.diff.sums import Compared, may_be_resized
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
 from freezetui.diff.tied import stored_once
 from freezetui.errors import CheckpointError
+from freezetui.text import printable
 
 #: Bytes of a job, which are compared in one call: a thread that returns from one waits for the GIL.
 _JOB = 1 << 24
@@ -60,7 +62,11 @@ def compare(
     with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
         _compare(work, here, there, progress)
     refuse_rewritten(before, after)
-    return matching, tuple(_result(*each, once) for each in zip(matching.pairs, found, strict=True))
+    absent = frozenset(before.absent), frozenset(after.absent)
+    return matching, tuple(
+        unread(pair, ABSENT) if _is_absent(pair, *absent) else _result(pair, each, once)
+        for pair, each in zip(matching.pairs, found, strict=True)
+    )
 
 
 def same_bits(checkpoint: Checkpoint, couples: Iterable[tuple[TensorInfo, TensorInfo]]) -> list[bool]:
@@ -75,12 +81,12 @@ def _same_bytes(
     before: Checkpoint, after: Checkpoint, couples: Sequence[tuple[TensorInfo, TensorInfo]]
 ) -> list[bool]:
     """Return whether tensors have the same bytes; False where that is not known without much reading."""
+    if any(is_url(part.source) for part in (*before.parts, *after.parts)):
+        return [False] * len(couples)
     work = [Compared(one, other) for one, other in couples]
     odd: list[Compared] = []
     before, after = (msgspec.structs.replace(each, incomplete="") for each in (before, after))
-    with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
-        if here.remote is not None or there.remote is not None:
-            return [False] * len(work)
+    with open_weights(before) as here, open_weights(after) as there:
         total = sum(each.before.bytes for each in work)
         run_jobs(_scans(work, here, there, odd), total, "comparing", lambda text: None)
     unknown = set(map(id, odd))
@@ -106,7 +112,7 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
         key = tie and (tie, before.dtype, after.dtype, before.packing, after.packing)
         each = known.get(key) if key else None
         if each is None:
-            each = Compared(before, after)
+            each = Compared(before, after, reason=_differently_stored(before, after))
             budget -= before.bytes + after.bytes
             if budget < 0:
                 each.reason = "too many tensors view the same bytes"
@@ -136,6 +142,17 @@ def _compare(work: Sequence[Compared], here: Weights, there: Weights, progress: 
         left = [*differing, *odd]
         total = sum(each.before.bytes for each in left)
         run_jobs(measures(left, here, there), total, "measuring", progress)
+
+
+def _differently_stored(before: TensorInfo, after: TensorInfo) -> str:
+    """Return why two tensors of one dtype cannot be compared by their bytes; "" if they can.
+
+    A matrix has the bytes as CSR that its transpose has as CSC; a dense tensor has others than a sparse one.
+    """
+    one, other = (printable(info.packing.what) if info.packing else "dense" for info in (before, after))
+    if one == other or before.dtype != after.dtype:
+        return ""
+    return f"a tensor that is {one} and one that is {other} cannot be compared"
 
 
 def _find_rescaled(work: Iterable[Compared], here: Weights, there: Weights) -> None:
@@ -228,6 +245,13 @@ def _import_measuring() -> None:
             del os.environ[_BLAS]
     finally:
         _IMPORT.release()
+
+
+def _is_absent(pair: Pair, before: frozenset[str], after: frozenset[str]) -> bool:
+    """Whether the side that lacks a tensor has it, in a file that is missing."""
+    if pair.before is not None and pair.after is not None:
+        return False
+    return pair.name in (after if pair.after is None else before)
 
 
 def _result(pair: Pair, found: Compared | None, once: Mapping[str, str]) -> TensorDiff:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.diff.endings import Endings
 from freezetui.freeze.peft_prefixes import ADDED_BY_PEFT
 from freezetui.numbers import plural
 
@@ -79,9 +80,7 @@ def _prefixes(
     Args:
         swapped: whether `small` is AFTER; the keys are always (prefix in BEFORE, prefix in AFTER).
     """
-    ends: dict[str, list[str]] = {}
-    for name in large:
-        ends.setdefault(name.rpartition(".")[2], []).append(name)
+    ends = Endings(large)
     found: dict[tuple[str, str], int] = {}
     own_paths = dict.fromkeys(("", _common_path(list(small))))
     for own in own_paths:
@@ -89,7 +88,7 @@ def _prefixes(
         step = max(1, len(shorts) // _MAX_SAMPLE)
         tried: Counter[str] = Counter()
         for short in list(shorts)[::step]:
-            for name in ends.get(short.rpartition(".")[2], ())[: 64 * _MAX_SAMPLE]:
+            for name in ends.of(short)[: 64 * _MAX_SAMPLE]:
                 if name.endswith(f".{short}") and large[name].shape == shorts[short].shape:
                     tried[name[: len(name) - len(short)]] += 1
         for path, _ in tried.most_common(_MAX_TRIED):

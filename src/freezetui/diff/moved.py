@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from freezetui.checkpoint.types import TensorInfo
+from freezetui.diff.endings import Endings
 from freezetui.diff.matching import Matching, is_copy, left_over
 
 _Couple: TypeAlias = tuple[TensorInfo, TensorInfo]
@@ -65,14 +66,16 @@ def match_moved(matching: Matching, same: Same) -> Matching:
 
 def _paths(left: dict[str, TensorInfo], right: dict[str, TensorInfo]) -> list[tuple[str, str]]:
     """Return what most tensors of one shape have before a common end of their names; averaged copies last."""
-    ends: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    shapes: dict[tuple[int, ...], list[str]] = {}
     for name, tensor in right.items():
-        ends.setdefault((name.rpartition(".")[2], tensor.shape), []).append(name)
+        shapes.setdefault(tensor.shape, []).append(name)
+    ends = {shape: Endings(names) for shape, names in shapes.items()}
     step = max(1, len(left) // _MAX_SAMPLE)
     tried: Counter[tuple[str, str]] = Counter()
     for name in list(left)[::step]:
-        others = ends.get((name.rpartition(".")[2], left[name].shape), [])
-        tried.update({_apart(name, other) for other in others[:_MAX_OTHERS]})
+        alike = ends.get(left[name].shape)
+        others = alike.nearest(name)[:_MAX_OTHERS] if alike is not None else ()
+        tried.update({_apart(name, other) for other in others})
     return sorted((paths for paths, _ in tried.most_common(_MAX_TRIED)), key=is_copy)
 
 

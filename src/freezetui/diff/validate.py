@@ -16,6 +16,7 @@ from freezetui.checkpoint.types import Checkpoint, TensorInfo, can_require_grad
 from freezetui.checkpoint.weights import Weights
 from freezetui.diff.compare import ALWAYS_VIEWED, MAX_VIEWS
 from freezetui.diff.dtypes import numbers_of
+from freezetui.diff.looks import ABSENT
 from freezetui.diff.rewritten import refuse_rewritten
 from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
@@ -88,11 +89,12 @@ def validate(checkpoint: Checkpoint, progress: Progress = lambda text: None) -> 
     refuse_rewritten(checkpoint)
     results = list(zip(checkpoint.tensors, found, strict=True))
     problems = tuple(problem for info, each in results for problem in _problems(info, each))
+    problems += tuple(Problem(name, "missing", ABSENT) for name in checkpoint.absent)
     return Validation(
         checkpoint.source,
         checkpoint.format,
         not problems,
-        len(checkpoint.tensors),
+        len(checkpoint.tensors) + len(checkpoint.absent),
         sum(isinstance(each, _Looked) and each.stored is not None for each in found),
         problems,
         tuple(info.name for info, each in results if _is_unread(each)),

@@ -45,7 +45,7 @@ def _amounts(tensor: TensorDiff) -> list[str]:
     lines = []
     if tensor.new_dtype:
         lines.append(f"{tensor.dtype} → {tensor.new_dtype}")
-    if tensor.max_delta is not None:
+    if tensor.max_delta or (tensor.max_delta is not None and not (tensor.nan or tensor.inf)):
         lines.append(f"max |Δ| {tensor.max_delta:.3g}")
     if tensor.status in ("changed", "reshaped"):
         lines += [text for text in [_relative(_ratio(tensor))] if text]

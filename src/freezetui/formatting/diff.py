@@ -177,9 +177,15 @@ def _line(tree: DiffTree, node: int, stop: int | None) -> _Row:
     if tree.tree.leaf[node] and stop is None:
         return _tensor_line(tensors[0], tree.label(node))
     differing = [t for t in tensors if t.status != "identical"]
-    sign = _SIGNS[_common_status(differing)]
+    sign = f"{_SIGNS[_common_status(differing)]} {_plan(tensors)}"
     what = f"{len(differing):,} of {numbers.plural(len(tensors), 'tensor')}" if differing else _count(tensors)
-    return _Row(_columns(f"{sign}  ", tree.label(node, stop), what, tensors))
+    return _Row(_columns(sign, tree.label(node, stop), what, tensors))
+
+
+def _plan(tensors: Sequence[TensorDiff]) -> str:
+    """Return the mark of a module whose parameters are all frozen, or all trainable."""
+    states = {tensor.frozen for tensor in tensors if tensor.frozen is not None}
+    return _PLAN[states.pop()] if len(states) == 1 else _PLAN[None]
 
 
 def _tensor_line(tensor: TensorDiff, label: str) -> _Row:
@@ -199,12 +205,14 @@ def _notes(tensor: TensorDiff) -> str:
 
 def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) -> tuple[str, ...]:
     """Return the cells of a row of the table."""
-    changed = sum(tensor.changed or 0 for tensor in tensors)
+    changed = sum(tensor.changed or 0 for tensor in tensors if tensor.status == "changed")
     share = largest = relative = ""
     if any(tensor.status == "changed" for tensor in tensors):
         elements = sum(tensor.elements for tensor in tensors)
         share = numbers.percent(changed / elements) if changed and elements else ""
-        most = [tensor.max_delta for tensor in leading(tensors) if tensor.max_delta is not None]
+        # A change to NaN or Inf alone has no size.
+        sized = [t for t in leading(tensors) if t.max_delta or not (t.nan or t.inf)]
+        most = [t.max_delta for t in sized if t.max_delta is not None]
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.report import STATUSES, TensorDiff
@@ -34,11 +35,21 @@ class DiffTree:
         return self._statuses[slice(*self.tree.span(node))]
 
     def folds(self, node: int) -> Iterator[tuple[int, int]]:
-        """Yield the runs of repeated blocks below a node whose changes are the same."""
+        """Yield the runs of repeated blocks below a node whose changes are the same, and whose freeze."""
+        return self.runs(node, lambda block: (self.statuses(block), [t.frozen for t in self.below(block)]))
+
+    def runs(self, node: int, look: Callable[[int], object]) -> Iterator[tuple[int, int]]:
+        """Yield the runs of two or more repeated blocks below a node that look the same.
+
+        Args:
+            look: returns what a block looks like.
+        """
         for start, stop in repeats(self.tree, node):
             blocks = [child for child in self.tree.children(node) if start <= child < stop]
-            if len({self.statuses(block) for block in blocks}) == 1:
-                yield start, stop
+            for _, alike in groupby(blocks, look):
+                run = list(alike)
+                if len(run) > 1:
+                    yield run[0], self.tree.end[run[-1]]
 
     def holds_modules(self, node: int) -> bool:
         """Whether a module has modules in it."""

@@ -13,7 +13,6 @@ from freezetui.diff.report import Series, TensorDiff, relative_change
 from freezetui.formatting.columns import Table, all_wrapped, wrapped
 from freezetui.formatting.diff import judged_lines
 from freezetui.formatting.diff_tree import DiffTree
-from freezetui.freeze.blocks import repeats
 from freezetui.text import printable
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -115,11 +114,7 @@ class _Modules:
 
     def folds(self, node: int) -> Iterator[tuple[int, int]]:
         """Yield the runs of repeated blocks below a node whose bars are the same."""
-        tree = self.tree.tree
-        for start, stop in repeats(tree, node):
-            blocks = [child for child in tree.children(node) if start <= child < stop]
-            if len({self._bars(block) for block in blocks}) == 1:
-                yield start, stop
+        return self.tree.runs(node, self._bars)
 
     def row(self, node: int, stop: int | None) -> _Row:
         """Return the row of a node, or of a run of blocks."""

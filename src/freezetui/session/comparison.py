@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CANNOT_TRAIN = bytes(state == UNTRAINABLE for state in range(256))
 
 #: What says nothing about the bits of a frozen tensor.
-_UNSURE = ("added", "cast", "unread")
+_UNSURE = ("added", "cast", "reshaped", "unread")
 
 
 class Comparison:
@@ -57,12 +57,13 @@ class Comparison:
         self._counted: tuple[ParamTree, bytes, int] | None = None
         self.not_finite = {n: f"{c.nan:,} NaN, {c.inf:,} inf" for n, c in changes.items() if c.nan or c.inf}
         self._unsure = {name for name, change in changes.items() if change.status in _UNSURE}
-        self._changed = {name for name, change in changes.items() if change.status in ("changed", "reshaped")}
+        self._changed = {name for name, change in changes.items() if change.status == "changed"}
+        self._reshaped = sum(change.status == "reshaped" for change in changes.values())
 
     @property
     def changed(self) -> int:
         """How many tensors of the open checkpoint changed."""
-        return len(self._changed)
+        return len(self._changed) + self._reshaped
 
     def change(self, name: str) -> TensorDiff | None:
         """Return what changed in a tensor of the open checkpoint; None if nothing is known of it."""
@@ -141,7 +142,7 @@ class Comparison:
 
     @property
     def unsure_frozen(self) -> int:
-        """How many of them have no counterpart of the same bits: new, not compared, or equal after a cast."""
+        """How many of them have no counterpart of the same bits: new, reshaped, cast or not compared."""
         tree, not_frozen = self._session.tree, self._not_frozen()
         if not self._unsure:
             return 0

@@ -85,9 +85,9 @@ class Measure(NamedTuple):
             found.append(UNKNOWN if value is None else value)
         return found
 
-    def _of_each_tensor(self) -> Sequence[float]:
+    def _of_each_tensor(self) -> list[float]:
         """Return what `value` returns of every tensor by itself; -1 where unknown."""
-        values = self.values
+        values = list(self.values)
         if self.squares:
             known = zip(self.sized or values, *self.squares, strict=True)
             values = [math.sqrt(d / w) if value > 0 and w else value for value, d, w in known]

@@ -106,6 +106,7 @@ def _joined(found: list[tuple[str, Checkpoint]], label: str) -> Checkpoint:
         size=sum(model.size for model in models),
         parts=tuple(part for model in models for part in model.parts),
         label=label,
+        absent=tuple(f"{name}.{each}" if name else each for name, model in found for each in model.absent),
         incomplete=next((model.incomplete for model in models if model.incomplete), ""),
     )
 

@@ -81,15 +81,20 @@ def read_index(index: OpenFile, directory: Source, key: str | None, progress: Pr
         )
     kind = "safetensors" if shards[0].checkpoint is None else "pickle"
     missing = frozenset(name for name, shard in zip(names, read, strict=True) if shard is None)
-    warnings = (*_missing(missing, where), *_differences(shards, where, missing), *_duplicates(taken))
+    lost, warnings = _differences(shards, where, missing)
+    warnings = (*_missing(missing, where), *warnings, *_duplicates(taken))
+    lost |= {name for name, shard in where.items() if shard in missing} if missing else set()
     numbers_of = {name: number for number, name in enumerate(found)}
     del where, read, found  # a quarter of the memory, with a million tensors
-    checkpoint = _merged(shards, f"{kind} in {len(names):,} shards")
+    checkpoint = _merged(shards, f"{kind} in {numbers.plural(len(names), 'shard')}")
     tensors = checkpoint.tensors
     if taken:
         prefix = checkpoint.prefix
         tensors = tuple(_placed(tensor, prefix + tensor.name, taken, numbers_of) for tensor in tensors)
-    return msgspec.structs.replace(checkpoint, tensors=tensors, warnings=(*warnings, *checkpoint.warnings))
+    absent = tuple(natural_order({name.removeprefix(checkpoint.prefix) for name in lost}))
+    return msgspec.structs.replace(
+        checkpoint, tensors=tensors, warnings=(*warnings, *checkpoint.warnings), absent=absent
+    )
 
 
 def _taken(found: Mapping[str, _Shard], where: Mapping[str, str]) -> dict[str, str]:
@@ -242,11 +247,17 @@ def _missing(missing: Set[str], where: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _differences(shards: Sequence[_Shard], where: Mapping[str, str], missing: Set[str]) -> tuple[str, ...]:
-    """Return warnings about names that are only in the index, or only in the shards."""
+def _differences(
+    shards: Sequence[_Shard], where: Mapping[str, str], missing: Set[str]
+) -> tuple[set[str], tuple[str, ...]]:
+    """Return names that no shard contains, and warnings about names only in the index, or only in shards.
+
+    Args:
+        missing: shards, whose names are not counted.
+    """
     pickled = [shard.checkpoint for shard in shards if shard.checkpoint is not None]
     if any(checkpoint.prefix or checkpoint.wrappers for checkpoint in pickled):
-        return ()  # the index uses names with the wrappers' prefixes, the readers without
+        return set(), ()  # the index uses names with the wrappers' prefixes, the readers without
     absent, extra = set(where), set[str]()
     for shard in shards:
         absent.difference_update(shard.names)
@@ -259,7 +270,7 @@ def _differences(shards: Sequence[_Shard], where: Mapping[str, str], missing: Se
     if extra:
         count = numbers.plural(len(extra), "tensor")
         warnings.append(f"the shards contain {count} that the index does not list: {_some(extra)}")
-    return tuple(warnings)
+    return absent, tuple(warnings)
 
 
 def _some(names: Set[str]) -> str:

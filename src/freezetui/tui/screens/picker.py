@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.text import Text
@@ -124,8 +125,9 @@ class PickerScreen(Guarded, Screen[None]):
         options, before = self.query_one(OptionList), self._highlighted()
         words = self.query_one(Input).value.casefold().split()
         lately = self._recent if words else self._recent[: self._most]
-        known = {entry.place for entry in lately}
-        entries = [*lately, *(entry for entry in self._below if entry.place not in known)]
+        known = {entry.place for entry in lately}  # also of directories, whose files are one checkpoint
+        below = (each for each in self._below if known.isdisjoint((each.place, str(Path(each.place).parent))))
+        entries = [*lately, *below]
         self._shown = [e for e in entries if all(word in e.source.casefold() for word in words)]
         options.clear_options()
         heading, place = "", None

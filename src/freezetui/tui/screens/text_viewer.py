@@ -10,6 +10,9 @@ from textual.containers import VerticalScroll
 from freezetui.tui.screens.dialog import Dialog
 from freezetui.tui.widgets.text_lines import TextLines
 
+#: Also the keys that open one, so that the same key closes it.
+_CLOSE = "escape,q,enter,d,D,y,question_mark,exclamation_mark,dollar_sign"
+
 
 class TextViewer(Dialog[None]):
     """Shows text that may be longer than the screen.
@@ -19,7 +22,7 @@ class TextViewer(Dialog[None]):
     """
 
     BINDINGS = [
-        Binding("escape,q,enter,d,D,y,question_mark,exclamation_mark", "leave", "Close", id="text.close"),
+        Binding(_CLOSE, "leave", "Close", id="text.close"),
         Binding("j", "scroll(1)", show=False, id="text.down"),
         Binding("k", "scroll(-1)", show=False, id="text.up"),
         Binding("g", "edge(-1)", show=False, id="text.top"),

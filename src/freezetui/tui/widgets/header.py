@@ -89,7 +89,7 @@ class Header(TextBar):
         if self.session.stages.names:
             return self._line(file, brief if width >= _MIN_STAGES else Text(), short + config)
         room = width - cell_len(file.plain) - cell_len(short.plain) - _MAX_STATE - 6
-        known_as = whole_words(stages.plain, room) if room >= _MIN_LABEL else ""
+        known_as = _architecture_in(stages.plain, room) if room >= _MIN_LABEL else ""
         return self._line(file, Text(known_as, "italic"), short + config)
 
     def _line(self, left: Text, middle: Text, right: Text) -> Text:
@@ -151,6 +151,14 @@ class Header(TextBar):
             return Text.assemble(("saved ", "dim"), name)
         nothing = session.config is None and session.saved.problem is None
         return Text("no config yet " if nothing else "not saved ", "dim")
+
+
+def _architecture_in(label: str, room: int) -> str:
+    """Return as much of "library Model, widths" as fits: rather the model's name than its library alone."""
+    cut, model = whole_words(label, room), label.partition(" ")[2]
+    if cut == label or not model:
+        return cut
+    return model if cell_len(model) <= room else cut if " " in cut else whole_words(model, room)
 
 
 def _chips(known: Sequence[Notice], in_full: bool) -> Text:
