@@ -9,6 +9,7 @@ import pytest
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.client import Engine
 from freezetui.session.outcome import Outcome
+from freezetui.tui.units import JOINT
 from freezetui.tui.widgets.check_panel import CheckPanel
 
 FACTORY = """
@@ -43,7 +44,8 @@ def small(tmp_path):
 
 
 def headline(driver) -> str:
-    return str(driver.main.query_one("#check-headline").content)
+    content = str(driver.main.query_one("#check-headline").content)
+    return content.replace(JOINT, " ")
 
 
 @pytest.mark.torch
