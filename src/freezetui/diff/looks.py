@@ -24,7 +24,7 @@ _MAX_UNITS, _MAX_SHARE, _MIN_FILLED = 8, 0.3, 0.6
 DECAY, ROUNDING, CAST_AND_BACK, SOME_ROWS, TIED = "decay", "rounding", "cast and back", "some rows", "tied"
 SAME_VALUES = "same values"
 #: Why a tensor that an index lists is not compared.
-ABSENT = "the index lists it, and no file contains it"
+ABSENT = "listed in the index, but in none of the files"
 
 
 def unread(pair: Pair, reason: str) -> TensorDiff:

@@ -15,6 +15,8 @@ from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
 _AGAIN = "Something is still writing it: wait until that has finished, and try again."
+#: What C has pointers to must not be freed.
+_HANDLERS: list[object] = []
 TRUNCATED = f"A file was truncated while it was being read. {_AGAIN}"
 
 
@@ -44,7 +46,7 @@ def ending_if_truncated(end: Callable[[str], None]) -> Iterator[None]:
     The kernel sends SIGBUS then. Python's own handlers run after the read, which would never return.
 
     Args:
-        end: must end the process.
+        end: must end the process, or never return.
     """
     if sys.platform == "win32":
         yield
@@ -54,6 +56,7 @@ def ending_if_truncated(end: Callable[[str], None]) -> Iterator[None]:
     library = ctypes.CDLL(None)
     library.signal.restype, library.signal.argtypes = ctypes.c_void_p, (ctypes.c_int, ctypes.c_void_p)
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: end(TRUNCATED))
+    _HANDLERS.append(handler)  # where two of these overlap, one may be set again after its end
     before = library.signal(signal.SIGBUS, ctypes.cast(handler, ctypes.c_void_p))
     try:
         yield

@@ -32,9 +32,9 @@ _INDENT, _WHAT = 28, 2
 _MAX_KEY = 60
 #: A bar covers relative changes from 1e-6 to 1, on a logarithmic scale of decades.
 _BAR, _DECADES = 12, 6
-_TABLE = Table((12, 38, 26, 8, 9, 9), "<<>>>>", (0, 2, 1, 1, 1, 1), name=1, spare=(2,))
+_TABLE = Table((12, 38, 26, 8, 9, 9), "<<>>>>", (0, 2, 1, 1, 1, 1), name=1, spare=(2, 4, 3))
 _HEAD = "", "name", "shape, dtype", "changed", "max |Δ|", "|Δ|/|w|"
-_STAT = Table((40, 26, 9, _BAR), "<>><", (0, 1, 1, 2), name=0, spare=(1,))
+_STAT = Table((40, 26, 9, _BAR), "<>><", (0, 1, 1, 2), name=0, spare=(1, 3))
 
 
 class _Row(NamedTuple):

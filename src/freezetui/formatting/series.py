@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from freezetui.diff.report import Series, TensorDiff, relative_change
-from freezetui.formatting.columns import Table, all_wrapped, wrapped
+from freezetui.formatting.columns import Table, all_wrapped, shortened_start, wrapped
 from freezetui.formatting.diff import judged_lines
 from freezetui.formatting.diff_tree import DiffTree
 from freezetui.text import printable
@@ -60,7 +60,8 @@ def _table(rows: Sequence[_Row], steps: int, width: int | None) -> Iterator[str]
         return
     room = max(1, (width or 0) - 2)
     for row in rows:
-        yield from wrapped(f"{row.label}  started: {row.started}", width)
+        yield shortened_start(row.label, room)
+        yield from wrapped(f"  started: {row.started}", width)
         yield from (f"  {row.bars[start : start + room]}" for start in range(0, len(row.bars), room))
 
 

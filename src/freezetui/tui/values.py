@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from threading import Event
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
-from freezetui.errors import FreezeTuiError, from_os_error
+from freezetui.errors import CheckpointError, FreezeTuiError, from_os_error
 from freezetui.session.loading import run_in_thread
 from freezetui.text import printable
 
@@ -86,7 +88,7 @@ class Values:
         promise: Future[TensorStats] = Future()
         promise.add_done_callback(lambda _: done())
         self._promise = promise
-        run_in_thread(promise, lambda: _read(self._checkpoint, tensor, work))
+        run_in_thread(promise, lambda: _read(self._checkpoint, tensor, work, promise))
 
     def cancel(self) -> None:
         """End what is being read, if anything is."""
@@ -136,11 +138,23 @@ class Values:
         return known or " ".join(self.lines(name))
 
 
-def _read(checkpoint: Checkpoint, tensor: TensorInfo, work: Work) -> TensorStats:
-    """Return the statistics of a tensor. numpy is imported here: the first screen needs none."""
+def _read(
+    checkpoint: Checkpoint, tensor: TensorInfo, work: Work, promise: Future[TensorStats]
+) -> TensorStats:
+    """Return the statistics of a tensor. numpy is imported here: the first screen needs none.
+
+    Args:
+        promise: is broken if the file is truncated meanwhile; this thread then never returns.
+    """
     from freezetui.checkpoint.storage import open_weights
+    from freezetui.diff.rewritten import ending_if_truncated
     from freezetui.diff.stats import tensor_stats
 
+    def give_up(message: str) -> None:
+        with suppress(InvalidStateError):  # nobody waits anymore
+            promise.set_exception(CheckpointError(message))
+        Event().wait()  # there is nothing to return to: the bytes are gone
+
     work.report("reading values")
-    with open_weights(checkpoint, urls=True) as weights:
+    with ending_if_truncated(give_up), open_weights(checkpoint, urls=True) as weights:
         return tensor_stats(weights, tensor, work.report)
