@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -14,11 +15,13 @@ from torch import nn
 from freezetui import bootstrap
 from freezetui.config.schema import ConfigData, Stage
 from freezetui.engine.check import check
+from freezetui.engine.forks import library_of
+from freezetui.engine.main import answer_each
 from freezetui.errors import EngineError
 from freezetui.freeze.rules import Rule
 from freezetui.model_spec import ModelSpec
 from freezetui.sanity.client import Engine, run_checks
-from freezetui.sanity.protocol import CheckRequest, Finished, Progress
+from freezetui.sanity.protocol import CheckRequest, Event, Finished, Progress
 from freezetui.sanity.report import SanityReport
 
 NET = """
@@ -162,3 +165,27 @@ def test_each_stage_may_take_the_timeout(asked: CheckRequest, monkeypatch: pytes
             ended.append(event)
     assert len(ended) == 3
     assert "timed out after 2 s" in str(caught.value)
+
+
+def test_only_a_librarys_code_is_imported_before_the_fork(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert library_of("torchvision:vgg16") == "torchvision"
+    assert library_of("timm.models.vgg:vgg16") == "timm"
+    assert library_of("net.py:timm") == library_of("my.timm:vgg") == library_of("") == ""
+    (tmp_path / "timm.py").write_text("raise SystemExit")
+    assert library_of("timm:create_model") == "" and library_of("torchvision:vgg16") == "torchvision"
+
+
+def test_where_no_fork_is_possible_the_first_stage_is_checked(
+    asked: CheckRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    sent: list[Event] = []
+    answer_each(asked, sent.append)
+    assert [event.report.stage for event in sent if isinstance(event, Finished)] == ["head"]
+    assert isinstance(sent[-1], Finished)

@@ -173,4 +173,8 @@ def test_the_check_holds_the_additions_that_are_frozen(tmp_path: Path) -> None:
     report = check(session.request())
     assert report.verdict == "held", report.findings
     assert report.frozen.tensors == 2 + 10 and report.trainable.tensors == 2
-    assert not report.frozen.unproven
+    assert not report.frozen.unproven and not report.findings
+    session.name_architecture(ModelSpec(f"{Path(__file__)}:Net", input=(6,)))
+    (found,) = check(session.request()).findings
+    assert (found.key, len(found.tensors)) == ("base_trains", 10)
+    assert found.fix.endswith("add a rule: freeze: embed.weight")

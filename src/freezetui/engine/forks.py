@@ -34,16 +34,20 @@ def can_fork() -> bool:
     return torch is None or not torch.cuda.is_initialized()
 
 
-def import_libraries(architecture: str) -> None:
-    """Import what a check imports late: the library that builds the model, and what torch's optimizers need.
+def library_of(architecture: str) -> str:
+    """Return the library that builds the model; "" if it is the user's, even one of the same name."""
+    top = architecture.strip().partition(":")[0].partition(".")[0]
+    if top not in _LIBRARIES or importlib.machinery.PathFinder.find_spec(top, [os.getcwd()]):  # noqa: PTH109
+        return ""
+    return top
 
-    Not where a module of the working directory has the library's name: that is the user's.
-    """
+
+def import_libraries(architecture: str) -> None:
+    """Import what a check imports late: the library that builds the model, and what optimizers need."""
     source, _, name = architecture.strip().partition(":")
-    top = source.partition(".")[0]
     with suppress(Exception):  # what is wrong with one is told where it is used
         importlib.import_module("torch._dynamo")
-        if top in _LIBRARIES and not importlib.machinery.PathFinder.find_spec(top, [os.getcwd()]):  # noqa: PTH109
+        if library_of(architecture):
             module = importlib.import_module("torchvision.models" if source == "torchvision" else source)
             getattr(module, name, None)  # transformers imports a model's module on first use
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from freezetui.engine.forks import can_fork, import_libraries, in_fork
+from freezetui.engine.forks import can_fork, import_libraries, in_fork, library_of
 from freezetui.engine.lifeline import die_with_parent, end_group_with
 from freezetui.errors import FreezeTuiError
 from freezetui.json_lines import encode
@@ -83,7 +83,11 @@ def answer_each(request: CheckRequest, send: Send) -> None:
     if not can_fork():
         answer(request, send)
         return
-    known = in_fork(lambda: _controlled(request, send))
+    try:
+        known = in_fork(partial(_controlled, request, send))
+    except OSError:  # no memory for a fork, or none is allowed
+        answer(request, send)
+        return
     stage = request if known is not None else None
     while stage is not None and in_fork(partial(answer, stage, send, known)):
         stage = stage.after(1)
@@ -95,6 +99,8 @@ def _imported(request: CheckRequest, send: Send) -> bool:
     def imported() -> bool:
         send(_IMPORTING)
         importlib.import_module("freezetui.engine.check")
+        if library := library_of(request.model.architecture):
+            send(Progress("import", 0, 0, f"importing {library}"))
         import_libraries(request.model.architecture)
         return True
 

@@ -184,6 +184,13 @@ TABLE = (
         "no action needed if they are a new head",
     ),
     Code(
+        "base_trains",
+        "N9",
+        "warning",
+        "the adapter's base model, which is not in the checkpoint and keeps its own flags, trains, too",
+        "freeze the base model where it is built, or add a rule: freeze: {first}",
+    ),
+    Code(
         "tied", "N10", "note", "one parameter under several names, it trains or is frozen as one: {names}", ""
     ),
     Code(
