@@ -74,8 +74,6 @@ def diff(
     if stage is not None and config is None:
         raise click.UsageError("--stage needs --config.", click.get_current_context())
     _mention_config(paths[0], config)
-    if len(paths) == 2 and key_after in (None, key) and _are_same(*paths):
-        say("BEFORE and AFTER are the same file.")
     from freezetui.diff.rewritten import ending_if_truncated
     from freezetui.diff.run import diff_series, diff_stages
 
@@ -89,6 +87,8 @@ def diff(
         else:
             series = diff_series(opened, config, stage, progress, ask)
     if len(opened) == 2:
+        if key_after in (None, key) and _are_same(*paths):
+            say("BEFORE and AFTER are the same file.")
         _print_reports(reports, sort, stat, as_json, stage)
     else:
         _print_series(series, stat, as_json)
