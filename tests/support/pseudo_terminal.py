@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class Terminal:
             dimensions=(lines, columns),
             env={**inherited, "TERM": "xterm-256color", **environment},
             timeout=60,
+            preexec_fn=_heed_interrupts,
         )
 
     @property
@@ -66,3 +68,8 @@ class Terminal:
         self.stream.feed(self.child.before)
         self.child.close()
         return self.child.exitstatus
+
+
+def _heed_interrupts() -> None:
+    """Undo what a shell does to what it runs in the background: it ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
