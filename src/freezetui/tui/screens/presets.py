@@ -30,7 +30,7 @@ _WIDTH, _MAX_SHARE, _FRAME = 78, 0.95, 6
 #: From this many tensors on, the figures come after the first frame: they take longer than a frame may.
 _MANY = 10_000
 #: Stand for figures that are not known yet; as wide as any of them.
-_UNKNOWN, _NONE = "…".ljust(len("999.9M, >99%")), "none here"
+_UNKNOWN, _NONE = "…".ljust(len("999.99 M, >99%")), "none here"
 
 
 class PresetScreen(Dialog[bytes | None]):
