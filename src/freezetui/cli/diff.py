@@ -176,8 +176,8 @@ def _mention_config(before: str, config: Path | None) -> None:
 
 def _are_same(before: str, after: str) -> bool:
     try:
-        return os.path.samefile(before, after)  # noqa: PTH121 (its name may be too long)
-    except (OSError, ValueError):  # a URL, a pattern, or missing
+        return Path(before).samefile(after)
+    except (OSError, ValueError):  # a URL, a pattern, missing, or too long a name
         return False
 
 

@@ -15,15 +15,19 @@ class Endings:
     def __init__(self, names: Iterable[str]) -> None:
         self._names: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
         for name in names:
-            last = name.rsplit(".", _MOST)[-_MOST:]
-            for start in range(len(last)):
-                self._names[tuple(last[start:])].append(name)
+            for end in _ends(name):
+                self._names[end].append(name)
 
     def of(self, end: str) -> Sequence[str]:
         """Return the names that have the last segments of `end`, up to three."""
-        return self._names.get(tuple(end.rsplit(".", _MOST)[-_MOST:]), ())
+        return self._names.get(_ends(end)[0], ())
 
     def nearest(self, name: str) -> Sequence[str]:
         """Return the names that share the most of up to three last segments; none if not even the last."""
-        last = name.rsplit(".", _MOST)[-_MOST:]
-        return next((found for i in range(len(last)) if (found := self._names.get(tuple(last[i:])))), ())
+        return next((found for end in _ends(name) if (found := self._names.get(end))), ())
+
+
+def _ends(name: str) -> list[tuple[str, ...]]:
+    """Return the last three segments of a name, the last two, and the last, as far as it has them."""
+    last = tuple(name.rsplit(".", _MOST)[-_MOST:])
+    return [last[start:] for start in range(len(last))]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from freezetui.checkpoint.sources.base import version_of_status
 from freezetui.checkpoint.sources.urls import is_url
@@ -15,9 +15,9 @@ from freezetui.errors import CheckpointError
 from freezetui.text import printable
 
 _AGAIN = "Something is still writing it: wait until that has finished, and try again."
+TRUNCATED = f"A file was truncated while it was being read. {_AGAIN}"
 #: What C has pointers to must not be freed.
 _HANDLERS: list[object] = []
-TRUNCATED = f"A file was truncated while it was being read. {_AGAIN}"
 
 
 def refuse_rewritten(*checkpoints: Checkpoint) -> None:
@@ -32,7 +32,7 @@ def refuse_rewritten(*checkpoints: Checkpoint) -> None:
         if not part.version or is_url(part.source):
             continue
         try:
-            version = version_of_status(os.stat(part.source))  # noqa: PTH116 (its name may be too long)
+            version = version_of_status(Path(part.source).stat())
         except OSError:
             continue
         if version != part.version and version.split("-")[:2] == part.version.split("-")[:2]:

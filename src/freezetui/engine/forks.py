@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from freezetui.engine.lifeline import die_with_parent
@@ -37,7 +38,7 @@ def can_fork() -> bool:
 def library_of(architecture: str) -> str:
     """Return the library that builds the model; "" if it is the user's, even one of the same name."""
     top = architecture.strip().partition(":")[0].partition(".")[0]
-    if top not in _LIBRARIES or importlib.machinery.PathFinder.find_spec(top, [os.getcwd()]):  # noqa: PTH109
+    if top not in _LIBRARIES or importlib.machinery.PathFinder.find_spec(top, [str(Path.cwd())]):
         return ""
     return top
 

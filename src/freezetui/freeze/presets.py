@@ -164,7 +164,7 @@ def _biases(tree: ParamTree) -> bytes:
 
 
 def _in_names(tree: ParamTree, texts: Iterable[str]) -> bool:
-    """Whether one of these texts is anywhere in the names: quick, be they many and all different or not."""
+    """Whether one of these texts is anywhere in the names: quick, whether they repeat or not."""
     names = "\n".join({*tree.names})
     return any(text in names for text in texts)
 
