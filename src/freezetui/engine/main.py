@@ -74,8 +74,8 @@ def answer(request: CheckRequest, send: Send, known: Control | None = None) -> b
 def answer_each(request: CheckRequest, send: Send) -> None:
     """Check every stage in turn, until one fails; only the first, where this process cannot be forked.
 
-    Each has a fork of this process, which runs no user code: it is checked as in a process of its own, on a
-    model that is built anew, with the weights of the file. What is the same for every stage is done once: the
+    Each has a fork of this process, which runs no user code: it is checked as in a separate process, on a
+    newly built model, with the weights of the file. What is the same for every stage is done once: the
     imports, and the run with everything trainable, which has a fork, too.
     """
     if not _imported(request, send):

@@ -20,7 +20,7 @@ class Table(NamedTuple):
         aligns: "<" or ">" for each.
         gaps: spaces before each.
         name: the column whose texts may be shortened at their start.
-        spare: columns to leave out where there is no room, the first one first.
+        spare: columns to leave out of a table that is too wide, the first one first.
     """
 
     widths: tuple[int, ...]
@@ -38,7 +38,7 @@ class Table(NamedTuple):
         return "".join(parts).rstrip()
 
     def fitted(self, rows: Iterable[Sequence[str]], width: int | None) -> Table | None:
-        """Return the table with columns that fit a width; None if there is no room for all that matters.
+        """Return the table with columns that fit a width; None if not all that matters fits.
 
         Args:
             width: None for a pipe or a file, which have no edge.

@@ -73,7 +73,7 @@ def diff_lines(
 
 
 def _fitted(rows: list[_Row], width: int | None) -> tuple[list[_Row], Table]:
-    """Return the rows and a table that fits; what a tensor has become is a note where there is no room."""
+    """Return the rows and a table that fits; what became of a tensor is a note if its column does not."""
     table = _TABLE.fitted([row.cells for row in rows if row.cells], width)
     if table is None or table.widths[_WHAT] < 0:
         rows = list(map(_with_new_as_note, rows))

@@ -50,7 +50,7 @@ def series_lines(series: Series, depth: int | None = None, width: int | None = N
 
 
 def _table(rows: Sequence[_Row], steps: int, width: int | None) -> Iterator[str]:
-    """Yield the rows; where there is no room beside a name for all steps, they are below it."""
+    """Yield the rows; steps that do not all fit beside a name are below it."""
     table = Table((40, 8, steps, len("started")), "<><<", (0, 1, 2, 2), name=0, spare=(1,))
     cells = [("module", "tensors", "steps", "started")]
     cells += [(row.label, f"{row.tensors:,}", row.bars, row.started) for row in rows]

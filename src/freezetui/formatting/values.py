@@ -60,7 +60,7 @@ def stats_lines(stats: Sequence[TensorStats], width: int | None = None) -> Itera
 
 
 def _row(stats: TensorStats) -> tuple[tuple[str, ...], str]:
-    """Return the cells of a row of the table, and why there are no figures, if so."""
+    """Return the cells of a row of the table, and the reason if figures are missing."""
     head = printable(stats.name), printable(_what(stats))
     if stats.reason:
         return (*head, *[""] * (len(_HEAD) - len(head))), printable(stats.reason)

@@ -107,7 +107,7 @@ class PresetScreen(Dialog[bytes | None]):
         return f"{numbers.count(totals.trainable.elements)}, {numbers.percent(totals.share)}"
 
     def _label(self, choice: Choice, figures: str) -> Text:
-        """Return the preset's title and its figures, on a line of their own where there is no room."""
+        """Return the preset's title and its figures, on the next line if they do not fit."""
         title, of = choice.preset.title, f"{printable(choice.tower)} " if choice.tower else ""
         if choice.preset.name == "head" and self._structure.heads:
             top = head(choice, self._structure)

@@ -26,7 +26,7 @@ class ProofList(ReadableList):
     """
 
     def show(self, lines: Sequence[Text], highlighted: int) -> None:
-        """List these lines with one of them highlighted; without any, there is no list."""
+        """List these lines with one of them highlighted; hide an empty list."""
         self.clear_options()
         self.add_options(map(with_units, lines))
         self.display = bool(lines)
