@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from operator import is_
 from typing import NoReturn
 
 import msgspec
@@ -25,7 +26,10 @@ class _Progress(msgspec.Struct, tag=True):
 
 
 class _Tensors(msgspec.Struct, tag=True):
-    some: tuple[TensorInfo, ...]
+    """Some tensors, from the `start`-th on; those from there on that have been sent before are not valid."""
+
+    start: int
+    some: Sequence[TensorInfo]
 
 
 class _Read(msgspec.Struct, tag=True):
@@ -71,7 +75,7 @@ class ForkedReading:
     """
 
     def __init__(self, sources: Sequence[str], key: str | None) -> None:
-        self._sources = sources
+        self._sources, self._signal = sources, ""
         self._socket, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
@@ -94,21 +98,29 @@ class ForkedReading:
                 if isinstance(message, _Progress):
                     progress(message.text)
                 else:
-                    tensors += message.some
+                    tensors[message.start :] = message.some
         finally:
             self._socket.close()
-            _, status = os.waitpid(self.pid, 0)
+            # It takes a moment to give back its memory, which nobody needs to wait for.
+            ended = threading.Thread(target=self._reap, daemon=True)
+            ended.start()
         if isinstance(message, _Refused):
             raise CheckpointError(message.message, message.hint)
-        if message is None and os.WIFSIGNALED(status):
-            name = signal.Signals(os.WTERMSIG(status)).name
-            raise CheckpointError(
-                f"{', '.join(self._sources)}: the process that read it was ended by {name}.",
-                "Look whether memory ran out.",
-            )
+        if message is None:
+            ended.join()
+            if self._signal:
+                raise CheckpointError(
+                    f"{', '.join(self._sources)}: the process that read it was ended by {self._signal}.",
+                    "Look whether memory ran out.",
+                )
         if not isinstance(message, _Read):
             return None
         return msgspec.structs.replace(message.checkpoint, tensors=tuple(tensors))
+
+    def _reap(self) -> None:
+        _, status = os.waitpid(self.pid, 0)
+        if os.WIFSIGNALED(status):
+            self._signal = signal.Signals(os.WTERMSIG(status)).name
 
     def _receive(self) -> _Message | None:
         """Return the next message; None if the child has ended."""
@@ -149,15 +161,24 @@ def _end_with(peer: socket.socket) -> None:
 
 
 def _read(peer: socket.socket, sources: Sequence[str], key: str | None) -> Iterator[bytes]:
-    """Yield the messages that send the checkpoint, or say why not; progress is sent on the way."""
+    """Yield the messages that send the checkpoint, or say why not; send what is known earlier on the way."""
     from freezetui.checkpoint.open import open_checkpoint
 
+    sent: list[TensorInfo] = []
+
+    def tell(text: str) -> None:
+        peer.sendall(_encode(_Progress(text)))
+
+    def found(some: Sequence[TensorInfo]) -> None:
+        peer.sendall(_encode(_Tensors(len(sent), some)))
+        sent.extend(some)
+
     try:
-        checkpoint = open_checkpoint(
-            sources, key=key, progress=lambda text: peer.sendall(_encode(_Progress(text)))
-        )
-        for low in range(0, len(checkpoint.tensors), _CHUNK):
-            yield _encode(_Tensors(checkpoint.tensors[low : low + _CHUNK]))
+        checkpoint = open_checkpoint(sources, key=key, progress=tell, found=found)
+        tensors = checkpoint.tensors
+        if len(sent) != len(tensors) or not all(map(is_, sent, tensors)):
+            for low in range(0, max(1, len(tensors)), _CHUNK):
+                yield _encode(_Tensors(low, tensors[low : low + _CHUNK]))
         yield _encode(_Read(msgspec.structs.replace(checkpoint, tensors=())))
     except FreezeTuiError as error:
         yield _encode(_Refused(error.message, error.hint))

@@ -11,7 +11,7 @@ import msgspec
 
 from freezetui.checkpoint.layouts.directory import read_directory, read_source
 from freezetui.checkpoint.sources import source_of
-from freezetui.checkpoint.types import Checkpoint
+from freezetui.checkpoint.types import Checkpoint, Found
 
 
 def open_checkpoint(
@@ -19,6 +19,7 @@ def open_checkpoint(
     *,
     key: str | None = None,
     progress: Callable[[str], None] = lambda text: None,
+    found: Found | None = None,
 ) -> Checkpoint:
     """Read a checkpoint's header.
 
@@ -29,6 +30,7 @@ def open_checkpoint(
         source: path or URL of a file, a shard index or a directory; or several files as one.
         key: dotted key of the dict that holds the state_dict; None chooses the most likely one.
         progress: called from this thread with a few words, if there are several files to read.
+        found: see `Found`; called for some formats only.
 
     Raises:
         CheckpointError: it is not a checkpoint; the message says what it looks like, the hint what to do.
@@ -43,7 +45,7 @@ def open_checkpoint(
         elif opened[0].is_directory():
             checkpoint = read_directory(opened[0], key, progress)
         else:
-            checkpoint = read_source(opened[0], key, progress)
+            checkpoint = read_source(opened[0], key, progress, found)
     return msgspec.structs.replace(checkpoint, source=", ".join(map(str, sources)))
 
 

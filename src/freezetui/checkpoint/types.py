@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import repeat
 from operator import attrgetter, mul
@@ -189,6 +189,11 @@ def counts(tensors: Sequence[TensorInfo]) -> tuple[list[int], list[int]]:
     if odd:
         return [tensor.elements for tensor in tensors], [tensor.bytes for tensor in tensors]
     return elements, nbytes
+
+
+#: Receives the tensors of a checkpoint in order, some thousands at a time, while the rest is being read; it
+#: may turn out to have others in the end.
+Found = Callable[[Sequence[TensorInfo]], None]
 
 
 class SkippedEntry(msgspec.Struct, frozen=True):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from freezetui.checkpoint.formats.detect import container
 from freezetui.checkpoint.sources.base import OpenFile
-from freezetui.checkpoint.types import Checkpoint
+from freezetui.checkpoint.types import Checkpoint, Found
 from freezetui.errors import CheckpointError, TruncatedError
 
 #: How many bytes of a legacy file to read first: over a network, and locally; and how many at most.
 _FIRST_FETCH, _FIRST_READ, _MAX_READ = 1 << 12, 1 << 20, 1 << 30
 
 
-def read_file(opened: OpenFile, key: str | None) -> Checkpoint:
+def read_file(opened: OpenFile, key: str | None, found: Found | None = None) -> Checkpoint:
     """Return the Checkpoint in one file. Each reader is imported on demand: most users open one format.
 
     Args:
@@ -27,7 +27,7 @@ def read_file(opened: OpenFile, key: str | None) -> Checkpoint:
 
         return read_safetensors(file, size, name, key)
     if kind == "zip":
-        return _read_zip(opened, key)
+        return _read_zip(opened, key, found)
     if kind == "gguf":
         from freezetui.checkpoint.formats.gguf import read_gguf
 
@@ -44,7 +44,7 @@ def read_file(opened: OpenFile, key: str | None) -> Checkpoint:
     raise CheckpointError(f"{name} {what}.", hint)
 
 
-def _read_zip(opened: OpenFile, key: str | None) -> Checkpoint:
+def _read_zip(opened: OpenFile, key: str | None, found: Found | None) -> Checkpoint:
     from freezetui.checkpoint.formats.torch_zip import has_pickle, read_zip
     from freezetui.checkpoint.formats.zip_directory import ZipDirectory
     from freezetui.checkpoint.state_dict.assemble import build_checkpoint
@@ -54,10 +54,10 @@ def _read_zip(opened: OpenFile, key: str | None) -> Checkpoint:
     if not has_pickle(directory):
         from freezetui.checkpoint.formats.torch_export import contents, read_pt2
 
-        found = contents(directory)
-        if found.weights or found.old:
-            return read_pt2(file, directory, found, name, key)
-    return build_checkpoint(read_zip(directory, name), name, "zip", key)
+        exported = contents(directory)
+        if exported.weights or exported.old:
+            return read_pt2(file, directory, exported, name, key)
+    return build_checkpoint(read_zip(directory, name), name, "zip", key, found)
 
 
 def _read_legacy(opened: OpenFile, key: str | None) -> Checkpoint:

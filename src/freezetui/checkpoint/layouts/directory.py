@@ -11,7 +11,7 @@ from freezetui.checkpoint.formats.detect import METADATA, container, is_index
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.sources.base import Source, version_of
 from freezetui.checkpoint.sources.urls import shown_source
-from freezetui.checkpoint.types import Checkpoint, Part
+from freezetui.checkpoint.types import Checkpoint, Found, Part
 from freezetui.errors import CheckpointError, NoCheckpointError
 from freezetui.text import listed
 
@@ -37,7 +37,9 @@ _SAVED_WITH_CONFIG = re.compile(
 )
 
 
-def read_source(source: Source, key: str | None, progress: Callable[[str], None]) -> Checkpoint:
+def read_source(
+    source: Source, key: str | None, progress: Callable[[str], None], found: Found | None = None
+) -> Checkpoint:
     """Return the Checkpoint in a file, or in the shards that an index lists.
 
     Raises:
@@ -49,7 +51,7 @@ def read_source(source: Source, key: str | None, progress: Callable[[str], None]
 
             checkpoint = read_index(opened, source.parent(), key, progress)
         else:
-            checkpoint = read_file(opened, key)
+            checkpoint = read_file(opened, key, found)
             part = Part(source.location, opened.size, version_of(opened.file))
             checkpoint = msgspec.structs.replace(checkpoint, size=part.size, parts=(part,))
     if _SAVED_WITH_CONFIG.fullmatch(re.split(r"[/\\]", source.location.partition("?")[0])[-1]):

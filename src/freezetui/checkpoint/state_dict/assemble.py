@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -19,21 +20,26 @@ from freezetui.checkpoint.state_dict.search import Candidate, choose, find_candi
 from freezetui.checkpoint.state_dict.skipped import Summary
 from freezetui.checkpoint.state_dict.tensor_reader import REBUILT, Sizes, TensorReader
 from freezetui.checkpoint.state_dict.wrappers import Unwrapped, unwrap
-from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Checkpoint, Kind, TensorInfo
+from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Checkpoint, Found, Kind, TensorInfo
 from freezetui.errors import CheckpointError
 from freezetui.text import listed, printable
 
 _SAVE_STATE_DICT = "Save the weights with torch.save(model.state_dict(), FILE)."
 #: Names to list in one warning.
 _MAX_SHOWN = 8
+#: Tensors that `Found` receives at a time.
+_TOLD_AT_ONCE = 4096
 
 
-def build_checkpoint(archive: Archive, source: str, container: str, key: str | None) -> Checkpoint:
+def build_checkpoint(
+    archive: Archive, source: str, container: str, key: str | None, found: Found | None = None
+) -> Checkpoint:
     """Return the Checkpoint in an archive, whose tensors are taken out; the caller sets `size`.
 
     Args:
         container: the container format for display: "zip" or "legacy pickle".
         key: key of the dict to read; None chooses the most likely one.
+        found: see `Found`.
 
     Raises:
         CheckpointError: the object contains no state_dict, or none under `key`.
@@ -49,7 +55,7 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
     unwrapped = unwrap(names)
     reader = TensorReader(BufferDetector(unwrapped.names), archive.sizes)
     live = not isinstance(chosen.value, dict)
-    tensors = tuple(reader.infos(unwrapped.names, values, kinds, live))
+    tensors = _told(reader.infos(unwrapped.names, values, kinds, live), found)
     whole = partitioned(archive.value, tensors, unwrapped.prefix)
     if whole:
         tensors = whole
@@ -69,6 +75,17 @@ def build_checkpoint(archive: Archive, source: str, container: str, key: str | N
         warnings=(*_warnings(archive, candidates, chosen, tensors), *reasons),
         incomplete=incomplete,
     )
+
+
+def _told(infos: Iterator[TensorInfo], found: Found | None) -> tuple[TensorInfo, ...]:
+    """Return all tensors, told on the way."""
+    if found is None:
+        return tuple(infos)
+    tensors: list[TensorInfo] = []
+    while some := list(islice(infos, _TOLD_AT_ONCE)):
+        found(some)
+        tensors += some
+    return tuple(tensors)
 
 
 def _without_tensors(archive: Archive, source: str, container: str, summary: Summary) -> CheckpointError:
