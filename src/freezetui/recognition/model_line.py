@@ -54,10 +54,10 @@ def read_arguments(pairs: Iterable[str]) -> dict[str, Any]:
     Raises:
         ValueError: one of them has a different form.
     """
-    import json
-
     arguments: dict[str, Any] = {}
     for pair in pairs:
+        import json  # most commands have none
+
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"{pair!r} is not of the form NAME=VALUE.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from textual import events, on, work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
@@ -28,7 +28,6 @@ from freezetui.tui.guarded import Guarded
 from freezetui.tui.main_screen import MainScreen
 from freezetui.tui.printable_filter import PrintableFilter
 from freezetui.tui.readable_filter import ReadableFilter
-from freezetui.tui.screens.loading import LoadingScreen
 from freezetui.tui.typing_ahead import workers_started
 from freezetui.tui.widgets.drawing import whole_words
 from freezetui.tui.widgets.parameter_tree import ParameterTree
@@ -109,10 +108,14 @@ class FreezeTuiApp(Guarded, App[int]):
             return self._picker
         if self._opening.done() and self._opening.exception() is None:
             return self._make_main_screen()
+        from freezetui.tui.screens.loading import LoadingScreen
+
         return LoadingScreen(self._opening)
 
     def on_picker_screen_chosen(self, event: PickerScreen.Chosen) -> None:
         """Open what was chosen, and show the progress."""
+        from freezetui.tui.screens.loading import LoadingScreen
+
         self._opening = open_in_thread(msgspec.structs.replace(self._options, source=event.source))
         self.push_screen(LoadingScreen(self._opening))
 
@@ -145,8 +148,8 @@ class FreezeTuiApp(Guarded, App[int]):
         gc.enable()
         return self.main_screen
 
-    @on(LoadingScreen.Done)
-    async def _opened(self) -> None:
+    async def on_loading_screen_done(self) -> None:
+        """Show what was opened, or say why it cannot be."""
         assert self._opening is not None
         error = self._opening.exception()
         error = from_os_error(error) if isinstance(error, OSError) else error

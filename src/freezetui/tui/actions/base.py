@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ class SessionScreen(Guarded, Screen[None]):
         self._map, self._measures = ModelMap(self.tree_view, id="map"), Measures(session)
         self._header = Header(session, id="header")
         self._details = DetailsPane(id="details")
-        self._detail_line = DetailLine(_longest(session), id="detail-line")
+        self._detail_line = DetailLine(partial(_longest, session), id="detail-line")
         self._panel = CheckPanel(id="check")
         self._filter: FilterBar | None = None
         self._filters = list(view.filters)

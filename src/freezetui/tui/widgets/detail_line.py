@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 from rich.cells import cell_len, chop_cells
 from rich.text import Text
 from textual.reactive import reactive
@@ -14,7 +17,8 @@ class DetailLine(TextBar):
     """Shows the full name of the line under the cursor, then as much as fits of what follows two spaces.
 
     Args:
-        longest: cells of the longest name; where one line is too short for it, there are always two.
+        longest: returns the cells of the longest name, asked once this is shown: there may be 100,000. Where
+            one line is too short for it, there are always two.
     """
 
     DEFAULT_CSS = """
@@ -26,13 +30,13 @@ class DetailLine(TextBar):
 
     text = reactive(Text(), layout=False)
 
-    def __init__(self, longest: int, id: str | None = None) -> None:
+    def __init__(self, longest: Callable[[], int], id: str | None = None) -> None:
         super().__init__(id=id)
-        self._longest = longest
+        self._longest = cache(longest)
 
     def on_resize(self) -> None:
         """Take two lines where the longest name does not fit into one."""
-        lines = 1 if self._longest < self.size.width else 2
+        lines = 1 if self._longest() < self.size.width else 2
         if lines != self.size.height:  # most need no second layout
             self.styles.height = lines
 

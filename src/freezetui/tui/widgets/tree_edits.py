@@ -8,7 +8,6 @@ from freezetui import numbers
 from freezetui.freeze.blocks import in_every_block
 from freezetui.freeze.plan import FROZEN, FreezePlan
 from freezetui.text import printable
-from freezetui.tui.search import neighbour
 from freezetui.tui.widgets.block_groups import Span
 from freezetui.tui.widgets.visible_rows import VisibleRows
 
@@ -141,6 +140,8 @@ class TreeEdits:
         Raises:
             EditRefused: nothing matches.
         """
+        from freezetui.tui.search import neighbour  # the first screen needs none
+
         tree = self.rows.tree
         matches = _not_empty(self.rows.matches)
         return tree.position[neighbour(matches, tree.first[node], direction, bool(tree.leaf[node]))]
