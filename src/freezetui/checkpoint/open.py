@@ -30,7 +30,7 @@ def open_checkpoint(
         source: path or URL of a file, a shard index or a directory; or several files as one.
         key: dotted key of the dict that holds the state_dict; None chooses the most likely one.
         progress: called from this thread with a few words, if there are several files to read.
-        found: see `Found`; called for some formats only.
+        found: see `Found`; only called for zip archives, which take longest to read.
 
     Raises:
         CheckpointError: it is not a checkpoint; the message says what it looks like, the hint what to do.

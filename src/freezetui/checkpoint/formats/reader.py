@@ -16,6 +16,7 @@ def read_file(opened: OpenFile, key: str | None, found: Found | None = None) -> 
 
     Args:
         key: dotted key of the dict that holds the state_dict; None chooses the most likely one.
+        found: see `Found`; only called for zip archives, which take longest to read.
 
     Raises:
         CheckpointError: it is not a checkpoint; the message says what it looks like, the hint what to do.
