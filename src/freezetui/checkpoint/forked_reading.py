@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import msgspec
 
+from freezetui.checkpoint.columns import Columns
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.errors import CheckpointError, FreezeTuiError
 
@@ -26,10 +27,10 @@ class _Progress(msgspec.Struct, tag=True):
 
 
 class _Tensors(msgspec.Struct, tag=True):
-    """Some tensors, from the `start`-th on; those from there on that have been sent before are not valid."""
+    """Some tensors; `first` if those that have been sent before are not valid."""
 
-    start: int
     some: Sequence[TensorInfo]
+    first: bool
 
 
 class _Read(msgspec.Struct, tag=True):
@@ -69,13 +70,14 @@ class ForkedReading:
 
     Attributes:
         pid: of the child.
+        columns: of the tensors that have arrived.
 
     Raises:
         OSError: the system refuses another process.
     """
 
     def __init__(self, sources: Sequence[str], key: str | None) -> None:
-        self._sources, self._signal = sources, ""
+        self._sources, self._signal, self.columns = sources, "", Columns()
         self._socket, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
@@ -92,13 +94,14 @@ class ForkedReading:
         Raises:
             FreezeTuiError: as `open_checkpoint`, or the child was killed.
         """
-        tensors: list[TensorInfo] = []
         try:
             while isinstance(message := self._receive(), _Progress | _Tensors):
                 if isinstance(message, _Progress):
                     progress(message.text)
                 else:
-                    tensors[message.start :] = message.some
+                    if message.first:
+                        self.columns.clear()
+                    self.columns.add(message.some)
         finally:
             self._socket.close()
             # It takes a moment to give back its memory, which nobody needs to wait for.
@@ -115,7 +118,7 @@ class ForkedReading:
                 )
         if not isinstance(message, _Read):
             return None
-        return msgspec.structs.replace(message.checkpoint, tensors=tuple(tensors))
+        return msgspec.structs.replace(message.checkpoint, tensors=tuple(self.columns.tensors))
 
     def _reap(self) -> None:
         _, status = os.waitpid(self.pid, 0)
@@ -170,7 +173,7 @@ def _read(peer: socket.socket, sources: Sequence[str], key: str | None) -> Itera
         peer.sendall(_encode(_Progress(text)))
 
     def found(some: Sequence[TensorInfo]) -> None:
-        peer.sendall(_encode(_Tensors(len(sent), some)))
+        peer.sendall(_encode(_Tensors(some, not sent)))
         sent.extend(some)
 
     try:
@@ -178,7 +181,7 @@ def _read(peer: socket.socket, sources: Sequence[str], key: str | None) -> Itera
         tensors = checkpoint.tensors
         if len(sent) != len(tensors) or not all(map(is_, sent, tensors)):
             for low in range(0, max(1, len(tensors)), _CHUNK):
-                yield _encode(_Tensors(low, tensors[low : low + _CHUNK]))
+                yield _encode(_Tensors(tensors[low : low + _CHUNK], not low))
         yield _encode(_Read(msgspec.structs.replace(checkpoint, tensors=())))
     except FreezeTuiError as error:
         yield _encode(_Refused(error.message, error.hint))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import repeat
-from operator import attrgetter, mul
 from typing import Literal
 
 import msgspec
@@ -178,17 +176,6 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         if not can_require_grad(self.dtype):
             return f"{self.dtype}: {_why_no_grad(self.dtype)}, which cannot require grad"
         return ""
-
-
-def counts(tensors: Sequence[TensorInfo]) -> tuple[list[int], list[int]]:
-    """Return the elements and the bytes of each tensor; vectorized, since there may be a million."""
-    dtypes = list(map(attrgetter("dtype"), tensors))
-    elements = list(map(math.prod, map(attrgetter("shape"), tensors)))
-    nbytes = list(map(mul, elements, map(ITEMSIZE.get, dtypes, repeat(0))))
-    odd = any(map(attrgetter("packing"), tensors)) or not PACKED.keys().isdisjoint(dtypes)
-    if odd:
-        return [tensor.elements for tensor in tensors], [tensor.bytes for tensor in tensors]
-    return elements, nbytes
 
 
 #: Receives the tensors of a checkpoint in order, some thousands at a time, while the rest is being read; it

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from operator import attrgetter, itemgetter, mul, sub
 
-from freezetui.checkpoint.types import Kind, Packing, TensorInfo, counts
+from freezetui.checkpoint.columns import Columns
+from freezetui.checkpoint.types import Kind, Packing, TensorInfo
 from freezetui.freeze.tree_builder import preorder
 
 
@@ -23,6 +24,7 @@ class ParamTree:
         tensors: names must be unique; a name may also be the prefix of another.
         root: the label of node 0.
         tied: groups of names that are one tensor in the live model, in addition to those of the file.
+        columns: of the same tensors in the same order, if they are known.
 
     Attributes:
         names: per node, its last segment.
@@ -62,7 +64,11 @@ class ParamTree:
     )
 
     def __init__(
-        self, tensors: Sequence[TensorInfo], root: str = "model", tied: Iterable[Sequence[str]] = ()
+        self,
+        tensors: Sequence[TensorInfo],
+        root: str = "model",
+        tied: Iterable[Sequence[str]] = (),
+        columns: Columns | None = None,
     ) -> None:
         self._child_maps: dict[int, dict[str, list[int]]] = {}
         self._sizes: tuple[Sequence[int], Sequence[int]] | None = None
@@ -71,14 +77,14 @@ class ParamTree:
         self.tensors = list(tensors)
         laid_out = preorder([tensor.name for tensor in tensors], root)
         if laid_out is None:
-            self.tensors = _gathered(tensors)
+            self.tensors, columns = _gathered(tensors), None
             laid_out = preorder([tensor.name for tensor in self.tensors], root)
             assert laid_out is not None
         self.names, self.depths, self.parents, self.first, self.end, self.leaf, self.position = laid_out
-        elements, nbytes = counts(self.tensors)
-        self.elements_before = _sums(elements)
-        self.bytes_before = _sums(nbytes)
-        self.tie_groups, self.ties = _ties(self.tensors, elements)
+        columns = columns or Columns(self.tensors)
+        self.elements_before = _sums(columns.elements)
+        self.bytes_before = _sums(columns.bytes)
+        self.tie_groups, self.ties = _ties(columns)
         self.tied_away: dict[str, str] = {}
         if tied:
             _tie_more(self, tied)
@@ -267,19 +273,15 @@ def _tie_more(tree: ParamTree, tied: Iterable[Sequence[str]]) -> None:
                 tree.ties[after] = before
 
 
-def _ties(
-    tensors: Sequence[TensorInfo], elements: Sequence[int]
-) -> tuple[dict[int, tuple[int, ...]], array[int]]:
+def _ties(columns: Columns) -> tuple[dict[int, tuple[int, ...]], array[int]]:
     """Return groups of tied tensors by each member's index, and per tensor the previous member or -1."""
-    previous = array("i", [-1]) * len(tensors)
+    previous = array("i", [-1]) * len(columns.tensors)
     groups: dict[int, tuple[int, ...]] = {}
-    storages = [storage for storage in map(attrgetter("storage"), tensors) if storage is not None]
-    keys = list(map(attrgetter("key"), storages))
-    if len({*keys}) == len(keys):
+    if not columns.shares:
         return groups, previous
     seen: dict[object, list[int]] = {}
-    for index, tensor in enumerate(tensors):
-        if tensor.storage is None or not elements[index]:
+    for index, tensor in enumerate(columns.tensors):
+        if tensor.storage is None or not columns.elements[index]:
             continue
         key = (tensor.storage, tensor.shape, tensor.dtype, tensor.kind == "buffer")
         seen.setdefault(key, []).append(index)

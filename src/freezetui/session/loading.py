@@ -39,8 +39,9 @@ def open_in_thread(options: Options, reading: ForkedReading | None = None) -> Op
         opening.progress = progress
 
     def work() -> Session:
-        checkpoint = reading.result(tell) if reading is not None else None
-        return Session(options, checkpoint or read(options, tell))
+        if reading is not None and (checkpoint := reading.result(tell)) is not None:
+            return Session(options, checkpoint, reading.columns)
+        return Session(options, read(options, tell))
 
     run_in_thread(opening, work)
     return opening

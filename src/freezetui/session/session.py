@@ -29,6 +29,7 @@ from freezetui.session.stage_history import Settings
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from freezetui.checkpoint.columns import Columns
     from freezetui.checkpoint.types import Checkpoint
     from freezetui.description.types import Description
     from freezetui.freeze.presets import Choice
@@ -42,7 +43,7 @@ class Session:
     """The open checkpoint, its plan and its config.
 
     Args:
-        checkpoint: what the options name, if it has been read.
+        checkpoint, columns: what the options name, if it has been read, and its tensors in their order.
 
     Attributes:
         options: the options of the command line.
@@ -63,7 +64,9 @@ class Session:
         ConfigError: the config cannot be read.
     """
 
-    def __init__(self, options: Options, checkpoint: Checkpoint | None = None) -> None:
+    def __init__(
+        self, options: Options, checkpoint: Checkpoint | None = None, columns: Columns | None = None
+    ) -> None:
         self.options, self.checkpoint = options, checkpoint or read(options)
         beside = default_path(*options.sources)
         self._recognition = recognize(self.checkpoint.tensors)
@@ -72,7 +75,7 @@ class Session:
         self.is_adapter = bool(adapter_parts(tensor.name for tensor in self.checkpoint.tensors))
         fits = (not self._recognition or self._recognition.whole) and not self._detected.misfit
         name = (fits and model_name(self._detected.model)) or beside.name.removesuffix(SUFFIX)
-        self.tree = ParamTree(tensors, root=name)
+        self.tree = ParamTree(tensors, name, columns=columns if tensors is self.checkpoint.tensors else None)
         self.saved = SavedConfig(options.config or beside, required=options.config is not None)
         self.stages = self.saved.read(self.tree, self.checkpoint.key)
         if options.stage is not None:
