@@ -144,8 +144,8 @@ class FreezeTuiApp(Guarded, App[int]):
         assert self._opening is not None
         self.main_screen = MainScreen(self._opening.result())
         # All of this lives as long as the program, so the collector never needs to scan it again.
-        gc.freeze()
-        gc.enable()
+        self.call_after_refresh(gc.freeze)
+        self.call_after_refresh(gc.enable)
         return self.main_screen
 
     async def on_loading_screen_done(self) -> None:
