@@ -436,6 +436,9 @@ def test_validate(freezetui, folder):
         "warnings",
     ]
     assert freezetui("validate", "run.freeze.yaml", cwd=folder).returncode == 2
+    save_file({}, folder / "empty.safetensors")
+    empty = freezetui("validate", "empty.safetensors", cwd=folder).stdout
+    assert "warning: no tensors" in empty and "✓" not in empty
 
 
 def test_names_with_escapes_reach_no_terminal(freezetui, tmp_path):

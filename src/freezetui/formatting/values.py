@@ -164,7 +164,9 @@ def _validation(report: Validation) -> Iterator[str]:
         checked = "; the file has no checksums"
     if report.unread:
         checked += f"; {len(report.unread):,} not readable as numbers"
-    if report.valid:
+    if not report.tensors:
+        yield "no tensors: there is nothing to validate"
+    elif report.valid:
         yield f"✓ {tensors}: all data is complete, and every number is finite{checked}"
     else:
         names = len({problem.name for problem in report.problems})
