@@ -392,6 +392,9 @@ def test_a_key_holds_for_both_where_the_format_has_keys(freezetui, folder):
         == 1
     )
     assert freezetui("diff", "both.pth", "b.safetensors", "--key", "model", cwd=folder).returncode == 0
+    lacks = freezetui("diff", "a.pth", "both.pth", "--key", "ema", cwd=folder)
+    assert lacks.returncode == 2 and lacks.stderr.endswith("For a key in AFTER alone, pass --key-after.\n")
+    assert freezetui("diff", "a.pth", "both.pth", "--key-after", "ema", cwd=folder).returncode == 1
 
 
 def test_stats(freezetui, folder):

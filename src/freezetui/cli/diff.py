@@ -80,7 +80,7 @@ def diff(
     with ending_if_truncated(end_now), progress_line() as progress:
         ask = partial(_live_names, python, engine, progress)
         first, *later = _in_number_order(paths) if len(paths) > 2 else paths
-        opened = [_open(first, key, progress)]
+        opened = [_open_before(first, key, key_after, progress)]
         opened += [_open_after(path, key, key_after, progress) for path in later]
         if len(opened) == 2:
             reports = diff_stages(opened[0], opened[1], config, stage, progress, ask)
@@ -148,6 +148,22 @@ def _open(path: str, key: str | None, progress: Callable[[str], None]) -> Checkp
     from freezetui.diff.sides import files_of
 
     return open_checkpoint(files_of(path), key=key, progress=progress)
+
+
+def _open_before(
+    path: str, key: str | None, key_after: str | None, progress: Callable[[str], None]
+) -> Checkpoint:
+    """Open BEFORE; where it lacks a key that may be meant for AFTER, say how to pass that."""
+    from freezetui.errors import CheckpointError
+
+    try:
+        return _open(path, key, progress)
+    except CheckpointError as error:
+        if key is None or key_after is not None:
+            raise
+        _open(path, None, progress)  # raises its own error if the key is not what is wrong
+        hint = f"{error.hint} For a key in AFTER alone, pass --key-after."
+        raise CheckpointError(error.message, hint) from None
 
 
 def _open_after(
