@@ -232,6 +232,12 @@ def test_a_double_that_was_cast_and_back(compared, dtype):
     assert (tensor.looks, tensor.reason) == ("cast and back", f"as if cast to {dtype} and back")
 
 
+def test_a_variance_that_shrinks_alike_is_not_called_decay(compared):
+    one = {"n.running_var": torch.ones(8), "n.weight": torch.ones(8)}
+    report = compared(one, {name: tensor * 0.7 for name, tensor in one.items()})
+    assert (looks(report, "n.running_var"), looks(report, "n.weight")) == ("", "decay")
+
+
 def test_one_decay_is_one_finding_and_another_is_another(compared, state):
     """Rounded to bfloat16, one factor is a little different in each tensor."""
     before = {name: t.bfloat16() if t.is_floating_point() else t for name, t in state.items()}

@@ -141,7 +141,8 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
     shrinks = before.dtype in SIGNED and sums.shrinks and sums.changed >= _MIN_SHRUNK
     least = _MIN_ROUNDED if shrinks else _MIN_EXPLAINED
-    if 0 < factor < 1 and explained >= least and sums.changed > 1:
+    # Running statistics that begin at 1 shrink alike, too; no optimizer has them.
+    if before.kind != "buffer" and 0 < factor < 1 and explained >= least and sums.changed > 1:
         return {**found, "looks": DECAY, "factor": factor}
     if sums.rounded:
         return {**found, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}
