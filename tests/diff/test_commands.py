@@ -328,6 +328,7 @@ def test_the_json_document(freezetui, folder):
         "buffers",
         "findings",
         "tensors",
+        "absent",
     ]
     assert document["verdict"] == "moved"
     assert document["totals"]["parameters"] == {

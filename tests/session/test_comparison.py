@@ -137,6 +137,14 @@ def test_a_frozen_tensor_of_another_shape_is_not_said_to_have_changed(folder):
     assert found.verdict().endswith("changed, 1 frozen could not be compared bit for bit")
 
 
+def test_data_that_both_files_lack_is_not_said_to_be_unchanged(folder):
+    found = compared(state(), state())
+    assert found.nothing_changed
+    found.absent = 2
+    assert not found.nothing_changed
+    assert found.summary()[0].startswith("0 of ") and "2 tensors of an index missing" in found.summary()
+
+
 def test_no_name_in_common_is_one_sentence(folder):
     other = {f"quite.different{i}": np.ones((7, i + 1), np.float32) for i in range(3)}
     found = compared(state(), other, "rules:\n  - freeze: stem\n")

@@ -110,9 +110,8 @@ def _print_reports(
         print_lines(diff_lines(reports[0], sort, stat, width))
         for report in reports[1:]:
             print_lines(judged_lines(report.judged, width) if report.judged else ())
-    unread = [tensor for tensor in reports[0].tensors if tensor.status == "unread"]
-    if unread:
-        say(_not_compared(len(unread), unread[0].reason))
+    if found := reports[0].not_compared:
+        say(found)
     sys.exit(worst(report.exit_code for report in reports))
 
 
@@ -132,6 +131,9 @@ def _print_series(series: Series, stat: bool, as_json: bool) -> NoReturn:
         from freezetui.formatting.series import series_lines
 
         print_lines(series_lines(series, 1 if stat else None, line_width()))
+    for number, step in enumerate(series.steps, 1):
+        if step.not_compared:
+            say(f"step {number}: {step.not_compared}")
     sys.exit(series.exit_code)
 
 
@@ -195,9 +197,3 @@ def _are_same(before: str, after: str) -> bool:
         return Path(before).samefile(after)
     except (OSError, ValueError):  # a URL, a pattern, missing, or too long a name
         return False
-
-
-def _not_compared(count: int, reason: str) -> str:
-    from freezetui.numbers import plural
-
-    return f"{plural(count, 'tensor')} could not be compared: {reason}"

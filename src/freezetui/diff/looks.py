@@ -23,8 +23,6 @@ _MIN_ROUNDED, _MIN_SHRUNK = 0.75, 8
 _MAX_UNITS, _MAX_SHARE, _MIN_FILLED = 8, 0.3, 0.6
 DECAY, ROUNDING, CAST_AND_BACK, SOME_ROWS, TIED = "decay", "rounding", "cast and back", "some rows", "tied"
 SAME_VALUES = "same values"
-#: Why a tensor that an index lists is not compared.
-ABSENT = "listed in the index, but in none of the files"
 
 
 def unread(pair: Pair, reason: str) -> TensorDiff:

@@ -67,6 +67,9 @@ def judge(
     drifted = [t for t in under_frozen if t.status == "changed"]
     findings = [*_causes(moved, frozen), *_drifts(drifted, plan)]
     verdict, reason = _verdict(frozen, moved, unsure, findings)
+    if verdict == "held" and matching.absent:
+        count = plural(len(matching.absent), "tensor")
+        verdict, reason = "inconclusive", f"the data of {count} that an index lists is missing"
     if not frozen and plan.joins_stages and verdict == "inconclusive":
         reason = "no tensor is frozen in all stages: pass --stage NAME, or --stage all"
     judged = Judged(

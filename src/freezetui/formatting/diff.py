@@ -282,3 +282,6 @@ def _totals(report: DiffReport) -> Iterator[str]:
         parts = [f"{count:,} {status_word(status)}" for status, count in counts.items() if count]
         if tensors:
             yield f"{word:<11}{_count(tensors):>15}: {', '.join(parts)}"
+    if report.absent:
+        count = numbers.plural(len(report.absent), "tensor")
+        yield f"{'no data':<11}{count:>15}: listed in an index, but not in its files"

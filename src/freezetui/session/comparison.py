@@ -38,6 +38,7 @@ class Comparison:
         before: BEFORE as the user named it.
         removed: names of BEFORE that the open checkpoint lacks.
         note: how names were matched; "" if they are equal.
+        absent: how many tensors an index lists and neither side contains.
         not_finite: tensors in which values became NaN or infinite, with how many.
     """
 
@@ -49,9 +50,10 @@ class Comparison:
         relative: Mapping[str, float | None],
         removed: tuple[str, ...] = (),
         note: str = "",
+        absent: int = 0,
     ) -> None:
         self._session, self._changes, self._relative = session, changes, relative
-        self.before, self.removed, self.note = before, removed, note
+        self.before, self.removed, self.note, self.absent = before, removed, note, absent
         self._ordered: tuple[ParamTree, list[float | None], bytes] | None = None
         self._statistics: tuple[ParamTree, bytes, list[int]] | None = None
         self._counted: tuple[ParamTree, bytes, int] | None = None
@@ -109,7 +111,7 @@ class Comparison:
     @property
     def nothing_changed(self) -> bool:
         """Whether every tensor of both checkpoints has a counterpart of the same bits."""
-        return bool(self._changes) and not (self._changed or self._unsure or self.removed)
+        return bool(self._changes) and not (self._changed or self._unsure or self.removed or self.absent)
 
     @property
     def changed_frozen(self) -> list[int]:
@@ -182,6 +184,8 @@ class Comparison:
         parts = [changed, self.verdict()]
         if self.removed:
             parts.append(f"{len(self.removed):,} only in the earlier file")
+        if self.absent:
+            parts.append(f"{plural(self.absent, 'tensor')} of an index missing")
         return (*parts, *([self.note] if self.note else []))
 
     def _in_order(self) -> tuple[ParamTree, list[float | None], bytes]:
