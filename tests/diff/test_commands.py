@@ -109,6 +109,12 @@ def test_a_verdict_on_each_stage_and_the_worst_code(freezetui, folder):
     assert text.stdout.index("✗ MOVED") < text.stdout.index("stage head") < text.stdout.index("✓ HELD")
     documents = json.loads(freezetui(*arguments, "--json", cwd=folder).stdout)
     assert [(d["stage"], d["verdict"]) for d in documents] == [("head", "moved"), ("more", "held")]
+    assert text.stderr == ""
+    config.write_text(config.read_text().replace("name: more", "name: all"))
+    for more in ([], ["d.pth"]):
+        only = freezetui(*arguments[:3], *more, *arguments[3:], cwd=folder)
+        assert ", stage all" in only.stdout and ", stage head" not in only.stdout
+        assert "--stage all is the stage called all" in only.stderr
 
 
 def test_a_config_beside_before_is_mentioned_and_no_more(freezetui, folder):

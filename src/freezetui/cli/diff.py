@@ -91,7 +91,7 @@ def diff(
             say("BEFORE and AFTER are the same file.")
         _print_reports(reports, sort, stat, as_json, stage)
     else:
-        _print_series(series, stat, as_json)
+        _print_series(series, stat, as_json, stage)
 
 
 def _print_reports(
@@ -110,6 +110,7 @@ def _print_reports(
         print_lines(diff_lines(reports[0], sort, stat, width))
         for report in reports[1:]:
             print_lines(judged_lines(report.judged, width) if report.judged else ())
+    _mention_stage_all(stage, reports[0].judged)
     if found := reports[0].not_compared:
         say(found)
     sys.exit(worst(report.exit_code for report in reports))
@@ -124,13 +125,23 @@ def _is_each(stage: str | None, judged: Judged | None) -> bool:
     return stage == ALL_STAGES and judged.stage != ALL_STAGES
 
 
-def _print_series(series: Series, stat: bool, as_json: bool) -> NoReturn:
+def _mention_stage_all(stage: str | None, judged: Judged | None) -> None:
+    if stage is None or judged is None or judged.stage != stage:
+        return
+    from freezetui.config.schema import ALL_STAGES, ONLY_STAGE_ALL
+
+    if stage == ALL_STAGES:
+        say(ONLY_STAGE_ALL)
+
+
+def _print_series(series: Series, stat: bool, as_json: bool, stage: str | None) -> NoReturn:
     if as_json:
         print_json(series.document())
     else:
         from freezetui.formatting.series import series_lines
 
         print_lines(series_lines(series, 1 if stat else None, line_width()))
+    _mention_stage_all(stage, series.steps[0].judged)
     for number, step in enumerate(series.steps, 1):
         if step.not_compared:
             say(f"step {number}: {step.not_compared}")
