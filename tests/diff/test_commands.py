@@ -400,6 +400,7 @@ def test_a_key_holds_for_both_where_the_format_has_keys(freezetui, folder):
         == 1
     )
     assert freezetui("diff", "both.pth", "b.safetensors", "--key", "model", cwd=folder).returncode == 0
+    assert "warning: multiple state_dicts found" in freezetui("stats", "both.pth", cwd=folder).stderr
     lacks = freezetui("diff", "a.pth", "both.pth", "--key", "ema", cwd=folder)
     assert lacks.returncode == 2 and lacks.stderr.endswith("For a key in AFTER alone, pass --key-after.\n")
     assert freezetui("diff", "a.pth", "both.pth", "--key-after", "ema", cwd=folder).returncode == 1
@@ -450,6 +451,9 @@ def test_validate(freezetui, folder):
     save_file({}, folder / "empty.safetensors")
     empty = freezetui("validate", "empty.safetensors", cwd=folder).stdout
     assert "warning: no tensors" in empty and "✓" not in empty
+    torch.save({"w": torch.eye(3).to_sparse()}, folder / "sparse.pth")
+    unread = freezetui("validate", "sparse.pth", cwd=folder)
+    assert unread.returncode == 0 and "every number that can be read is finite" in unread.stdout
 
 
 def test_names_with_escapes_reach_no_terminal(freezetui, tmp_path):
