@@ -92,6 +92,26 @@ def test_rounding_of_an_ema(compared, state, decay, updates):
     assert "rounding" in finding.message
 
 
+def test_one_average_of_many_weights_is_one_finding(compared, state):
+    after = trained(state)
+    for name, units in (("embed.weight", 9), ("stem.0.weight", 1200), ("stem.0.bias", 2)):
+        flat = after[name].flatten()
+        flat[:1].view(torch.int32).add_(units)
+        after[name] = flat.view(state[name].shape)
+    finding = only(compared(state, after, FREEZE))
+    assert (finding.code, len(finding.tensors)) == ("M16", 3)
+    assert "(at most 1,200 units in the last place)" in finding.message
+
+
+def test_some_rows_of_many_tensors_are_one_finding(compared, state):
+    after = trained(state)
+    after["embed.weight"][40:] += torch.randn(10, 16)
+    after["stem.0.weight"][:2] += torch.randn(2, 3, 3, 3)
+    finding = only(compared(state, after, FREEZE))
+    assert (finding.code, len(finding.tensors)) == ("M13", 2)
+    assert "(2 to 10 of each tensor)" in finding.message
+
+
 def test_a_cast_and_back(compared, state):
     after = trained(state)
     after["embed.weight"] = state["embed.weight"].bfloat16().float()
