@@ -109,6 +109,12 @@ def test_a_verdict_on_each_stage_and_the_worst_code(freezetui, folder):
     assert text.stdout.index("✗ MOVED") < text.stdout.index("stage head") < text.stdout.index("✓ HELD")
     documents = json.loads(freezetui(*arguments, "--json", cwd=folder).stdout)
     assert [(d["stage"], d["verdict"]) for d in documents] == [("head", "moved"), ("more", "held")]
+    assert text.stderr == ""
+    config.write_text(config.read_text().replace("name: more", "name: all"))
+    for more in ([], ["d.pth"]):
+        only = freezetui(*arguments[:3], *more, *arguments[3:], cwd=folder)
+        assert ", stage all" in only.stdout and ", stage head" not in only.stdout
+        assert "--stage all is the stage called all" in only.stderr
 
 
 def test_a_config_beside_before_is_mentioned_and_no_more(freezetui, folder):
@@ -183,7 +189,8 @@ def test_counters_and_statistics_do_not_hide_the_change_of_parameters(freezetui,
         norm.weight.data *= 0.99 if number == 2 else 1
         torch.save({f"body.{n}": t for n, t in norm.state_dict().items()}, path)
     one, two = (freezetui("diff", *sides, "--stat").stdout for sides in (paths[:2], paths[1:]))
-    assert re.search(r"^body +3 of 5 tensors +0\.283 ", one, re.M)  # of mean and variance
+    # Of mean and variance, without the bar of a change by training.
+    assert re.search(r"^body +3 of 5 tensors +0\.283  buffers only$", one, re.M)
     assert re.search(r"^body +4 of 5 tensors +0\.01 ", two, re.M)
     whole = freezetui("diff", *paths[1:]).stdout
     assert re.search(r"^~ changed +model +4 of 5 tensors .* 0\.01 +0\.01$", whole, re.M)
@@ -327,6 +334,7 @@ def test_the_json_document(freezetui, folder):
         "buffers",
         "findings",
         "tensors",
+        "absent",
     ]
     assert document["verdict"] == "moved"
     assert document["totals"]["parameters"] == {
@@ -392,6 +400,10 @@ def test_a_key_holds_for_both_where_the_format_has_keys(freezetui, folder):
         == 1
     )
     assert freezetui("diff", "both.pth", "b.safetensors", "--key", "model", cwd=folder).returncode == 0
+    assert "warning: multiple state_dicts found" in freezetui("stats", "both.pth", cwd=folder).stderr
+    lacks = freezetui("diff", "a.pth", "both.pth", "--key", "ema", cwd=folder)
+    assert lacks.returncode == 2 and lacks.stderr.endswith("For a key in AFTER alone, pass --key-after.\n")
+    assert freezetui("diff", "a.pth", "both.pth", "--key-after", "ema", cwd=folder).returncode == 1
 
 
 def test_stats(freezetui, folder):
@@ -436,6 +448,12 @@ def test_validate(freezetui, folder):
         "warnings",
     ]
     assert freezetui("validate", "run.freeze.yaml", cwd=folder).returncode == 2
+    save_file({}, folder / "empty.safetensors")
+    empty = freezetui("validate", "empty.safetensors", cwd=folder).stdout
+    assert "warning: no tensors" in empty and "✓" not in empty
+    torch.save({"w": torch.eye(3).to_sparse()}, folder / "sparse.pth")
+    unread = freezetui("validate", "sparse.pth", cwd=folder)
+    assert unread.returncode == 0 and "every number that can be read is finite" in unread.stdout
 
 
 def test_names_with_escapes_reach_no_terminal(freezetui, tmp_path):

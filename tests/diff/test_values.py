@@ -50,6 +50,22 @@ def test_tensors_that_are_stored_in_different_ways_are_not_compared(compared):
             assert found.status == ("identical" if one is other else "unread"), found
 
 
+@pytest.mark.filterwarnings("ignore:.*")
+def test_indices_of_another_order_are_not_called_a_change(compared):
+    def coo(rows: list[int], columns: list[int], values: list[float]) -> Tensor:
+        return torch.sparse_coo_tensor([rows, columns], values, (2, 3))
+
+    one = coo([0, 1, 1], [2, 0, 2], [2.0, 2.0, 3.0])
+    same = coo([1, 0, 1], [0, 2, 2], [2.0, 2.0, 3.0]), coo([0, 0, 1, 1], [2, 2, 0, 2], [1.0, 1.0, 2.0, 3.0])
+    for other in same:
+        assert torch.equal(one.to_dense(), other.to_dense())
+        found = told(compared({"w": one}, {"w": other}), "w")
+        assert (found.status, found.reason.partition(" tensors ")[0]) == ("unread", "sparse_coo")
+    assert told(compared({"w": one}, {"w": one * 2}), "w").status == "changed"
+    empty = coo([], [], [])
+    assert compared({"w": empty}, {"w": empty.clone()}).identical
+
+
 def test_quantized_tensors_are_compared_by_their_bytes(compared):
     one = {"q.weight": torch.quantize_per_tensor(torch.randn(4, 6), 0.1, 0, torch.qint8)}
     assert compared(one, dict(one)).identical

@@ -92,6 +92,26 @@ def test_rounding_of_an_ema(compared, state, decay, updates):
     assert "rounding" in finding.message
 
 
+def test_one_average_of_many_weights_is_one_finding(compared, state):
+    after = trained(state)
+    for name, units in (("embed.weight", 9), ("stem.0.weight", 1200), ("stem.0.bias", 2)):
+        flat = after[name].flatten()
+        flat[:1].view(torch.int32).add_(units)
+        after[name] = flat.view(state[name].shape)
+    finding = only(compared(state, after, FREEZE))
+    assert (finding.code, len(finding.tensors)) == ("M16", 3)
+    assert "(at most 1,200 units in the last place)" in finding.message
+
+
+def test_some_rows_of_many_tensors_are_one_finding(compared, state):
+    after = trained(state)
+    after["embed.weight"][40:] += torch.randn(10, 16)
+    after["stem.0.weight"][:2] += torch.randn(2, 3, 3, 3)
+    finding = only(compared(state, after, FREEZE))
+    assert (finding.code, len(finding.tensors)) == ("M13", 2)
+    assert "(2 to 10 of each tensor)" in finding.message
+
+
 def test_a_cast_and_back(compared, state):
     after = trained(state)
     after["embed.weight"] = state["embed.weight"].bfloat16().float()
@@ -230,6 +250,12 @@ def test_a_double_that_was_cast_and_back(compared, dtype):
     weight = torch.randn(20, 10, dtype=torch.float64)
     tensor = compared({"w": weight}, {"w": weight.to(getattr(torch, dtype)).double()}).tensors[0]
     assert (tensor.looks, tensor.reason) == ("cast and back", f"as if cast to {dtype} and back")
+
+
+def test_a_variance_that_shrinks_alike_is_not_called_decay(compared):
+    one = {"n.running_var": torch.ones(8), "n.weight": torch.ones(8)}
+    report = compared(one, {name: tensor * 0.7 for name, tensor in one.items()})
+    assert (looks(report, "n.running_var"), looks(report, "n.weight")) == ("", "decay")
 
 
 def test_one_decay_is_one_finding_and_another_is_another(compared, state):

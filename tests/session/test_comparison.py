@@ -137,6 +137,25 @@ def test_a_frozen_tensor_of_another_shape_is_not_said_to_have_changed(folder):
     assert found.verdict().endswith("changed, 1 frozen could not be compared bit for bit")
 
 
+def test_data_that_both_files_lack_is_not_said_to_be_unchanged(folder):
+    found = compared(state(), state())
+    assert found.nothing_changed
+    found.absent = 2
+    assert not found.nothing_changed
+    assert found.summary()[0].startswith("0 of ") and "2 tensors of an index missing" in found.summary()
+
+
+def test_the_squares_are_those_of_parameters_then_of_statistics_without_counters(folder):
+    found = compared(changed("head.conv.weight", "stem.norm.running_var", f"body.norm.{NORM[-1]}"), state())
+    names = [tensor.name for tensor in found._session.tree.tensors]
+    where = [
+        {name: round(square, 6) for name, square in zip(names, row, strict=True) if square}
+        for row in found.squares
+    ]
+    parameters, statistics = {"head.conv.weight": 4.0}, {"stem.norm.running_var": 2.0}
+    assert where == [parameters, parameters, statistics, statistics]
+
+
 def test_no_name_in_common_is_one_sentence(folder):
     other = {f"quite.different{i}": np.ones((7, i + 1), np.float32) for i in range(3)}
     found = compared(state(), other, "rules:\n  - freeze: stem\n")

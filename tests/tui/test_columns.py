@@ -99,11 +99,11 @@ def test_only_what_is_known_is_offered():
         **{**vars(report), "forward": False}
     )  # random gradients, which are not the model's
     assert list(measures_of(painter, report=bare)) == ["share", "bytes"]
-    change = SimpleNamespace(relative_change=[0.1, None, None], words={}, squares=None, changed_frozen=[])
+    change = SimpleNamespace(relative_change=[0.1, None, None], words={}, squares=(), changed_frozen=[])
     assert list(measures_of(painter, report=report, comparison=change)) == [
         *("share", "bytes", "gradient", "update", "change")
     ]
-    nothing = SimpleNamespace(relative_change=[None] * 3, words={}, squares=None, changed_frozen=[])
+    nothing = SimpleNamespace(relative_change=[None] * 3, words={}, squares=(), changed_frozen=[])
     assert list(measures_of(painter, comparison=nothing)) == ["share", "bytes"]
 
 
@@ -171,7 +171,7 @@ def test_the_details_say_whose_step_an_update_is_of(own, words):
 def test_changes(change, text):
     painter = painter_of(*CONV)
     comparison = SimpleNamespace(
-        relative_change=[change, None, 0.5], words={}, squares=None, changed_frozen=[0]
+        relative_change=[change, None, 0.5], words={}, squares=(), changed_frozen=[0]
     )
     painter.measure = measures_of(painter, comparison=comparison)["change"]
     line = painter.line(painter.rows.tree.find("f.0.weight"))
@@ -192,7 +192,7 @@ def test_a_change_without_a_size_is_a_word():
         known = SimpleNamespace(
             relative_change=relative,
             words={place[n]: w for n, w in words.items()},
-            squares=None,
+            squares=(),
             changed_frozen=[],
         )
         painter.measure = measures_of(painter, comparison=known)["change"]
@@ -233,6 +233,18 @@ def test_the_change_of_a_module_is_that_of_its_tensors_together():
     assert drawn(painter, "f.0.bias", 79).rstrip().endswith("from 0")
     assert drawn(painter, "f.0", 79).rstrip().endswith("10%")
     assert drawn(painter, "f", 79).rstrip().endswith("10%")
+
+
+def test_the_change_of_a_module_without_changed_parameters_is_that_of_its_statistics():
+    """A mean that began at 0 does not say that the module changed from 0; a counter says nothing."""
+    painter = painter_of(("n.weight", (4,)), ("n.mean", (4,)), ("n.var", (4,)), ("n.counter", ()))
+    none = [0.0] * 4
+    squares = none, none, [0.0, 0.04, 0.05, 0.0], [0.0, 0.0, 1.0, 0.0]
+    changes = [0.0, math.inf, 0.2, math.inf]
+    comparison = SimpleNamespace(relative_change=changes, words={}, squares=squares, changed_frozen=[])
+    painter.measure = measures_of(painter, comparison=comparison)["change"]
+    assert drawn(painter, "n.mean", 79).rstrip().endswith("from 0")
+    assert drawn(painter, "n", 79).rstrip().endswith("30%")
 
 
 def test_shares_are_of_the_parameters_as_the_totals_count_them():

@@ -96,7 +96,7 @@ def test_what_a_run_changed(snap_compare, app):
         tensors = main.session.tree.tensors
         change = [0.0 if i < 120 else 10.0 ** -(i % 4) for i in range(len(tensors))]
         change[60] = 0.03
-        known = SimpleNamespace(relative_change=change, changed_frozen=[60], words={}, squares=None)
+        known = SimpleNamespace(relative_change=change, changed_frozen=[60], words={}, squares=())
         session = SimpleNamespace(tree=main.session.tree, report=None, comparison=known)
         main.tree_view.show_measures(Measures(session).now())
         await pilot.press("g")

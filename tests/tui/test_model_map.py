@@ -61,7 +61,7 @@ def test_after_a_check_what_is_proven_is_solid_and_the_worst_of_a_cell_shows():
 def test_values_are_heights():
     painter = painter_of(10, 10, 10, 10)
     comparison = SimpleNamespace(
-        relative_change=[1.0, 0.01, 0.0, None], words={}, squares=None, changed_frozen=[1]
+        relative_change=[1.0, 0.01, 0.0, None], words={}, squares=(), changed_frozen=[1]
     )
     session = SimpleNamespace(tree=painter.rows.tree, report=None, comparison=comparison)
     painter.measure = Measures(session).now()[-1]

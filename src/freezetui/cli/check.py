@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @json_option
 def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | None, **options: Any) -> None:
     """Run a few real training steps, then compare every tensor bit for bit."""
-    from freezetui.config.schema import ALL_STAGES
+    from freezetui.config.schema import ALL_STAGES, ONLY_STAGE_ALL
     from freezetui.formatting.receipt import receipts
     from freezetui.sanity.report import worst
     from freezetui.session.receipt_file import receipt_path, write_receipt
@@ -51,6 +51,8 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
         )
     path = receipt_path(session, to) if to is not None else None
     each = stage == ALL_STAGES and ALL_STAGES not in session.stages.names
+    if stage == ALL_STAGES and not each:
+        say(ONLY_STAGE_ALL)
     stages = (session.stages.names or (None,)) if each else (stage,)
     reports = _checked(session, stages)
     if as_json:

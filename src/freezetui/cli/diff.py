@@ -80,7 +80,7 @@ def diff(
     with ending_if_truncated(end_now), progress_line() as progress:
         ask = partial(_live_names, python, engine, progress)
         first, *later = _in_number_order(paths) if len(paths) > 2 else paths
-        opened = [_open(first, key, progress)]
+        opened = [_open_before(first, key, key_after, progress)]
         opened += [_open_after(path, key, key_after, progress) for path in later]
         if len(opened) == 2:
             reports = diff_stages(opened[0], opened[1], config, stage, progress, ask)
@@ -91,7 +91,7 @@ def diff(
             say("BEFORE and AFTER are the same file.")
         _print_reports(reports, sort, stat, as_json, stage)
     else:
-        _print_series(series, stat, as_json)
+        _print_series(series, stat, as_json, stage)
 
 
 def _print_reports(
@@ -110,9 +110,9 @@ def _print_reports(
         print_lines(diff_lines(reports[0], sort, stat, width))
         for report in reports[1:]:
             print_lines(judged_lines(report.judged, width) if report.judged else ())
-    unread = [tensor for tensor in reports[0].tensors if tensor.status == "unread"]
-    if unread:
-        say(_not_compared(len(unread), unread[0].reason))
+    _mention_stage_all(stage, reports[0].judged)
+    if found := reports[0].not_compared:
+        say(found)
     sys.exit(worst(report.exit_code for report in reports))
 
 
@@ -125,13 +125,26 @@ def _is_each(stage: str | None, judged: Judged | None) -> bool:
     return stage == ALL_STAGES and judged.stage != ALL_STAGES
 
 
-def _print_series(series: Series, stat: bool, as_json: bool) -> NoReturn:
+def _mention_stage_all(stage: str | None, judged: Judged | None) -> None:
+    if stage is None or judged is None or judged.stage != stage:
+        return
+    from freezetui.config.schema import ALL_STAGES, ONLY_STAGE_ALL
+
+    if stage == ALL_STAGES:
+        say(ONLY_STAGE_ALL)
+
+
+def _print_series(series: Series, stat: bool, as_json: bool, stage: str | None) -> NoReturn:
     if as_json:
         print_json(series.document())
     else:
         from freezetui.formatting.series import series_lines
 
         print_lines(series_lines(series, 1 if stat else None, line_width()))
+    _mention_stage_all(stage, series.steps[0].judged)
+    for number, step in enumerate(series.steps, 1):
+        if step.not_compared:
+            say(f"step {number}: {step.not_compared}")
     sys.exit(series.exit_code)
 
 
@@ -148,6 +161,22 @@ def _open(path: str, key: str | None, progress: Callable[[str], None]) -> Checkp
     from freezetui.diff.sides import files_of
 
     return open_checkpoint(files_of(path), key=key, progress=progress)
+
+
+def _open_before(
+    path: str, key: str | None, key_after: str | None, progress: Callable[[str], None]
+) -> Checkpoint:
+    """Open BEFORE; where it lacks a key that may be meant for AFTER, say how to pass that."""
+    from freezetui.errors import CheckpointError
+
+    try:
+        return _open(path, key, progress)
+    except CheckpointError as error:
+        if key is None or key_after is not None:
+            raise
+        _open(path, None, progress)  # raises its own error if the key is not what is wrong
+        hint = f"{error.hint} For a key in AFTER alone, pass --key-after."
+        raise CheckpointError(error.message, hint) from None
 
 
 def _open_after(
@@ -179,9 +208,3 @@ def _are_same(before: str, after: str) -> bool:
         return Path(before).samefile(after)
     except (OSError, ValueError):  # a URL, a pattern, missing, or too long a name
         return False
-
-
-def _not_compared(count: int, reason: str) -> str:
-    from freezetui.numbers import plural
-
-    return f"{plural(count, 'tensor')} could not be compared: {reason}"

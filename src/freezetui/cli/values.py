@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freezetui.cli.options import json_option, key_option
-from freezetui.cli.output import line_width, print_json, print_lines
+from freezetui.cli.output import line_width, print_json, print_lines, say
 from freezetui.cli.progress import end_now, progress_line
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: b
     with ending_if_truncated(end_now), progress_line() as progress:
         checkpoint = open_checkpoint(files_of(path), key=key, progress=progress)
         found = sorted_stats(_stats(checkpoint, _chosen(checkpoint, pattern), progress), sort)
+    for warning in checkpoint.warnings:
+        say(f"warning: {warning}")
     if as_json:
         print_json({"source": checkpoint.source, "format": checkpoint.format, "tensors": found})
     else:

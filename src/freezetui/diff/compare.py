@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from itertools import chain
 from threading import Lock
 
 import msgspec
@@ -14,11 +15,11 @@ from freezetui.checkpoint.sources.urls import is_url
 from freezetui.checkpoint.storage import open_weights
 from freezetui.checkpoint.types import Checkpoint, TensorInfo
 from freezetui.checkpoint.weights import Weights
-from freezetui.diff.looks import ABSENT, resized_diff, tensor_diff, unread
+from freezetui.diff.looks import resized_diff, tensor_diff, unread
 from freezetui.diff.matching import Matching, Pair
 from freezetui.diff.raw import let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
-from freezetui.diff.report import TensorDiff
+from freezetui.diff.report import ABSENT, TensorDiff
 from freezetui.diff.rescaled import is_rescaled
 from freezetui.diff.rewritten import refuse_rewritten
 from freezetui.diff.sums import Compared, may_be_resized
@@ -62,8 +63,9 @@ def compare(
     with open_weights(before, urls=True) as here, open_weights(after, urls=True) as there:
         _compare(work, here, there, progress)
     refuse_rewritten(before, after)
-    absent = frozenset(before.absent), frozenset(after.absent)
-    return matching, tuple(
+    elsewhere = (matching.names_before(name) for name in after.absent)
+    absent = frozenset(before.absent), frozenset(chain.from_iterable(elsewhere))
+    return matching._replace(absent=_absent(matching, before, after)), tuple(
         unread(pair, ABSENT) if _is_absent(pair, *absent) else _result(pair, each, once)
         for pair, each in zip(matching.pairs, found, strict=True)
     )
@@ -252,6 +254,16 @@ def _is_absent(pair: Pair, before: frozenset[str], after: frozenset[str]) -> boo
     if pair.before is not None and pair.after is not None:
         return False
     return pair.name in (after if pair.after is None else before)
+
+
+def _absent(matching: Matching, before: Checkpoint, after: Checkpoint) -> tuple[str, ...]:
+    """Return the names that a side lists in its index and that no pair is of."""
+    listed = dict.fromkeys((*before.absent, *after.absent))
+    if not listed:
+        return ()
+    known = {pair.name for pair in matching.pairs}
+    known.update(pair.after.name for pair in matching.pairs if pair.after is not None)
+    return tuple(name for name in listed if known.isdisjoint(matching.names_before(name)))
 
 
 def _result(pair: Pair, found: Compared | None, once: Mapping[str, str]) -> TensorDiff:

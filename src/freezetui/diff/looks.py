@@ -23,8 +23,6 @@ _MIN_ROUNDED, _MIN_SHRUNK = 0.75, 8
 _MAX_UNITS, _MAX_SHARE, _MIN_FILLED = 8, 0.3, 0.6
 DECAY, ROUNDING, CAST_AND_BACK, SOME_ROWS, TIED = "decay", "rounding", "cast and back", "some rows", "tied"
 SAME_VALUES = "same values"
-#: Why a tensor that an index lists is not compared.
-ABSENT = "listed in the index, but in none of the files"
 
 
 def unread(pair: Pair, reason: str) -> TensorDiff:
@@ -141,7 +139,8 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
     shrinks = before.dtype in SIGNED and sums.shrinks and sums.changed >= _MIN_SHRUNK
     least = _MIN_ROUNDED if shrinks else _MIN_EXPLAINED
-    if 0 < factor < 1 and explained >= least and sums.changed > 1:
+    # Running statistics that begin at 1 shrink alike, too; no optimizer has them.
+    if before.kind != "buffer" and 0 < factor < 1 and explained >= least and sums.changed > 1:
         return {**found, "looks": DECAY, "factor": factor}
     if sums.rounded:
         return {**found, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}

@@ -38,10 +38,19 @@ class Matching(NamedTuple):
     Attributes:
         pairs: in the order of BEFORE, then added tensors.
         note: how they were matched, or why not, for display; "" if the names are equal.
+        paths: below which of BEFORE and of AFTER the names are the same, each with a dot at the end.
+        absent: names that an index lists and whose data neither side contains.
     """
 
     pairs: tuple[Pair, ...]
     note: str = ""
+    paths: tuple[str, str] = ("", "")
+    absent: tuple[str, ...] = ()
+
+    def names_before(self, name: str) -> tuple[str, ...]:
+        """Return how a tensor of AFTER may be called in BEFORE."""
+        own, path = self.paths
+        return (name, own + name[len(path) :]) if (own or path) and name.startswith(path) else (name,)
 
 
 def match(before: Sequence[TensorInfo], after: Sequence[TensorInfo]) -> Matching:
@@ -144,7 +153,7 @@ def _paired(
             f"{side} has the prefix {prefix}" for side, prefix in (("BEFORE", own), ("AFTER", path)) if prefix
         ]
         note = "; ".join(filter(None, (f"matched below a path: {', '.join(parts)}", note)))
-    return Matching(tuple(_unique(pairs)), note)
+    return Matching(tuple(_unique(pairs)), note, (own, path))
 
 
 def _unique(pairs: list[Pair]) -> list[Pair]:

@@ -8,6 +8,7 @@ from threading import Lock
 
 import numpy as np
 
+from freezetui.checkpoint.types import TensorInfo
 from freezetui.checkpoint.weights import Weights
 from freezetui.diff.measure import measure_bits, measure_cast
 from freezetui.diff.sums import CHUNK, Compared, Sums, row_of
@@ -33,6 +34,10 @@ def measures(work: Iterable[Compared], here: Weights, there: Weights) -> Iterato
         counted = one.is_numeric and other.is_numeric
         if each.is_cast and not counted:
             each.reason = f"{each.before.dtype} and {each.after.dtype} cannot be compared"
+        elif _is_coo(each.before) and not _same_start(one, other):
+            each.reason = (
+                "sparse_coo tensors whose indices are stored differently may still have the same values"
+            )
         elif one.elements != other.elements and not each.is_resized:
             each.differs = True
         elif counted:
@@ -41,6 +46,18 @@ def measures(work: Iterable[Compared], here: Weights, there: Weights) -> Iterato
             yield from _jobs(_measure, each, (one, other), row)
         else:
             yield from _jobs(_scan, each, (one, other), 1)
+
+
+def _is_coo(info: TensorInfo) -> bool:
+    """Whether a tensor is stored as indices, in any order, and their values."""
+    return info.packing is not None and info.packing.what == "sparse_coo"
+
+
+def _same_start(one: TensorValues, other: TensorValues) -> bool:
+    """Whether the first parts of two tensors are the same: the indices of a sparse one."""
+    return one.first == other.first and all(
+        np.array_equal(one.chunk(low, high), other.chunk(low, high)) for low, high in spans(one.first, CHUNK)
+    )
 
 
 def _jobs(

@@ -61,7 +61,7 @@ def match_moved(matching: Matching, same: Same) -> Matching:
         if pair.before is not None or (pair.after is not None and pair.after.name in right)
     ]
     notes = [*([] if matching.note == note_before else [matching.note]), *notes, left_over(left, right)]
-    return Matching(tuple(pairs), "; ".join(filter(None, notes)))
+    return matching._replace(pairs=tuple(pairs), note="; ".join(filter(None, notes)))
 
 
 def _paths(left: dict[str, TensorInfo], right: dict[str, TensorInfo]) -> list[tuple[str, str]]:

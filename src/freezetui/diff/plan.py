@@ -48,10 +48,10 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     match = plan_from_config(config, tree, budget)
     if match.differences:
         differences = "; ".join(each.rstrip(".") for each in match.differences[:3])
-        raise ConfigError(
-            f"{path} does not fit {before.source}: {differences}.",
-            "Pass the config that training began with, and as BEFORE the checkpoint that it was saved for.",
-        )
+        hint = "Pass the config that training began with, and as BEFORE the checkpoint that it was saved for."
+        if before.absent:
+            hint = f"Files of {before.source} are missing: download them first."
+        raise ConfigError(f"{path} does not fit {before.source}: {differences}.", hint)
     each = stage == ALL_STAGES and ALL_STAGES not in [named.name for named in config.stages]
     stages = config.stages if stage is None or each else [config.stage(stage)]
     masks = [_mask(named, tree, match.mask, budget) for named in stages] or [match.mask]

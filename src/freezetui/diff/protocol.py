@@ -44,11 +44,13 @@ class Compared(msgspec.Struct, frozen=True, tag="compared"):
         different: every tensor that is not identical.
         identical: the names of the others in AFTER.
         note: how names were matched; "" if they are equal.
+        absent: how many tensors an index lists and neither side contains.
     """
 
     different: tuple[TensorDiff, ...]
     identical: tuple[str, ...]
     note: str
+    absent: int = 0
 
 
 Answer = Working | Failed | Compared

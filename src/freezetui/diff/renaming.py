@@ -153,7 +153,7 @@ def _better(matching: Matching, before: _Side, after: _Side) -> Matching:
             name = f"{other.name} (AFTER)" if other.name in taken else other.name
         taken.add(name)
         pairs.append(Pair(name, one, other))
-    return Matching(tuple(pairs), found.note)
+    return found._replace(pairs=tuple(pairs))
 
 
 def _unmatched(matching: Matching) -> int:

@@ -9,12 +9,15 @@ from typing import Literal
 import msgspec
 
 from freezetui.checkpoint.types import Kind
+from freezetui.numbers import plural
 from freezetui.sanity.report import EXIT_CODES, BufferPart, Finding, Verdict, worst
 
 Status = Literal["identical", "cast", "changed", "reshaped", "added", "removed", "unread"]
 STATUSES: tuple[Status, ...] = ("identical", "cast", "changed", "reshaped", "added", "removed", "unread")
 
 _TROUBLE = 2
+#: Why a tensor that an index lists is not compared.
+ABSENT = "listed in the index, but in none of the files"
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -137,6 +140,7 @@ class DiffReport(msgspec.Struct, frozen=True):
         matching: how names were matched; "" if they are equal.
         tensors: in the order of BEFORE, then added tensors.
         judged: None without a config.
+        absent: names that an index lists and whose data neither side contains.
     """
 
     before: Side
@@ -144,11 +148,19 @@ class DiffReport(msgspec.Struct, frozen=True):
     matching: str
     tensors: tuple[TensorDiff, ...]
     judged: Judged | None = None
+    absent: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:
         """Whether both sides have the same tensors, equal bit for bit."""
-        return all(tensor.status == "identical" for tensor in self.tensors)
+        return not self.absent and all(tensor.status == "identical" for tensor in self.tensors)
+
+    @property
+    def not_compared(self) -> str:
+        """How many tensors could not be compared, and why the first could not; "" if all were."""
+        reasons = [tensor.reason for tensor in self.tensors if tensor.status == "unread"]
+        reasons += [ABSENT] * len(self.absent)
+        return f"{plural(len(reasons), 'tensor')} could not be compared: {reasons[0]}" if reasons else ""
 
     @property
     def exit_code(self) -> int:
@@ -180,6 +192,7 @@ class DiffReport(msgspec.Struct, frozen=True):
             "buffers": judged.buffers if judged else None,
             "findings": judged.findings if judged else (),
             "tensors": self.tensors,
+            "absent": self.absent,
         }
 
 

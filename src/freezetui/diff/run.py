@@ -59,7 +59,7 @@ def diff_stages(
     reports = []
     for plan in plans:
         tensors, judged = _judged(plan, before, after, matching, compared)
-        reports.append(DiffReport(_side(before), _side(after), matching.note, tensors, judged))
+        reports.append(_report(before, after, matching, tensors, judged))
     return reports
 
 
@@ -94,7 +94,7 @@ def diff_series(
         matching, tensors = _in_first_names(matching, tensors, known)
         known = {pair.after.name: pair.name for pair in matching.pairs if pair.after is not None}
         tensors, judged = _judged(plans[(number - 1) % len(plans)], previous, checkpoint, matching, tensors)
-        steps.append(DiffReport(_side(previous), _side(checkpoint), matching.note, tensors, judged))
+        steps.append(_report(previous, checkpoint, matching, tensors, judged))
         # With the kinds of the first checkpoint, which the config was applied to.
         kinds = {pair.after.name: pair.before.kind for pair in matching.pairs if pair.before and pair.after}
         previous = msgspec.structs.replace(
@@ -158,6 +158,16 @@ def _in_first_names(
 
 def _numbered(progress: Progress, number: int, count: int) -> Progress:
     return lambda text: progress(f"{text}, {number} of {count}")
+
+
+def _report(
+    before: Checkpoint,
+    after: Checkpoint,
+    matching: Matching,
+    tensors: tuple[TensorDiff, ...],
+    judged: Judged | None,
+) -> DiffReport:
+    return DiffReport(_side(before), _side(after), matching.note, tensors, judged, matching.absent)
 
 
 def _side(checkpoint: Checkpoint) -> Side:

@@ -16,7 +16,7 @@ from freezetui.checkpoint.types import Checkpoint, TensorInfo, can_require_grad
 from freezetui.checkpoint.weights import Weights
 from freezetui.diff.compare import ALWAYS_VIEWED, MAX_VIEWS
 from freezetui.diff.dtypes import numbers_of
-from freezetui.diff.looks import ABSENT
+from freezetui.diff.report import ABSENT
 from freezetui.diff.rewritten import refuse_rewritten
 from freezetui.diff.sums import CHUNK
 from freezetui.diff.threads import Job, Progress, run_jobs, spans

@@ -49,11 +49,21 @@ class TensorValues:
         flips: what makes the stored bits the tensor's own, see `_flips`; None if they are.
 
     Attributes:
-        elements: how many there are, as carriers.
+        elements: how many there are, as carriers; first: those of the first part.
         nbytes: of the elements; itemsize: of each.
     """
 
-    __slots__ = ("_flat", "_flips", "_parts", "_weights", "elements", "is_numeric", "itemsize", "nbytes")
+    __slots__ = (
+        "_flat",
+        "_flips",
+        "_parts",
+        "_weights",
+        "elements",
+        "first",
+        "is_numeric",
+        "itemsize",
+        "nbytes",
+    )
 
     def __init__(
         self,
@@ -63,6 +73,7 @@ class TensorValues:
         flips: Array | None = None,
     ) -> None:
         self._parts, self._flips = parts, flips
+        self.first = parts[0].size if parts else 0
         self._weights = weights if weights is not None and weights.remote is not None else None
         #: All elements in a row, if they are contiguous; most tensors are, and there may be 100,000.
         self._flat = parts[0].reshape(-1) if len(parts) == 1 and parts[0].flags.c_contiguous else None

@@ -67,6 +67,9 @@ def judge(
     drifted = [t for t in under_frozen if t.status == "changed"]
     findings = [*_causes(moved, frozen), *_drifts(drifted, plan)]
     verdict, reason = _verdict(frozen, moved, unsure, findings)
+    if verdict == "held" and matching.absent:
+        count = plural(len(matching.absent), "tensor")
+        verdict, reason = "inconclusive", f"the data of {count} that an index lists is missing"
     if not frozen and plan.joins_stages and verdict == "inconclusive":
         reason = "no tensor is frozen in all stages: pass --stage NAME, or --stage all"
     judged = Judged(
@@ -155,8 +158,24 @@ def _causes(moved: Sequence[TensorDiff], frozen: Sequence[TensorDiff]) -> list[F
     for t in moved:
         groups[t.looks, factors.get(t.name) or _detail(t)].append(t)
     return [
-        finding(_CAUSES[looks], _names(group), detail=detail) for (looks, detail), group in groups.items()
+        finding(_CAUSES[looks], _names(group), detail=detail or _of_all(looks, group))
+        for (looks, detail), group in groups.items()
     ]
+
+
+def _of_all(looks: str, group: Sequence[TensorDiff]) -> str:
+    """Return the detail of one finding on tensors that each have another number; "" if they have none.
+
+    An average of a whole model would be a finding for each count of units.
+    """
+    if looks == ROUNDING:
+        return max((t.reason for t in group), key=lambda reason: (len(reason), reason))  # the most units
+    if looks != SOME_ROWS:
+        return ""
+    if len({(t.rows_changed, t.rows) for t in group}) == 1:
+        return f"{group[0].rows_changed:,} of {group[0].rows:,}"
+    counts = [t.rows_changed or 0 for t in group]
+    return f"{min(counts):,} to {max(counts):,} of each tensor"
 
 
 def _factors(moved: Iterable[TensorDiff]) -> dict[str, str]:
@@ -175,12 +194,10 @@ def _factors(moved: Iterable[TensorDiff]) -> dict[str, str]:
 
 
 def _detail(tensor: TensorDiff) -> str:
-    if tensor.looks == SOME_ROWS:
-        return f"{tensor.rows_changed:,} of {tensor.rows:,}"
     if not tensor.looks and (tensor.nan or tensor.inf):
         words = " and ".join(word for word, count in (("NaN", tensor.nan), ("Inf", tensor.inf)) if count)
         return f", and {words} appeared"
-    return "" if tensor.looks == TIED else tensor.reason
+    return "" if tensor.looks in (TIED, ROUNDING, SOME_ROWS) else tensor.reason
 
 
 def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:

@@ -254,6 +254,8 @@ def _stat(tree: DiffTree, sort: str) -> list[_Row]:
         change = relative_change(tensors)
         relative = _relative(change) if change else ""
         graph = status_word(_common_status(differing)) if math.isnan(change) else bar(change)
+        if graph and change > 0 and all(t.kind == "buffer" for t in differing):
+            graph = "buffers only"  # a mean that begins at 0 changes by more than any update
         what = f"{len(differing):,} of {_count(tensors)}"
         found.append((change, _Row((printable(shape.path(node)), what, relative, graph))))
     if sort == "change":  # those that differ without a size first
@@ -280,3 +282,6 @@ def _totals(report: DiffReport) -> Iterator[str]:
         parts = [f"{count:,} {status_word(status)}" for status, count in counts.items() if count]
         if tensors:
             yield f"{word:<11}{_count(tensors):>15}: {', '.join(parts)}"
+    if report.absent:
+        count = numbers.plural(len(report.absent), "tensor")
+        yield f"{'no data':<11}{count:>15}: listed in an index, but not in its files"

@@ -16,9 +16,10 @@ from freezetui.formatting.diff_tree import DiffTree
 from freezetui.text import printable
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_NOTHING, _OTHER, _BUFFERS = "·", "!", "~"
+_NOTHING, _OTHER, _BUFFERS, _UNREAD = "·", "!", "~", "?"
 _LEGEND = {
     _BUFFERS: "only statistics or counters changed",
+    _UNREAD: "not all of it could be compared",
     _OTHER: "changed without a size: NaN, a new shape or dtype, added or removed",
 }
 
@@ -87,7 +88,7 @@ def _rows(series: Series, depth: int | None) -> Iterator[_Row]:
         yield shown.row(node, stop)
         if stop is not None:
             node = stop
-        elif not shown.moved(node) or (depth is not None and tree.depths[node] >= depth):
+        elif shown.is_same(node) or (depth is not None and tree.depths[node] >= depth):
             node = tree.end[node]
         else:
             folds.update(() if tree.leaf[node] else shown.folds(node))
@@ -100,6 +101,7 @@ class _Modules:
     def __init__(self, series: Series) -> None:
         self._steps = [{tensor.name: tensor for tensor in step.tensors} for step in series.steps]
         every = {tensor.name: tensor for step in reversed(series.steps) for tensor in step.tensors}
+        self._unread_names = [{t.name for t in step.tensors if t.status == "unread"} for step in series.steps]
         first = {name: every[name] for step in self._steps for name in step}
         self.tree = DiffTree(list(first.values()))
         self._known: dict[int, tuple[list[float], list[float]]] = {}
@@ -109,9 +111,9 @@ class _Modules:
         self._low = math.log10(min(sizes, default=1e-6))
         self._high = max(math.log10(max(sizes, default=1.0)), self._low + 1)
 
-    def moved(self, node: int) -> bool:
-        """Whether anything below a node ever changed."""
-        return any(map(any, self._changes(node)))
+    def is_same(self, node: int) -> bool:
+        """Whether nothing below a node ever changed, as far as all of it was compared."""
+        return set(self._bars(node)) == {_NOTHING}
 
     def folds(self, node: int) -> Iterator[tuple[int, int]]:
         """Yield the runs of repeated blocks below a node whose bars are the same."""
@@ -120,7 +122,8 @@ class _Modules:
     def row(self, node: int, stop: int | None) -> _Row:
         """Return the row of a node, or of a run of blocks."""
         parameters, buffers = map(_started, self._changes(node))
-        words = f"step {parameters}" if parameters else f"step {buffers}" if buffers else "never"
+        never = "not known" if _UNREAD in self._bars(node) else "never"
+        words = f"step {parameters}" if parameters else f"step {buffers}" if buffers else never
         if parameters and buffers and buffers < parameters:
             words += f", statistics step {buffers}"
         tensors = len(self.tree.below(node, stop))
@@ -143,12 +146,21 @@ class _Modules:
 
     def _bars(self, node: int) -> str:
         parameters, buffers = self._changes(node)
-        if not any(parameters):
-            return "".join(map(self._bar, buffers))
-        return "".join(
-            self._bar(change) if change or not other else _BUFFERS
-            for change, other in zip(parameters, buffers, strict=True)
-        )
+        bars = list(map(self._bar, parameters if any(parameters) else buffers))
+        if any(parameters):
+            bars = [
+                _BUFFERS if other and not change else bar
+                for bar, change, other in zip(bars, parameters, buffers, strict=True)
+            ]
+        unread = self._unread(node)
+        return "".join(_UNREAD if bar == _NOTHING and n in unread else bar for n, bar in enumerate(bars))
+
+    def _unread(self, node: int) -> set[int]:
+        """Return the steps, counted from 0, in which a tensor below a node was not compared."""
+        if not any(self._unread_names):
+            return set()
+        names = [tensor.name for tensor in self.tree.below(node)]
+        return {n for n, step in enumerate(self._unread_names) if not step.isdisjoint(names)}
 
     def _bar(self, change: float) -> str:
         if math.isnan(change):

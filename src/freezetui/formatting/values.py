@@ -164,8 +164,11 @@ def _validation(report: Validation) -> Iterator[str]:
         checked = "; the file has no checksums"
     if report.unread:
         checked += f"; {len(report.unread):,} not readable as numbers"
-    if report.valid:
-        yield f"✓ {tensors}: all data is complete, and every number is finite{checked}"
+    if not report.tensors:
+        yield "no tensors: there is nothing to validate"
+    elif report.valid:
+        every = "every number that can be read" if report.unread else "every number"
+        yield f"✓ {tensors}: all data is complete, and {every} is finite{checked}"
     else:
         names = len({problem.name for problem in report.problems})
         yield f"✗ {names:,} of {tensors} missing, corrupt or not finite{checked}"

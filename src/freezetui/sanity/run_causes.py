@@ -16,7 +16,8 @@ TABLE = (
         "changed_in_run",
         "M10",
         "error",
-        "frozen, but changed{detail}: the optimizer still had them, or other weights were loaded",
+        "frozen, but changed{detail}: the optimizer still had them, other weights were loaded, or an adapter "
+        "was merged into them",
         "freeze before the first forward, and give the optimizer trainable parameters only",
     ),
     Code(

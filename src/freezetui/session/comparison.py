@@ -9,6 +9,7 @@ from itertools import compress
 from operator import or_
 from typing import TYPE_CHECKING
 
+from freezetui.checkpoint.types import can_require_grad
 from freezetui.freeze.frozen_buffers import changed_statistics
 from freezetui.freeze.plan import UNTRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
@@ -38,6 +39,7 @@ class Comparison:
         before: BEFORE as the user named it.
         removed: names of BEFORE that the open checkpoint lacks.
         note: how names were matched; "" if they are equal.
+        absent: how many tensors an index lists and neither side contains.
         not_finite: tensors in which values became NaN or infinite, with how many.
     """
 
@@ -49,9 +51,10 @@ class Comparison:
         relative: Mapping[str, float | None],
         removed: tuple[str, ...] = (),
         note: str = "",
+        absent: int = 0,
     ) -> None:
         self._session, self._changes, self._relative = session, changes, relative
-        self.before, self.removed, self.note = before, removed, note
+        self.before, self.removed, self.note, self.absent = before, removed, note, absent
         self._ordered: tuple[ParamTree, list[float | None], bytes] | None = None
         self._statistics: tuple[ParamTree, bytes, list[int]] | None = None
         self._counted: tuple[ParamTree, bytes, int] | None = None
@@ -80,20 +83,23 @@ class Comparison:
         return self._in_order()[1]
 
     @property
-    def squares(self) -> tuple[Sequence[float], Sequence[float]]:
+    def squares(self) -> tuple[Sequence[float], ...]:
         """The squares of |delta| and of |weight| of each parameter of `session.tree` that changed, else 0.
 
-        Not of statistics and counters: one step of a counter is more than any update.
+        Then those of statistics. Not of counters: one step of a counter is more than any update.
         """
-        deltas, weights = array("d"), array("d")
-        for tensor in self._session.tree.tensors:
-            change, delta, weight = self._changes.get(tensor.name), 0.0, 0.0
-            sized = change is not None and change.kind != "buffer" and change.status != "reshaped"
-            if change is not None and sized and change.delta_norm is not None:
-                delta, weight = change.delta_norm, change.norm or 0.0
-            deltas.append(delta * delta)
-            weights.append(weight * weight)
-        return deltas, weights
+        tensors = self._session.tree.tensors
+        found = tuple(array("d", bytes(8 * len(tensors))) for _ in range(4))
+        for index, tensor in enumerate(tensors):
+            change = self._changes.get(tensor.name)
+            if change is None or change.delta_norm is None or change.status == "reshaped":
+                continue
+            if change.kind == "buffer" and not can_require_grad(change.dtype):
+                continue
+            first = 2 if change.kind == "buffer" else 0
+            found[first][index] = change.delta_norm**2
+            found[first + 1][index] = (change.norm or 0.0) ** 2
+        return found
 
     @property
     def words(self) -> dict[int, str]:
@@ -109,7 +115,7 @@ class Comparison:
     @property
     def nothing_changed(self) -> bool:
         """Whether every tensor of both checkpoints has a counterpart of the same bits."""
-        return bool(self._changes) and not (self._changed or self._unsure or self.removed)
+        return bool(self._changes) and not (self._changed or self._unsure or self.removed or self.absent)
 
     @property
     def changed_frozen(self) -> list[int]:
@@ -182,6 +188,8 @@ class Comparison:
         parts = [changed, self.verdict()]
         if self.removed:
             parts.append(f"{len(self.removed):,} only in the earlier file")
+        if self.absent:
+            parts.append(f"{plural(self.absent, 'tensor')} of an index missing")
         return (*parts, *([self.note] if self.note else []))
 
     def _in_order(self) -> tuple[ParamTree, list[float | None], bytes]:

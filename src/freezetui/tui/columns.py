@@ -33,7 +33,8 @@ class Measure(NamedTuple):
         wrong: tensors whose value is against the plan, ascending.
         words: tensor -> what to say in place of its value, which has no size and counts as infinite.
         worded: these tensors, ascending; sized: `values` without theirs.
-        squares: per tensor those of |delta| and |weight|, by whose sums several tensors have one value.
+        squares: per tensor those of |delta| and |weight|, by whose sums several tensors have one value; then
+            those of other tensors, which count where none of the former has any.
     """
 
     name: Name
@@ -44,7 +45,7 @@ class Measure(NamedTuple):
     words: Mapping[int, str] = {}
     worded: Sequence[int] = ()
     sized: Sequence[float] = ()
-    squares: tuple[Sequence[float], Sequence[float]] | None = None
+    squares: tuple[Sequence[float], ...] = ()
 
     @property
     def is_share(self) -> bool:
@@ -62,9 +63,11 @@ class Measure(NamedTuple):
             largest = max((max(known[a:b], default=UNKNOWN) for a, b in found), default=UNKNOWN)
             if largest <= 0 and _any_in(self.worded, found):
                 return math.inf
-            if largest > 0 and self.squares:
-                delta, weight = (sum(sum(squares[a:b]) for a, b in found) for squares in self.squares)
-                return math.sqrt(delta / weight) if weight else largest
+            if largest > 0:
+                for pair in zip(self.squares[::2], self.squares[1::2], strict=True):
+                    delta, weight = (sum(sum(squares[a:b]) for a, b in found) for squares in pair)
+                    if delta or weight:
+                        return math.sqrt(delta / weight) if weight else largest
             return None if largest < 0 else largest
         if self.name == "share":
             return parameters_in(tree, spans)
@@ -89,7 +92,7 @@ class Measure(NamedTuple):
         """Return what `value` returns of every tensor by itself; -1 where unknown."""
         values = list(self.values)
         if self.squares:
-            known = zip(self.sized or values, *self.squares, strict=True)
+            known = zip(self.sized or values, *self.squares[:2], strict=True)
             values = [math.sqrt(d / w) if value > 0 and w else value for value, d, w in known]
         for index in self.worded:
             values[index] = math.inf

@@ -77,7 +77,10 @@ def test_archives_of_other_kinds(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    assert "no data.pkl" in refused(path).message
+    assert "no data.pkl, so it was not written by torch.save" in refused(path).message
+    with zipfile.ZipFile(path, "a") as archive:  # all that is left by torch.save if pickling raises
+        archive.writestr("x/.data/serialization_id", "1")
+    assert "torch.save failed" in refused(path).message
     np.savez(path.with_suffix(".npz"), a=np.ones(2))
     assert "NumPy" in refused(path.with_suffix(".npz")).message
     with tarfile.open(tmp_path / "x.tar", "w") as archive:

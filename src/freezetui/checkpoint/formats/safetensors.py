@@ -118,6 +118,7 @@ def read_safetensors(file: Stream, size: int, source: str, key: str | None) -> C
         tensors=tensors,
         prefix=unwrapped.prefix,
         wrappers=unwrapped.inside,
+        warnings=() if tensors else ("no tensors: the file was saved without weights",),
     )
 
 

@@ -121,6 +121,11 @@ def _other_zip(names: list[str]) -> tuple[str, str]:
         return "an archive of NumPy arrays (.npz)", "Convert it to a PyTorch state_dict first."
     if any(name.endswith(".weights.h5") for name in names):
         return "a Keras archive", "Convert it to a PyTorch state_dict first."
+    if any(name.endswith("/.data/serialization_id") for name in names):  # which torch.save writes first
+        return (
+            "a zip archive with no data.pkl: torch.save failed before it wrote the weights",
+            "Save them again, and see what torch.save raises.",
+        )
     return (
         "a zip archive with no data.pkl, so it was not written by torch.save",
         "Unpack it, and pass the checkpoint inside.",
