@@ -14,8 +14,9 @@ import torch
 from safetensors import SafetensorError, TensorSpec, safe_open, serialize_file
 from torch import Tensor
 
+from freezetui.checkpoint.columns import Columns
 from freezetui.checkpoint.open import open_checkpoint
-from freezetui.checkpoint.types import ITEMSIZE, PACKED, TensorInfo, can_require_grad, counts
+from freezetui.checkpoint.types import ITEMSIZE, PACKED, TensorInfo, can_require_grad
 from freezetui.errors import ModelError
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.load import load_tensors
@@ -200,7 +201,7 @@ def test_a_dtype_of_a_later_torch_is_listed_with_a_warning(
     )
 
 
-def test_counts_and_the_tree_agree_with_the_tensors(write: Write) -> None:
+def test_columns_and_the_tree_agree_with_the_tensors(write: Write) -> None:
     saved: dict[str, Tensor] = {
         "a": torch.ones(3, 4),
         "b": torch.empty(3, 4, dtype=torch.float4_e2m1fn_x2),
@@ -209,8 +210,11 @@ def test_counts_and_the_tree_agree_with_the_tensors(write: Write) -> None:
     }
     for subset in (saved, {"a": saved["a"]}):
         tensors = open_checkpoint(write(subset)).tensors
-        elements, nbytes = counts(tensors)
-        assert elements == [t.elements for t in tensors] == [12, 24, 25, 6][: len(tensors)]
-        assert nbytes == [t.bytes for t in tensors] == [48, 12, 5 * (16 + 4), 4][: len(tensors)]
+        columns = Columns(tensors)
+        assert columns.elements == [t.elements for t in tensors] == [12, 24, 25, 6][: len(tensors)]
+        assert columns.bytes == [t.bytes for t in tensors] == [48, 12, 5 * (16 + 4), 4][: len(tensors)]
         tree = ParamTree(tensors)
-        assert (tree.elements_before[-1], tree.bytes_before[-1]) == (sum(elements), sum(nbytes))
+        assert (tree.elements_before[-1], tree.bytes_before[-1]) == (
+            sum(columns.elements),
+            sum(columns.bytes),
+        )
