@@ -196,7 +196,7 @@ def _imported(name: str) -> click.Command:
 
 
 def _is_terminal() -> bool:
-    """Whether there is a terminal on which the TUI can be drawn: a dumb one, as in Emacs, only shows lines."""
+    """Whether the TUI can be drawn: a dumb terminal, as in Emacs, shows nothing but lines."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
