@@ -7,6 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+#: How an architecture is written.
+ARCHITECTURE_FORMS = "Write torchvision:NAME, package.module:callable or path/to/file.py:callable."
+
 
 class ModelSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """What builds a model.

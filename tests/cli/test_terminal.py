@@ -54,3 +54,19 @@ def test_no_color_is_honoured_and_small_terminals_work(tmp_path):
     assert colors == grays
     terminal.child.send("q")
     assert terminal.exit_code() == 0
+
+
+def test_a_dumb_terminal_gets_plain_lines(tmp_path):
+    path = Path(shutil.copy(SAMPLES / "shufflenet_digits.safetensors", tmp_path))
+    terminal = Terminal(str(path), TERM="dumb")
+    terminal.wait_for("buffers")
+    assert terminal.exit_code() == 0
+    assert b"\x1b" not in terminal.written
+
+
+def test_signs_are_drawn_whatever_the_locale_says(tmp_path):
+    path = Path(shutil.copy(SAMPLES / "shufflenet_digits.safetensors", tmp_path))
+    terminal = Terminal(str(path), PYTHONIOENCODING="ascii")
+    terminal.wait_for("○ train")
+    terminal.child.send("q")
+    assert terminal.exit_code() == 0

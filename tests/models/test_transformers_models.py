@@ -85,6 +85,13 @@ def test_without_transformers_it_says_what_to_install(folder: Path, monkeypatch:
     assert "freezetui[transformers]" in raised.value.hint
 
 
+def test_without_its_config_it_says_what_is_missing(tmp_path: Path) -> None:
+    torch.save({"wte.weight": torch.ones(2, 2)}, tmp_path / "gpt2.pth")
+    with pytest.raises(ModelError, match="there is none beside the checkpoint") as raised:
+        check(request(tmp_path / "gpt2.pth"))
+    assert str(tmp_path) in raised.value.hint
+
+
 def test_code_beside_the_config_is_not_run(folder: Path, tmp_path: Path) -> None:
     """`auto_map` asks transformers to import a file of the folder."""
     for file in folder.iterdir():

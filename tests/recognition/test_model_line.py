@@ -33,3 +33,9 @@ def test_an_empty_line_names_nothing():
 def test_what_cannot_be_read_is_told(line):
     with pytest.raises(FreezeTuiError, match="Write SPEC"):
         read_model_line(line)
+
+
+@pytest.mark.parametrize("line", ["bert", "model.py", "resnet18 --arg num_classes=3"])
+def test_what_names_no_callable_is_told(line):
+    with pytest.raises(FreezeTuiError, match="Write torchvision:NAME"):
+        read_model_line(line)

@@ -104,6 +104,10 @@ def test_what_a_comparison_found_is_listed(session):
     others = {name: diff(name, "added") for name in NAMES}
     session.comparison = Comparison(session, "b", others, dict.fromkeys(NAMES, float("nan")), ("gone",))
     assert said(session) == {"nothing compared": "no tensor name in common: nothing was compared"}
+    session.comparison = Comparison(session, "b", others | {"c": diff("c", "identical")}, {})
+    assert "frozen could not be compared" in said(session)["1 frozen not compared"]
+    session.comparison, session.not_compared = None, "b does not exist."
+    assert said(session) == {"not compared": "b does not exist."}
 
 
 def test_a_config_json_of_another_model_is_told_before_anything_is_built(tmp_path):

@@ -47,6 +47,10 @@ def headline(driver) -> str:
     return str(driver.main.query_one("#check-headline").content).replace(JOINT, " ")
 
 
+def footer(driver) -> str:
+    return driver.screen_text().splitlines()[-1]
+
+
 @pytest.mark.torch
 @pytest.mark.slow
 async def test_a_check_that_holds_marks_the_tree_and_goes_stale_with_the_next_edit(opened, forked):
@@ -166,6 +170,7 @@ async def test_escape_cancels_a_check(opened, small, forked):
         await driver.press("f", "r")
         panel = driver.main.query_one(CheckPanel)
         await driver.until(lambda: panel.running)
+        await driver.until(lambda: "Esc cancel" in footer(driver))
         await driver.press("r")
         assert "A check is already running" in driver.notices()
         await driver.press("R")
@@ -176,6 +181,7 @@ async def test_escape_cancels_a_check(opened, small, forked):
         await driver.until(lambda: not panel.running)
         assert "cancelled" in headline(driver)
         assert "not checked" in str(driver.main._totals.render())
+        assert "r check" in footer(driver)
 
 
 @pytest.mark.torch

@@ -216,3 +216,15 @@ async def test_the_line_and_the_place_of_the_cursor_can_be_read_in_the_terminals
                 if style.underline:
                     underlined.add(text.strip("◆▓▒"))
         assert underlined == {""}
+
+
+async def test_without_color_the_line_of_the_cursor_and_a_range_are_in_reverse_video(opened, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened("vgg_digits.pth", size=(80, 24)) as driver:
+        await driver.press("v", "down")
+        plain, selected, cursor = (
+            driver.tree.styles_over(over)["frozen"] for over in ("", "selected", "cursor")
+        )
+        assert not plain.reverse
+        assert selected.reverse and not selected.bold
+        assert cursor.reverse and cursor.bold

@@ -304,6 +304,20 @@ async def test_the_hint_names_the_rule_where_one_says_it_and_else_how_many_tenso
         assert "of the matches: 0 frozen, 60 trainable" in driver.screen_text()
 
 
+async def test_the_hint_counts_what_freezing_changes(opened):
+    async with opened("shufflenet_digits.safetensors", size=(120, 24)) as driver:
+        await driver.press("slash")
+        await driver.type("branch2.1")  # weights, biases and the statistics of norms
+        await driver.until(lambda: "80 matches (words), ctrl+f: freeze 32 tensors" in driver.screen_text())
+        await driver.press("ctrl+f")
+        assert "frozen: 32 tensors set" in driver.notices()
+        await driver.press("ctrl+t")
+        assert "trainable: 32 tensors set" in driver.notices()
+        await driver.press(*["backspace"] * 9)
+        await driver.type("running_mean")
+        await driver.until(lambda: "matches (words), none trainable" in driver.screen_text())
+
+
 async def test_the_palette_does_not_act_behind_a_dialog(opened):
     async with opened() as driver:
         depth = len(driver.app.screen_stack)

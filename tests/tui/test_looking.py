@@ -182,7 +182,8 @@ async def test_why_there_is_no_comparison_and_where_a_config_is(opened, run):
         await driver.pilot.pause()
         assert "missing.pth does not exist" in driver.screen_text()
         await driver.press("x")
-        assert "Nothing to compare with" in driver.notices()
+        assert "missing.pth does not exist" in driver.notices()
+        assert "not compared" in driver.screen_text().splitlines()[0]
     save_file({"w": torch.ones(2)}, "other.safetensors")
     Path("before.freeze.yaml").write_text(CONFIG)
     async with opened(Path("other.safetensors"), against="before.pth") as driver:

@@ -116,6 +116,8 @@ async def test_recent_ones_come_first_and_all_are_filtered_on_a_small_screen(
         assert "/elsewhere/19.pth" in text_of(app) and "/elsewhere/2.pth" not in text_of(app)
         assert any(entry.source.endswith("/1.pth") for entry in app.screen._shown), "also what was not listed"
         assert "more)" not in text_of(app)
+        await pilot.press(*"00", "enter")
+        assert "nothing matches" in text_of(app) and not app.screen.query_one("#picker-problem").display
         await pilot.press("escape")
         await until(pilot, lambda: "vgg.pth" in text_of(app))
         await pilot.press("slash", *"vgg", "enter")
@@ -157,9 +159,9 @@ async def test_what_cannot_be_opened_is_told_above_the_list(below: Path, monkeyp
 async def test_where_nothing_is_the_screen_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     app = FreezeTuiApp(Options(".", engine=False), choose=True)
-    async with app.run_test(size=(120, 24)) as pilot:
-        await pilot.pause(0.3)
-        assert "none was found below" in app.screen._compositor.render_strips()[0].text
+    async with app.run_test(size=(60, 15)) as pilot:
+        await until(pilot, lambda: "none was found below" in " ".join(text_of(app).split()))
+        assert "freezetui PATH opens one; q quits" in " ".join(text_of(app).split())
         await pilot.press("q")
         await pilot.pause()
     assert app.return_code == 0

@@ -192,6 +192,19 @@ def test_remarks_of_torch_and_warnings_are_not_shown_as_the_reason_of_a_failure(
     assert len(telling([f"line {n}" for n in range(50)])) == 12
 
 
+def test_the_log_of_a_crash_is_where_it_happened():
+    frames = [f'  File "/x/{n}.py", line 1 in f' for n in range(30)]
+    log = ["before", "Fatal Python error: Segmentation fault", "", "Thread 0x1 (most recent call first):"]
+    log += [
+        '  File "/x/other.py", line 1 in run',
+        "",
+        "Current thread 0x2 (most recent call first):",
+        *frames,
+    ]
+    log += ["", "Extension modules: torch._C (total: 1)"]
+    assert telling(log) == ["Traceback (most recent call last):", *reversed(frames[:11])]
+
+
 @pytest.mark.parametrize("theme", ["textual-dark", "textual-light", "solarized-light"])
 async def test_the_verdict_can_be_read_in_every_theme(opened, theme):
     async with opened(size=(100, 30)) as driver:

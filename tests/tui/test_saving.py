@@ -52,7 +52,8 @@ async def test_a_device_gets_a_copy(opened, tmp_path):
     async with opened() as driver:
         driver.go("features")
         await driver.press("f")
-        for name, said in (("null", "is not a file"), ("full", "No space left"), ("fifo", "Nothing reads")):
+        full = "No space left on device. Save under another name: S"
+        for name, said in (("null", "is not a file"), ("full", full), ("fifo", "Nothing reads")):
             await save_as(driver, str(tmp_path / f"{name}.yaml"))
             await driver.until(lambda said=said: said in driver.notices(), 10)
             assert driver.session.unsaved

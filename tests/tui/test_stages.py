@@ -205,7 +205,9 @@ async def test_the_one_dialog_does_everything_by_keyboard_at_60_by_15(opened):
         assert stages.names == (first, second)
         await press("r", *"X", "enter")
         assert stages.names == (first, "X")
-        await press("d", "enter")
+        assert " 2 X " in driver.screen_text().splitlines()[0], "the header follows"
+        assert "undoes that" in await press("d")
+        await press("enter")
         assert len(stages.names) == 2  # enter keeps it
         await press("d", "y")
         assert stages.names == (first,)

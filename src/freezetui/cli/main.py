@@ -196,7 +196,8 @@ def _imported(name: str) -> click.Command:
 
 
 def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    """Whether the TUI can be drawn: a dumb terminal, as in Emacs, shows nothing but lines."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _show(options: Options, depth: int | None, as_json: bool) -> None:

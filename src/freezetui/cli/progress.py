@@ -19,7 +19,7 @@ _PAUSE = 0.1
 
 def end_now(message: str) -> NoReturn:
     """End the process with an error, from whatever it is doing: nothing of Python's own is flushed."""
-    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    clear = "\r\x1b[K" if _can_clear() else ""
     os.write(2, f"{clear}freezetui: {message}\n".encode())
     os._exit(2)
 
@@ -27,7 +27,7 @@ def end_now(message: str) -> NoReturn:
 @contextmanager
 def progress_line() -> Iterator[Callable[[str], None]]:
     """Yield a function that shows progress on one line of the terminal; clear the line afterwards."""
-    if not sys.stderr.isatty():
+    if not _can_clear():
         yield lambda text: None
         return
     shown = 0.0
@@ -42,3 +42,7 @@ def progress_line() -> Iterator[Callable[[str], None]]:
         yield show
     finally:
         click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _can_clear() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

@@ -18,7 +18,7 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 
 from freezetui.config.atomic import write_text
 from freezetui.config.bounds import check_events, check_text, read_text, why_not_a_number
-from freezetui.config.paths import is_special
+from freezetui.config.paths import ELSEWHERE, is_special
 from freezetui.config.plain import FORMAT_KEY, keys_of
 from freezetui.config.plain import plain as plain_values
 from freezetui.config.schema import VERSION, ConfigData, Count, Expect, ModelSection, Stage
@@ -70,7 +70,7 @@ def write_config(path: Path, config: ConfigData) -> None:
     try:
         write_text(path, text)
     except OSError as error:
-        raise ConfigError(f"{shortened(str(path))}: {error.strerror}.", "Choose another location.") from None
+        raise ConfigError(f"{shortened(str(path))}: {error.strerror}.", ELSEWHERE) from None
 
 
 def text_to_write(path: Path, config: ConfigData) -> str:

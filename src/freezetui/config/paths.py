@@ -14,6 +14,8 @@ from freezetui.errors import ConfigError
 from freezetui.text import shortened
 
 SUFFIX = ".freeze.yaml"
+#: What to do where a config cannot be written.
+ELSEWHERE = "Save under another name: S in the TUI, -o FILE in `plan`."
 
 #: Suffixes of checkpoint files.
 ENDINGS = frozenset([".pth", ".pt", ".pt2", ".bin", ".ckpt", ".safetensors", ".gguf", ".tar"])

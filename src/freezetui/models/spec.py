@@ -16,10 +16,10 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from freezetui.errors import ModelError
+from freezetui.model_spec import ARCHITECTURE_FORMS
 from freezetui.user_code import user_code
 
 _MAX_NAMED = 12
-FORMS = "Write torchvision:NAME, package.module:callable or path/to/file.py:callable."
 
 
 class Factory(NamedTuple):
@@ -47,15 +47,15 @@ def parse_factory(text: str) -> Factory:
     """
     source, colon, name = text.strip().rpartition(":")
     if not colon or not source or not all(part.isidentifier() for part in name.split(".")):
-        raise ModelError(f"{text!r} is not a valid architecture spec.", FORMS)
+        raise ModelError(f"{text!r} is not a valid architecture spec.", ARCHITECTURE_FORMS)
     if source == "torchvision":
         return Factory("torchvision", source, name)
     if source.endswith(".py") or "/" in source or os.sep in source:
         if not os.path.isfile(source):  # noqa: PTH113 (does not raise where the name is too long)
-            raise ModelError(f"{text!r}: no such file: {source}.", FORMS)
+            raise ModelError(f"{text!r}: no such file: {source}.", ARCHITECTURE_FORMS)
         return Factory("file", source, name)
     if not all(part.isidentifier() for part in source.split(".")):
-        raise ModelError(f"{text!r} is not a valid architecture spec.", FORMS)
+        raise ModelError(f"{text!r} is not a valid architecture spec.", ARCHITECTURE_FORMS)
     return Factory("module", source, name)
 
 
@@ -75,7 +75,9 @@ def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
             )
         return build
     if not callable(build):
-        raise ModelError(f"{factory} is a {type(build).__name__}, not a callable that builds a model.", FORMS)
+        raise ModelError(
+            f"{factory} is a {type(build).__name__}, not a callable that builds a model.", ARCHITECTURE_FORMS
+        )
     with user_code(f"{factory}({_written(arguments)})"):
         model = build(**arguments)
     if not isinstance(model, nn.Module):

@@ -45,6 +45,11 @@ def pretrained_model(factory: Factory, arguments: Mapping[str, Any], checkpoint:
             "Upgrade transformers, or pass another --architecture.",
         )
     directory = Path(checkpoint.parts[0].source).parent
+    if not (directory / "config.json").is_file():
+        raise ModelError(
+            f"{factory} is built from a config.json, and there is none beside the checkpoint.",
+            f"Copy it to {directory}, or name a function that builds the model.",
+        )
     with user_code(f"Reading {directory / 'config.json'}"):
         config = library.AutoConfig.from_pretrained(
             directory, trust_remote_code=False, local_files_only=True, **arguments

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from freezetui.errors import FreezeTuiError
 from freezetui.freeze.blocks import is_number
-from freezetui.model_spec import ModelSpec
+from freezetui.model_spec import ARCHITECTURE_FORMS, ModelSpec
 
 
 def read_model_line(line: str) -> ModelSpec:
@@ -29,11 +29,14 @@ def read_model_line(line: str) -> ModelSpec:
     parser.add_argument("--input", default="")
     try:
         options = parser.parse_args(shlex.split(line))
-        return ModelSpec(options.architecture, read_arguments(options.arg), read_shape(options.input))
+        spec = ModelSpec(options.architecture, read_arguments(options.arg), read_shape(options.input))
     except ValueError as error:
         raise FreezeTuiError(
             f"{str(error).rstrip('.')}.", "Write SPEC --arg NAME=VALUE --input SHAPE."
         ) from None
+    if spec.architecture and ":" not in spec.architecture:
+        raise FreezeTuiError(f"{spec.architecture!r} is not a valid architecture spec.", ARCHITECTURE_FORMS)
+    return spec
 
 
 def write_model_line(spec: ModelSpec) -> str:

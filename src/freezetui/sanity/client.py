@@ -8,7 +8,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from itertools import dropwhile
 from time import monotonic
 from types import TracebackType
 from typing import IO
@@ -18,6 +17,7 @@ import msgspec
 from freezetui import bootstrap
 from freezetui.errors import EngineError
 from freezetui.json_lines import encode
+from freezetui.sanity.log_lines import crash_frames
 from freezetui.sanity.protocol import CheckRequest, Failed, Finished, Progress, decode_event
 from freezetui.sanity.report import SanityReport
 from freezetui.text import plain_lines
@@ -168,8 +168,7 @@ class Engine:
         lines = self.log_tail(200)
         crash = next((i for i, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
         if crash is not None:
-            dump = dropwhile(lambda line: not line.startswith("Current thread"), lines[crash:])
-            lines = [line for line in dump if line.startswith("  File ")][:1] or lines[:crash]
+            lines = crash_frames(lines)[:1] or lines[:crash]
         return f" Last log line: {lines[-1].strip()}" if lines else ""
 
 

@@ -105,6 +105,8 @@ def _of_comparison(session: Session) -> Iterator[Notice]:
     """Yield what the plan keeps and the other checkpoint has otherwise."""
     comparison = session.comparison
     if comparison is None:
+        if session.not_compared:
+            yield Notice("not compared", (session.not_compared,))
         return
     moved = comparison.changed_frozen
     if moved:
@@ -112,6 +114,8 @@ def _of_comparison(session: Session) -> Iterator[Notice]:
         yield Notice(f"{len(moved):,} frozen changed", (*comparison.summary(), *names))
     elif comparison.nothing_in_common:
         yield Notice("nothing compared", comparison.summary())
+    elif comparison.unsure_frozen:
+        yield Notice(f"{comparison.unsure_frozen:,} frozen not compared", comparison.summary())
 
 
 def _of_config(session: Session) -> Iterator[Notice]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from freezetui.config.bounds import read_data
-from freezetui.config.paths import set_aside_path, why_not_a_file
+from freezetui.config.paths import ELSEWHERE, set_aside_path, why_not_a_file
 from freezetui.config.schema import ConfigData, Stage
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import stored_mask
@@ -15,8 +15,6 @@ from freezetui.freeze.tree import ParamTree
 from freezetui.session.stage_history import Settings
 from freezetui.session.stage_plans import Masks, StagePlans
 from freezetui.text import shortened
-
-_ELSEWHERE = "Save under another name: S in the TUI, -o FILE in `plan`."
 
 
 class SavedConfig:
@@ -145,12 +143,12 @@ class SavedConfig:
 
         why = why_not_a_file(target)
         if why and target == self.path:
-            raise ConfigError(f"{shortened(str(target))} {why}.", _ELSEWHERE)
+            raise ConfigError(f"{shortened(str(target))} {why}.", ELSEWHERE)
         if self.unreadable(target) and target.exists():
             try:
                 target.rename(set_aside_path(target))
             except OSError as error:
-                raise ConfigError(f"{target} cannot be renamed: {error.strerror}.", _ELSEWHERE) from None
+                raise ConfigError(f"{target} cannot be renamed: {error.strerror}.", ELSEWHERE) from None
         write_config(target, config)
         self.not_written = ""
         if why:

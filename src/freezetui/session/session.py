@@ -56,6 +56,7 @@ class Session:
         description: of the live model; None before the describer has told it.
         undescribed: why the describer could not tell it; "" before it was asked.
         comparison: with an earlier checkpoint; None without one, or before it is known.
+        not_compared: why there is none although it was asked for; "" if nothing went wrong.
         checks: the last check of every stage.
         not_finite: tensors with NaN or infinite values, as far as that is known, with how many of them.
 
@@ -82,6 +83,7 @@ class Session:
             self.stages.show(options.stage)
         self.architecture_changed = False
         self.comparison: Comparison | None = None
+        self.not_compared = ""
         self.checks = Checks(lambda stage: (self.stages.plan_of(stage).mask(), self.stages.settings))
         self.not_finite: dict[str, str] = {}
         self.architecture = settled(options.model, self._detected, self.saved)

@@ -47,7 +47,7 @@ class Against:
         if self._session.options.against is None or self.running:
             return
         work = self._work = Work()
-        self._problem = ""
+        self._problem = self._session.not_compared = ""
         promise = self._promise = Future()
         promise.add_done_callback(lambda _: done())
         run_in_thread(promise, lambda: _compared(self._session, work))
@@ -59,7 +59,7 @@ class Against:
             self._work, self._problem = None, "cancelled"
 
     def settle(self) -> bool:
-        """Take in the result if it has arrived; return whether there is a new one.
+        """Take in the result if it has arrived, or why there is none; return whether the session changed.
 
         Raises:
             Exception: an unexpected error of the thread.
@@ -71,7 +71,7 @@ class Against:
             self._session.comparison = self._promise.result()
         except (FreezeTuiError, OSError) as error:
             self._problem = str(from_os_error(error) if isinstance(error, OSError) else error)
-            return False
+            self._session.not_compared = self._problem
         except CancelledError:
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import select
 import signal
@@ -36,6 +37,8 @@ def run_app(app: FreezeTuiApp) -> int:
     """
     if not os.isatty(2):  # Textual draws on stderr
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
+    if isinstance(sys.__stderr__, io.TextIOWrapper):  # the locale may say ASCII or Latin-1; terminals do not
+        sys.__stderr__.reconfigure(encoding="utf-8")
     with _ended_by_signals(app), _threads_told(app):
         app.run()
     return app.return_code or 0

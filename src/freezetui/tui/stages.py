@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.app import App
 
 from freezetui.session.session import Session
@@ -32,8 +34,12 @@ async def ask_stage(app: App[int], session: Session) -> bool:
     return answer is not None
 
 
-async def edit_stages(app: App[int], session: Session) -> None:
-    """Show the stages until the user closes the dialog, and change them. Only for a Textual worker."""
+async def edit_stages(app: App[int], session: Session, changed: Callable[[], object]) -> None:
+    """Show the stages until the user closes the dialog, and change them. Only for a Textual worker.
+
+    Args:
+        changed: called after each change, while the dialog is open.
+    """
     from freezetui.tui.screens.stages import StagesScreen  # the first screen needs none
 
     stages, place = session.stages, session.stages.shown
@@ -58,6 +64,7 @@ async def edit_stages(app: App[int], session: Session) -> None:
         else:
             stages.show(place or None)
             return
+        changed()
 
 
 def first_name(session: Session) -> str:
@@ -79,7 +86,7 @@ def _next_name(session: Session) -> str:
 
 async def _may_delete(app: App[int], stage: str) -> bool:
     options = [("n", "keep it"), ("y", "delete it")]
-    body = "What it trains, its length and its learning rate are lost."
+    body = "What it trains, its length and its learning rate go with it; u in the tree undoes that."
     return await app.push_screen_wait(ConfirmScreen(f"Delete the stage {stage}?", body, options)) == "y"
 
 

@@ -181,7 +181,10 @@ def test_which_file_of_a_folder(tmp_path: Path) -> None:
     save_file({"safe": torch.ones(1)}, tmp_path / "model.safetensors")
     assert open_checkpoint(tmp_path).tensors[0].name == "safe"
     assert open_checkpoint(tmp_path).source == str(tmp_path)
+    assert open_checkpoint(tmp_path).warnings == ()
     (tmp_path / "model.safetensors").rename(tmp_path / "one.safetensors")
+    shown = "showing one.safetensors; pass the path to open another: pytorch_model.bin"
+    assert open_checkpoint(tmp_path).warnings == (f"multiple checkpoints found; {shown}",)
     save_file({"safe": torch.ones(1)}, tmp_path / "two.safetensors")
     with pytest.raises(CheckpointError, match=r"several checkpoints: one.safetensors, two.safetensors"):
         open_checkpoint(tmp_path)

@@ -112,7 +112,10 @@ def test_lightning_with_an_ema_callback(write: Write) -> None:
     copy = f"callbacks.{callback}.ema_state_dict"
     assert (checkpoint.key, checkpoint.choices) == ("state_dict", ("state_dict", copy))
     (warning,) = checkpoint.warnings
-    assert warning == f"multiple state_dicts found; showing state_dict; --key chooses another: {copy}"
+    assert (
+        warning
+        == f"multiple state_dicts found; showing state_dict; --key (K in the TUI) chooses another: {copy}"
+    )
     chosen = open_checkpoint(path, key=copy)
     assert chosen.key == copy
     assert [t.name for t in chosen.tensors] == list(model.state_dict())
@@ -142,7 +145,7 @@ def test_the_copy_beside_the_model_is_a_choice(
     assert (checkpoint.key, set(checkpoint.choices)) == (expected, set(keys))
     (other,) = keys.keys() - {expected}
     assert checkpoint.warnings == (
-        f"multiple state_dicts found; showing {expected}; --key chooses another: {other}",
+        f"multiple state_dicts found; showing {expected}; --key (K in the TUI) chooses another: {other}",
     )
     passed = {entry.key: entry.what for entry in checkpoint.skipped}
     assert passed.keys() == {other, "optimizer", "epoch"}
@@ -188,7 +191,9 @@ def test_modules_beside_each_other(write: Write) -> None:
     path = write({"model": model, "ema": copy, "epoch": -1})
     checkpoint = open_checkpoint(path)
     assert (checkpoint.key, checkpoint.choices) == ("model", ("model", "ema"))
-    assert checkpoint.warnings == ("multiple state_dicts found; showing model; --key chooses another: ema",)
+    assert checkpoint.warnings == (
+        "multiple state_dicts found; showing model; --key (K in the TUI) chooses another: ema",
+    )
     assert [t.name for t in open_checkpoint(path, key="ema").tensors] == list(copy.state_dict())
 
 

@@ -13,20 +13,25 @@ from freezetui.checkpoint.sources.base import Source, version_of
 from freezetui.checkpoint.sources.urls import shown_source
 from freezetui.checkpoint.types import Checkpoint, Found, Part
 from freezetui.errors import CheckpointError, NoCheckpointError
-from freezetui.text import listed
+from freezetui.text import listed, printable
 
+#: Files whose name does not say that they are the model of the directory.
+_ANY_NAME = (
+    r"(?!adapter_|training_|optimizer).+\.safetensors",
+    r"(?!training_args|optimizer|scheduler|rng_state|scaler).+\.(bin|pth|pt|ckpt|pt2|tar)",
+    r".+\.gguf",
+)
 #: Which file of a directory to read, best first: safetensors before pickles, an index before its shards.
 _PREFERRED = (
     r"(model|diffusion_pytorch_model)\.safetensors\.index\.json",
     r".+\.safetensors\.index\.json",
     r"(model|diffusion_pytorch_model)\.safetensors",
-    r"(?!adapter_|training_|optimizer).+\.safetensors",
+    _ANY_NAME[0],
     r"adapter_model\.safetensors",
     r"pytorch_model\.bin\.index\.json",
     r".+\.index\.json",
     r"(pytorch_model|diffusion_pytorch_model|adapter_model)\.bin",
-    r"(?!training_args|optimizer|scheduler|rng_state|scaler).+\.(bin|pth|pt|ckpt|pt2|tar)",
-    r".+\.gguf",
+    *_ANY_NAME[1:],
 )
 #: Files of diffusers and sentence-transformers that list the models of a pipeline.
 _PIPELINE = frozenset(("model_index.json", "modules.json"))
@@ -96,7 +101,8 @@ def _read_one(
     for preference in _PREFERRED:
         found = [each for each in names if re.fullmatch(preference, each)]
         if len(found) == 1:
-            return read_source(directory.child(found[0]), key, progress)
+            checkpoint = read_source(directory.child(found[0]), key, progress)
+            return _with_others_told(checkpoint, found[0], names) if preference in _ANY_NAME else checkpoint
         if found and _are_all_shards(found):
             from freezetui.checkpoint.layouts.shards import read_several
 
@@ -109,6 +115,17 @@ def _read_one(
         f"{name} contains no checkpoint.",
         "Pass a directory with a .safetensors, .bin, .pth or .metadata file, or the path of the file itself.",
     )
+
+
+def _with_others_told(checkpoint: Checkpoint, name: str, names: list[str]) -> Checkpoint:
+    """Return the checkpoint in the file `name`, with a warning if others are beside it."""
+    is_other = re.compile("|".join(_ANY_NAME)).fullmatch
+    others = [each for each in names if each != name and is_other(each)]
+    if not others:
+        return checkpoint
+    also = listed(others, 8, 100)
+    warning = f"multiple checkpoints found; showing {printable(name)}; pass the path to open another: {also}"
+    return msgspec.structs.replace(checkpoint, warnings=(*checkpoint.warnings, warning))
 
 
 def _are_all_shards(names: list[str]) -> bool:

@@ -163,7 +163,8 @@ def _warnings(
     if others:
         here = chosen.key or "the top level"
         names = listed(labels(others), _MAX_SHOWN)
-        yield f"multiple state_dicts found; showing {printable(here)}; --key chooses another: {names}"
+        found = f"multiple state_dicts found; showing {printable(here)}"
+        yield f"{found}; --key (K in the TUI) chooses another: {names}"
     dtypes = {*map(attrgetter("dtype"), tensors)}
     if UNKNOWN in dtypes:
         unread = [t.name for t in tensors if t.dtype == UNKNOWN and t.packing and t.packing.what == UNKNOWN]

@@ -38,8 +38,10 @@ class CheckActions(Actions):
         self.refresh_session()
 
     @on(CheckPanel.Cancelled)
-    def _check_cancelled(self) -> None:
+    def _tell_running(self) -> None:
+        """Say whether a check is running, and name the key that starts or ends one."""
         self._totals.refresh()
+        self._footer.refresh()
 
     @on(CheckPanel.Failed)
     def _check_failed(self, event: CheckPanel.Failed) -> None:
@@ -103,7 +105,7 @@ class CheckActions(Actions):
             self.refresh_session()
             jobs = [Job(session.request(config, stage), masks[stage], settings) for stage in stages]
             await self._panel.start(jobs, session.options.timeout, session.options.python)
-            self._totals.refresh()
+            self._tell_running()
 
     async def action_proof(self) -> None:
         """Open the panel of the check, or close it; a running check goes on."""

@@ -77,13 +77,8 @@ class LookActions(Actions):
         """Go to the next or the previous frozen tensor that changed; wraps around."""
         comparison = self.session.comparison
         if comparison is None:
-            waiting = self._against.running
-            self.notify(
-                "Still comparing"
-                if waiting
-                else "Nothing to compare with: pass --against with an earlier file",
-                timeout=3,
-            )
+            none = self.session.not_compared or "Nothing to compare with: pass --against with an earlier file"
+            self.notify("Still comparing" if self._against.running else none, timeout=3)
             return
         changed = comparison.changed_frozen
         if not changed:

@@ -45,7 +45,7 @@ class StageActions(Actions):
         """Rename, delete and order the stages; set their length and learning rate."""
         from freezetui.tui.stages import edit_stages
 
-        await edit_stages(self.app, self.session)
+        await edit_stages(self.app, self.session, self.show_stage)
         self.show_stage()
 
     def step_stages(self, name: str, do: bool) -> bool:

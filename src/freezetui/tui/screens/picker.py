@@ -62,7 +62,8 @@ class PickerScreen(Guarded, Screen[None]):
 
     DEFAULT_CSS = """
     PickerScreen {
-        & > #picker-title, & > #picker-keys { height: 1; background: $panel; }
+        & > #picker-title { height: auto; max-height: 50%; background: $panel; }
+        & > #picker-keys { height: 1; background: $panel; }
         & > #picker-problem { height: auto; max-height: 4; color: $text-error; display: none; }
         & > #picker-filter { display: none; }
         & > OptionList { height: 1fr; background: $background; }
@@ -139,6 +140,8 @@ class PickerScreen(Guarded, Screen[None]):
                 place = options.option_count
             text = Text.assemble(f"  {entry.shown}  ", (entry.facts, "dim"))
             options.add_option(Option(text, id=str(number)))
+        if words and not self._shown:
+            options.add_option(Option("  nothing matches", disabled=True))
         options.highlighted = place
 
     @property

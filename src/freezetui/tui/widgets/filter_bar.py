@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from freezetui import numbers
+from freezetui.freeze.plan import FreezeTotals
 from freezetui.freeze.rules import Rule
 from freezetui.session.loading import run_in_thread
 from freezetui.session.session import Session
@@ -167,7 +168,8 @@ class FilterBar(Guarded, Horizontal):
             run_in_thread(promise, look)
             rules = await asyncio.wrap_future(promise)
         if found is self._shown and self.display:
-            matches, freezing = _matches(found), _freezing(rules, found.tensors)
+            matches = _matches(found)
+            freezing = _freezing(rules, self._session.plan.totals_over(found.spans or ()))
             self._say(f"{matches}, {freezing}", f"{matches.partition(' (')[0]}, {freezing}", matches)
 
     def _say(self, *choices: str) -> None:
@@ -255,10 +257,12 @@ def _matches(found: Found) -> str:
     return numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
 
 
-def _freezing(rules: Sequence[Rule] | None, tensors: int) -> str:
+def _freezing(rules: Sequence[Rule] | None, matched: FreezeTotals) -> str:
     """Return what ctrl+f would add to the config: the rule, where one says it, else how many tensors."""
+    if matched.state == "untrainable":
+        return "none trainable"
     if rules is None or len(rules) > 1 or any(len(rule.pattern) > _MAX_RULE for rule in rules):
-        return f"ctrl+f: freeze {numbers.plural(tensors, 'tensor')}"
+        return f"ctrl+f: freeze {numbers.plural(matched.trainable.tensors, 'tensor')}"
     if not rules:
         return "all frozen"
     pattern = rules[0].pattern

@@ -132,7 +132,7 @@ class TreeEdits:
         Raises:
             EditRefused: nothing matches, or as `set` does.
         """
-        return self.set(_not_empty(spans), train, "trained" if train else "frozen")
+        return self.set(_not_empty(spans), train, "trainable" if train else "frozen")
 
     def match_after(self, node: int, direction: int) -> int:
         """Return the node of the next (1) or the previous (-1) match from the line of `node`; wraps around.
@@ -201,7 +201,7 @@ def _not_empty(spans: Sequence[Span] | None) -> Sequence[Span]:
     return spans
 
 
-_DONE = {"toggle": "toggled", "freeze": "frozen", "train": "trained"}
+_DONE = {"toggle": "toggled", "freeze": "frozen", "train": "trainable"}
 #: Edits of a line, or of a range of lines.
 ON_LINES = ("toggle", "freeze", "train", "invert")
 _ON_MATCHES = ("freeze_matches", "train_matches", "next_match")

@@ -69,6 +69,8 @@ class TreeView(Guarded, ScrollView, can_focus=True):
         & > .tree--selected { background: $panel-lighten-1; }
         & > .tree--cursor { background: $panel-lighten-1; text-style: bold; }
         &:focus > .tree--cursor { background: $primary-muted; }
+        &:nocolor > .tree--selected { text-style: reverse; }  /* as gray, few terminals show its background */
+        &:nocolor:focus > .tree--cursor { text-style: bold reverse; }
     }
     """
 
