@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.config import sync
 from freezetui.config.schema import Count, Expect, ModelSection, Stage, fingerprint
@@ -198,6 +199,32 @@ def test_a_pattern_that_matches_nothing_names_the_closest() -> None:
 def test_lazy_parameters_are_one_clear_error() -> None:
     with pytest.raises(ConfigError, match=r"1\.weight is a lazy parameter.*forward pass"):
         FreezeConfig().apply(nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2)))
+
+
+class Presumed(nn.Module):
+    """Parameters that are called as buffers are; one is frozen by its module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.Linear(3, 3)
+        self.attention.u = nn.Parameter(torch.ones(3))
+        self.attention.window = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.head = nn.Linear(3, 2)
+
+
+def test_a_parameter_with_the_name_of_a_buffer_is_frozen_with_its_module(tmp_path: Path) -> None:
+    torch.save(Presumed().state_dict(), tmp_path / "model.pth")
+    tensors = open_checkpoint([str(tmp_path / "model.pth")]).tensors
+    rules = (Rule("freeze", "attention"),)
+    plan = FreezePlan(ParamTree(tensors), bytes(resolve(rules, ParamTree(tensors))))
+    config = config_from_plan(plan, ModelSection(), FreezeConfig(), ("train", rules))
+    config = msgspec.structs.replace(config, stages=(Stage("all", rules=(Rule("train", "**"),)),))
+    for checkpoint in (None, tmp_path / "model.pth"):
+        model = Presumed()
+        applied = config.apply(model, checkpoint=checkpoint)
+        assert applied.frozen == tuple(f"attention.{name}" for name in ("weight", "bias", "u", "window"))
+        config.apply(model, stage="all", checkpoint=checkpoint)
+        assert {name for name, train in flags(model).items() if not train} == {"attention.window"}
 
 
 def test_an_integer_parameter_is_left_alone() -> None:

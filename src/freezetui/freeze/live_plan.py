@@ -29,6 +29,7 @@ class LivePlan(NamedTuple):
         unplaced: tensors of the file that are frozen, and that the model has no place for.
         dropped: the same that the library leaves out when it loads.
         by_default: live parameters that train only because no rule names them -> the name for a rule.
+        presumed: frozen live parameters that the file's reader takes for buffers, by name or dtype.
         problems: why a strict `apply` refuses; empty if it does not.
     """
 
@@ -38,6 +39,7 @@ class LivePlan(NamedTuple):
     unplaced: tuple[str, ...]
     dropped: tuple[str, ...]
     by_default: dict[str, str]
+    presumed: frozenset[str]
     problems: tuple[ConfigError, ...]
 
 
@@ -76,6 +78,8 @@ def live_plan(
     for name, tensor in extras.items():
         if tensor.origin not in _KEPT or name in named:
             trains[tensor.name] = flags[name] and not tensor.replaced
+    presumed = _presumed_buffers(names, tensors, flags).difference(trains, untrainable)
+    trains |= dict.fromkeys(presumed, False)
     trains |= {t.name: trains[t.tied_to] for t in names.live if t.tied_to in trains}
     homeless = tuple(file for file in names.unplaced if stored.get(file) is False)
     return LivePlan(
@@ -85,6 +89,7 @@ def live_plan(
         unplaced=homeless,
         dropped=tuple(file for file in names.dropped if stored.get(file) is False),
         by_default=_by_default(names, trains, by_rule),
+        presumed=presumed,
         problems=tuple(_problems(names, stored, trains, orphans, homeless)),
     )
 
@@ -121,6 +126,18 @@ def _follow(
             by_rule.update(found)
             paint(mask, tree, spans, rule.action)
     return named, by_rule, orphans
+
+
+def _presumed_buffers(
+    names: NameMap, tensors: Iterable[TensorInfo], flags: Mapping[str, bool]
+) -> frozenset[str]:
+    """Return the live parameters of which the file has only what looks like buffers, all of them frozen.
+
+    Those that train keep their flag: a mask or a window is often a parameter that its module has frozen.
+    """
+    frozen = {t.name for t in tensors if t.kind == "buffer" and t.guessed and not flags[t.name]}
+    live = (tensor for tensor in names.live if tensor.kind == "parameter" and tensor.files)
+    return frozenset(tensor.name for tensor in live if frozen.issuperset(tensor.files))
 
 
 def _freeze_ties(names: NameMap, stored: dict[str, bool], by_rule: set[str]) -> None:
