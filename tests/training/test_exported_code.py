@@ -211,6 +211,14 @@ def test_the_code_refuses_a_model_with_less(net: Path) -> None:
         run(printed(planned(net, Rule("freeze", "stem"))))["freeze"](model)
 
 
+def test_a_buffer_that_the_file_does_not_tell_from_a_parameter_counts(tmp_path: Path) -> None:
+    model = Net()
+    model.stem.register_buffer("mean", torch.zeros(3))
+    torch.save(model.state_dict(), tmp_path / "mean.pth")
+    plain = check_same(planned(tmp_path / "mean.pth", Rule("freeze", "stem")), model)
+    assert not any(parameter.requires_grad for parameter in plain.stem.parameters())
+
+
 def test_integers_keep_their_flag(net: Path) -> None:
     model = Net()
     model.codes = nn.Parameter(torch.zeros(3, dtype=torch.int8), requires_grad=False)
