@@ -159,7 +159,7 @@ def test_progress_and_errors_of_several_stages_say_which(asked: CheckRequest) ->
     run_checks(asked, lambda event: said.append(event.text))
     first, *_, last = said
     assert (first, last) == ("stage head: importing torch", "stage all: comparing")
-    with pytest.raises(EngineError, match="^stage top: .*ZeroDivisionError"):
+    with pytest.raises(EngineError, match=r"^stage top: .*ZeroDivisionError"):
         run_checks(built_by(asked, "raises"))
     run_checks(asked.then(()), lambda event: said.append(event.text))
     assert said[-1] == "comparing"

@@ -23,6 +23,7 @@ from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.saved_names import guesses
+from freezetui.training.apply import apply_checked
 from freezetui.training.config import FreezeConfig
 
 
@@ -225,6 +226,20 @@ def test_a_parameter_with_the_name_of_a_buffer_is_frozen_with_its_module(tmp_pat
         assert applied.frozen == tuple(f"attention.{name}" for name in ("weight", "bias", "u", "window"))
         config.apply(model, stage="all", checkpoint=checkpoint)
         assert {name for name, train in flags(model).items() if not train} == {"attention.window"}
+
+
+def test_a_rule_for_what_the_model_has_as_a_buffer_says_so() -> None:
+    model = Net()
+    model.register_buffer("mean", torch.zeros(3))
+    tensors = [
+        TensorInfo(name, tuple(t.shape), "float32", "parameter") for name, t in model.named_parameters()
+    ]
+    saved = [*tensors, TensorInfo("mean", (3,), "float32", "parameter", guessed=True)]
+    config = FreezeConfig(rules=(Rule("freeze", "mean"),))
+    with pytest.raises(ConfigError, match="'mean' matches only buffers of the model"):
+        apply_checked(config, model, saved)
+    with pytest.raises(ConfigError, match="'mean' matches only tensors that the model has no place for"):
+        apply_checked(config, Net(), saved)
 
 
 def test_an_integer_parameter_is_left_alone() -> None:

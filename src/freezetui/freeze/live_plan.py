@@ -101,12 +101,12 @@ def _follow(
     names: NameMap,
     extras: Mapping[str, LiveTensor],
     budget: Budget,
-) -> tuple[set[str], set[str], list[Rule]]:
+) -> tuple[set[str], set[str], list[ConfigError]]:
     """Apply the rules on `mask`, in place.
 
     Returns:
         what is matched by rules that match nothing but parameters which keep their own flag; what any rule
-        matches; the rules that are left without a live parameter.
+        matches; an error for each rule that is left without a live parameter.
 
     Raises:
         PatternError: a pattern matches nothing, or takes too long.
@@ -114,7 +114,7 @@ def _follow(
     kept = {name for name, tensor in extras.items() if tensor.origin in _KEPT}
     named: set[str] = set()
     by_rule: set[str] = set()
-    orphans: list[Rule] = []
+    orphans: list[ConfigError] = []
     for rule in rules:
         with budget.charged():
             spans = matched(rule.pattern, tree, budget)
@@ -122,7 +122,7 @@ def _follow(
             if kept.issuperset(found):
                 named.update(found)
             elif not any(name in extras or _has_parameter(names, name) for name in found):
-                orphans.append(rule)
+                orphans.append(_without_parameter(rule, any(map(names.live_of, found))))
             by_rule.update(found)
             paint(mask, tree, spans, rule.action)
     return named, by_rule, orphans
@@ -184,7 +184,7 @@ def _problems(
     names: NameMap,
     stored: Mapping[str, bool],
     trains: Mapping[str, bool],
-    orphans: Iterable[Rule],
+    orphans: Iterable[ConfigError],
     homeless: Collection[str],
 ) -> Iterator[ConfigError]:
     """Yield what a strict `apply` refuses."""
@@ -201,17 +201,23 @@ def _problems(
     fresh = [name for name in fresh if not names.by_name[name].replaced]
     if fresh:
         yield _without_values(fresh, [names.by_name[name].clean or name for name in fresh])
-    for rule in orphans:
-        yield ConfigError(
-            f"the rule {rule.action}: {quoted(rule.pattern)} matches only tensors that the model has no "
-            "place for.",
-            "Remove the rule, or load the checkpoint into a model that has them.",
-        )
+    yield from orphans
     if lost := lost_block(names.inverse, homeless):
         yield ConfigError(
             f"the checkpoint has the block {lost}, which is frozen, and the model does not.",
             "Apply the config to the model that the checkpoint is for.",
         )
+
+
+def _without_parameter(rule: Rule, are_buffers: bool) -> ConfigError:
+    """Return the error of a rule that matches no live parameter; `are_buffers` if it matches live buffers."""
+    said = f"the rule {rule.action}: {quoted(rule.pattern)} matches only"
+    if are_buffers:
+        return ConfigError(f"{said} buffers of the model, which never train.", "Remove the rule.")
+    return ConfigError(
+        f"{said} tensors that the model has no place for.",
+        "Remove the rule, or load the checkpoint into a model that has them.",
+    )
 
 
 def _other_shapes(changed: Sequence[Reshaped], stored: Collection[str]) -> ConfigError:
