@@ -254,6 +254,9 @@ def test_a_pattern_that_matches_deeper_is_told():
         matched("bia*", VGG)
     assert caught.value.hint == "'**.bia*' matches at any depth."
     with pytest.raises(PatternError, match="matches no parameter") as caught:
+        matched("**bias", VGG)
+    assert caught.value.hint == "'**.*bias' matches at any depth."
+    with pytest.raises(PatternError, match="matches no parameter") as caught:
         matched("zz*", VGG)
     assert "**." not in caught.value.hint
 

@@ -46,7 +46,7 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
         )
     if session.saved.refused:
         raise FreezeTuiError(
-            f"{session.config_path} does not fit: {'; '.join(session.saved.refused[:3])}.",
+            f"{session.config_path} does not fit: {'; '.join(session.saved.refused[:3]).removesuffix('.')}.",
             "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
     path = receipt_path(session, to) if to is not None else None

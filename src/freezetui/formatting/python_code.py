@@ -71,7 +71,8 @@ def freeze(model{arg}):
             frozen += parameter.numel()
 {buffers}    expected = EXPECTED{key}
     assert frozen == expected, (
-        f"froze {{frozen:,}} elements, not the {{expected:,}} of the checkpoint"
+        f"froze {{frozen:,}} elements, not the {{expected:,}} of the checkpoint: "
+        "call this with the module that has these names"
     )
 '''
 #: A file does not always tell whether the model has a parameter or a buffer there.

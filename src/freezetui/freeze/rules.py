@@ -147,10 +147,16 @@ def at_any_depth(pattern: str, tree: ParamTree) -> str:
     from freezetui.freeze.patterns import Pattern
     from freezetui.freeze.regexes import PREFIX
 
-    if not _WILDCARD.search(pattern) or pattern.startswith((PREFIX, "**")) or pattern.count("*") > _MAX_STARS:
+    if (
+        not _WILDCARD.search(pattern)
+        or pattern.startswith((PREFIX, "**."))
+        or pattern.count("*") > _MAX_STARS
+    ):
         return ""
+    rest = pattern.lstrip("*")  # of `**weight`, which is `*weight`
+    below = f"**.*{rest}" if pattern.startswith("**") and rest else f"**.{pattern}"
     try:
-        return f"**.{pattern}" if Pattern(f"**.{pattern}").spans(tree) else ""
+        return below if Pattern(below).spans(tree) else ""
     except PatternError:
         return ""
 
