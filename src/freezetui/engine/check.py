@@ -168,7 +168,7 @@ def check_model(
     result = run(under_test, following(config, stage), steps, _steps(progress, "step", steps))
     result = looked_further(under_test, result)
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
-    findings += thawed(constructed, result) + replaced_or_gone(result)
+    findings += thawed(constructed, result, under_test.names) + replaced_or_gone(result)
     findings += what_differs(under_test.names, result.trainable)
     if result.further.failed:
         findings.append(finding("not_looked_further", mode=" and ".join(result.further.failed)))
