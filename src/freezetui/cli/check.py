@@ -52,6 +52,8 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
     path = receipt_path(session, to) if to is not None else None
     each = stage == ALL_STAGES and ALL_STAGES not in session.stages.names
     stages = (session.stages.names or (None,)) if each else (stage,)
+    if stage == ALL_STAGES and not each and session.stages.names[1:]:
+        say(f"freezetui: only the stage called {stage} is checked: rename it to check every stage in turn")
     reports = _checked(session, stages)
     if as_json:
         print_json(reports if each else reports[0])
