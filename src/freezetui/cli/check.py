@@ -45,8 +45,9 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
             f"If you trust it, pass --architecture {named}.",
         )
     if session.saved.refused:
+        why = "; ".join(each.rstrip(".") for each in session.saved.refused[:3])
         raise FreezeTuiError(
-            f"{session.config_path} does not fit: {'; '.join(session.saved.refused[:3]).removesuffix('.')}.",
+            f"{session.config_path} does not fit: {why}.",
             "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
     path = receipt_path(session, to) if to is not None else None

@@ -45,6 +45,11 @@ def pretrained_model(factory: Factory, arguments: Mapping[str, Any], checkpoint:
             "Upgrade transformers, or pass another --architecture.",
         )
     directory = Path(checkpoint.parts[0].source).parent
+    if not (directory / "config.json").is_file():
+        raise ModelError(
+            f"{factory} needs a config.json beside the checkpoint, and {directory} has none.",
+            "Copy it there, or name a function that builds the model: --architecture FILE.py:callable",
+        )
     with user_code(f"Reading {directory / 'config.json'}"):
         config = library.AutoConfig.from_pretrained(
             directory, trust_remote_code=False, local_files_only=True, **arguments
