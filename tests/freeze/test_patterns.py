@@ -273,6 +273,13 @@ def test_only_so_many_patterns_get_a_hint():
     assert set(hints[100:]) == {"'**' matches everything."}
 
 
+def test_what_only_has_the_name_of_a_buffer_is_told_how_to_freeze():
+    tree = ParamTree([TensorInfo("a.u", (2,), "float32", "buffer", guessed=True)])
+    with pytest.raises(PatternError, match="not trainable") as caught:
+        matched("a.u", tree)
+    assert caught.value.hint.endswith("write a rule for the module around it.")
+
+
 def test_presets_say_what_does_not_match():
     with pytest.raises(PatternError, match="unknown preset 'x'"):
         find_preset("x")
