@@ -30,7 +30,7 @@ def test_the_code_is_all_that_stdout_has(config):
     result = export(config)
     assert (result.returncode, result.stderr) == (0, "")
     assert '    "head": ("features.",),\n    "all": (),\n' in result.stdout
-    assert result.stdout.endswith('of the checkpoint"\n    )\n')
+    assert result.stdout.endswith('these names"\n    )\n')
     one = export(config, "--stage", "head").stdout
     assert '\nFROZEN = ("features.",)\n' in one
     assert "stage" not in one

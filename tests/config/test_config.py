@@ -59,6 +59,7 @@ configs = st.builds(
             lr_scale=st.sampled_from([1.0, 0.1, 1e-5, 3.25]),
         ),
         max_size=2,
+        unique_by=lambda stage: stage.name,
     ).map(tuple),
 )
 
@@ -263,6 +264,7 @@ def test_a_lone_surrogate_can_be_saved(folder):
         ("freezetui: 1\ndefault: train\ndefault: freeze\n", 3, "unique"),
         ("freezetui: 1\nexpect:\n  frozen: {tensors: x, elements: 1}\n", 3, "int"),
         ("freezetui: 1\nstages:\n  - {name: a, epoch: 2}\n", 3, "Valid keys: name, epochs"),
+        ("freezetui: 1\nstages:\n  - {name: a}\n  - name: a\n", 4, "two stages are called 'a'"),
         ("freezetui: 1\nmodel: &a {checkpoint: x}\nexpect: 1\n", 2, "anchor"),
         ("freezetui: 1\n\ndefault: *a\n", 3, "alias"),
         ("freezetui: 1\nrules: [\n", 3, "expected"),

@@ -114,7 +114,7 @@ def test_a_verdict_on_each_stage_and_the_worst_code(freezetui, folder):
     for more in ([], ["d.pth"]):
         only = freezetui(*arguments[:3], *more, *arguments[3:], cwd=folder)
         assert ", stage all" in only.stdout and ", stage head" not in only.stdout
-        assert "--stage all is the stage called all" in only.stderr
+        assert "--stage all means the stage called all" in only.stderr
 
 
 def test_a_config_beside_before_is_mentioned_and_no_more(freezetui, folder):

@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import get_model
 
+from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.schema import ConfigData, Stage
 from freezetui.engine.check import check as whole_check
 from freezetui.engine.check import check_model
@@ -26,6 +27,7 @@ from freezetui.freeze.name_map import LiveTensor, NameMap
 from freezetui.freeze.rules import Rule
 from freezetui.json_lines import encode
 from freezetui.model_spec import ModelSpec
+from freezetui.models.name_map import paired
 from freezetui.recognition import catalog
 from freezetui.sanity.protocol import CheckRequest, decode_request
 from freezetui.sanity.report import SanityReport
@@ -499,6 +501,19 @@ def test_flags_that_are_no_flags_are_named() -> None:
     assert found["F2"] == ("head",)
     assert found["N2"] == ("head.bias",)  # not the body, which the config freezes too
     assert "add a rule: freeze: head.bias" in next(f.fix for f in report.findings if f.code == "N2")
+
+
+def test_the_rule_for_what_the_constructor_froze_has_the_name_in_the_file() -> None:
+    torch.manual_seed(0)
+    model = Net()
+    model.head.requires_grad_(False)
+    saved = {name.replace("head", "score"): t for name, t in model.state_dict().items()}
+    names = paired(model, {name: name.replace("head", "score") for name in model.state_dict()})
+    tensors = [TensorInfo(name, tuple(t.shape), "float32", "parameter") for name, t in saved.items()]
+    config = ConfigData(rules=(Rule("freeze", "body"),))
+    under_test = ModelUnderTest(model, floats, torch.device("cpu"), tensors=tensors, names=names)
+    report = check_model(under_test, config)
+    assert "add a rule: freeze: score.weight" in next(f.fix for f in report.findings if f.code == "N2")
 
 
 def test_a_loss_that_is_no_number_proves_nothing() -> None:

@@ -86,6 +86,13 @@ SCRIPT = """
                 p.clamp_(-0.1, 0.1)
         return plain(model, optimizer, device)
 
+    def averages(model, optimizer, device):
+        loss = plain(model, optimizer, device)
+        with torch.no_grad():
+            for mean, p in zip(model.body.parameters(), model.student.parameters(), strict=True):
+                mean.lerp_(p, 0.01)
+        return loss
+
     def only_loss(model, optimizer, device):
         return F.cross_entropy(model(batch()[0]), batch()[1])
 
@@ -140,12 +147,14 @@ OWN_MODEL = """
 
 
 class Net(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, student: bool = False) -> None:
         super().__init__()
         self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+        self.student = nn.Linear(4, 4) if student else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(torch.stack(x) if isinstance(x, list) else x))
+        x = torch.stack(x) if isinstance(x, list) else x
+        return self.head(self.body(x) + self.student(x))
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +164,10 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def check(**training: object) -> SanityReport:
+def check(student: bool = False, **training: object) -> SanityReport:
     torch.manual_seed(0)
     config = ConfigData(rules=(Rule("freeze", "body"),))
-    under_test = ModelUnderTest(Net(), None, torch.device("cpu"), reason="none was looked for")
+    under_test = ModelUnderTest(Net(student), None, torch.device("cpu"), reason="none was looked for")
     return check_model(under_test, config, training=Training(**training))
 
 
@@ -180,6 +189,7 @@ STEPS = {
     "plain": ("M11", {"warm": "before-step"}),
     "thaws": ("F6", {}),
     "clips": ("M8", {}),
+    "averages": ("M16", {"student": True}),
 }
 
 
@@ -190,6 +200,7 @@ def test_what_the_users_step_does_to_frozen_weights_is_told_with_its_cause(scrip
     assert report.verdict == "moved"
     assert set(by_code(report)) == {code}
     assert by_code(report)[code].tensors == report.frozen.moved == ("body.weight", "body.bias")
+    assert code in ("M10", "M11") or "your own step" in by_code(report)[code].message
 
 
 def test_a_late_freeze_with_a_step_that_clears_gradients_holds(script: str) -> None:

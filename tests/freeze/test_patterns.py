@@ -254,6 +254,9 @@ def test_a_pattern_that_matches_deeper_is_told():
         matched("bia*", VGG)
     assert caught.value.hint == "'**.bia*' matches at any depth."
     with pytest.raises(PatternError, match="matches no parameter") as caught:
+        matched("**bias", VGG)
+    assert caught.value.hint == "'**.*bias' matches at any depth."
+    with pytest.raises(PatternError, match="matches no parameter") as caught:
         matched("zz*", VGG)
     assert "**." not in caught.value.hint
 
@@ -268,6 +271,13 @@ def test_only_so_many_patterns_get_a_hint():
         hints.append(caught.value.hint)
     assert hints[0].startswith("Closest: model.layers.1.block")
     assert set(hints[100:]) == {"'**' matches everything."}
+
+
+def test_what_only_has_the_name_of_a_buffer_is_told_how_to_freeze():
+    tree = ParamTree([TensorInfo("a.u", (2,), "float32", "buffer", guessed=True)])
+    with pytest.raises(PatternError, match="not trainable") as caught:
+        matched("a.u", tree)
+    assert caught.value.hint.endswith("write a rule for the module around it.")
 
 
 def test_presets_say_what_does_not_match():

@@ -137,3 +137,17 @@ def seconds(work: Callable[[], object]) -> float:
         work()
         times.append(process_time() - started)
     return min(times)
+
+
+@pytest.mark.parametrize(
+    ("preset", "file", "names"),
+    [
+        ("adapters", "lora_run", ["q.weight", "q.lora_A"]),
+        ("adapters", "modules_to_save", ["q.weight", "q.lora_A"]),
+        ("norms", "norm", ["weight", "ln.weight", "ln.bias"]),
+        ("head", "lm_head", ["a.weight", "b.weight"]),
+    ],
+)
+def test_the_name_of_the_file_does_not_count(preset: str, file: str, names: list[str]) -> None:
+    tensors = [TensorInfo(name, (2,) if preset == "norms" else (2, 2), "float32") for name in names]
+    assert trains(ParamTree(tensors, root=file), preset) == trains(ParamTree(tensors), preset)

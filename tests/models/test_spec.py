@@ -68,6 +68,14 @@ def test_torchvisions_names_are_suggested_and_weights_refused() -> None:
         call(parse_factory("torchvision:resnet18"), {"weights": "DEFAULT"})
 
 
+def test_a_model_of_timm_is_named_by_an_argument() -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(
+        ModelError, match=r"timm has no resnet18\. Write .*timm:create_model --arg model_name=r"
+    ):
+        call(parse_factory("timm:resnet18"), {})
+
+
 @pytest.mark.parametrize("source", ["no_such_package.models", "torch.no_such_module"])
 def test_a_module_that_does_not_exist_is_named(source: str) -> None:
     missing = source.partition(".")[0] if source.startswith("no_") else source

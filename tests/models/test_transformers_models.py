@@ -78,6 +78,16 @@ def test_only_model_classes_are_built(folder: Path, name: str) -> None:
         check(asked)
 
 
+def test_without_a_config_it_says_what_is_missing(tmp_path: Path) -> None:
+    torch.save({"wte.weight": torch.ones(2, 2)}, weights := tmp_path / "model.pth")
+    asked = CheckRequest(
+        checkpoint=str(weights), model=ModelSpec("transformers:GPT2LMHeadModel"), device="cpu"
+    )
+    with pytest.raises(ModelError, match=r"needs a config\.json beside the checkpoint") as raised:
+        check(asked)
+    assert "Copy it there" in raised.value.hint
+
+
 def test_without_transformers_it_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ModelError, match="not installed") as raised:
@@ -87,9 +97,9 @@ def test_without_transformers_it_says_what_to_install(folder: Path, monkeypatch:
 
 def test_without_its_config_it_says_what_is_missing(tmp_path: Path) -> None:
     torch.save({"wte.weight": torch.ones(2, 2)}, tmp_path / "gpt2.pth")
-    with pytest.raises(ModelError, match="there is none beside the checkpoint") as raised:
+    with pytest.raises(ModelError, match="needs a config.json beside the checkpoint") as raised:
         check(request(tmp_path / "gpt2.pth"))
-    assert str(tmp_path) in raised.value.hint
+    assert str(tmp_path) in raised.value.message
 
 
 def test_code_beside_the_config_is_not_run(folder: Path, tmp_path: Path) -> None:

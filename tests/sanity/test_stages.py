@@ -154,6 +154,17 @@ def test_an_engine_that_leaves_stages_is_followed_by_another(asked: CheckRequest
     assert said.count("import") == 3
 
 
+def test_progress_and_errors_of_several_stages_say_which(asked: CheckRequest) -> None:
+    said: list[str] = []
+    run_checks(asked, lambda event: said.append(event.text))
+    first, *_, last = said
+    assert (first, last) == ("stage head: importing torch", "stage all: comparing")
+    with pytest.raises(EngineError, match=r"^stage top: .*ZeroDivisionError"):
+        run_checks(built_by(asked, "raises"))
+    run_checks(asked.then(()), lambda event: said.append(event.text))
+    assert said[-1] == "comparing"
+
+
 def test_each_stage_may_take_the_timeout(asked: CheckRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three stages of a second each, two seconds for each, then one that takes longer."""
     line = msgspec.json.encode(Finished(check(asked))).decode()

@@ -164,7 +164,7 @@ def test_random_plans_come_back_from_the_live_model(name: str, tmp_path: Path) -
         config = session.written(tmp_path / "random.yaml")
         config = replace(config, model=replace(config.model, checkpoint=str(path)))
         applied = outcome(lambda c=config: apply(c, live))
-        if homeless and "no place for" in str(applied):
+        if homeless and "only buffers of the model" in str(applied):
             continue  # a rule on what DETR keeps as buffers alone
         assert not isinstance(applied, str), applied
         flags = {n: p.requires_grad for n, p in live.named_parameters(remove_duplicate=False)}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.config import sync
 from freezetui.config.schema import Count, Expect, ModelSection, Stage, fingerprint
@@ -22,6 +23,7 @@ from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.saved_names import guesses
+from freezetui.training.apply import apply_checked
 from freezetui.training.config import FreezeConfig
 
 
@@ -198,6 +200,46 @@ def test_a_pattern_that_matches_nothing_names_the_closest() -> None:
 def test_lazy_parameters_are_one_clear_error() -> None:
     with pytest.raises(ConfigError, match=r"1\.weight is a lazy parameter.*forward pass"):
         FreezeConfig().apply(nn.Sequential(nn.Linear(2, 2), nn.LazyLinear(2)))
+
+
+class Presumed(nn.Module):
+    """Parameters that are called as buffers are; one is frozen by its module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.Linear(3, 3)
+        self.attention.u = nn.Parameter(torch.ones(3))
+        self.attention.window = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.head = nn.Linear(3, 2)
+
+
+def test_a_parameter_with_the_name_of_a_buffer_is_frozen_with_its_module(tmp_path: Path) -> None:
+    torch.save(Presumed().state_dict(), tmp_path / "model.pth")
+    tensors = open_checkpoint([str(tmp_path / "model.pth")]).tensors
+    rules = (Rule("freeze", "attention"),)
+    plan = FreezePlan(ParamTree(tensors), bytes(resolve(rules, ParamTree(tensors))))
+    config = config_from_plan(plan, ModelSection(), FreezeConfig(), ("train", rules))
+    config = msgspec.structs.replace(config, stages=(Stage("all", rules=(Rule("train", "**"),)),))
+    for checkpoint in (None, tmp_path / "model.pth"):
+        model = Presumed()
+        applied = config.apply(model, checkpoint=checkpoint)
+        assert applied.frozen == tuple(f"attention.{name}" for name in ("weight", "bias", "u", "window"))
+        config.apply(model, stage="all", checkpoint=checkpoint)
+        assert {name for name, train in flags(model).items() if not train} == {"attention.window"}
+
+
+def test_a_rule_for_what_the_model_has_as_a_buffer_says_so() -> None:
+    model = Net()
+    model.register_buffer("mean", torch.zeros(3))
+    tensors = [
+        TensorInfo(name, tuple(t.shape), "float32", "parameter") for name, t in model.named_parameters()
+    ]
+    saved = [*tensors, TensorInfo("mean", (3,), "float32", "parameter", guessed=True)]
+    config = FreezeConfig(rules=(Rule("freeze", "mean"),))
+    with pytest.raises(ConfigError, match="'mean' matches only buffers of the model"):
+        apply_checked(config, model, saved)
+    with pytest.raises(ConfigError, match="'mean' matches only tensors that the model has no place for"):
+        apply_checked(config, Net(), saved)
 
 
 def test_an_integer_parameter_is_left_alone() -> None:

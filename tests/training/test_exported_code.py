@@ -207,8 +207,18 @@ def test_wrappers(net: Path, model: nn.Module) -> None:
 def test_the_code_refuses_a_model_with_less(net: Path) -> None:
     model = Net()
     model.stem = model.stem[:1]
-    with pytest.raises(AssertionError, match="froze 112 elements, not the 120 of the checkpoint"):
+    with pytest.raises(
+        AssertionError, match="froze 112 elements, not the 120 of the checkpoint: call this with"
+    ):
         run(printed(planned(net, Rule("freeze", "stem"))))["freeze"](model)
+
+
+def test_a_buffer_that_the_file_does_not_tell_from_a_parameter_counts(tmp_path: Path) -> None:
+    model = Net()
+    model.stem.register_buffer("mean", torch.zeros(3))
+    torch.save(model.state_dict(), tmp_path / "mean.pth")
+    plain = check_same(planned(tmp_path / "mean.pth", Rule("freeze", "stem")), model)
+    assert not any(parameter.requires_grad for parameter in plain.stem.parameters())
 
 
 def test_integers_keep_their_flag(net: Path) -> None:

@@ -45,15 +45,16 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
             f"If you trust it, pass --architecture {named}.",
         )
     if session.saved.refused:
+        why = "; ".join(each.rstrip(".") for each in session.saved.refused[:3])
         raise FreezeTuiError(
-            f"{session.config_path} does not fit: {'; '.join(session.saved.refused[:3])}.",
+            f"{session.config_path} does not fit: {why}.",
             "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
     path = receipt_path(session, to) if to is not None else None
     each = stage == ALL_STAGES and ALL_STAGES not in session.stages.names
-    if stage == ALL_STAGES and not each:
-        say(ONLY_STAGE_ALL)
     stages = (session.stages.names or (None,)) if each else (stage,)
+    if stage == ALL_STAGES and not each and session.stages.names[1:]:
+        say(ONLY_STAGE_ALL)
     reports = _checked(session, stages)
     if as_json:
         print_json(reports if each else reports[0])

@@ -193,9 +193,15 @@ class _Reader:
         del plain[FORMAT_KEY]
         self._rules(plain, "$")
         stages = plain.get("stages")
+        names: set[str] = set()
         for index, stage in enumerate(stages if isinstance(stages, list) else ()):
             if isinstance(stage, dict):
-                self._rules(stage, f"$.stages[{index}]")
+                where = f"$.stages[{index}]"
+                self._rules(stage, where)
+                name = stage.get("name")
+                if isinstance(name, str) and name in names:
+                    raise self.error(where, "name", f"two stages are called {name!r}", "Rename one of them.")
+                names.add(str(name))
         try:
             return msgspec.convert(plain, cls)
         except msgspec.ValidationError as error:

@@ -20,7 +20,7 @@ from freezetui.model_spec import ModelSpec
 VERSION = 1
 #: The value of --stage that stands for each stage in turn.
 ALL_STAGES = "all"
-ONLY_STAGE_ALL = "--stage all is the stage called all of this config here, not each stage in turn."
+ONLY_STAGE_ALL = "--stage all means the stage called all here: rename it to take each stage in turn."
 
 
 class ModelSection(ModelSpec, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

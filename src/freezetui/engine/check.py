@@ -32,6 +32,7 @@ from freezetui.engine.own_result import OwnRun
 from freezetui.engine.own_training import Kept, own_run
 from freezetui.engine.run import RunResult, following, looked_further, run
 from freezetui.engine.ties import frozen_by_ties
+from freezetui.engine.user_step import in_step
 from freezetui.engine.verdict import unproven_findings, verdict, without_evidence
 from freezetui.engine.why_drifted import why_drifted
 from freezetui.engine.why_moved import why_moved
@@ -167,7 +168,7 @@ def check_model(
     result = run(under_test, following(config, stage), steps, _steps(progress, "step", steps))
     result = looked_further(under_test, result)
     findings += why_moved(under_test, result) + why_drifted(under_test.model, result) + flags_set_back(result)
-    findings += thawed(constructed, result) + replaced_or_gone(result)
+    findings += thawed(constructed, result, under_test.names) + replaced_or_gone(result)
     findings += what_differs(under_test.names, result.trainable)
     if result.further.failed:
         findings.append(finding("not_looked_further", mode=" and ".join(result.further.failed)))
@@ -190,6 +191,8 @@ def check_model(
     unproven, by_flag = without_evidence(result, full)
     findings += unproven_findings(under_test, result, unproven, stage)
     findings += [finding(key, names) for key, names in by_flag.items() if names]
+    if training.step:
+        findings = list(map(in_step, findings))
     seconds = perf_counter() - started
     report = _report(under_test, result, full, findings, unchanged, unproven, steps, seconds, own)
     return msgspec.structs.replace(report, modes=described_modes(training), loop=described_loop(under_test))

@@ -11,6 +11,7 @@ from torch import nn
 
 from freezetui.engine.own_attributes import made_by_itself, own_options, read_on_others
 from freezetui.engine.run import RunResult
+from freezetui.freeze.name_map import NameMap
 from freezetui.models.live_names import can_train
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
@@ -35,10 +36,18 @@ def frozen_by_constructor(model: nn.Module) -> list[str]:
     ]
 
 
-def thawed(frozen: Iterable[str], result: RunResult) -> list[Finding]:
-    """Return a warning on what the constructor froze and the config trains."""
+def thawed(frozen: Iterable[str], result: RunResult, known: NameMap | None) -> list[Finding]:
+    """Return a warning on what the constructor froze and the config trains.
+
+    Args:
+        known: the checkpoint's names, which rules speak of; None if they are the live ones.
+    """
     names = [name for name in frozen if result.planned.get(name)]
-    return [finding("constructor", names, first=names[0])] if names else []
+    if not names:
+        return []
+    first = known.by_name.get(names[0]) if known is not None else None
+    rule = (*first.files, first.clean)[0] if first is not None else ""
+    return [finding("constructor", names, first=rule or names[0])]
 
 
 def stray_flags(model: nn.Module) -> list[Finding]:

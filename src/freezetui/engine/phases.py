@@ -77,8 +77,10 @@ def _gradient(tensor: Tensor) -> Literal["none", "zero", "some"]:
     return "some" if bool(dense.any()) else "zero"
 
 
-def _copies(under_test: ModelUnderTest, names: Iterable[str]) -> dict[str, list[Tensor]]:
-    """Return name -> a copy of the tensor, and of every other that may be averaged into it."""
+def _copies(
+    under_test: ModelUnderTest, names: Iterable[str]
+) -> dict[str, tuple[Tensor, list[tuple[Tensor, Tensor]]]]:
+    """Return name -> a copy of the tensor, and every other that may be averaged into it, with its copy."""
     tensors = named_tensors(under_test.model)
     alike: dict[object, list[Tensor]] = defaultdict(list)
     for name, tensor in tensors.items():
@@ -87,19 +89,33 @@ def _copies(under_test: ModelUnderTest, names: Iterable[str]) -> dict[str, list[
     found = {}
     for name in names:
         if name in tensors and (group := alike.get((name.rpartition(".")[2], tensors[name].shape))):
-            others = [other for other in group if other is not tensors[name]]
-            found[name] = [tensor.detach().double().clone() for tensor in (tensors[name], *others)]
+            others = [(other, _copy(other)) for other in group if other is not tensors[name]]
+            found[name] = _copy(tensors[name]), others
     return found
 
 
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().double().clone()
+
+
 @torch.no_grad()
-def _averaged(under_test: ModelUnderTest, before: Mapping[str, list[Tensor]]) -> frozenset[str]:
-    """Return those that this step moved towards a tensor of the same shape, or that are close to one."""
+def _averaged(
+    under_test: ModelUnderTest, before: Mapping[str, tuple[Tensor, list[tuple[Tensor, Tensor]]]]
+) -> frozenset[str]:
+    """Return those that this step moved towards a tensor of the same shape, or that are close to one.
+
+    An average may be taken before the optimizer changes the other tensor, or afterwards.
+    """
     tensors = named_tensors(under_test.model)
     return frozenset(
         name
-        for name, (start, *others) in before.items()
-        if name in tensors and any(_is_average(start, tensors[name].double(), other) for other in others)
+        for name, (start, others) in before.items()
+        if name in tensors
+        and any(
+            _is_average(start, tensors[name].double(), each)
+            for other, earlier in others
+            for each in (earlier, other.double())
+        )
     )
 
 

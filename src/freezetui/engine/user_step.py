@@ -14,11 +14,21 @@ from torch import Tensor, nn
 from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.user_objects import Batch, user_object
 from freezetui.errors import ModelError
+from freezetui.sanity.codes import finding
+from freezetui.sanity.report import Finding
 from freezetui.user_code import user_code
 
 #: Calls without an optimizer step that are made for one: a GradScaler halves its scale of 2**16 in each, and
 #: a script that accumulates gradients takes a step in the last of several.
 MAX_SKIPPED = 24
+#: A finding of what the model's own code does -> the same where the user's step may have done it.
+_IN_STEP = {
+    "writes_weight": "step_writes",
+    "optimizer_hook": "step_writes",
+    "averaged": "step_averages",
+    "unfrozen_by_model": "unfrozen_in_step",
+    "frozen_by_model": "frozen_in_step",
+}
 _FORM = "Write it as def step(model, optimizer, device), with loss.backward() and optimizer.step() in it."
 
 
@@ -159,3 +169,9 @@ def number(result: Any) -> float | None:
     if isinstance(result, Tensor):
         return float(result.detach().float().mean()) if result.numel() else None
     return float(result) if isinstance(result, (int, float)) and not isinstance(result, bool) else None
+
+
+def in_step(found: Finding) -> Finding:
+    """Return a finding as it is where a user's step runs, which may do what the model's own code does."""
+    key = _IN_STEP.get(found.key)
+    return finding(key, found.tensors) if key is not None else found

@@ -57,7 +57,7 @@ def _cause(module: nn.Module | None, name: str, phase: str, phases: Phases, shar
     if phase == OPTIMIZER:
         gradient = phases.gradient.get(name, "none")
         if gradient == "none":
-            return "optimizer_hook"
+            return "averaged" if name in phases.averaged else "optimizer_hook"
         return "decayed" if gradient == "zero" else "left_gradient"
     return "averaged" if name in phases.averaged else "writes_weight"
 

@@ -16,7 +16,7 @@ from freezetui.sanity.report import Finding, Unchanged
 NO_GRADIENT, ZERO, NEAR_ZERO = "no gradient", "zero gradient", "gradient near zero"
 PRECISION = "update below the precision"
 
-#: Below this fraction of the model's largest gradient there is only float32 rounding noise.
+#: Below this fraction of the model's largest gradient it is rounding noise of float32, or has vanished.
 NOISE = 1e-6
 
 #: A report's reason -> the key of its finding; the other two keys are more specific than a reason.

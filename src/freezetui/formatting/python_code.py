@@ -69,11 +69,18 @@ def freeze(model{arg}):
         if not parameter.requires_grad:
             parameter.grad = None  # an optimizer would still use it
             frozen += parameter.numel()
-    expected = EXPECTED{key}
+{buffers}    expected = EXPECTED{key}
     assert frozen == expected, (
-        f"froze {{frozen:,}} elements, not the {{expected:,}} of the checkpoint"
+        f"froze {{frozen:,}} elements, not the {{expected:,}} of the checkpoint: "
+        "call this with the module that has these names"
     )
 '''
+#: A file does not always tell whether the model has a parameter or a buffer there.
+_BUFFERS = """\
+    for name, buffer in model.named_buffers():
+        if name.rpartition(".")[2] in UNSURE and is_frozen(name{arg}):
+            frozen += buffer.numel()
+"""
 _OTHERS = """\
         if not is_stored(name):
             continue  # the base model's keep their flags
@@ -131,6 +138,7 @@ def python_code(
     """
     stages = {name: _stage(FreezePlan(tree, mask)) for name, mask in masks.items()}
     parts, staged = _adapter_parts(checkpoint), list(stages) != [""]
+    unsure = _unsure(tree, masks.values())
     statistics = _statistics(tree, stages.values()) if hold_norms and not hold_modules else ()
     words = {
         "rest": "the rest of the adapter" if parts else "everything else",
@@ -141,10 +149,11 @@ def python_code(
         "prefixes": "".join(_WITHOUT.format(string(prefix)) for prefix in _prefixes(checkpoint, tree)),
         **_train_words(statistics),
     }
+    words["buffers"] = _BUFFERS.format(**words) if unsure else ""
     functions = [_OF_ADAPTER if parts else _IS_FROZEN, _FREEZE]
     if statistics or hold_modules:
         functions.append(_TRAIN)
-    lines = [*_heading(checkpoint, config, model), "", *_data(tree, stages, parts)]
+    lines = [*_heading(checkpoint, config, model), "", *_data(tree, stages, parts, unsure)]
     code = (function.format(**words) for function in functions)
     return "\n".join(lines) + "\n" + "".join(f"\n\n{function}" for function in code)
 
@@ -157,8 +166,15 @@ def _heading(checkpoint: Checkpoint, config: str, model: str) -> Iterator[str]:
     yield from _comment(f"Names are those of {names} {printable(checkpoint.source)}.")
 
 
-def _data(tree: ParamTree, stages: Mapping[str, _Stage], parts: Sequence[str]) -> Iterator[str]:
-    """Yield what the functions look up; `parts` are those of live names that an adapter has."""
+def _data(
+    tree: ParamTree, stages: Mapping[str, _Stage], parts: Sequence[str], unsure: Sequence[str]
+) -> Iterator[str]:
+    """Yield what the functions look up.
+
+    Args:
+        parts: those of live names that an adapter has.
+        unsure: see `_unsure`.
+    """
     text = "\n".join([tensor.name for tensor in tree.tensors])  # one search each through all names
     segments = (*SEGMENTS, *_OF_PEFT) if parts else SEGMENTS
     wrappers = [f"{each}." for each in segments if f"{each}." not in text]
@@ -170,6 +186,9 @@ def _data(tree: ParamTree, stages: Mapping[str, _Stage], parts: Sequence[str]) -
     yield from table("FROZEN", {name: name_items(stage.prefixes) for name, stage in stages.items()})
     yield from _comment("How many elements are frozen; a tied tensor counts once.")
     yield from table("EXPECTED", {name: stage.elements for name, stage in stages.items()})
+    if unsure:
+        yield from _comment("Last parts of names that may be of parameters or of buffers.")
+        yield from table("UNSURE", {"": list(map(string, unsure))})
     if parts:
         yield from _comment(
             "The checkpoint is an adapter; the parameters of its base model keep their flags."
@@ -268,3 +287,11 @@ def _statistics(tree: ParamTree, stages: Iterable[_Stage]) -> tuple[str, ...]:
     for start, stop in {span for stage in stages for span in stage.spans}:
         found.update(map(tree.names.__getitem__, tree.position[start:stop]))
     return tuple(name for name in _STATISTICS if name in found)
+
+
+def _unsure(tree: ParamTree, masks: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the last segments of what is frozen as a parameter, but may be a buffer, such as a mean."""
+    guessed = (t.guessed and not t.untrainable_reason for t in tree.tensors)
+    places = list(compress(range(len(tree.tensors)), guessed))
+    frozen = {i for mask in masks for i in places if not mask[i]} if places else ()
+    return tuple(dict.fromkeys(tree.tensors[i].name.rpartition(".")[2] for i in sorted(frozen)))

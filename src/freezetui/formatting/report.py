@@ -16,6 +16,7 @@ _SIGNS = {"error": "✗", "warning": "!", "note": "·"}
 #: Keys of findings, and why a check is inconclusive with one of them; if several apply, the first is shown.
 _REASONS = (
     (("unfrozen_by_model", "frozen_by_model"), "the model's own code sets requires_grad"),
+    (("unfrozen_in_step", "frozen_in_step"), "your own step, or the model, sets requires_grad"),
     (("vanished",), "a frozen tensor is gone after the steps"),
     (("not_finite", "not_finite_weight", "not_finite_output"), "the loss is not a finite number"),
     (("none_frozen",), "nothing is frozen"),

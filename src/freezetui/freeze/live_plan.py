@@ -29,6 +29,7 @@ class LivePlan(NamedTuple):
         unplaced: tensors of the file that are frozen, and that the model has no place for.
         dropped: the same that the library leaves out when it loads.
         by_default: live parameters that train only because no rule names them -> the name for a rule.
+        presumed: frozen live parameters that the file's reader takes for buffers, by name or dtype.
         problems: why a strict `apply` refuses; empty if it does not.
     """
 
@@ -38,6 +39,7 @@ class LivePlan(NamedTuple):
     unplaced: tuple[str, ...]
     dropped: tuple[str, ...]
     by_default: dict[str, str]
+    presumed: frozenset[str]
     problems: tuple[ConfigError, ...]
 
 
@@ -76,6 +78,8 @@ def live_plan(
     for name, tensor in extras.items():
         if tensor.origin not in _KEPT or name in named:
             trains[tensor.name] = flags[name] and not tensor.replaced
+    presumed = _presumed_buffers(names, tensors, flags).difference(trains, untrainable)
+    trains |= dict.fromkeys(presumed, False)
     trains |= {t.name: trains[t.tied_to] for t in names.live if t.tied_to in trains}
     homeless = tuple(file for file in names.unplaced if stored.get(file) is False)
     return LivePlan(
@@ -85,6 +89,7 @@ def live_plan(
         unplaced=homeless,
         dropped=tuple(file for file in names.dropped if stored.get(file) is False),
         by_default=_by_default(names, trains, by_rule),
+        presumed=presumed,
         problems=tuple(_problems(names, stored, trains, orphans, homeless)),
     )
 
@@ -96,12 +101,12 @@ def _follow(
     names: NameMap,
     extras: Mapping[str, LiveTensor],
     budget: Budget,
-) -> tuple[set[str], set[str], list[Rule]]:
+) -> tuple[set[str], set[str], list[ConfigError]]:
     """Apply the rules on `mask`, in place.
 
     Returns:
         what is matched by rules that match nothing but parameters which keep their own flag; what any rule
-        matches; the rules that are left without a live parameter.
+        matches; an error for each rule that is left without a live parameter.
 
     Raises:
         PatternError: a pattern matches nothing, or takes too long.
@@ -109,7 +114,7 @@ def _follow(
     kept = {name for name, tensor in extras.items() if tensor.origin in _KEPT}
     named: set[str] = set()
     by_rule: set[str] = set()
-    orphans: list[Rule] = []
+    orphans: list[ConfigError] = []
     for rule in rules:
         with budget.charged():
             spans = matched(rule.pattern, tree, budget)
@@ -117,10 +122,22 @@ def _follow(
             if kept.issuperset(found):
                 named.update(found)
             elif not any(name in extras or _has_parameter(names, name) for name in found):
-                orphans.append(rule)
+                orphans.append(_without_parameter(rule, any(map(names.live_of, found))))
             by_rule.update(found)
             paint(mask, tree, spans, rule.action)
     return named, by_rule, orphans
+
+
+def _presumed_buffers(
+    names: NameMap, tensors: Iterable[TensorInfo], flags: Mapping[str, bool]
+) -> frozenset[str]:
+    """Return the live parameters of which the file has only what looks like buffers, all of them frozen.
+
+    Those that train keep their flag: a mask or a window is often a parameter that its module has frozen.
+    """
+    frozen = {t.name for t in tensors if t.kind == "buffer" and t.guessed and not flags[t.name]}
+    live = (tensor for tensor in names.live if tensor.kind == "parameter" and tensor.files)
+    return frozenset(tensor.name for tensor in live if frozen.issuperset(tensor.files))
 
 
 def _freeze_ties(names: NameMap, stored: dict[str, bool], by_rule: set[str]) -> None:
@@ -167,7 +184,7 @@ def _problems(
     names: NameMap,
     stored: Mapping[str, bool],
     trains: Mapping[str, bool],
-    orphans: Iterable[Rule],
+    orphans: Iterable[ConfigError],
     homeless: Collection[str],
 ) -> Iterator[ConfigError]:
     """Yield what a strict `apply` refuses."""
@@ -184,17 +201,23 @@ def _problems(
     fresh = [name for name in fresh if not names.by_name[name].replaced]
     if fresh:
         yield _without_values(fresh, [names.by_name[name].clean or name for name in fresh])
-    for rule in orphans:
-        yield ConfigError(
-            f"the rule {rule.action}: {quoted(rule.pattern)} matches only tensors that the model has no "
-            "place for.",
-            "Remove the rule, or load the checkpoint into a model that has them.",
-        )
+    yield from orphans
     if lost := lost_block(names.inverse, homeless):
         yield ConfigError(
             f"the checkpoint has the block {lost}, which is frozen, and the model does not.",
             "Apply the config to the model that the checkpoint is for.",
         )
+
+
+def _without_parameter(rule: Rule, are_buffers: bool) -> ConfigError:
+    """Return the error of a rule that matches no live parameter; `are_buffers` if it matches live buffers."""
+    said = f"the rule {rule.action}: {quoted(rule.pattern)} matches only"
+    if are_buffers:
+        return ConfigError(f"{said} buffers of the model, which never train.", "Remove the rule.")
+    return ConfigError(
+        f"{said} tensors that the model has no place for.",
+        "Remove the rule, or load the checkpoint into a model that has them.",
+    )
 
 
 def _other_shapes(changed: Sequence[Reshaped], stored: Collection[str]) -> ConfigError:

@@ -196,7 +196,7 @@ def _is_norm(tree: ParamTree, module: int, own: dict[str, int]) -> bool:
     if "running_mean" in own:
         return True
     weight = tree.tensors[own["weight"]].shape
-    named = _NORM_NAME.search(tree.names[module]) is not None
+    named = module > 0 and _NORM_NAME.search(tree.names[module]) is not None  # 0 is the file
     return len(weight) == 1 and (named or ("bias" in own and tree.tensors[own["bias"]].shape == weight))
 
 
@@ -206,7 +206,7 @@ def _adapters(tree: ParamTree) -> bytes:
     if not _in_names(tree, prefixes):
         return bytes(mask)
     adds = {segment for segment in {*tree.names} if segment.startswith(prefixes)}
-    for node in compress(range(len(tree)), map(adds.__contains__, tree.names)):
+    for node in compress(range(1, len(tree)), map(adds.__contains__, tree.names[1:])):  # 0 is the file
         start, stop = tree.span(node)
         mask[start:stop] = b"\1" * (stop - start)
     return bytes(mask)

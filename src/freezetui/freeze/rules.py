@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from freezetui.checkpoint.types import can_require_grad
 from freezetui.errors import PatternError
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable, quoted, shortened
@@ -101,10 +102,11 @@ def matched(pattern: str, tree: ParamTree, budget: Budget | None = None) -> list
     if not spans:
         raise _no_match(pattern, tree, budget)
     if all(tree.tensors[i].untrainable_reason for start, stop in spans for i in range(start, stop)):
-        raise PatternError(
-            f"pattern {quoted(pattern)} matches only tensors that are not trainable.",
-            tree.tensors[spans[0][0]].untrainable_reason.capitalize() + ".",
-        )
+        first = tree.tensors[spans[0][0]]
+        hint = f"{first.untrainable_reason.capitalize()}."
+        if first.guessed and first.kind == "buffer" and can_require_grad(first.dtype):
+            hint = f"{hint} If it is a parameter with a buffer's name, write a rule for the module around it."
+        raise PatternError(f"pattern {quoted(pattern)} matches only tensors that are not trainable.", hint)
     most = min(_MAX_ALTERNATIVES, _MAX_CHECKED // len(pattern))
     for alternative, alone in islice(alternatives(pattern), most):
         if not Pattern(alone).spans(tree):
@@ -147,10 +149,16 @@ def at_any_depth(pattern: str, tree: ParamTree) -> str:
     from freezetui.freeze.patterns import Pattern
     from freezetui.freeze.regexes import PREFIX
 
-    if not _WILDCARD.search(pattern) or pattern.startswith((PREFIX, "**")) or pattern.count("*") > _MAX_STARS:
+    if (
+        not _WILDCARD.search(pattern)
+        or pattern.startswith((PREFIX, "**."))
+        or pattern.count("*") > _MAX_STARS
+    ):
         return ""
+    rest = pattern.lstrip("*")  # of `**weight`, which is `*weight`
+    below = f"**.*{rest}" if pattern.startswith("**") and rest else f"**.{pattern}"
     try:
-        return f"**.{pattern}" if Pattern(f"**.{pattern}").spans(tree) else ""
+        return below if Pattern(below).spans(tree) else ""
     except PatternError:
         return ""
 

@@ -74,8 +74,8 @@ def head_of(tree: ParamTree) -> int:
 
 
 def _called(name: str, tree: ParamTree) -> Iterator[int]:
-    """Yield the nodes of this name."""
-    node = -1
+    """Yield the nodes of this name, without the root, which is called as the file is."""
+    node = 0
     while True:
         try:
             node = tree.names.index(name, node + 1)

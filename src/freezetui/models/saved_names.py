@@ -111,7 +111,8 @@ def _as_they_are(rows: Sequence[Live], names: Sequence[str]) -> Iterator[tuple[T
 
 def _tensor(row: Live, name: str, kind: Kind, owner: str) -> TensorInfo:
     """Return one tensor of a guess; those with one owner are tied."""
-    return TensorInfo(name, row.shape, _dtype(row), kind, row.tensor.requires_grad, StorageKey(owner))
+    flag, guessed = row.tensor.requires_grad, kind != row.kind
+    return TensorInfo(name, row.shape, _dtype(row), kind, flag, StorageKey(owner), guessed)
 
 
 def _dtype(row: Live) -> str:

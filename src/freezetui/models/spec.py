@@ -106,7 +106,10 @@ def imported(factory: Factory, option: str = "--architecture") -> Any:
     for part in factory.name.split("."):
         if not hasattr(found, part):
             names = [n for n, value in vars(found).items() if callable(value) and not n.startswith("_")]
-            raise ModelError(f"{factory.source} has no {factory.name}.", _closest(part, names))
+            hint = _closest(part, names)
+            if factory.source == "timm":  # its functions are not exported by the package
+                hint = f"Write --architecture timm:create_model --arg model_name={factory.name}"
+            raise ModelError(f"{factory.source} has no {factory.name}.", hint)
         found = getattr(found, part)
     return found
 

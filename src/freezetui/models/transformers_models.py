@@ -47,8 +47,8 @@ def pretrained_model(factory: Factory, arguments: Mapping[str, Any], checkpoint:
     directory = Path(checkpoint.parts[0].source).parent
     if not (directory / "config.json").is_file():
         raise ModelError(
-            f"{factory} is built from a config.json, and there is none beside the checkpoint.",
-            f"Copy it to {directory}, or name a function that builds the model.",
+            f"{factory} needs a config.json beside the checkpoint, and {directory} has none.",
+            "Copy it there, or name a function that builds the model: --architecture FILE.py:callable",
         )
     with user_code(f"Reading {directory / 'config.json'}"):
         config = library.AutoConfig.from_pretrained(

@@ -62,7 +62,8 @@ TABLE = (
         "noise_gradient",
         "S3",
         "note",
-        "trainable, but received only rounding noise as gradient (typical for bias before norm or softmax)",
+        "trainable, but its gradient is below a millionth of the model's largest: rounding noise (typical "
+        "for bias before norm or softmax), or it vanishes on the way",
         "no action needed if intended",
     ),
     Code(

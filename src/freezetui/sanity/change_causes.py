@@ -7,6 +7,8 @@ from freezetui.sanity.causes import Code
 _EVAL = "set norm_statistics: freeze (key B in the TUI), which keeps frozen norms in eval; apply() does"
 _ON_PARAMETERS = "set it on the parameters of the model that trains"
 _NOT_IN_MODEL = "remove requires_grad from the model's train() and forward()"
+_NOT_IN_STEP = "remove requires_grad from your step, and from the model's train() and forward()"
+_NOT_AVERAGED = "copy frozen weights instead of averaging them, and leave averaged ones out of what is frozen"
 _AROUND = "freeze what trains around it, or call eval() on it, to hold it; no action needed if it may change"
 
 TABLE = (
@@ -119,6 +121,13 @@ TABLE = (
         "let the hook skip parameters whose requires_grad is False",
     ),
     Code(
+        "step_writes",
+        "M8",
+        "error",
+        "frozen but changed: your own step, or the model's own code, writes the weight",
+        "write only weights whose requires_grad is True",
+    ),
+    Code(
         "replaced_frozen",
         "M8",
         "error",
@@ -165,7 +174,14 @@ TABLE = (
         "M16",
         "error",
         "frozen but changed: the model's own code averages (EMA) other weights into it in its {phase}",
-        "copy frozen weights instead of averaging them, and leave averaged ones out of what is frozen",
+        _NOT_AVERAGED,
+    ),
+    Code(
+        "step_averages",
+        "M16",
+        "error",
+        "frozen but changed: your own step, or the model's own code, averages (EMA) other weights into it",
+        _NOT_AVERAGED,
     ),
     Code(
         "shared_memory",
@@ -214,5 +230,19 @@ TABLE = (
         "error",
         "trainable by the config, but frozen as it runs: the model's own code sets requires_grad",
         _NOT_IN_MODEL,
+    ),
+    Code(
+        "unfrozen_in_step",
+        "F6",
+        "error",
+        "frozen by the config, but trainable as it runs: your own step, or the model, sets requires_grad",
+        _NOT_IN_STEP,
+    ),
+    Code(
+        "frozen_in_step",
+        "F6",
+        "error",
+        "trainable by the config, but frozen as it runs: your own step, or the model, sets requires_grad",
+        _NOT_IN_STEP,
     ),
 )

@@ -220,17 +220,26 @@ def run_checks(
 ) -> list[SanityReport]:
     """Run the check of every stage of the request to completion, and return one report for each.
 
+    Of several stages, the progress and an error say which one it is.
+
     Raises:
         EngineError: one failed, crashed or exceeded `timeout` seconds.
     """
     reports: list[SanityReport] = []
+    names = [f"stage {name}: " if request.later else "" for name in (request.stage, *request.later)]
     while left := request.after(len(reports)):
-        with Engine(left, timeout, python) as engine:
-            for event in engine.events():
-                if isinstance(event, Finished):
-                    reports.append(event.report)
-                elif on_progress is not None:
-                    on_progress(event)
+        try:
+            with Engine(left, timeout, python) as engine:
+                for event in engine.events():
+                    if isinstance(event, Finished):
+                        reports.append(event.report)
+                    elif on_progress is not None:
+                        text = names[len(reports)] + event.text
+                        on_progress(msgspec.structs.replace(event, text=text))
+        except EngineError as error:
+            if len(reports) == len(names):
+                raise
+            raise EngineError(names[len(reports)] + error.message, error.hint) from error
         if engine.cancelled:
             raise EngineError("The check was cancelled.")
     return reports

@@ -83,12 +83,11 @@ class Session:
             self.stages.show(options.stage)
         self.architecture_changed = False
         self.comparison: Comparison | None = None
-        self.not_compared = ""
         self.checks = Checks(lambda stage: (self.stages.plan_of(stage).mask(), self.stages.settings))
         self.not_finite: dict[str, str] = {}
         self.architecture = settled(options.model, self._detected, self.saved)
         self.description: Description | None = None
-        self.undescribed, self.file_tree = "", self.tree
+        self.undescribed, self.not_compared, self.file_tree = "", "", self.tree
         self._describer = ModelDescriber(options.python, self.checkpoint, tensors, self._recognition)
 
     @property

@@ -29,8 +29,9 @@ from freezetui.training.norms import frozen_modules, frozen_norms, hold_norms
 from freezetui.training.source import find_source
 from freezetui.training.unasked import warn_of_base, warn_of_thawed
 
-#: Models that a config was applied to: what is frozen in them now was frozen by us.
-_applied_to: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+#: Models that a config was applied to: what is frozen in them now was frozen by us. Of each, the parameters
+#: that trained and were frozen although the checkpoint's reader takes them for buffers.
+_applied_to: weakref.WeakKeyDictionary[nn.Module, frozenset[str]] = weakref.WeakKeyDictionary()
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -214,12 +215,14 @@ def _set_flags(model: nn.Module, plan: LivePlan) -> None:
     silent = [name for name in thawed if name in plan.by_default]
     if silent and model not in _applied_to:
         warn_of_thawed(silent, plan.by_default[silent[0]])
-    for name, train in plan.trains.items():
+    earlier = _applied_to.get(model, frozenset())
+    presumed = earlier | {name for name in plan.presumed if parameters[name].requires_grad}
+    for name, train in {**dict.fromkeys(earlier, True), **plan.trains}.items():
         parameter = parameters[name]
         type(parameter).requires_grad_(parameter, train)  # a script may have set an attribute of that name
         if not train:
             parameter.grad = None
-    _applied_to.add(model)
+    _applied_to[model] = presumed
     _read_back(model, plan)
 
 
