@@ -97,7 +97,7 @@ def test_without_transformers_it_says_what_to_install(folder: Path, monkeypatch:
 
 def test_without_its_config_it_says_what_is_missing(tmp_path: Path) -> None:
     torch.save({"wte.weight": torch.ones(2, 2)}, tmp_path / "gpt2.pth")
-    with pytest.raises(ModelError, match="needs a config.json beside the checkpoint") as raised:
+    with pytest.raises(ModelError, match=r"needs a config\.json beside the checkpoint") as raised:
         check(request(tmp_path / "gpt2.pth"))
     assert str(tmp_path) in raised.value.message
 
