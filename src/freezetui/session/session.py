@@ -61,8 +61,7 @@ class Session:
         not_finite: tensors with NaN or infinite values, as far as that is known, with how many of them.
 
     Raises:
-        CheckpointError: the source is not a checkpoint.
-        ConfigError: the config cannot be read.
+        CheckpointError, ConfigError: the checkpoint (the config) cannot be read.
     """
 
     def __init__(
