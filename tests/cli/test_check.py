@@ -6,11 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from support.command_line import run
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_ckpts"
 
 
+@pytest.mark.torch
 def test_a_stage_called_all_is_said_to_be_the_only_one_checked(tmp_path: Path) -> None:
     vgg = Path(shutil.copy(SAMPLES / "vgg_digits.pth", tmp_path))
     stages = (
