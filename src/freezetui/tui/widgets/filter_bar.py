@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
@@ -17,8 +17,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from freezetui import numbers
-from freezetui.freeze.plan import FreezeTotals
-from freezetui.freeze.rules import Rule
+from freezetui.freeze.plan import FreezePlan
 from freezetui.session.loading import run_in_thread
 from freezetui.session.session import Session
 from freezetui.text import printable
@@ -111,7 +110,7 @@ class FilterBar(Guarded, Horizontal):
         self._shown: Found | None = None
         self._text = ""
         self._waiting: list[_Asked] = []
-        self._seeking: Future[tuple[Rule, ...] | None] | None = None
+        self._seeking: Future[str] | None = None
 
     def compose(self) -> ComposeResult:
         """Compose the sign, the text, and what is said about it."""
@@ -156,20 +155,19 @@ class FilterBar(Guarded, Horizontal):
 
     @work(group="rule", exclusive=True)
     async def _tell_rule(self, found: Found) -> None:
-        look = partial(rules_to_freeze, found, self._session.plan)
+        look = partial(_freezing, found, self._session.plan)
         if len(self._session.tree.tensors) <= _MAX_INSTANT:
-            rules = look()
+            freezing = look()
         else:
             await asyncio.sleep(_PAUSE)
             while self._seeking is not None and not self._seeking.done():
                 await asyncio.sleep(_PATIENCE)  # one at a time
-            promise: Future[tuple[Rule, ...] | None] = Future()
+            promise: Future[str] = Future()
             self._seeking = promise
             run_in_thread(promise, look)
-            rules = await asyncio.wrap_future(promise)
+            freezing = await asyncio.wrap_future(promise)
         if found is self._shown and self.display:
             matches = _matches(found)
-            freezing = _freezing(rules, self._session.plan.totals_over(found.spans or ()))
             self._say(f"{matches}, {freezing}", f"{matches.partition(' (')[0]}, {freezing}", matches)
 
     def _say(self, *choices: str) -> None:
@@ -257,10 +255,12 @@ def _matches(found: Found) -> str:
     return numbers.plural(found.tensors, "match", "matches") + f" ({found.how})"
 
 
-def _freezing(rules: Sequence[Rule] | None, matched: FreezeTotals) -> str:
+def _freezing(found: Found, plan: FreezePlan) -> str:
     """Return what ctrl+f would add to the config: the rule, where one says it, else how many tensors."""
+    matched = plan.totals_over(found.spans or ())
     if matched.state == "untrainable":
         return "none trainable"
+    rules = rules_to_freeze(found, plan)
     if rules is None or len(rules) > 1 or any(len(rule.pattern) > _MAX_RULE for rule in rules):
         return f"ctrl+f: freeze {numbers.plural(matched.trainable.tensors, 'tensor')}"
     if not rules:
