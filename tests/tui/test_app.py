@@ -71,8 +71,8 @@ async def test_while_a_slow_source_is_read_its_progress_is_shown(sample):
         line = app.screen._compositor.render_strips()[0].text
         assert "Loading…" in line and "3 of 7 shards" in line and "q quits" in line
         opening.progress = "4 of 7 shards"
-        await pilot.pause(0.3)
-        assert "4 of 7 shards" in app.screen._compositor.render_strips()[0].text
+        while "4 of 7 shards" not in app.screen._compositor.render_strips()[0].text:
+            await pilot.pause(0.02)
         opening.set_result(Session(options))
         while app.main_screen is None:
             await pilot.pause(0.02)

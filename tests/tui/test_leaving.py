@@ -22,13 +22,12 @@ async def test_the_words_are_of_what_comes_next(opened, tmp_path):
     torch.save({"model": state, "model_ema": dict(state)}, path)
     async with opened(path) as driver:
         await driver.press("f", "K", "2")
-        await driver.pilot.pause(0.1)
+        await driver.until(lambda: "open model_ema without saving" in text_of(driver))
         text = text_of(driver)
-        assert "save and open model_ema" in text and "open model_ema without saving" in text
+        assert "save and open model_ema" in text
         assert "and quit" not in text and "quit without" not in text
         await driver.press("escape", "q")
-        await driver.pilot.pause(0.1)
-        assert "x quit without saving" in text_of(driver)
+        await driver.until(lambda: "x quit without saving" in text_of(driver))
 
 
 async def freeze_and_check(driver) -> None:
@@ -41,8 +40,7 @@ async def test_a_proof_is_saved_with_the_plan_on_quitting(opened, sample):
     async with opened(path, size=(60, 15)) as driver:
         await freeze_and_check(driver)
         await driver.press("q")
-        await driver.pilot.pause(0.1)
-        assert "s save both and quit" in text_of(driver)
+        await driver.until(lambda: "s save both and quit" in text_of(driver))
         await driver.press("s")
         await driver.until(lambda: not driver.app.is_running)
     async with opened(path) as driver:
@@ -56,7 +54,7 @@ async def test_the_program_goes_on_where_the_receipt_could_not_be_saved(opened, 
     async with opened(path) as driver:
         await freeze_and_check(driver)
         await driver.press("q")
-        await driver.pilot.pause(0.1)
+        await driver.until(lambda: "s save both and quit" in text_of(driver))
         await driver.press("s")
         await driver.until(lambda: "is a directory" in driver.app.said[-1])
         assert driver.app.is_running and not driver.session.unsaved

@@ -184,8 +184,8 @@ async def test_the_heading_above_the_first_checkpoint_is_seen(below: Path, monke
             listed = app.screen.query_one("OptionList")
             if listed.option_count > 20:
                 break
-        await pilot.pause(0.1)
-        assert listed.max_scroll_y > 0 and listed.scroll_offset.y == 0
+        await until(pilot, lambda: listed.max_scroll_y > 0)
+        assert listed.scroll_offset.y == 0
         await pilot.press(*("down",) * 15)
         await pilot.pause()
         assert listed.scroll_offset.y > 0

@@ -49,9 +49,10 @@ async def test_the_first_frame_is_laid_out_as_after_a_resize_to_the_same_size(op
     async with opened("vgg_digits.pth", size=size) as driver:
         first = driver.main._size_classes().split()
         await driver.pilot.resize_terminal(90, 18)
-        assert {"-narrow", "-low"} <= driver.main.classes
+        await driver.until(lambda: driver.main.classes >= {"-narrow", "-low"})
         await driver.pilot.resize_terminal(*size)
-        assert driver.main.classes == {*first} and len(first) == 2
+        await driver.until(lambda: driver.main.classes == {*first})
+        assert len(first) == 2
 
 
 def report_with(verdict):

@@ -27,8 +27,7 @@ async def test_freeze_the_features_prove_it_add_a_stage_save_and_copy(opened, sa
         assert driver.state("features") == "frozen" and driver.state("classifier") == "trainable"
         await press("r", "r check")
         await driver.until(lambda: driver.session.report is not None and not driver.main._panel.running)
-        await driver.pilot.pause(0.1)
-        assert "HELD: 26 frozen tensors unchanged, bit for bit" in driver.screen_text()
+        await driver.until(lambda: "HELD: 26 frozen tensors unchanged, bit for bit" in driver.screen_text())
         await press("plus", "+ stage")
         await press("enter", "Enter: accept")
         await press("plus", "1 classifier ✓")
