@@ -17,6 +17,8 @@ from freezetui.models.spec import Factory
 
 #: Seconds that searching for an input may take: the order of execution is worth no long wait.
 _MAX_SECONDS = 8.0
+#: Seconds after which it is stopped again: an exception that is raised while an object is freed is lost.
+_AGAIN = 1.0
 
 
 class _OutOfTime(BaseException):
@@ -85,12 +87,15 @@ def _seconds(most: float) -> Iterator[None]:
     """Raise `_OutOfTime` inside after so many seconds."""
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise _OutOfTime
+        if not over:
+            raise _OutOfTime
 
+    over = False
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, most)
+    signal.setitimer(signal.ITIMER_REAL, most, _AGAIN)
     try:
         yield
     finally:
+        over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
