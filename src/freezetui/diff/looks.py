@@ -121,6 +121,8 @@ def _amounts(sums: Sums) -> dict[str, Any]:
         "relative": _finite(delta / norm) if norm else None,
         "nan": sums.nan,
         "inf": sums.inf,
+        "from_nan": sums.from_nan,
+        "from_inf": sums.from_inf,
     }
 
 
@@ -129,7 +131,7 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if row_of(before):
         found |= {"rows": before.shape[0], "rows_changed": sums.rows}
-    if sums.nan or sums.inf or not can_require_grad(before.dtype):
+    if sums.nan or sums.inf or sums.from_nan or sums.from_inf or not can_require_grad(before.dtype):
         return found
     if sums.same_values:
         return {**found, "looks": SAME_VALUES, "reason": "only signs of zeros or bits of NaN differ"}

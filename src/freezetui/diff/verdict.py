@@ -194,9 +194,13 @@ def _factors(moved: Iterable[TensorDiff]) -> dict[str, str]:
 
 
 def _detail(tensor: TensorDiff) -> str:
-    if not tensor.looks and (tensor.nan or tensor.inf):
-        words = " and ".join(word for word, count in (("NaN", tensor.nan), ("Inf", tensor.inf)) if count)
-        return f", and {words} appeared"
+    counts = {
+        "appeared": (("NaN", tensor.nan), ("Inf", tensor.inf)),
+        "became finite": (("NaN", tensor.from_nan), ("Inf", tensor.from_inf)),
+    }
+    found = {what: " and ".join(word for word, count in each if count) for what, each in counts.items()}
+    if not tensor.looks and any(found.values()):
+        return "".join(f", and {words} {what}" for what, words in found.items() if words)
     return "" if tensor.looks in (TIED, ROUNDING, SOME_ROWS) else tensor.reason
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from freezetui import numbers
 from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, leading, relative_change
-from freezetui.formatting.change import counted, looks_like, resized, status_word
+from freezetui.formatting.change import counted, has_size, looks_like, resized, status_word
 from freezetui.formatting.columns import Table, all_wrapped, wrapped
 from freezetui.formatting.diff_tree import DiffTree
 from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
@@ -210,9 +210,7 @@ def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) ->
     if any(tensor.status == "changed" for tensor in tensors):
         elements = sum(tensor.elements for tensor in tensors)
         share = numbers.percent(changed / elements) if changed and elements else ""
-        # A change to NaN or Inf alone has no size.
-        sized = [t for t in leading(tensors) if t.max_delta or not (t.nan or t.inf)]
-        most = [t.max_delta for t in sized if t.max_delta is not None]
+        most = [t.max_delta for t in leading(tensors) if t.max_delta is not None and has_size(t)]
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)
