@@ -19,6 +19,7 @@ from freezetui.checkpoint.storage import open_weights
 from freezetui.diff.run import diff
 from freezetui.diff.stats import tensor_stats
 from freezetui.diff.validate import validate
+from freezetui.diff.values import TensorValues
 from freezetui.errors import CheckpointError
 
 from .conftest import told
@@ -64,6 +65,15 @@ def test_indices_of_another_order_are_not_called_a_change(compared):
     assert told(compared({"w": one}, {"w": one * 2}), "w").status == "changed"
     empty = coo([], [], [])
     assert compared({"w": empty}, {"w": empty.clone()}).identical
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_indices_of_a_sparse_tensor_are_read_once(compared, monkeypatch):
+    chunk, read = TensorValues.chunk, []
+    monkeypatch.setattr(TensorValues, "chunk", lambda *call: read.append(call[1:]) or chunk(*call))
+    one = torch.sparse_coo_tensor([[0, 1, 1], [2, 0, 2]], [2.0, 2.0, 3.0], (2, 3))
+    assert told(compared({"w": one}, {"w": one * 1}), "w").status == "identical"
+    assert sorted(read) == 2 * [(0, 48)] + 2 * [(48, 60)]
 
 
 def test_quantized_tensors_are_compared_by_their_bytes(compared):
