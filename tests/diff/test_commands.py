@@ -115,6 +115,8 @@ def test_a_verdict_on_each_stage_and_the_worst_code(freezetui, folder):
         only = freezetui(*arguments[:3], *more, *arguments[3:], cwd=folder)
         assert ", stage all" in only.stdout and ", stage head" not in only.stdout
         assert "--stage all means the stage called all" in only.stderr
+    config.write_text(config.read_text().replace("  - {name: head}\n", ""))
+    assert freezetui(*arguments, cwd=folder).stderr == ""
 
 
 def test_a_config_beside_before_is_mentioned_and_no_more(freezetui, folder):

@@ -86,6 +86,8 @@ def diff(
             reports = diff_stages(opened[0], opened[1], config, stage, progress, ask)
         else:
             series = diff_series(opened, config, stage, progress, ask)
+    if config is not None and stage is not None:
+        _mention_stage_all(config, stage)
     if len(opened) == 2:
         if key_after in (None, key) and _are_same(*paths):
             say("BEFORE and AFTER are the same file.")
@@ -110,7 +112,6 @@ def _print_reports(
         print_lines(diff_lines(reports[0], sort, stat, width))
         for report in reports[1:]:
             print_lines(judged_lines(report.judged, width) if report.judged else ())
-    _mention_stage_all(stage, reports[0].judged)
     if found := reports[0].not_compared:
         say(found)
     sys.exit(worst(report.exit_code for report in reports))
@@ -125,12 +126,13 @@ def _is_each(stage: str | None, judged: Judged | None) -> bool:
     return stage == ALL_STAGES and judged.stage != ALL_STAGES
 
 
-def _mention_stage_all(stage: str | None, judged: Judged | None) -> None:
-    if stage is None or judged is None or judged.stage != stage:
-        return
+def _mention_stage_all(config: Path, stage: str) -> None:
+    """Say that "all" is one of several stages of the config, if it is."""
+    from freezetui.config.codec import read_config
     from freezetui.config.schema import ALL_STAGES, ONLY_STAGE_ALL
 
-    if stage == ALL_STAGES:
+    names = [named.name for named in read_config(config).stages] if stage == ALL_STAGES else []
+    if ALL_STAGES in names and names[1:]:
         say(ONLY_STAGE_ALL)
 
 
@@ -141,7 +143,6 @@ def _print_series(series: Series, stat: bool, as_json: bool, stage: str | None) 
         from freezetui.formatting.series import series_lines
 
         print_lines(series_lines(series, 1 if stat else None, line_width()))
-    _mention_stage_all(stage, series.steps[0].judged)
     for number, step in enumerate(series.steps, 1):
         if step.not_compared:
             say(f"step {number}: {step.not_compared}")
