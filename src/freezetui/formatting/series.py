@@ -33,9 +33,7 @@ def series_lines(series: Series, depth: int | None = None, width: int | None = N
         depth: how many levels of modules; None prints all. Repeated blocks with the same changes are folded.
         width: of the terminal; None for no edge.
     """
-    sources = [series.steps[0].before.source, *(step.after.source for step in series.steps)]
-    for number, source in enumerate(sources):
-        yield from wrapped(printable(f"{number:>4}  {source}"), width)
+    yield from all_wrapped(_sides(series), width, 6)
     yield ""
     rows = list(_rows(series, depth))
     yield from _table(rows, max(len("steps"), len(series.steps)), width)
@@ -48,6 +46,17 @@ def series_lines(series: Series, depth: int | None = None, width: int | None = N
             yield ""
             yield f"step {number}:"
             yield from list(judged_lines(step.judged, width))[1:]
+
+
+def _sides(series: Series) -> Iterator[str]:
+    """Yield each checkpoint, its warnings, and how its names were matched with those of the one before."""
+    notes = "", *(step.matching for step in series.steps)
+    for number, (side, note) in enumerate(zip(series.sides, notes, strict=True)):
+        yield printable(f"{number:>4}  {side.source}")
+        for warning in side.warnings:
+            yield printable(f"{'':<4}  warning: {warning}")
+        if note:
+            yield printable(f"{'':<4}  {note}")
 
 
 def _table(rows: Sequence[_Row], steps: int, width: int | None) -> Iterator[str]:
