@@ -112,6 +112,7 @@ def _print_reports(
         print_lines(diff_lines(reports[0], sort, stat, width))
         for report in reports[1:]:
             print_lines(judged_lines(report.judged, width) if report.judged else ())
+    _mention_note(reports[0].judged)
     if found := reports[0].not_compared:
         say(found)
     sys.exit(worst(report.exit_code for report in reports))
@@ -143,10 +144,16 @@ def _print_series(series: Series, stat: bool, as_json: bool, stage: str | None) 
         from freezetui.formatting.series import series_lines
 
         print_lines(series_lines(series, 1 if stat else None, line_width()))
+    _mention_note(series.steps[0].judged)
     for number, step in enumerate(series.steps, 1):
         if step.not_compared:
             say(f"step {number}: {step.not_compared}")
     sys.exit(series.exit_code)
+
+
+def _mention_note(judged: Judged | None) -> None:
+    if judged is not None and judged.note:
+        say(f"{judged.config}: {judged.note}")
 
 
 def _live_names(

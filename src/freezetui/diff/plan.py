@@ -23,6 +23,7 @@ class Plan(NamedTuple):
         frozen: name -> whether it is frozen; None for what cannot train.
         keeps_statistics: whether frozen norms are kept in eval, so that their statistics do not change.
         joins_stages: whether it is what several stages freeze in common.
+        note: how the checkpoint differs from the one that the config was saved for; "" if it does not.
     """
 
     config: str
@@ -30,6 +31,7 @@ class Plan(NamedTuple):
     frozen: dict[str, bool | None]
     keeps_statistics: bool
     joins_stages: bool = False
+    note: str = ""
 
 
 def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
@@ -46,8 +48,8 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     tree = ParamTree(before.tensors)
     budget = Budget()  # one for the patterns of all stages
     match = plan_from_config(config, tree, budget)
-    if match.differences:
-        differences = "; ".join(each.rstrip(".") for each in match.differences[:3])
+    if match.refused:
+        differences = "; ".join(each.rstrip(".") for each in match.refused[:3])
         hint = "Pass the config that training began with, and as BEFORE the checkpoint that it was saved for."
         if before.absent:
             hint = f"Files of {before.source} are missing: download them first."
@@ -55,12 +57,13 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     each = stage == ALL_STAGES and ALL_STAGES not in [named.name for named in config.stages]
     stages = config.stages if stage is None or each else [config.stage(stage)]
     masks = [_mask(named, tree, match.mask, budget) for named in stages] or [match.mask]
-    keeps = config.norm_statistics == "freeze"
+    keeps, note = config.norm_statistics == "freeze", "; ".join(match.differences)
     if each and stages:
-        return [_plan(path, named.name, tree, mask, keeps) for named, mask in zip(stages, masks, strict=True)]
+        pairs = zip(stages, masks, strict=True)
+        return [_plan(path, named.name, tree, mask, keeps)._replace(note=note) for named, mask in pairs]
     trains = bytes(map(max, zip(*masks, strict=True)))
     plan = _plan(path, "" if each else stage or "", tree, trains, keeps)
-    return [plan._replace(joins_stages=len(masks) > 1)]
+    return [plan._replace(joins_stages=len(masks) > 1, note=note)]
 
 
 def _plan(path: Path, stage: str, tree: ParamTree, trains: bytes, keeps_statistics: bool) -> Plan:

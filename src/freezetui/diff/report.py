@@ -123,6 +123,7 @@ class Judged(msgspec.Struct, frozen=True):
         config, stage: which one was used; `stage` is "" for what is frozen in all stages.
         verdict: as of `freezetui check`; reason: why it is inconclusive, "" otherwise.
         buffers: those under modules whose parameters are all frozen.
+        note: how BEFORE differs from the checkpoint that the config was saved for; "" if it does not.
     """
 
     config: str
@@ -133,6 +134,7 @@ class Judged(msgspec.Struct, frozen=True):
     trainable: TrainableDiff
     buffers: BufferPart
     findings: tuple[Finding, ...] = ()
+    note: str = ""
 
 
 class DiffReport(msgspec.Struct, frozen=True):

@@ -85,6 +85,7 @@ def judge(
         ),
         BufferPart(len(under_frozen), sum(t.name in same for t in under_frozen), _names(drifted)),
         (*findings, *_still(trainable, any_change=bool(moved or drifted))),
+        plan.note,
     )
     return tuple(marked), judged
 
