@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.diff.run import diff_series, diff_stages
@@ -245,6 +246,25 @@ def test_decay_is_seen_through_the_rounding_of_narrow_dtypes(compared, dtype, fa
     assert looks(compared({"w": weight, "o": other}, {"w": noisy, "o": other}), "w") == ""
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_what_is_pruned_clipped_or_normalized_has_not_decayed(compared, dtype):
+    weight = torch.randn(64, 64).to(getattr(torch, dtype))
+    other = {
+        "pruned": weight * (torch.rand(64, 64) > 0.85).to(weight.dtype),
+        "clipped": weight.clamp(-0.2, 0.2),
+        "shrunk": nn.functional.softshrink(weight.float(), 0.5).to(weight.dtype),
+        "normalized": weight / weight.norm(dim=1, keepdim=True),
+    }
+    report = compared(dict.fromkeys(other, weight), other)
+    assert {tensor.looks for tensor in report.tensors} == {""}
+
+
+def test_an_adapter_that_was_merged_and_unmerged_is_a_cause(compared, state):
+    after = trained(state)
+    after["embed.weight"] = (state["embed.weight"] + 0.5) - 0.5
+    assert "merged" in only(compared(state, after, FREEZE)).message
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_double_that_was_cast_and_back(compared, dtype):
     weight = torch.randn(20, 10, dtype=torch.float64)
@@ -340,3 +360,16 @@ def test_a_schedule_that_trains_everything_in_the_end_needs_a_stage(compared, st
     judged = compared(state, trained(state), FREEZE + stages).judged
     assert judged.verdict == "inconclusive" and "pass --stage NAME" in judged.reason
     assert compared(state, trained(state), FREEZE + stages, "head").judged.verdict == "held"
+
+
+def test_a_config_of_the_same_frozen_tensors_beside_others_is_taken_and_that_is_told(compared, state):
+    recorded = "model: {fingerprint: 'sha256:0'}\n"
+    judged = compared(state, trained(state), recorded + FREEZE).judged
+    assert (judged.verdict, judged.note) == (
+        "held",
+        "it was saved for a model with different names or shapes",
+    )
+    counts = "{tensors: 1, elements: 1}"
+    expected = f"expect:\n  frozen: {counts}\n  trainable: {counts}\n"
+    with pytest.raises(ConfigError, match="frozen: expected 1 tensor"):
+        compared(state, state, recorded + FREEZE + expected)

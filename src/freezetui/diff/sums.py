@@ -15,11 +15,16 @@ CHUNK = 1 << 17
 MAX_ROUNDING = 4096
 #: Dtypes that a float32 or float64 may have been rounded to, and how many low bits of a double are then zero.
 ROUNDED = {"bfloat16": 45, "float16": 42, "float32": 29}
-#: Dtypes of one or two bytes whose bits are a sign and a magnitude. Rounding is most of what decay by one
-#: factor changes in them.
-SIGNED = frozenset(
-    ("float16", "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
-)
+#: Dtypes of one or two bytes whose bits are a sign and a magnitude -> the largest relative error of rounding
+#: to them. Rounding is most of what decay by one factor changes in them.
+SIGNED = {
+    "float16": 2**-11,
+    "bfloat16": 2**-8,
+    "float8_e4m3fn": 2**-4,
+    "float8_e4m3fnuz": 2**-4,
+    "float8_e5m2": 2**-3,
+    "float8_e5m2fnuz": 2**-3,
+}
 _NOT_FINITE = ("nan", "inf", "from_nan", "from_inf")
 #: The attributes of `Sums` that are the sums of those of all chunks.
 _ADDED = ("changed", *_NOT_FINITE, "squares", "weight", "along", "rows", "forward", "back")

@@ -17,7 +17,7 @@ TABLE = (
         "M10",
         "error",
         "frozen, but changed{detail}: the optimizer still had them, other weights were loaded, or an adapter "
-        "was merged into them",
+        "was merged into them (unmerging it leaves rounding errors)",
         "freeze before the first forward, and give the optimizer trainable parameters only",
     ),
     Code(
@@ -39,7 +39,8 @@ TABLE = (
         "rounded",
         "M16",
         "error",
-        "frozen, but changed by rounding ({detail}), as in an EMA or an average of equal weights",
+        "frozen, but changed by rounding ({detail}), as in an EMA, an average of equal weights, or an "
+        "adapter that was merged and unmerged",
         "copy frozen weights into the average instead of updating them",
     ),
     Code(
@@ -53,7 +54,7 @@ TABLE = (
         "never_frozen",
         "F4",
         "error",
-        "every frozen tensor changed: the freeze was not in effect",
+        "every frozen tensor changed: the freeze was not in effect, or the run began with other weights",
         "apply it with FreezeConfig.apply; `freezetui check` shows what undoes it",
     ),
     Code(
