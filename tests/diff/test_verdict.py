@@ -146,6 +146,18 @@ def test_statistics_only(compared, state, keeps, verdict, severity):
     assert "running statistics" in finding.message
 
 
+@pytest.mark.parametrize(("keeps", "verdict"), [("freeze", "moved"), ("update", "held")])
+def test_the_vectors_of_a_frozen_spectral_norm(compared, keeps, verdict):
+    stem = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 4))
+    before = {f"stem.{name}": tensor.clone() for name, tensor in stem.state_dict().items()}
+    stem.train()(torch.randn(3, 6))
+    after = {f"stem.{name}": tensor for name, tensor in stem.state_dict().items()}
+    head = {"head.weight": torch.ones(4)}
+    config = f"norm_statistics: {keeps}\nrules:\n  - freeze: stem\n"
+    judged = compared(before | head, after | {"head.weight": torch.zeros(4)}, config).judged
+    assert (judged.verdict, [found.code for found in judged.findings]) == (verdict, ["M6"])
+
+
 def test_a_counter_alone_is_a_note(compared, state):
     after = trained(state)
     after["stem.1.num_batches_tracked"] += 100

@@ -14,7 +14,7 @@ from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SAME_VALUES, SO
 from freezetui.diff.matching import Matching
 from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
 from freezetui.diff.tied import stored_once
-from freezetui.freeze.frozen_buffers import AVERAGES, STATISTICS
+from freezetui.freeze.frozen_buffers import AVERAGES, STATISTICS, VECTORS
 from freezetui.numbers import plural
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, Finding, Verdict
@@ -22,7 +22,6 @@ from freezetui.sanity.report import BufferPart, Finding, Verdict
 if TYPE_CHECKING:
     from freezetui.diff.plan import Plan
 
-_SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
 #: How many couples of a changed frozen tensor and a trainable one are compared to find ties.
 _MAX_COUPLES = 2000
 #: Factors of decay that differ by less than this are one, rounded to narrow dtypes.
@@ -215,8 +214,10 @@ def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:
             only_counter = not any(f"{path}.{name}" in moved for name in AVERAGES)
             statistics = "kept_statistics" if plan.keeps_statistics else "batch_norm"
             groups["batch_counter" if only_counter else statistics].append(t)
+        elif last in VECTORS:
+            groups["kept_spectral_norm" if plan.keeps_statistics else "spectral_norm"].append(t)
         else:
-            groups["spectral_norm" if last in _SPECTRAL else "writes_buffer"].append(t)
+            groups["writes_buffer"].append(t)
     return [finding(key, _names(group)) for key, group in groups.items()]
 
 

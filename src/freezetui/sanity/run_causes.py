@@ -13,6 +13,14 @@ TABLE = (
         "apply the config, and do not set train mode afterwards",
     ),
     Code(
+        "kept_spectral_norm",
+        "M6",
+        "error",
+        "the u and v vectors of frozen spectral norms changed, and so the effective weights, although the "
+        "config keeps their norms in eval",
+        "apply the config, and do not set train mode afterwards",
+    ),
+    Code(
         "changed_in_run",
         "M10",
         "error",
@@ -54,7 +62,8 @@ TABLE = (
         "never_frozen",
         "F4",
         "error",
-        "every frozen tensor changed: the freeze was not in effect, or the run began with other weights",
+        "every frozen tensor changed: the freeze was not in effect or came too late, or the run began with "
+        "other weights",
         "apply it with FreezeConfig.apply; `freezetui check` shows what undoes it",
     ),
     Code(
