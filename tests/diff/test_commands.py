@@ -202,6 +202,15 @@ def test_counters_and_statistics_do_not_hide_the_change_of_parameters(freezetui,
     assert "~ only statistics or counters changed" in rows
 
 
+def test_the_bar_beside_weights_that_were_only_cast_is_that_of_statistics(freezetui, tmp_path):
+    state = {f"body.{name}": tensor for name, tensor in torch.nn.BatchNorm2d(8).state_dict().items()}
+    torch.save(state, tmp_path / "a.pth")
+    after = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    torch.save(after | {"body.running_var": after["body.running_var"] * 2}, tmp_path / "b.pth")
+    lines = freezetui("diff", "a.pth", "b.pth", "--stat", cwd=tmp_path).stdout
+    assert re.search(r"^body .* buffers only$", lines, re.M)
+
+
 def test_the_columns_of_many_steps_are_aligned(freezetui, tmp_path):
     names = [f"{number:02}.pth" for number in range(12)]
     for number, name in enumerate(names):

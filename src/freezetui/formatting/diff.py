@@ -252,7 +252,7 @@ def _stat(tree: DiffTree, sort: str) -> list[_Row]:
         change = relative_change(tensors)
         relative = _relative(change) if change else ""
         graph = status_word(_common_status(differing)) if math.isnan(change) else bar(change)
-        if graph and change > 0 and all(t.kind == "buffer" for t in differing):
+        if graph and change > 0 and all(t.kind == "buffer" for t in leading(tensors) if t.delta_norm):
             graph = "buffers only"  # a mean that begins at 0 changes by more than any update
         what = f"{len(differing):,} of {_count(tensors)}"
         found.append((change, _Row((printable(shape.path(node)), what, relative, graph))))
