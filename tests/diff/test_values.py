@@ -21,6 +21,7 @@ from freezetui.diff.stats import tensor_stats
 from freezetui.diff.validate import validate
 from freezetui.diff.values import TensorValues
 from freezetui.errors import CheckpointError
+from freezetui.formatting.values import value_lines
 
 from .conftest import told
 
@@ -323,6 +324,15 @@ def test_two_numbers_in_a_byte(compared):
     dtype = torch.float4_e2m1fn_x2
     report = compared({"w": one.view(dtype)}, {"w": other.view(dtype)})
     assert (report.tensors[0].elements, report.tensors[0].changed) == (48, 2)
+
+
+def test_the_figures_of_complex_numbers_are_called_those_of_absolute_values(tmp_path):
+    torch.save({"c": torch.tensor([3 + 4j, 0]), "r": torch.ones(2)}, tmp_path / "a.pth")
+    checkpoint = open_checkpoint(tmp_path / "a.pth")
+    with open_weights(checkpoint) as weights:
+        lines = [list(value_lines(tensor_stats(weights, info))) for info in checkpoint.tensors]
+    assert lines[0][:2] == ["of absolute values:", "min 0  max 5"]
+    assert lines[1][0] == "min 1  max 1"
 
 
 def test_the_histogram_is_that_of_numpy(tmp_path):

@@ -37,6 +37,7 @@ def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: b
     """Print minimum, maximum, mean, standard deviation, zeros, NaN, Inf and a histogram of each tensor.
 
     PATTERN is written as in a config. For a single tensor, the norms of its rows and columns are printed too.
+    Figures of complex numbers are those of their absolute values.
     """
     from freezetui.checkpoint.open import open_checkpoint
     from freezetui.diff.rewritten import ending_if_truncated
