@@ -200,6 +200,8 @@ def test_counters_and_statistics_do_not_hide_the_change_of_parameters(freezetui,
     body = next(line for line in rows if "body" in line)
     assert body.split()[2].startswith("~") and body.endswith("step 2, statistics step 1")
     assert "~ only statistics or counters changed" in rows
+    rows = freezetui("diff", paths[0], paths[1], paths[0]).stdout.splitlines()
+    assert next(line for line in rows if "body" in line).endswith("  statistics step 1")
 
 
 def test_the_bar_beside_weights_that_were_only_cast_is_that_of_statistics(freezetui, tmp_path):

@@ -131,12 +131,15 @@ class _Modules:
     def row(self, node: int, stop: int | None) -> _Row:
         """Return the row of a node, or of a run of blocks."""
         parameters, buffers = map(_started, self._changes(node))
-        never = "not known" if _UNREAD in self._bars(node) else "never"
-        words = f"step {parameters}" if parameters else f"step {buffers}" if buffers else never
-        if parameters and buffers and buffers < parameters:
-            words += f", statistics step {buffers}"
-        tensors = len(self.tree.below(node, stop))
-        return _Row(self.tree.label(node, stop), tensors, self._bars(node), words)
+        words = "not known" if _UNREAD in self._bars(node) else "never"
+        below = self.tree.below(node, stop)
+        if parameters:
+            words = f"step {parameters}"
+        if buffers and (not parameters or buffers < parameters):
+            first = f"{words}, " if parameters else ""
+            is_beside = any(tensor.kind != "buffer" for tensor in below)
+            words = f"{first}{'statistics ' if is_beside else ''}step {buffers}"
+        return _Row(self.tree.label(node, stop), len(below), self._bars(node), words)
 
     def _changes(self, node: int) -> tuple[list[float], list[float]]:
         """Return the relative change in each step, of the parameters below a node and of the buffers.
