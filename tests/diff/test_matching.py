@@ -133,6 +133,10 @@ def test_what_safetensors_stores_once_is_told(tmp_path):
     config.write_text("freezetui: 1\nrules:\n  - freeze: embed\n")
     verdicts = [diff(pth, after, config).judged.verdict for after in (stored, other, moved)]
     assert verdicts == ["held", "inconclusive", "moved"]
+    config.write_text("freezetui: 1\nrules:\n  - freeze: norm\n")
+    trained, still = (diff(pth, after, config).judged for after in (moved, stored))
+    assert (trained.trainable.tensors, trained.trainable.moved, trained.findings) == (2, 2, ())
+    assert (still.trainable.moved, [found.code for found in still.findings]) == (0, ["N7"])
 
 
 def test_a_key_chooses_nothing_in_a_plain_state_dict(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -57,9 +57,10 @@ def judge(
     frozen = [t for t in marked if t.frozen]
     trainable = [t for t in marked if t.frozen is False]
     moved = [t for t in frozen if t.status == "changed"]
-    same = {t.name for t in marked if t.status == "identical"}
-    # What a format stores once is unchanged if the tensor is that it is tied to.
-    same |= {name for name, copy in stored_once(matching, before, after).items() if copy in same}
+    status = {t.name: t.status for t in marked}
+    # What a format stores once has changed if the tensor has that it is tied to.
+    status |= {name: status[copy] for name, copy in stored_once(matching, before, after).items()}
+    same = {name for name, each in status.items() if each == "identical"}
     unsure = [t for t in frozen if t.status != "changed" and t.name not in same]
     modules = _Modules(plan.frozen)
     under_frozen = [t for t in marked if t.kind == "buffer" and modules.holds(t.name)]
@@ -79,11 +80,13 @@ def judge(
         FrozenDiff(len(frozen), len(frozen) - len(moved) - len(unsure), _names(moved), _names(unsure)),
         TrainableDiff(
             len(trainable),
-            sum(t.status == "changed" or (t.status == "reshaped" and bool(t.changed)) for t in trainable),
-            _names(t for t in trainable if t.status == "identical"),
+            sum(
+                status[t.name] == "changed" or (t.status == "reshaped" and bool(t.changed)) for t in trainable
+            ),
+            _names(t for t in trainable if t.name in same),
         ),
         BufferPart(len(under_frozen), sum(t.name in same for t in under_frozen), _names(drifted)),
-        (*findings, *_still(trainable, any_change=bool(moved or drifted))),
+        (*findings, *_still(trainable, same, any_change=bool(moved or drifted))),
         plan.note,
     )
     return tuple(marked), judged
@@ -221,13 +224,14 @@ def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:
     return [finding(key, _names(group)) for key, group in groups.items()]
 
 
-def _still(trainable: Sequence[TensorDiff], any_change: bool) -> list[Finding]:
+def _still(trainable: Sequence[TensorDiff], same: Set[str], any_change: bool) -> list[Finding]:
     """Return a finding on trainable tensors that did not change.
 
     Args:
+        same: names of all tensors that did not.
         any_change: whether what is frozen, or a buffer of it, has changed: then there was training.
     """
-    still = [t for t in trainable if t.status == "identical"]
+    still = [t for t in trainable if t.name in same]
     if not still:
         return []
     if len(still) == len(trainable) and not any_change:
