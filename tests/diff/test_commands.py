@@ -402,6 +402,22 @@ def test_when_each_module_started_to_move(freezetui, folder):
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("e1 e10 e2", "e1 e2 e10"),
+        ("zero e1 e10 e2", "zero e1 e2 e10"),
+        ("e2 e1 e10", "e2 e1 e10"),
+        ("e10 e2 e1", "e10 e2 e1"),
+    ],
+)
+def test_what_a_shell_sorted_is_put_in_the_order_of_the_numbers(freezetui, folder, given, expected):
+    for name in given.split():
+        (folder / name).write_bytes((folder / "a.pth").read_bytes())
+    lines = freezetui("diff", *given.split(), cwd=folder).stdout.splitlines()
+    assert [line.split()[1] for line in lines[: lines.index("")]] == expected.split()
+
+
 def test_a_key_holds_for_both_where_the_format_has_keys(freezetui, folder):
     state = torch.load(folder / "a.pth")
     torch.save({"model": state, "ema": {n: t + 1 for n, t in state.items()}}, folder / "both.pth")

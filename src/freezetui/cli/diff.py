@@ -197,10 +197,14 @@ def _open_after(
 
 
 def _in_number_order(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `epoch_2` before `epoch_10` if the paths are sorted by character, as a shell does."""
+    """Return `epoch_2` before `epoch_10` if the paths, or those after the first, are in a shell's order."""
     from freezetui.checkpoint.state_dict.ordering import natural_order
 
-    return tuple(natural_order(paths)) if list(paths) == sorted(paths) else paths
+    for start in (0, 1):
+        rest = list(paths[start:])
+        if rest == sorted(rest):
+            return (*paths[:start], *natural_order(rest))
+    return paths
 
 
 def _mention_config(before: str, config: Path | None) -> None:
