@@ -385,3 +385,9 @@ def test_a_config_of_the_same_frozen_tensors_beside_others_is_taken_and_that_is_
     expected = f"expect:\n  frozen: {counts}\n  trainable: {counts}\n"
     with pytest.raises(ConfigError, match="frozen: expected 1 tensor"):
         compared(state, state, recorded + FREEZE + expected)
+
+
+def test_a_config_of_another_state_dict_of_the_file_is_told(compared, state):
+    both = {"model": state, "ema": {name: tensor + 1 for name, tensor in state.items()}}
+    judged = compared(both, trained(state), "model: {key: ema}\n" + FREEZE).judged
+    assert judged.note == "it was saved for the state_dict ema; model is open"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.codec import read_config
 from freezetui.config.schema import ALL_STAGES, Stage
-from freezetui.config.sync import plan_from_config
+from freezetui.config.sync import other_key, plan_from_config
 from freezetui.errors import ConfigError, PatternError
 from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
 from freezetui.freeze.regexes import Budget
@@ -57,7 +57,8 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     each = stage == ALL_STAGES and ALL_STAGES not in [named.name for named in config.stages]
     stages = config.stages if stage is None or each else [config.stage(stage)]
     masks = [_mask(named, tree, match.mask, budget) for named in stages] or [match.mask]
-    keeps, note = config.norm_statistics == "freeze", "; ".join(match.differences)
+    keeps = config.norm_statistics == "freeze"
+    note = "; ".join(filter(None, (*match.differences, other_key(config, before.key))))
     if each and stages:
         pairs = zip(stages, masks, strict=True)
         return [_plan(path, named.name, tree, mask, keeps)._replace(note=note) for named, mask in pairs]
