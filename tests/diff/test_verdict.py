@@ -391,3 +391,14 @@ def test_a_config_of_another_state_dict_of_the_file_is_told(compared, state):
     both = {"model": state, "ema": {name: tensor + 1 for name, tensor in state.items()}}
     judged = compared(both, trained(state), "model: {key: ema}\n" + FREEZE).judged
     assert judged.note == "it was saved for the state_dict ema; model is open"
+
+
+def test_a_stage_that_selects_other_tensors_than_are_recorded_of_it_is_told(compared, state):
+    expect = "{frozen: {tensors: 9, elements: 9}, trainable: {tensors: 1, elements: 1}}"
+    stages = f"stages:\n  - {{name: one, rules: [{{train: embed}}], expect: {expect}}}\n  - {{name: two}}\n"
+    notes = [compared(state, state, FREEZE + stages, stage).judged.note for stage in ("one", "two", None)]
+    assert [note.partition(" (")[0] for note in notes] == [
+        told := "stage one: frozen: expected 9 tensors",
+        "",
+        told,
+    ]

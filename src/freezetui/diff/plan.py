@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.codec import read_config
 from freezetui.config.schema import ALL_STAGES, Stage
-from freezetui.config.sync import other_key, plan_from_config
+from freezetui.config.sync import other_key, plan_from_config, stage_differences
 from freezetui.errors import ConfigError, PatternError
 from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
 from freezetui.freeze.regexes import Budget
@@ -58,7 +60,10 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     stages = config.stages if stage is None or each else [config.stage(stage)]
     masks = [_mask(named, tree, match.mask, budget) for named in stages] or [match.mask]
     keeps = config.norm_statistics == "freeze"
-    note = "; ".join(filter(None, (*match.differences, other_key(config, before.key))))
+    asked = msgspec.structs.replace(config, stages=tuple(stages))
+    by_stage = {named.name: mask for named, mask in zip(stages, masks, strict=False)}
+    notes = *match.differences, *stage_differences(asked, tree, by_stage), other_key(config, before.key)
+    note = "; ".join(filter(None, notes))
     if each and stages:
         pairs = zip(stages, masks, strict=True)
         return [_plan(path, named.name, tree, mask, keeps)._replace(note=note) for named, mask in pairs]
