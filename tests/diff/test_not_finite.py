@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import inf, nan
 
+from freezetui.checkpoint.open import open_checkpoint
+from freezetui.diff.run import diff_series
 from freezetui.formatting.change import counted, tensor_change
 from freezetui.formatting.diff import diff_lines
+from freezetui.formatting.series import series_lines
 
 from .conftest import State, told
 
@@ -44,3 +47,14 @@ def test_nan_that_is_gone_from_a_frozen_tensor_is_said(compared, state: State):
     report = compared(before, {**state, "head.bias": state["head.bias"] + 1}, "rules:\n  - freeze: embed\n")
     [finding] = [found for found in report.judged.findings if "embed.weight" in found.tensors]
     assert "changed, and NaN became finite:" in finding.message
+
+
+def test_a_series_says_in_which_step_nan_appeared(tmp_path):
+    state = {"head.weight": torch.ones(4), "head.bias": torch.ones(4)}
+    for number in range(4):
+        state = {name: tensor + 1 for name, tensor in state.items()}
+        state["head.bias"][1] = nan if number in (2, 3) else 1.0
+        torch.save(state, tmp_path / f"{number}.pth")
+    series = diff_series([open_checkpoint(tmp_path / f"{number}.pth") for number in range(4)])
+    lines = [line for line in series_lines(series) if "NaN" in line]
+    assert lines == ["step 2: NaN or Inf appeared in 1 tensor: head.bias"]

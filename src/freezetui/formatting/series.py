@@ -13,8 +13,10 @@ from freezetui.diff.report import Series, TensorDiff, relative_change
 from freezetui.formatting.columns import Table, all_wrapped, shortened_start, wrapped
 from freezetui.formatting.diff import judged_lines
 from freezetui.formatting.diff_tree import DiffTree
-from freezetui.text import printable
+from freezetui.numbers import plural
+from freezetui.text import listed, printable
 
+_MAX_NAMED = 4
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NOTHING, _OTHER, _BUFFERS, _UNREAD = "·", "!", "~", "?"
 _LEGEND = {
@@ -41,6 +43,9 @@ def series_lines(series: Series, depth: int | None = None, width: int | None = N
     if legend := [f"{sign} {words}" for sign, words in _LEGEND.items() if sign in signs]:
         yield ""
         yield from all_wrapped(legend, width)
+    if appeared := list(_not_finite(series)):
+        yield ""
+        yield from all_wrapped(appeared, width)
     for number, step in enumerate(series.steps, 1):
         if step.judged is not None:
             yield ""
@@ -57,6 +62,14 @@ def _sides(series: Series) -> Iterator[str]:
             yield printable(f"{'':<4}  warning: {warning}")
         if note:
             yield printable(f"{'':<4}  {note}")
+
+
+def _not_finite(series: Series) -> Iterator[str]:
+    """Yield the tensors in which NaN or Inf appeared, by step: beside other changes no bar shows them."""
+    for number, step in enumerate(series.steps, 1):
+        if names := [tensor.name for tensor in step.tensors if tensor.nan or tensor.inf]:
+            count = plural(len(names), "tensor")
+            yield f"step {number}: NaN or Inf appeared in {count}: {listed(names, _MAX_NAMED)}"
 
 
 def _table(rows: Sequence[_Row], steps: int, width: int | None) -> Iterator[str]:
