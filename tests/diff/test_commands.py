@@ -301,6 +301,12 @@ def test_stat_can_be_sorted_by_change(freezetui, folder):
     assert len(lines) == len(freezetui("diff", "a.pth", "d.pth", "--stat", cwd=folder).stdout.splitlines())
 
 
+def test_a_series_is_not_sorted_and_that_is_said(freezetui, folder):
+    done = freezetui("diff", "a.pth", "c.pth", "d.pth", "--sort", "change", cwd=folder)
+    assert (done.returncode, "--sort has no effect" in done.stderr) == (1, True)
+    assert freezetui("diff", "a.pth", "c.pth", "d.pth", cwd=folder).stderr == ""
+
+
 def test_the_same_file_twice_is_mentioned(freezetui, folder):
     (folder / "link.pth").symlink_to("a.pth")
     for other, expected in (("a.pth", True), ("link.pth", True), ("b.safetensors", False)):

@@ -93,6 +93,8 @@ def diff(
             say("BEFORE and AFTER are the same file.")
         _print_reports(reports, sort, stat, as_json, stage)
     else:
+        if sort != "module":
+            say("--sort has no effect on more than two checkpoints.")
         _print_series(series, stat, as_json, stage)
 
 
