@@ -21,6 +21,7 @@ from freezetui.diff.stats import tensor_stats
 from freezetui.diff.validate import validate
 from freezetui.diff.values import TensorValues
 from freezetui.errors import CheckpointError
+from freezetui.formatting.diff import diff_lines
 from freezetui.formatting.values import value_lines
 
 from .conftest import told
@@ -40,6 +41,7 @@ def test_sparse_tensors_are_compared_by_the_bytes_of_their_parts(compared, layou
     assert compared(one, {"s.weight": make(dense.clone()), "d.weight": torch.ones(3)}).identical
     report = compared(one, {**one, "s.weight": make(dense * 2)})
     assert (told(report, "s.weight").status, told(report, "s.weight").changed) == ("changed", None)
+    assert sum(line.endswith("its bytes differ") for line in diff_lines(report)) == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*")

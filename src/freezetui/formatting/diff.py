@@ -199,7 +199,8 @@ def _tensor_line(tensor: TensorDiff, label: str) -> _Row:
 
 def _notes(tensor: TensorDiff) -> str:
     """Return further notes on one tensor."""
-    notes = looks_like(tensor), *resized(tensor), tensor.reason, *counted(tensor)
+    bytes_differ = "its bytes differ" if tensor.status == "changed" and tensor.changed is None else ""
+    notes = bytes_differ, looks_like(tensor), *resized(tensor), tensor.reason, *counted(tensor)
     return printable("; ".join(note for note in notes if note))
 
 
