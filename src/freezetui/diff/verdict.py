@@ -71,7 +71,10 @@ def judge(
         count = plural(len(matching.absent), "tensor")
         verdict, reason = "inconclusive", f"the data of {count} that an index lists is missing"
     if not frozen and plan.joins_stages and verdict == "inconclusive":
-        reason = "no tensor is frozen in all stages: pass --stage NAME, or --stage all"
+        reason = (
+            "no tensor is frozen in all stages: pass --stage NAME, with the checkpoints from the start and "
+            "the end of that stage"
+        )
     judged = Judged(
         plan.config,
         plan.stage,
