@@ -307,6 +307,14 @@ def test_a_series_is_not_sorted_and_that_is_said(freezetui, folder):
     assert freezetui("diff", "a.pth", "c.pth", "d.pth", cwd=folder).stderr == ""
 
 
+def test_parts_of_one_checkpoint_that_are_passed_as_a_series_are_noticed(freezetui, folder):
+    for number in range(3):
+        torch.save({f"layers.{number}.weight": torch.ones(number + 1)}, folder / f"part-{number}.bin")
+    parts = [f"part-{number}.bin" for number in range(3)]
+    assert "pass their pattern in quotes" in freezetui("diff", *parts, cwd=folder).stderr
+    assert freezetui("diff", "part-*.bin", "part-*.bin", cwd=folder).returncode == 0
+
+
 def test_the_same_file_twice_is_mentioned(freezetui, folder):
     (folder / "link.pth").symlink_to("a.pth")
     for other, expected in (("a.pth", True), ("link.pth", True), ("b.safetensors", False)):

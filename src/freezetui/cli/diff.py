@@ -147,6 +147,8 @@ def _print_series(series: Series, stat: bool, as_json: bool, stage: str | None) 
 
         print_lines(series_lines(series, 1 if stat else None, line_width()))
     _mention_note(series.steps[0].judged)
+    if any(step.has_nothing_in_common for step in series.steps):
+        say("Files without a tensor in common may be one checkpoint: pass their pattern in quotes.")
     for number, step in enumerate(series.steps, 1):
         if step.not_compared:
             say(f"step {number}: {step.not_compared}")

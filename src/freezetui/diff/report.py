@@ -160,6 +160,12 @@ class DiffReport(msgspec.Struct, frozen=True):
         return not self.absent and all(tensor.status == "identical" for tensor in self.tensors)
 
     @property
+    def has_nothing_in_common(self) -> bool:
+        """Whether no tensor of one side is on the other."""
+        one_sided = [tensor.status in ("added", "removed") for tensor in self.tensors]
+        return bool(one_sided) and all(one_sided)
+
+    @property
     def not_compared(self) -> str:
         """How many tensors could not be compared, and why the first could not; "" if all were."""
         reasons = [tensor.reason for tensor in self.tensors if tensor.status == "unread"]
