@@ -115,6 +115,8 @@ def test_a_verdict_on_each_stage_and_the_worst_code(freezetui, folder):
         only = freezetui(*arguments[:3], *more, *arguments[3:], cwd=folder)
         assert ", stage all" in only.stdout and ", stage head" not in only.stdout
         assert "--stage all means the stage called all" in only.stderr
+    config.write_text(config.read_text().replace("  - {name: head}\n", ""))
+    assert freezetui(*arguments, cwd=folder).stderr == ""
 
 
 def test_a_config_beside_before_is_mentioned_and_no_more(freezetui, folder):
@@ -198,6 +200,17 @@ def test_counters_and_statistics_do_not_hide_the_change_of_parameters(freezetui,
     body = next(line for line in rows if "body" in line)
     assert body.split()[2].startswith("~") and body.endswith("step 2, statistics step 1")
     assert "~ only statistics or counters changed" in rows
+    rows = freezetui("diff", paths[0], paths[1], paths[0]).stdout.splitlines()
+    assert next(line for line in rows if "body" in line).endswith("  statistics step 1")
+
+
+def test_the_bar_beside_weights_that_were_only_cast_is_that_of_statistics(freezetui, tmp_path):
+    state = {f"body.{name}": tensor for name, tensor in torch.nn.BatchNorm2d(8).state_dict().items()}
+    torch.save(state, tmp_path / "a.pth")
+    after = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    torch.save(after | {"body.running_var": after["body.running_var"] * 2}, tmp_path / "b.pth")
+    lines = freezetui("diff", "a.pth", "b.pth", "--stat", cwd=tmp_path).stdout
+    assert re.search(r"^body .* buffers only$", lines, re.M)
 
 
 def test_the_columns_of_many_steps_are_aligned(freezetui, tmp_path):
@@ -286,6 +299,20 @@ def test_stat_can_be_sorted_by_change(freezetui, folder):
     lines = freezetui("diff", "a.pth", "d.pth", "--stat", "--sort", "change", cwd=folder).stdout.splitlines()
     assert lines[3].startswith("stem ")
     assert len(lines) == len(freezetui("diff", "a.pth", "d.pth", "--stat", cwd=folder).stdout.splitlines())
+
+
+def test_a_series_is_not_sorted_and_that_is_said(freezetui, folder):
+    done = freezetui("diff", "a.pth", "c.pth", "d.pth", "--sort", "change", cwd=folder)
+    assert (done.returncode, "--sort has no effect" in done.stderr) == (1, True)
+    assert freezetui("diff", "a.pth", "c.pth", "d.pth", cwd=folder).stderr == ""
+
+
+def test_parts_of_one_checkpoint_that_are_passed_as_a_series_are_noticed(freezetui, folder):
+    for number in range(3):
+        torch.save({f"layers.{number}.weight": torch.ones(number + 1)}, folder / f"part-{number}.bin")
+    parts = [f"part-{number}.bin" for number in range(3)]
+    assert "pass their pattern in quotes" in freezetui("diff", *parts, cwd=folder).stderr
+    assert freezetui("diff", "part-*.bin", "part-*.bin", cwd=folder).returncode == 0
 
 
 def test_the_same_file_twice_is_mentioned(freezetui, folder):
@@ -387,6 +414,22 @@ def test_when_each_module_started_to_move(freezetui, folder):
         "epoch_2.pth",
         "epoch_10.pth",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("e1 e10 e2", "e1 e2 e10"),
+        ("zero e1 e10 e2", "zero e1 e2 e10"),
+        ("e2 e1 e10", "e2 e1 e10"),
+        ("e10 e2 e1", "e10 e2 e1"),
+    ],
+)
+def test_what_a_shell_sorted_is_put_in_the_order_of_the_numbers(freezetui, folder, given, expected):
+    for name in given.split():
+        (folder / name).write_bytes((folder / "a.pth").read_bytes())
+    lines = freezetui("diff", *given.split(), cwd=folder).stdout.splitlines()
+    assert [line.split()[1] for line in lines[: lines.index("")]] == expected.split()
 
 
 def test_a_key_holds_for_both_where_the_format_has_keys(freezetui, folder):

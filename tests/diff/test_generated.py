@@ -172,6 +172,7 @@ def check(told: TensorDiff, before: Tensor | None, after: Tensor | None) -> None
     one, other = doubles(before), doubles(after)
     finite = one.isfinite() & other.isfinite()
     assert told.nan == int((other.isnan() & ~one.isnan()).sum())
+    assert told.from_nan == int((one.isnan() & other.isfinite()).sum())
     one, delta = one[finite], deltas(before, after)[finite]
     if not one.numel():
         return

@@ -13,6 +13,10 @@ from freezetui.diff.run import diff
 from freezetui.diff.sides import files_of, open_side
 from freezetui.errors import CheckpointError
 from freezetui.formatting.diff import diff_lines
+from freezetui.session.options import Options
+from freezetui.session.session import Session
+from freezetui.tui.comparing import compared as compared_by_a_process
+from freezetui.tui.values import Work
 
 from .conftest import paired
 
@@ -129,6 +133,10 @@ def test_what_safetensors_stores_once_is_told(tmp_path):
     config.write_text("freezetui: 1\nrules:\n  - freeze: embed\n")
     verdicts = [diff(pth, after, config).judged.verdict for after in (stored, other, moved)]
     assert verdicts == ["held", "inconclusive", "moved"]
+    config.write_text("freezetui: 1\nrules:\n  - freeze: norm\n")
+    trained, still = (diff(pth, after, config).judged for after in (moved, stored))
+    assert (trained.trainable.tensors, trained.trainable.moved, trained.findings) == (2, 2, ())
+    assert (still.trainable.moved, [found.code for found in still.findings]) == (0, ["N7"])
 
 
 def test_a_key_chooses_nothing_in_a_plain_state_dict(tmp_path):
@@ -149,6 +157,15 @@ def test_other_state_dicts_of_a_file_are_told(tmp_path):
     assert report.identical
     lines = list(diff_lines(report))
     assert sum("multiple state_dicts found; showing encoder" in line for line in lines) == 2
+
+
+def test_other_state_dicts_of_the_earlier_file_are_told_in_the_ui(tmp_path):
+    before, after = tmp_path / "both.pth", tmp_path / "after.pth"
+    torch.save({"model": {"w": torch.ones(3)}, "ema": {"w": torch.zeros(3)}}, before)
+    torch.save({"w": torch.ones(3)}, after)
+    session = Session(Options(str(after), against=str(before)))
+    summary = compared_by_a_process(session, Work()).summary()
+    assert any(part.startswith(f"{before}: multiple state_dicts found") for part in summary)
 
 
 def test_a_pattern_is_the_files_of_one_checkpoint(tmp_path):

@@ -119,3 +119,13 @@ def test_every_tensor_is_in_one_pair_and_every_name_in_one_line(before, after, s
     assert sorted(pair.before.name for pair in found.pairs if pair.before) == sorted(before)
     assert sorted(pair.after.name for pair in found.pairs if pair.after) == sorted(after)
     assert len({pair.name for pair in found.pairs}) == len(found.pairs)
+
+
+def test_where_the_bytes_choose_one_of_several_paths_no_other_words_stay(compared):
+    model = {f"{i}.weight": torch.randn(4, 4) for i in range(4)}
+    sides = {f"q.{name}": t for name, t in model.items()} | {f"k.{name}": t + 1 for name, t in model.items()}
+    expected = (
+        "the names fit below several paths (k., q.); "
+        "matched the top level with q: 4 of 4 tensors have the same bytes"
+    )
+    assert compared(model, sides).matching == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.types import Checkpoint
+from freezetui.cli.main import run
 from freezetui.diff.run import diff, diff_series
 from freezetui.errors import ConfigError
 from freezetui.formatting.diff import diff_lines
@@ -82,3 +84,25 @@ def test_a_step_that_was_not_compared_is_not_without_change(tmp_path):
     assert (rows["a"], rows["b"]) == (["??", "not", "known"], ["··", "never"])
     assert rows["model"][0].startswith("?") and rows["model"][1:] == ["step", "2"]
     assert "? not all of it could be compared" in lines
+
+
+def test_a_series_prints_the_warnings_and_the_matching_of_each_file_once(tmp_path):
+    both = {"model": {"a.weight": torch.ones(3)}, "ema": {"a.weight": torch.zeros(3)}}
+    torch.save(both, tmp_path / "both.pth")
+    torch.save({"body.a.weight": torch.ones(3), "head": torch.ones(1)}, tmp_path / "below.pth")
+    both, below = (open_checkpoint(tmp_path / f"{name}.pth") for name in ("both", "below"))
+    lines = [line.strip() for line in series_lines(diff_series([both, lacking(tmp_path / "one"), below]))]
+    files = lines[: lines.index("")]
+    assert [line.split(":")[0] for line in files[1:4:2]] == ["warning", "warning"]
+    assert len(files) == 6 and files[-1] == "matched below a path: AFTER has the prefix body."
+
+
+def test_stats_say_that_the_data_of_a_tensor_is_missing(tmp_path, capsys, monkeypatch):
+    lacking(tmp_path / "one", "c.weight")
+    for pattern, words in (("b", "b.weight is listed"), ("{b,c}", "b.weight, c.weight are listed")):
+        monkeypatch.setattr(sys, "argv", ["freezetui", "stats", str(tmp_path / "one"), pattern])
+        with pytest.raises(SystemExit) as ended:
+            run()
+        error = capsys.readouterr().err
+        assert (ended.value.code, error.count("\n")) == (2, 1)
+        assert f"{words} in the index, but in none of the files: missing: 1.safetensors" in error

@@ -19,7 +19,10 @@ from freezetui.checkpoint.storage import open_weights
 from freezetui.diff.run import diff
 from freezetui.diff.stats import tensor_stats
 from freezetui.diff.validate import validate
+from freezetui.diff.values import TensorValues
 from freezetui.errors import CheckpointError
+from freezetui.formatting.diff import diff_lines
+from freezetui.formatting.values import value_lines
 
 from .conftest import told
 
@@ -38,6 +41,7 @@ def test_sparse_tensors_are_compared_by_the_bytes_of_their_parts(compared, layou
     assert compared(one, {"s.weight": make(dense.clone()), "d.weight": torch.ones(3)}).identical
     report = compared(one, {**one, "s.weight": make(dense * 2)})
     assert (told(report, "s.weight").status, told(report, "s.weight").changed) == ("changed", None)
+    assert sum(line.endswith("its bytes differ") for line in diff_lines(report)) == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*")
@@ -64,6 +68,15 @@ def test_indices_of_another_order_are_not_called_a_change(compared):
     assert told(compared({"w": one}, {"w": one * 2}), "w").status == "changed"
     empty = coo([], [], [])
     assert compared({"w": empty}, {"w": empty.clone()}).identical
+
+
+@pytest.mark.filterwarnings("ignore:.*")
+def test_the_indices_of_a_sparse_tensor_are_read_once(compared, monkeypatch):
+    chunk, read = TensorValues.chunk, []
+    monkeypatch.setattr(TensorValues, "chunk", lambda *call: read.append(call[1:]) or chunk(*call))
+    one = torch.sparse_coo_tensor([[0, 1, 1], [2, 0, 2]], [2.0, 2.0, 3.0], (2, 3))
+    assert told(compared({"w": one}, {"w": one * 1}), "w").status == "identical"
+    assert sorted(read) == 2 * [(0, 48)] + 2 * [(48, 60)]
 
 
 def test_quantized_tensors_are_compared_by_their_bytes(compared):
@@ -313,6 +326,15 @@ def test_two_numbers_in_a_byte(compared):
     dtype = torch.float4_e2m1fn_x2
     report = compared({"w": one.view(dtype)}, {"w": other.view(dtype)})
     assert (report.tensors[0].elements, report.tensors[0].changed) == (48, 2)
+
+
+def test_the_figures_of_complex_numbers_are_called_those_of_absolute_values(tmp_path):
+    torch.save({"c": torch.tensor([3 + 4j, 0]), "r": torch.ones(2)}, tmp_path / "a.pth")
+    checkpoint = open_checkpoint(tmp_path / "a.pth")
+    with open_weights(checkpoint) as weights:
+        lines = [list(value_lines(tensor_stats(weights, info))) for info in checkpoint.tensors]
+    assert lines[0][:2] == ["of absolute values:", "min 0  max 5"]
+    assert lines[1][0] == "min 1  max 1"
 
 
 def test_the_histogram_is_that_of_numpy(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.diff.run import diff_series, diff_stages
@@ -145,6 +146,18 @@ def test_statistics_only(compared, state, keeps, verdict, severity):
     assert "running statistics" in finding.message
 
 
+@pytest.mark.parametrize(("keeps", "verdict"), [("freeze", "moved"), ("update", "held")])
+def test_the_vectors_of_a_frozen_spectral_norm(compared, keeps, verdict):
+    stem = nn.utils.parametrizations.spectral_norm(nn.Linear(6, 4))
+    before = {f"stem.{name}": tensor.clone() for name, tensor in stem.state_dict().items()}
+    stem.train()(torch.randn(3, 6))
+    after = {f"stem.{name}": tensor for name, tensor in stem.state_dict().items()}
+    head = {"head.weight": torch.ones(4)}
+    config = f"norm_statistics: {keeps}\nrules:\n  - freeze: stem\n"
+    judged = compared(before | head, after | {"head.weight": torch.zeros(4)}, config).judged
+    assert (judged.verdict, [found.code for found in judged.findings]) == (verdict, ["M6"])
+
+
 def test_a_counter_alone_is_a_note(compared, state):
     after = trained(state)
     after["stem.1.num_batches_tracked"] += 100
@@ -245,6 +258,25 @@ def test_decay_is_seen_through_the_rounding_of_narrow_dtypes(compared, dtype, fa
     assert looks(compared({"w": weight, "o": other}, {"w": noisy, "o": other}), "w") == ""
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_what_is_pruned_clipped_or_normalized_has_not_decayed(compared, dtype):
+    weight = torch.randn(64, 64).to(getattr(torch, dtype))
+    other = {
+        "pruned": weight * (torch.rand(64, 64) > 0.85).to(weight.dtype),
+        "clipped": weight.clamp(-0.2, 0.2),
+        "shrunk": nn.functional.softshrink(weight.float(), 0.5).to(weight.dtype),
+        "normalized": weight / weight.norm(dim=1, keepdim=True),
+    }
+    report = compared(dict.fromkeys(other, weight), other)
+    assert {tensor.looks for tensor in report.tensors} == {""}
+
+
+def test_an_adapter_that_was_merged_and_unmerged_is_a_cause(compared, state):
+    after = trained(state)
+    after["embed.weight"] = (state["embed.weight"] + 0.5) - 0.5
+    assert "merged" in only(compared(state, after, FREEZE)).message
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_double_that_was_cast_and_back(compared, dtype):
     weight = torch.randn(20, 10, dtype=torch.float64)
@@ -338,5 +370,38 @@ def test_a_config_of_another_model_is_an_error_in_whole_sentences(compared, stat
 def test_a_schedule_that_trains_everything_in_the_end_needs_a_stage(compared, state):
     stages = "stages:\n  - {name: head}\n  - {name: all of it, rules: [{train: '**'}]}\n"
     judged = compared(state, trained(state), FREEZE + stages).judged
-    assert judged.verdict == "inconclusive" and "pass --stage NAME" in judged.reason
+    assert (
+        judged.verdict == "inconclusive"
+        and "--stage NAME, with the checkpoints from the start" in judged.reason
+    )
     assert compared(state, trained(state), FREEZE + stages, "head").judged.verdict == "held"
+
+
+def test_a_config_of_the_same_frozen_tensors_beside_others_is_taken_and_that_is_told(compared, state):
+    recorded = "model: {fingerprint: 'sha256:0'}\n"
+    judged = compared(state, trained(state), recorded + FREEZE).judged
+    assert (judged.verdict, judged.note) == (
+        "held",
+        "it was saved for a model with different names or shapes",
+    )
+    counts = "{tensors: 1, elements: 1}"
+    expected = f"expect:\n  frozen: {counts}\n  trainable: {counts}\n"
+    with pytest.raises(ConfigError, match="frozen: expected 1 tensor"):
+        compared(state, state, recorded + FREEZE + expected)
+
+
+def test_a_config_of_another_state_dict_of_the_file_is_told(compared, state):
+    both = {"model": state, "ema": {name: tensor + 1 for name, tensor in state.items()}}
+    judged = compared(both, trained(state), "model: {key: ema}\n" + FREEZE).judged
+    assert judged.note == "it was saved for the state_dict ema; model is open"
+
+
+def test_a_stage_that_selects_other_tensors_than_are_recorded_of_it_is_told(compared, state):
+    expect = "{frozen: {tensors: 9, elements: 9}, trainable: {tensors: 1, elements: 1}}"
+    stages = f"stages:\n  - {{name: one, rules: [{{train: embed}}], expect: {expect}}}\n  - {{name: two}}\n"
+    notes = [compared(state, state, FREEZE + stages, stage).judged.note for stage in ("one", "two", None)]
+    assert [note.partition(" (")[0] for note in notes] == [
+        told := "stage one: frozen: expected 9 tensors",
+        "",
+        told,
+    ]

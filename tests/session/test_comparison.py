@@ -170,3 +170,14 @@ def test_a_change_to_nan_is_a_word(folder):
     found = compared(after, state())
     words = {named(found, [i])[0].rpartition(".")[2]: word for i, word in found.words.items()}
     assert words == {"weight": "NaN", "bias": "inf"}
+
+
+@pytest.mark.parametrize("norms", ["freeze", "update"])
+def test_the_vectors_of_a_frozen_spectral_norm_are_statistics(folder, norms):
+    path = "stem.parametrizations.weight"
+    before = {f"{path}.original": np.ones((2, 3), np.float32), "head.weight": np.ones(2, np.float32)}
+    before |= {f"{path}.0._u": np.ones(2, np.float32), f"{path}.0._v": np.ones(3, np.float32)}
+    after = {name: tensor + 1 if "._" in name else tensor for name, tensor in before.items()}
+    found = compared(after, before, f"norm_statistics: {norms}\nrules:\n  - freeze: stem\n")
+    names = [name for name in before if "._" in name] if norms == "freeze" else []
+    assert sorted(named(found, found.changed_frozen)) == names

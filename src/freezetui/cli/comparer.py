@@ -82,7 +82,7 @@ def _compared(request: CompareRequest, channel: _Channel) -> Compared:
     )
     different = tuple(tensor for tensor in report.tensors if tensor.status != "identical")
     identical = tuple(t.new_name or t.name for t in report.tensors if t.status == "identical")
-    return Compared(different, identical, report.matching, len(report.absent))
+    return Compared(different, identical, report.matching, len(report.absent), before.warnings)
 
 
 def _end_with_stdin() -> None:

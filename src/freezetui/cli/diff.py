@@ -86,11 +86,15 @@ def diff(
             reports = diff_stages(opened[0], opened[1], config, stage, progress, ask)
         else:
             series = diff_series(opened, config, stage, progress, ask)
+    if config is not None and stage is not None:
+        _mention_stage_all(config, stage)
     if len(opened) == 2:
         if key_after in (None, key) and _are_same(*paths):
             say("BEFORE and AFTER are the same file.")
         _print_reports(reports, sort, stat, as_json, stage)
     else:
+        if sort != "module":
+            say("--sort has no effect on more than two checkpoints.")
         _print_series(series, stat, as_json, stage)
 
 
@@ -110,7 +114,7 @@ def _print_reports(
         print_lines(diff_lines(reports[0], sort, stat, width))
         for report in reports[1:]:
             print_lines(judged_lines(report.judged, width) if report.judged else ())
-    _mention_stage_all(stage, reports[0].judged)
+    _mention_note(reports[0].judged)
     if found := reports[0].not_compared:
         say(found)
     sys.exit(worst(report.exit_code for report in reports))
@@ -125,12 +129,13 @@ def _is_each(stage: str | None, judged: Judged | None) -> bool:
     return stage == ALL_STAGES and judged.stage != ALL_STAGES
 
 
-def _mention_stage_all(stage: str | None, judged: Judged | None) -> None:
-    if stage is None or judged is None or judged.stage != stage:
-        return
+def _mention_stage_all(config: Path, stage: str) -> None:
+    """Say that "all" is one of several stages of the config, if it is."""
+    from freezetui.config.codec import read_config
     from freezetui.config.schema import ALL_STAGES, ONLY_STAGE_ALL
 
-    if stage == ALL_STAGES:
+    names = [named.name for named in read_config(config).stages] if stage == ALL_STAGES else []
+    if ALL_STAGES in names and names[1:]:
         say(ONLY_STAGE_ALL)
 
 
@@ -141,11 +146,18 @@ def _print_series(series: Series, stat: bool, as_json: bool, stage: str | None) 
         from freezetui.formatting.series import series_lines
 
         print_lines(series_lines(series, 1 if stat else None, line_width()))
-    _mention_stage_all(stage, series.steps[0].judged)
+    _mention_note(series.steps[0].judged)
+    if any(step.has_nothing_in_common for step in series.steps):
+        say("Files without a tensor in common may be one checkpoint: pass their pattern in quotes.")
     for number, step in enumerate(series.steps, 1):
         if step.not_compared:
             say(f"step {number}: {step.not_compared}")
     sys.exit(series.exit_code)
+
+
+def _mention_note(judged: Judged | None) -> None:
+    if judged is not None and judged.note:
+        say(f"{judged.config}: {judged.note}")
 
 
 def _live_names(
@@ -189,10 +201,14 @@ def _open_after(
 
 
 def _in_number_order(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `epoch_2` before `epoch_10` if the paths are sorted by character, as a shell does."""
+    """Return `epoch_2` before `epoch_10` if the paths, or those after the first, are in a shell's order."""
     from freezetui.checkpoint.state_dict.ordering import natural_order
 
-    return tuple(natural_order(paths)) if list(paths) == sorted(paths) else paths
+    for start in (0, 1):
+        rest = list(paths[start:])
+        if rest == sorted(rest):
+            return (*paths[:start], *natural_order(rest))
+    return paths
 
 
 def _mention_config(before: str, config: Path | None) -> None:

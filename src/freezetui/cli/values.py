@@ -15,6 +15,7 @@ from freezetui.cli.progress import end_now, progress_line
 if TYPE_CHECKING:
     from freezetui.checkpoint.types import Checkpoint, TensorInfo
     from freezetui.diff.stats_report import TensorStats
+    from freezetui.freeze.patterns import Pattern
 
 _path_argument = click.argument("path", metavar="PATH", type=click.Path(path_type=str, readable=False))
 _COLUMNS = ("name", "elements", "min", "max", "mean", "std", "zeros", "nan", "inf")
@@ -36,6 +37,7 @@ def stats(path: str, pattern: str | None, key: str | None, sort: str, as_json: b
     """Print minimum, maximum, mean, standard deviation, zeros, NaN, Inf and a histogram of each tensor.
 
     PATTERN is written as in a config. For a single tensor, the norms of its rows and columns are printed too.
+    Figures of complex numbers are those of their absolute values.
     """
     from freezetui.checkpoint.open import open_checkpoint
     from freezetui.diff.rewritten import ending_if_truncated
@@ -92,9 +94,26 @@ def _chosen(checkpoint: Checkpoint, pattern: str | None) -> Sequence[TensorInfo]
         return tree.tensors
     spans = Pattern(pattern).spans(tree)
     if not spans:
+        _refuse_absent(checkpoint, Pattern(pattern))
         close = ", ".join(map(printable, closest(pattern, tree)))
         raise PatternError(f"pattern {pattern!r} matches no tensor.", f"Closest: {close}." if close else "")
     return [tensor for span in spans for tensor in tree.tensors[slice(*span)]]
+
+
+def _refuse_absent(checkpoint: Checkpoint, pattern: Pattern) -> None:
+    """Refuse a pattern that matches only tensors whose data is missing.
+
+    Raises:
+        CheckpointError: it matches some of those.
+    """
+    from freezetui.diff.report import ABSENT
+    from freezetui.errors import CheckpointError
+    from freezetui.text import listed
+
+    absent = [name for name in checkpoint.absent if pattern.matches(name)]
+    if absent:
+        verb = "is" if len(absent) == 1 else "are"
+        raise CheckpointError(f"{listed(absent, 4)} {verb} {ABSENT}: {'; '.join(checkpoint.warnings)}.")
 
 
 def _stats(

@@ -52,6 +52,18 @@ def plan_from_config(config: ConfigData, tree: ParamTree, budget: Budget | None 
     return ConfigMatch(bytes(mask), (*lines, *informs), tuple(lines), not unmatched, fits)
 
 
+def other_key(config: ConfigData, key: str) -> str:
+    """Return that the config was saved for another state_dict of the checkpoint; "" if it was not.
+
+    Args:
+        key: which one is open.
+    """
+    meant = config.model.key
+    if meant in ("", key):
+        return ""
+    return f"it was saved for the state_dict {shortened(meant)}; {shortened(key) or 'the top level'} is open"
+
+
 def differs(
     config: ConfigData,
     stage: str | None,

@@ -13,11 +13,14 @@ from freezetui.diff.report import TensorDiff
 from freezetui.diff.sums import MAX_ROUNDING, SIGNED, Sums, row_of
 from freezetui.numbers import plural
 
-#: The share of a change that one factor must explain for it to be called decay.
-_MIN_EXPLAINED = 0.99
-#: The share if every change is toward zero, in a dtype so narrow that the rest is rounding, and how many
+#: The share of a change that one factor must explain for it to be decay, and the share of what is left after
+#: it that it may miss: the squares of 1%.
+_MIN_EXPLAINED, _MAX_MISSED = 0.99, 1e-4
+#: The share of a change if all of it is toward zero and the rest is rounding to a narrow dtype, and how many
 #: elements must have changed for that not to be chance. A constant taken off each gives 2 / pi.
 _MIN_ROUNDED, _MIN_SHRUNK = 0.75, 8
+#: Steps that rounding makes unequal add up to no smaller factor; pruning and clipping may.
+_MIN_FACTOR = 0.75
 #: A few units in the last place are rounding anywhere; an EMA changes about 15% of the elements, while
 #: trained rows change almost entirely.
 _MAX_UNITS, _MAX_SHARE, _MIN_FILLED = 8, 0.3, 0.6
@@ -121,6 +124,8 @@ def _amounts(sums: Sums) -> dict[str, Any]:
         "relative": _finite(delta / norm) if norm else None,
         "nan": sums.nan,
         "inf": sums.inf,
+        "from_nan": sums.from_nan,
+        "from_inf": sums.from_inf,
     }
 
 
@@ -129,18 +134,15 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if row_of(before):
         found |= {"rows": before.shape[0], "rows_changed": sums.rows}
-    if sums.nan or sums.inf or not can_require_grad(before.dtype):
+    if sums.nan or sums.inf or sums.from_nan or sums.from_inf or not can_require_grad(before.dtype):
         return found
     if sums.same_values:
         return {**found, "looks": SAME_VALUES, "reason": "only signs of zeros or bits of NaN differ"}
     if "complex" in before.dtype:
         return found
     factor = 1 + sums.along / sums.weight if sums.weight else 1.0
-    explained = sums.along * sums.along / (sums.weight * sums.squares) if sums.weight * sums.squares else 0.0
-    shrinks = before.dtype in SIGNED and sums.shrinks and sums.changed >= _MIN_SHRUNK
-    least = _MIN_ROUNDED if shrinks else _MIN_EXPLAINED
     # Running statistics that begin at 1 shrink alike, too; no optimizer has them.
-    if before.kind != "buffer" and 0 < factor < 1 and explained >= least and sums.changed > 1:
+    if before.kind != "buffer" and 0 < factor < 1 and sums.changed > 1 and _is_decay(before.dtype, sums):
         return {**found, "looks": DECAY, "factor": factor}
     if sums.rounded:
         return {**found, "looks": CAST_AND_BACK, "reason": f"as if cast to {min(sums.rounded)} and back"}
@@ -150,6 +152,19 @@ def _looks(before: TensorInfo, sums: Sums) -> dict[str, Any]:
     if found and 0 < sums.rows < before.shape[0]:
         return {**found, "looks": SOME_ROWS}
     return found
+
+
+def _is_decay(dtype: str, sums: Sums) -> bool:
+    """Whether one factor explains the change, or all of it that is not rounding to a narrow dtype."""
+    rest = sums.squares - sums.along * sums.along / sums.weight
+    after = sums.weight + 2 * sums.along + sums.squares
+    if rest <= (1 - _MIN_EXPLAINED) * sums.squares and rest <= _MAX_MISSED * after:
+        return True
+    if not (dtype in SIGNED and sums.shrinks and sums.changed >= _MIN_SHRUNK):
+        return False
+    is_once = rest <= 2 * SIGNED[dtype] ** 2 * sums.weight  # both sides are rounded
+    is_near = 1 + sums.along / sums.weight >= _MIN_FACTOR
+    return rest <= (1 - _MIN_ROUNDED) * sums.squares and (is_once or is_near)
 
 
 def _is_rounding(before: TensorInfo, sums: Sums) -> bool:

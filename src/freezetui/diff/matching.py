@@ -19,6 +19,9 @@ _MIN_SHARE = 0.5
 #: Words in the path of a copy that follows the model: an EMA, a teacher, a momentum encoder.
 _COPY = re.compile(r"(^|[._])(ema|swa|averaged|teacher|target|momentum|shadow)([._]|$)")
 
+#: The end of a note on several paths, as long as nothing else tells which is meant.
+NONE_CHOSEN = ", so none was chosen: matched by full name only"
+
 
 class Pair(NamedTuple):
     """A tensor before and after; None on one side if only the other has it.
@@ -74,7 +77,7 @@ def match(before: Sequence[TensorInfo], after: Sequence[TensorInfo]) -> Matching
         return _paired(here, there, *models[0], f"not with its copies in {', '.join(copies[:4])}")
     if len(found) > 1:
         paths = ", ".join(sorted(prefix[0] or prefix[1] for prefix in found)[:4])
-        note = f"the names fit below several paths ({paths}), so none was chosen: matched by full name only"
+        note = f"the names fit below several paths ({paths}){NONE_CHOSEN}"
         return _paired(here, there, "", "", note)
     return _paired(here, there, *found[0], "")
 

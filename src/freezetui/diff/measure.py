@@ -123,6 +123,8 @@ def _measure_doubles(before: Array, after: Array, sums: Sums) -> None:
     if not finite.all():
         sums.nan += int(np.count_nonzero(np.isnan(other) & ~np.isnan(one)))
         sums.inf += int(np.count_nonzero(np.isinf(other) & ~np.isinf(one)))
+        sums.from_nan += int(np.count_nonzero(np.isnan(one) & np.isfinite(other)))
+        sums.from_inf += int(np.count_nonzero(np.isinf(one) & ~np.isnan(one) & np.isfinite(other)))
         one, other = one[finite], other[finite]
     if one.size:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -45,7 +45,8 @@ def measures(work: Iterable[Compared], here: Weights, there: Weights) -> Iterato
             row = row_of(each.before) or 1
             yield from _jobs(_measure, each, (one, other), row)
         else:
-            yield from _jobs(_scan, each, (one, other), 1)
+            # The indices of a sparse tensor are the same: see above.
+            yield from _jobs(_scan, each, (one, other), 1, one.first if _is_coo(each.before) else 0)
 
 
 def _is_coo(info: TensorInfo) -> bool:
@@ -61,13 +62,22 @@ def _same_start(one: TensorValues, other: TensorValues) -> bool:
 
 
 def _jobs(
-    look: Callable[[Compared, _Values, int, int], None], each: Compared, values: _Values, row: int
+    look: Callable[[Compared, _Values, int, int], None],
+    each: Compared,
+    values: _Values,
+    row: int,
+    first: int = 0,
 ) -> Iterator[Job]:
-    """Yield a job for every few megabytes of a tensor, in whole rows; of the rows that both sides have."""
+    """Yield a job for every few megabytes of a tensor, in whole rows; of the rows that both sides have.
+
+    Args:
+        first: the element to begin with.
+    """
     one = values[0]
     itemsize = max(1, one.nbytes // max(1, one.elements))
-    for start, stop in spans(min(each.elements for each in values), max(1, _JOB // itemsize // row) * row):
-        yield Job(partial(look, each, values, start, stop), itemsize * (stop - start))
+    count = min(each.elements for each in values) - first
+    for start, stop in spans(count, max(1, _JOB // itemsize // row) * row):
+        yield Job(partial(look, each, values, first + start, first + stop), itemsize * (stop - start))
 
 
 def _measure(each: Compared, values: _Values, start: int, stop: int) -> None:

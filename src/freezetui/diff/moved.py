@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.endings import Endings
-from freezetui.diff.matching import Matching, is_copy, left_over
+from freezetui.diff.matching import NONE_CHOSEN, Matching, is_copy, left_over
 
 _Couple: TypeAlias = tuple[TensorInfo, TensorInfo]
 #: Returns for each couple of a tensor of BEFORE and one of AFTER whether their bytes are the same.
@@ -60,7 +60,8 @@ def match_moved(matching: Matching, same: Same) -> Matching:
         for pair in matching.pairs
         if pair.before is not None or (pair.after is not None and pair.after.name in right)
     ]
-    notes = [*([] if matching.note == note_before else [matching.note]), *notes, left_over(left, right)]
+    told = "" if matching.note == note_before else matching.note.removesuffix(NONE_CHOSEN)
+    notes = [told, *notes, left_over(left, right)]
     return matching._replace(pairs=tuple(pairs), note="; ".join(filter(None, notes)))
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from freezetui.checkpoint.types import Checkpoint
 from freezetui.config.codec import read_config
 from freezetui.config.schema import ALL_STAGES, Stage
-from freezetui.config.sync import plan_from_config
+from freezetui.config.sync import other_key, plan_from_config, stage_differences
 from freezetui.errors import ConfigError, PatternError
 from freezetui.freeze.plan import FROZEN, UNTRAINABLE, FreezePlan
 from freezetui.freeze.regexes import Budget
@@ -23,6 +25,7 @@ class Plan(NamedTuple):
         frozen: name -> whether it is frozen; None for what cannot train.
         keeps_statistics: whether frozen norms are kept in eval, so that their statistics do not change.
         joins_stages: whether it is what several stages freeze in common.
+        note: how the checkpoint differs from the one that the config was saved for; "" if it does not.
     """
 
     config: str
@@ -30,6 +33,7 @@ class Plan(NamedTuple):
     frozen: dict[str, bool | None]
     keeps_statistics: bool
     joins_stages: bool = False
+    note: str = ""
 
 
 def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
@@ -46,8 +50,8 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     tree = ParamTree(before.tensors)
     budget = Budget()  # one for the patterns of all stages
     match = plan_from_config(config, tree, budget)
-    if match.differences:
-        differences = "; ".join(each.rstrip(".") for each in match.differences[:3])
+    if match.refused:
+        differences = "; ".join(each.rstrip(".") for each in match.refused[:3])
         hint = "Pass the config that training began with, and as BEFORE the checkpoint that it was saved for."
         if before.absent:
             hint = f"Files of {before.source} are missing: download them first."
@@ -56,11 +60,16 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     stages = config.stages if stage is None or each else [config.stage(stage)]
     masks = [_mask(named, tree, match.mask, budget) for named in stages] or [match.mask]
     keeps = config.norm_statistics == "freeze"
+    asked = msgspec.structs.replace(config, stages=tuple(stages))
+    by_stage = {named.name: mask for named, mask in zip(stages, masks, strict=False)}
+    notes = *match.differences, *stage_differences(asked, tree, by_stage), other_key(config, before.key)
+    note = "; ".join(filter(None, notes))
     if each and stages:
-        return [_plan(path, named.name, tree, mask, keeps) for named, mask in zip(stages, masks, strict=True)]
+        pairs = zip(stages, masks, strict=True)
+        return [_plan(path, named.name, tree, mask, keeps)._replace(note=note) for named, mask in pairs]
     trains = bytes(map(max, zip(*masks, strict=True)))
     plan = _plan(path, "" if each else stage or "", tree, trains, keeps)
-    return [plan._replace(joins_stages=len(masks) > 1)]
+    return [plan._replace(joins_stages=len(masks) > 1, note=note)]
 
 
 def _plan(path: Path, stage: str, tree: ParamTree, trains: bytes, keeps_statistics: bool) -> Plan:

@@ -45,12 +45,14 @@ class Compared(msgspec.Struct, frozen=True, tag="compared"):
         identical: the names of the others in AFTER.
         note: how names were matched; "" if they are equal.
         absent: how many tensors an index lists and neither side contains.
+        warnings: from opening `before`, such as other state_dicts in the file.
     """
 
     different: tuple[TensorDiff, ...]
     identical: tuple[str, ...]
     note: str
     absent: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 Answer = Working | Failed | Compared

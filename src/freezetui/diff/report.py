@@ -49,7 +49,7 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
         changed: elements that differ; None if they were not counted, such as packed bytes.
         max_delta: max |delta|; delta_norm, norm: L2 norms of the change and of the weight before; relative:
             their ratio. Over the elements that are finite on both sides; None if that is not a number.
-        nan, inf: elements that became NaN or infinite.
+        nan, inf: elements that became NaN or infinite; from_nan, from_inf: that were, and became finite.
         rows, rows_changed: for a tensor of several dimensions, the number of rows (indices of the first
             dimension) and of those that differ. For a reshaped one of which one side has more rows: the
             number of leading rows that both have, and of those that differ; then `changed`, `max_delta` and
@@ -77,6 +77,8 @@ class TensorDiff(msgspec.Struct, frozen=True, omit_defaults=False):
     norm: float | None = None
     nan: int = 0
     inf: int = 0
+    from_nan: int = 0
+    from_inf: int = 0
     rows: int | None = None
     rows_changed: int | None = None
     looks: str = ""
@@ -121,6 +123,7 @@ class Judged(msgspec.Struct, frozen=True):
         config, stage: which one was used; `stage` is "" for what is frozen in all stages.
         verdict: as of `freezetui check`; reason: why it is inconclusive, "" otherwise.
         buffers: those under modules whose parameters are all frozen.
+        note: how BEFORE differs from the checkpoint that the config was saved for; "" if it does not.
     """
 
     config: str
@@ -131,6 +134,7 @@ class Judged(msgspec.Struct, frozen=True):
     trainable: TrainableDiff
     buffers: BufferPart
     findings: tuple[Finding, ...] = ()
+    note: str = ""
 
 
 class DiffReport(msgspec.Struct, frozen=True):
@@ -154,6 +158,12 @@ class DiffReport(msgspec.Struct, frozen=True):
     def identical(self) -> bool:
         """Whether both sides have the same tensors, equal bit for bit."""
         return not self.absent and all(tensor.status == "identical" for tensor in self.tensors)
+
+    @property
+    def has_nothing_in_common(self) -> bool:
+        """Whether no tensor of one side is on the other."""
+        one_sided = [tensor.status in ("added", "removed") for tensor in self.tensors]
+        return bool(one_sided) and all(one_sided)
 
     @property
     def not_compared(self) -> str:
@@ -206,6 +216,11 @@ class Series(msgspec.Struct, frozen=True):
         """The worst exit code of all steps; see `DiffReport`."""
         return worst(step.exit_code for step in self.steps)
 
+    @property
+    def sides(self) -> list[Side]:
+        """All checkpoints, one more than steps."""
+        return [self.steps[0].before, *(step.after for step in self.steps)]
+
     def document(self) -> dict[str, object]:
         """Return the document that `--json` prints: checkpoints, and each tensor's change in every step.
 
@@ -216,7 +231,7 @@ class Series(msgspec.Struct, frozen=True):
             for tensor in step.tensors:
                 rows.setdefault(tensor.name, [None] * len(self.steps))[number] = tensor
         return {
-            "checkpoints": [self.steps[0].before, *(step.after for step in self.steps)],
+            "checkpoints": self.sides,
             "identical": all(step.identical for step in self.steps),
             "verdicts": [step.judged.verdict for step in self.steps if step.judged],
             "tensors": [

@@ -15,11 +15,19 @@ CHUNK = 1 << 17
 MAX_ROUNDING = 4096
 #: Dtypes that a float32 or float64 may have been rounded to, and how many low bits of a double are then zero.
 ROUNDED = {"bfloat16": 45, "float16": 42, "float32": 29}
-#: Dtypes of one or two bytes whose bits are a sign and a magnitude. Rounding is most of what decay by one
-#: factor changes in them.
-SIGNED = frozenset(
-    ("float16", "bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
-)
+#: Dtypes of one or two bytes whose bits are a sign and a magnitude -> the largest relative error of rounding
+#: to them. Rounding is most of what decay by one factor changes in them.
+SIGNED = {
+    "float16": 2**-11,
+    "bfloat16": 2**-8,
+    "float8_e4m3fn": 2**-4,
+    "float8_e4m3fnuz": 2**-4,
+    "float8_e5m2": 2**-3,
+    "float8_e5m2fnuz": 2**-3,
+}
+_NOT_FINITE = ("nan", "inf", "from_nan", "from_inf")
+#: The attributes of `Sums` that are the sums of those of all chunks.
+_ADDED = ("changed", *_NOT_FINITE, "squares", "weight", "along", "rows", "forward", "back")
 
 
 class Sums(msgspec.Struct):
@@ -27,7 +35,7 @@ class Sums(msgspec.Struct):
 
     Attributes:
         changed: elements with different bits; after a change of dtype, with values that no cast explains.
-        nan, inf: elements that became NaN or infinite.
+        nan, inf: elements that became NaN or infinite; from_nan, from_inf: that were, and became finite.
         largest: max |delta|; squares: of all deltas; weight: of all elements before; along: of each
             element times its delta. Over the elements that are finite on both sides.
         rows: rows with a change, if rows are counted.
@@ -41,6 +49,8 @@ class Sums(msgspec.Struct):
     changed: int = 0
     nan: int = 0
     inf: int = 0
+    from_nan: int = 0
+    from_inf: int = 0
     largest: float = 0.0
     squares: float = 0.0
     weight: float = 0.0
@@ -64,7 +74,7 @@ class Sums(msgspec.Struct):
 
     def add(self, other: Sums) -> None:
         """Add another chunk's sums."""
-        for name in ("changed", "nan", "inf", "squares", "weight", "along", "rows", "forward", "back"):
+        for name in _ADDED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.largest = max(self.largest, other.largest)
         self.units = max(self.units, other.units)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +14,7 @@ from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SAME_VALUES, SO
 from freezetui.diff.matching import Matching
 from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
 from freezetui.diff.tied import stored_once
-from freezetui.freeze.frozen_buffers import AVERAGES, STATISTICS
+from freezetui.freeze.frozen_buffers import AVERAGES, STATISTICS, VECTORS
 from freezetui.numbers import plural
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, Finding, Verdict
@@ -22,7 +22,6 @@ from freezetui.sanity.report import BufferPart, Finding, Verdict
 if TYPE_CHECKING:
     from freezetui.diff.plan import Plan
 
-_SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
 #: How many couples of a changed frozen tensor and a trainable one are compared to find ties.
 _MAX_COUPLES = 2000
 #: Factors of decay that differ by less than this are one, rounded to narrow dtypes.
@@ -58,9 +57,10 @@ def judge(
     frozen = [t for t in marked if t.frozen]
     trainable = [t for t in marked if t.frozen is False]
     moved = [t for t in frozen if t.status == "changed"]
-    same = {t.name for t in marked if t.status == "identical"}
-    # What a format stores once is unchanged if the tensor is that it is tied to.
-    same |= {name for name, copy in stored_once(matching, before, after).items() if copy in same}
+    status = {t.name: t.status for t in marked}
+    # What a format stores once has changed if the tensor has that it is tied to.
+    status |= {name: status[copy] for name, copy in stored_once(matching, before, after).items()}
+    same = {name for name, each in status.items() if each == "identical"}
     unsure = [t for t in frozen if t.status != "changed" and t.name not in same]
     modules = _Modules(plan.frozen)
     under_frozen = [t for t in marked if t.kind == "buffer" and modules.holds(t.name)]
@@ -71,7 +71,10 @@ def judge(
         count = plural(len(matching.absent), "tensor")
         verdict, reason = "inconclusive", f"the data of {count} that an index lists is missing"
     if not frozen and plan.joins_stages and verdict == "inconclusive":
-        reason = "no tensor is frozen in all stages: pass --stage NAME, or --stage all"
+        reason = (
+            "no tensor is frozen in all stages: pass --stage NAME, with the checkpoints from the start and "
+            "the end of that stage"
+        )
     judged = Judged(
         plan.config,
         plan.stage,
@@ -80,11 +83,14 @@ def judge(
         FrozenDiff(len(frozen), len(frozen) - len(moved) - len(unsure), _names(moved), _names(unsure)),
         TrainableDiff(
             len(trainable),
-            sum(t.status == "changed" or (t.status == "reshaped" and bool(t.changed)) for t in trainable),
-            _names(t for t in trainable if t.status == "identical"),
+            sum(
+                status[t.name] == "changed" or (t.status == "reshaped" and bool(t.changed)) for t in trainable
+            ),
+            _names(t for t in trainable if t.name in same),
         ),
         BufferPart(len(under_frozen), sum(t.name in same for t in under_frozen), _names(drifted)),
-        (*findings, *_still(trainable, any_change=bool(moved or drifted))),
+        (*findings, *_still(trainable, same, any_change=bool(moved or drifted))),
+        plan.note,
     )
     return tuple(marked), judged
 
@@ -194,9 +200,13 @@ def _factors(moved: Iterable[TensorDiff]) -> dict[str, str]:
 
 
 def _detail(tensor: TensorDiff) -> str:
-    if not tensor.looks and (tensor.nan or tensor.inf):
-        words = " and ".join(word for word, count in (("NaN", tensor.nan), ("Inf", tensor.inf)) if count)
-        return f", and {words} appeared"
+    counts = {
+        "appeared": (("NaN", tensor.nan), ("Inf", tensor.inf)),
+        "became finite": (("NaN", tensor.from_nan), ("Inf", tensor.from_inf)),
+    }
+    found = {what: " and ".join(word for word, count in each if count) for what, each in counts.items()}
+    if not tensor.looks and any(found.values()):
+        return "".join(f", and {words} {what}" for what, words in found.items() if words)
     return "" if tensor.looks in (TIED, ROUNDING, SOME_ROWS) else tensor.reason
 
 
@@ -210,18 +220,21 @@ def _drifts(drifted: Sequence[TensorDiff], plan: Plan) -> list[Finding]:
             only_counter = not any(f"{path}.{name}" in moved for name in AVERAGES)
             statistics = "kept_statistics" if plan.keeps_statistics else "batch_norm"
             groups["batch_counter" if only_counter else statistics].append(t)
+        elif last in VECTORS:
+            groups["kept_spectral_norm" if plan.keeps_statistics else "spectral_norm"].append(t)
         else:
-            groups["spectral_norm" if last in _SPECTRAL else "writes_buffer"].append(t)
+            groups["writes_buffer"].append(t)
     return [finding(key, _names(group)) for key, group in groups.items()]
 
 
-def _still(trainable: Sequence[TensorDiff], any_change: bool) -> list[Finding]:
+def _still(trainable: Sequence[TensorDiff], same: Set[str], any_change: bool) -> list[Finding]:
     """Return a finding on trainable tensors that did not change.
 
     Args:
+        same: names of all tensors that did not.
         any_change: whether what is frozen, or a buffer of it, has changed: then there was training.
     """
-    still = [t for t in trainable if t.status == "identical"]
+    still = [t for t in trainable if t.name in same]
     if not still:
         return []
     if len(still) == len(trainable) and not any_change:

@@ -45,7 +45,7 @@ def _amounts(tensor: TensorDiff) -> list[str]:
     lines = []
     if tensor.new_dtype:
         lines.append(f"{tensor.dtype} → {tensor.new_dtype}")
-    if tensor.max_delta or (tensor.max_delta is not None and not (tensor.nan or tensor.inf)):
+    if has_size(tensor):
         lines.append(f"max |Δ| {tensor.max_delta:.3g}")
     if tensor.status in ("changed", "reshaped"):
         lines += [text for text in [_relative(_ratio(tensor))] if text]
@@ -57,6 +57,11 @@ def _ratio(tensor: TensorDiff) -> float:
     if tensor.relative is None:
         return math.inf if tensor.delta_norm else 0.0
     return tensor.relative
+
+
+def has_size(tensor: TensorDiff) -> bool:
+    """Whether `max_delta` says how large the change is: one to or from NaN or Inf alone has no size."""
+    return bool(tensor.max_delta) or (tensor.max_delta == 0 and tensor.looks == SAME_VALUES)
 
 
 def looks_like(tensor: TensorDiff) -> str:
@@ -86,7 +91,7 @@ def resized(tensor: TensorDiff) -> list[str]:
 
 
 def counted(tensor: TensorDiff) -> list[str]:
-    """Return how many rows changed if it is not all, and how many elements became NaN or infinite."""
+    """Return how many rows changed if it is not all, and how many elements became NaN, infinite or finite."""
     lines = []
     if (
         tensor.status == "changed"
@@ -94,8 +99,13 @@ def counted(tensor: TensorDiff) -> list[str]:
         and tensor.rows_changed < (tensor.rows or 0)
     ):
         lines.append(f"only {tensor.rows_changed:,} of {tensor.rows:,} rows")
-    counts = (("NaN", tensor.nan), ("Inf", tensor.inf))
-    return [*lines, *(f"{count:,} became {what}" for what, count in counts if count)]
+    counts = (
+        ("became NaN", tensor.nan),
+        ("became Inf", tensor.inf),
+        ("NaN became finite", tensor.from_nan),
+        ("Inf became finite", tensor.from_inf),
+    )
+    return [*lines, *(f"{count:,} {words}" for words, count in counts if count)]
 
 
 def module_change(tensors: Sequence[TensorDiff]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from freezetui import numbers
 from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, leading, relative_change
-from freezetui.formatting.change import counted, looks_like, resized, status_word
+from freezetui.formatting.change import counted, has_size, looks_like, resized, status_word
 from freezetui.formatting.columns import Table, all_wrapped, wrapped
 from freezetui.formatting.diff_tree import DiffTree
 from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
@@ -199,7 +199,8 @@ def _tensor_line(tensor: TensorDiff, label: str) -> _Row:
 
 def _notes(tensor: TensorDiff) -> str:
     """Return further notes on one tensor."""
-    notes = looks_like(tensor), *resized(tensor), tensor.reason, *counted(tensor)
+    bytes_differ = "its bytes differ" if tensor.status == "changed" and tensor.changed is None else ""
+    notes = bytes_differ, looks_like(tensor), *resized(tensor), tensor.reason, *counted(tensor)
     return printable("; ".join(note for note in notes if note))
 
 
@@ -210,9 +211,7 @@ def _columns(sign: str, label: str, what: str, tensors: Sequence[TensorDiff]) ->
     if any(tensor.status == "changed" for tensor in tensors):
         elements = sum(tensor.elements for tensor in tensors)
         share = numbers.percent(changed / elements) if changed and elements else ""
-        # A change to NaN or Inf alone has no size.
-        sized = [t for t in leading(tensors) if t.max_delta or not (t.nan or t.inf)]
-        most = [t.max_delta for t in sized if t.max_delta is not None]
+        most = [t.max_delta for t in leading(tensors) if t.max_delta is not None and has_size(t)]
         largest = f"{max(most):.3g}" if most else ""
         change = relative_change(tensors)
         relative = _relative(change)
@@ -254,7 +253,7 @@ def _stat(tree: DiffTree, sort: str) -> list[_Row]:
         change = relative_change(tensors)
         relative = _relative(change) if change else ""
         graph = status_word(_common_status(differing)) if math.isnan(change) else bar(change)
-        if graph and change > 0 and all(t.kind == "buffer" for t in differing):
+        if graph and change > 0 and all(t.kind == "buffer" for t in leading(tensors) if t.delta_norm):
             graph = "buffers only"  # a mean that begins at 0 changes by more than any update
         what = f"{len(differing):,} of {_count(tensors)}"
         found.append((change, _Row((printable(shape.path(node)), what, relative, graph))))

@@ -13,8 +13,10 @@ from freezetui.diff.report import Series, TensorDiff, relative_change
 from freezetui.formatting.columns import Table, all_wrapped, shortened_start, wrapped
 from freezetui.formatting.diff import judged_lines
 from freezetui.formatting.diff_tree import DiffTree
-from freezetui.text import printable
+from freezetui.numbers import plural
+from freezetui.text import listed, printable
 
+_MAX_NAMED = 4
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NOTHING, _OTHER, _BUFFERS, _UNREAD = "·", "!", "~", "?"
 _LEGEND = {
@@ -33,9 +35,7 @@ def series_lines(series: Series, depth: int | None = None, width: int | None = N
         depth: how many levels of modules; None prints all. Repeated blocks with the same changes are folded.
         width: of the terminal; None for no edge.
     """
-    sources = [series.steps[0].before.source, *(step.after.source for step in series.steps)]
-    for number, source in enumerate(sources):
-        yield from wrapped(printable(f"{number:>4}  {source}"), width)
+    yield from all_wrapped(_sides(series), width, 6)
     yield ""
     rows = list(_rows(series, depth))
     yield from _table(rows, max(len("steps"), len(series.steps)), width)
@@ -43,11 +43,33 @@ def series_lines(series: Series, depth: int | None = None, width: int | None = N
     if legend := [f"{sign} {words}" for sign, words in _LEGEND.items() if sign in signs]:
         yield ""
         yield from all_wrapped(legend, width)
+    if appeared := list(_not_finite(series)):
+        yield ""
+        yield from all_wrapped(appeared, width)
     for number, step in enumerate(series.steps, 1):
         if step.judged is not None:
             yield ""
             yield f"step {number}:"
             yield from list(judged_lines(step.judged, width))[1:]
+
+
+def _sides(series: Series) -> Iterator[str]:
+    """Yield each checkpoint, its warnings, and how its names were matched with those of the one before."""
+    notes = "", *(step.matching for step in series.steps)
+    for number, (side, note) in enumerate(zip(series.sides, notes, strict=True)):
+        yield printable(f"{number:>4}  {side.source}")
+        for warning in side.warnings:
+            yield printable(f"{'':<4}  warning: {warning}")
+        if note:
+            yield printable(f"{'':<4}  {note}")
+
+
+def _not_finite(series: Series) -> Iterator[str]:
+    """Yield the tensors in which NaN or Inf appeared, by step: beside other changes no bar shows them."""
+    for number, step in enumerate(series.steps, 1):
+        if names := [tensor.name for tensor in step.tensors if tensor.nan or tensor.inf]:
+            count = plural(len(names), "tensor")
+            yield f"step {number}: NaN or Inf appeared in {count}: {listed(names, _MAX_NAMED)}"
 
 
 def _table(rows: Sequence[_Row], steps: int, width: int | None) -> Iterator[str]:
@@ -122,12 +144,15 @@ class _Modules:
     def row(self, node: int, stop: int | None) -> _Row:
         """Return the row of a node, or of a run of blocks."""
         parameters, buffers = map(_started, self._changes(node))
-        never = "not known" if _UNREAD in self._bars(node) else "never"
-        words = f"step {parameters}" if parameters else f"step {buffers}" if buffers else never
-        if parameters and buffers and buffers < parameters:
-            words += f", statistics step {buffers}"
-        tensors = len(self.tree.below(node, stop))
-        return _Row(self.tree.label(node, stop), tensors, self._bars(node), words)
+        words = "not known" if _UNREAD in self._bars(node) else "never"
+        below = self.tree.below(node, stop)
+        if parameters:
+            words = f"step {parameters}"
+        if buffers and (not parameters or buffers < parameters):
+            first = f"{words}, " if parameters else ""
+            is_beside = any(tensor.kind != "buffer" for tensor in below)
+            words = f"{first}{'statistics ' if is_beside else ''}step {buffers}"
+        return _Row(self.tree.label(node, stop), len(below), self._bars(node), words)
 
     def _changes(self, node: int) -> tuple[list[float], list[float]]:
         """Return the relative change in each step, of the parameters below a node and of the buffers.

@@ -108,6 +108,8 @@ def value_lines(stats: TensorStats) -> Iterator[str]:
     if stats.reason:
         yield printable(stats.reason)
         return
+    if "complex" in stats.dtype:
+        yield "of absolute values:"
     yield f"min {_short(stats.min)}  max {_short(stats.max)}"
     yield f"mean {_short(stats.mean)}  std {_short(stats.std)}"
     share = f" ({numbers.percent(stats.zeros / stats.elements)})" if stats.zeros else ""

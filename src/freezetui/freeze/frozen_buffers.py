@@ -10,8 +10,9 @@ from freezetui.freeze.tree import ParamTree
 #: Counts batches; it changes alone where the momentum of a norm is 0.
 COUNTER = "num_batches_tracked"
 AVERAGES = ("running_mean", "running_var")
-#: The buffers that a norm layer kept in eval does not change.
 STATISTICS = (*AVERAGES, COUNTER)
+#: The vectors of a spectral norm, by which the weight is divided.
+VECTORS = ("_u", "_v", "weight_u", "weight_v")
 
 
 def frozen_buffers(
@@ -40,7 +41,7 @@ def frozen_buffers(
 
 
 def changed_statistics(tree: ParamTree, states: bytes | bytearray, changed: Iterable[int]) -> list[int]:
-    """Return those of the changed tensors that frozen norms keep in eval: running statistics, ascending.
+    """Return those of the changed tensors that frozen norms keep in eval: statistics and vectors, ascending.
 
     A counter that changed alone is not one: a momentum of 0 changes nothing else.
 
@@ -48,8 +49,8 @@ def changed_statistics(tree: ParamTree, states: bytes | bytearray, changed: Iter
         states: of every tensor; see `FreezePlan`.
         changed: their indices, ascending.
     """
-    found = [i for i in frozen_buffers(tree, states, changed) if _last(tree, i) in STATISTICS]
-    moved = {tree.parents[tree.position[i]] for i in found if _last(tree, i) in AVERAGES}
+    found = [i for i in frozen_buffers(tree, states, changed) if _last(tree, i) in (*STATISTICS, *VECTORS)]
+    moved = {tree.parents[tree.position[i]] for i in found if _last(tree, i) != COUNTER}
     return [i for i in found if tree.parents[tree.position[i]] in moved]
 
 

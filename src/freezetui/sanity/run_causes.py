@@ -13,11 +13,19 @@ TABLE = (
         "apply the config, and do not set train mode afterwards",
     ),
     Code(
+        "kept_spectral_norm",
+        "M6",
+        "error",
+        "the u and v vectors of frozen spectral norms changed, and so the effective weights, although the "
+        "config keeps their norms in eval",
+        "apply the config, and do not set train mode afterwards",
+    ),
+    Code(
         "changed_in_run",
         "M10",
         "error",
         "frozen, but changed{detail}: the optimizer still had them, other weights were loaded, or an adapter "
-        "was merged into them",
+        "was merged into them (unmerging it leaves rounding errors)",
         "freeze before the first forward, and give the optimizer trainable parameters only",
     ),
     Code(
@@ -39,7 +47,8 @@ TABLE = (
         "rounded",
         "M16",
         "error",
-        "frozen, but changed by rounding ({detail}), as in an EMA or an average of equal weights",
+        "frozen, but changed by rounding ({detail}), as in an EMA, an average of equal weights, or an "
+        "adapter that was merged and unmerged",
         "copy frozen weights into the average instead of updating them",
     ),
     Code(
@@ -53,7 +62,8 @@ TABLE = (
         "never_frozen",
         "F4",
         "error",
-        "every frozen tensor changed: the freeze was not in effect",
+        "every frozen tensor changed: the freeze was not in effect or came too late, or the run began with "
+        "other weights",
         "apply it with FreezeConfig.apply; `freezetui check` shows what undoes it",
     ),
     Code(

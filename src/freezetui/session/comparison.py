@@ -40,6 +40,7 @@ class Comparison:
         removed: names of BEFORE that the open checkpoint lacks.
         note: how names were matched; "" if they are equal.
         absent: how many tensors an index lists and neither side contains.
+        warnings: from opening BEFORE, such as other state_dicts in the file.
         not_finite: tensors in which values became NaN or infinite, with how many.
     """
 
@@ -52,9 +53,11 @@ class Comparison:
         removed: tuple[str, ...] = (),
         note: str = "",
         absent: int = 0,
+        warnings: tuple[str, ...] = (),
     ) -> None:
         self._session, self._changes, self._relative = session, changes, relative
         self.before, self.removed, self.note, self.absent = before, removed, note, absent
+        self.warnings = warnings
         self._ordered: tuple[ParamTree, list[float | None], bytes] | None = None
         self._statistics: tuple[ParamTree, bytes, list[int]] | None = None
         self._counted: tuple[ParamTree, bytes, int] | None = None
@@ -178,19 +181,20 @@ class Comparison:
 
     def summary(self) -> tuple[str, ...]:
         """Return all there is to say about the whole, the most important first."""
+        warnings = [f"{self.before}: {warning}" for warning in self.warnings]
         if self.nothing_in_common:
-            return (self.verdict(),)
+            return (self.verdict(), *warnings)
+        more = [self.note, *warnings] if self.note else warnings
         if self.nothing_changed:
             tensors = plural(len(self._session.tree.tensors), "tensor")
-            same = f"nothing changed: {tensors}, identical bit for bit"
-            return (same, self.note) if self.note else (same,)
+            return (f"nothing changed: {tensors}, identical bit for bit", *more)
         changed = f"{self.changed:,} of {plural(len(self._session.tree.tensors), 'tensor')} changed"
         parts = [changed, self.verdict()]
         if self.removed:
             parts.append(f"{len(self.removed):,} only in the earlier file")
         if self.absent:
             parts.append(f"{plural(self.absent, 'tensor')} of an index missing")
-        return (*parts, *([self.note] if self.note else []))
+        return (*parts, *more)
 
     def _in_order(self) -> tuple[ParamTree, list[float | None], bytes]:
         """Return the tree, and per tensor its relative change and 1 if it changed."""

@@ -65,10 +65,10 @@ class SavedConfig:
         masks = self._selected(tree) or {None: stored_mask(tree)}
         stages = self.config.stages if self.config else ()
         plans = StagePlans(tree, masks, stages, Settings.of(self.config))
-        meant = self.config.model.key if self.config else ""
-        if meant not in ("", key):
-            which = f"it was saved for the state_dict {shortened(meant)}"
-            self.differences += (f"{which}; {shortened(key) or 'the top level'} is open",)
+        if self.config is not None:
+            from freezetui.config.sync import other_key
+
+            self.differences += tuple(filter(None, [other_key(self.config, key)]))
         self.masks, self.schedule = plans.masks(), plans.schedule
         return plans
 

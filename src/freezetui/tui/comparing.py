@@ -62,7 +62,8 @@ def _comparison(session: Session, before: str, found: Compared) -> Comparison:
     changes |= {t.new_name or t.name: t for t in found.different if t.status != "removed"}
     relative = {name: None if t.status == "unread" else relative_change([t]) for name, t in changes.items()}
     removed = tuple(t.name for t in found.different if t.status == "removed")
-    return Comparison(session, before, changes, relative, removed, found.note, found.absent)
+    notes = found.note, found.absent, found.warnings
+    return Comparison(session, before, changes, relative, removed, *notes)
 
 
 def _identical(tensor: TensorInfo) -> TensorDiff:

@@ -80,3 +80,8 @@ def test_without_its_code_the_kinds_are_guesses(tmp_path: Path) -> None:
     tensors = {tensor.name: tensor for tensor in open_checkpoint(bare).tensors}
     assert tensors["blocks.0.rbf"].guessed
     assert tensors["unused.1.running_mean"].kind == "buffer"
+
+
+def test_the_lists_of_a_scripted_convolution_are_no_danger(tmp_path: Path) -> None:
+    torch.jit.script(nn.Sequential(nn.Conv2d(1, 1, 3))).save(tmp_path / "net.pt")
+    assert open_checkpoint(tmp_path / "net.pt").warnings == ()

@@ -111,6 +111,8 @@ torch.distributed.tensor._dtensor_spec: DTensorSpec ShardOrderEntry TensorMeta
     _StridedShardNotDecodableError
 torch.distributed.tensor.placement_types: Partial Placement Replicate Shard _MaskPartial _Partial
     _StridedShard _StridedShardOffsetMode
+torch.jit._pickle: build_boollist build_doublelist build_intlist build_tensor_from_id build_tensorlist
+    restore_type_tag
 torch.nested._internal.nested_tensor: NestedTensor _rebuild_njt
 torch.nn.backends.thnn: _get_thnn_function_backend
 torch.nn.functional: adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
