@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.diff.report import STATUSES, TensorDiff
-from freezetui.freeze.blocks import repeats
+from freezetui.freeze.blocks import is_number, repeats
 from freezetui.freeze.tree import ParamTree
 from freezetui.text import printable
 
@@ -35,21 +35,42 @@ class DiffTree:
         return self._statuses[slice(*self.tree.span(node))]
 
     def folds(self, node: int) -> Iterator[tuple[int, int]]:
-        """Yield the runs of repeated blocks below a node whose changes are the same, and whose freeze."""
-        return self.runs(node, lambda block: (self.statuses(block), [t.frozen for t in self.below(block)]))
+        """Yield the runs of blocks below a node whose changes are the same, and whose freeze."""
 
-    def runs(self, node: int, look: Callable[[int], object]) -> Iterator[tuple[int, int]]:
-        """Yield the runs of two or more repeated blocks below a node that look the same.
+        def freeze(block: int) -> list[bool | None]:
+            return [tensor.frozen for tensor in self.below(block)]
+
+        return self.runs(
+            node,
+            lambda block: (self.statuses(block), freeze(block)),
+            lambda block: None if any(self.statuses(block)) else set(freeze(block)),
+        )
+
+    def runs(
+        self, node: int, look: Callable[[int], object], still: Callable[[int], object | None]
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the runs of two or more blocks below a node that look the same.
+
+        The last ones are of numbered modules in which nothing changed, whatever their shapes are; one may
+        begin where a shorter run does.
 
         Args:
-            look: returns what a block looks like.
+            look: returns what a repeated block looks like.
+            still: returns what any other looks like; None if something in it changed.
         """
+        children = list(self.tree.children(node))
         for start, stop in repeats(self.tree, node):
-            blocks = [child for child in self.tree.children(node) if start <= child < stop]
-            for _, alike in groupby(blocks, look):
-                run = list(alike)
-                if len(run) > 1:
-                    yield run[0], self.tree.end[run[-1]]
+            yield from self._alike((child for child in children if start <= child < stop), look)
+        yield from self._alike(
+            children, lambda child: still(child) if is_number(self.tree.names[child]) else None
+        )
+
+    def _alike(self, nodes: Iterable[int], look: Callable[[int], object | None]) -> Iterator[tuple[int, int]]:
+        """Yield the runs of two or more nodes that look the same; None looks like no other."""
+        for appearance, alike in groupby(nodes, look):
+            run = list(alike)
+            if appearance is not None and len(run) > 1:
+                yield run[0], self.tree.end[run[-1]]
 
     def holds_modules(self, node: int) -> bool:
         """Whether a module has modules in it."""

@@ -138,8 +138,8 @@ class _Modules:
         return set(self._bars(node)) == {_NOTHING}
 
     def folds(self, node: int) -> Iterator[tuple[int, int]]:
-        """Yield the runs of repeated blocks below a node whose bars are the same."""
-        return self.tree.runs(node, self._bars)
+        """Yield the runs of blocks below a node whose bars are the same."""
+        return self.tree.runs(node, self._bars, lambda block: self.is_same(block) or None)
 
     def row(self, node: int, stop: int | None) -> _Row:
         """Return the row of a node, or of a run of blocks."""
