@@ -306,4 +306,4 @@ async def test_a_key_that_changes_nothing_says_what_is_so_already(opened):
         driver.app.clear_notifications()
         driver.tree.choose(driver.session.plan.mask())
         await driver.pilot.pause()
-        assert driver.notices() == "the plan is what this preset makes it"
+        assert driver.notices() == "the plan is already what this preset makes it"

@@ -79,7 +79,7 @@ async def test_lines_change_places_between_keys_only_and_it_is_said(opened, chai
         driver.tree.touched = 0.0
         await driver.until(lambda: driver.tree.shown_paths() != before, 5)
         await driver.pilot.pause()
-        assert "in the order in which the model runs" in driver.notices()
+        assert "in the model's own order" in driver.notices()
         assert driver.session.tree.path(driver.tree.node) == "m.1.weight"
 
 

@@ -1,4 +1,4 @@
-"""Formats what plans freeze as plain PyTorch code, which a training script can paste."""
+"""Formats what plans freeze as plain PyTorch code, to paste into a training script."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _BUFFERS = """\
 """
 _OTHERS = """\
         if not is_stored(name):
-            continue  # the base model's keep their flags
+            continue  # the base model's parameters keep their flags
 """
 _TRAIN = '''\
 def train(model{arg}):

@@ -34,7 +34,7 @@ TABLE = (
         "replaced",
         "S1",
         "warning",
-        "trainable, but the model's own code replaces it by a new parameter, unknown to the optimizer",
+        "trainable, but the model's own code replaces it with a new parameter, unknown to the optimizer",
         "write into the parameter that is there",
     ),
     Code(
@@ -188,11 +188,15 @@ TABLE = (
         "base_trains",
         "N9",
         "warning",
-        "the adapter's base model, which is not in the checkpoint and keeps its own flags, trains, too",
+        "the adapter's base model, which is not in the checkpoint and keeps its own flags, trains too",
         "freeze the base model where it is built, or add a rule: freeze: {first}",
     ),
     Code(
-        "tied", "N10", "note", "one parameter under several names, it trains or is frozen as one: {names}", ""
+        "tied",
+        "N10",
+        "note",
+        "one parameter under several names, which trains or is frozen as one: {names}",
+        "",
     ),
     Code(
         "frozen_by_tie",

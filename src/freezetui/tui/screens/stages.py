@@ -18,7 +18,7 @@ from freezetui.tui.screens.dialog import Dialog
 from freezetui.tui.widgets.readable_list import ReadableList
 
 _KEYS = "n new  r rename  d delete  K J move\ne epochs  l lr_scale"
-_NOT_COMMON = "These rules are below those of every stage: Enter shows them, n makes a stage."
+_NOT_COMMON = "These rules are below those of every stage: Enter shows them, n adds a stage."
 _EMPTY = "No stages yet: n makes what is chosen now the first one."
 _COMMON = "common to all"
 _MAX_NAME = 16
