@@ -40,7 +40,7 @@ finds its head and its blocks.
 - A model of several modalities has towers: the preset names one, `head:text`, `last-blocks:1:vision`. An
   encoder and a decoder can be named, but need not be.
 
-Where no library is known that builds the model, both go by names, and say so.
+If no known library builds the model, both go by names, and say so.
 
 | model | blocks | preset | trains |
 |---|---|---|---|

@@ -129,7 +129,7 @@ def test_users_code_is_never_imported(describer: Describer, tmp_path: Path) -> N
         with pytest.raises(EngineError, match="is not a model of torchvision, timm or transformers"):
             describer.describe(built_by(request(VGG), spec)).result(timeout=200)
     for arguments in ({"model_name": "hf-hub:x/y"}, {"model_name": "resnet18", "checkpoint_path": "/x"}):
-        with pytest.raises(EngineError, match="would load a file or from a hub"):
+        with pytest.raises(EngineError, match="would load from a file or a hub"):
             describer.describe(built_by(request(VGG), "timm:create_model", **arguments)).result(timeout=200)
     assert not (tmp_path / "ran").exists()
 

@@ -27,7 +27,7 @@ TABLE = (
         "M1",
         "warning",
         "buffers of frozen modules change in train mode, and not in eval",
-        "keep the module whose code writes them in eval; frozen_modules: eval (key O) does so for frozen ones",
+        "keep the module that writes them in eval; frozen_modules: eval (key O) does so for frozen ones",
     ),
     Code(
         "mixed_statistics",

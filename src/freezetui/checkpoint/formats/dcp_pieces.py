@@ -59,7 +59,7 @@ def places_of(metadata: bytes, source: str, files: Mapping[str, int]) -> dict[st
         files: the size in bytes of each file in the directory.
 
     Raises:
-        CheckpointError: the metadata are corrupt.
+        CheckpointError: the metadata is corrupt.
     """
     state = state_of(read_pickle(metadata, source).value, "Metadata")
     entries = state.get("state_dict_metadata") if isinstance(state, dict) else None
@@ -115,7 +115,7 @@ def read_piece(file: Stream, view: memoryview, place: Place, tensor: TensorInfo,
         tensor: what it is a piece of.
 
     Raises:
-        CheckpointError: it is compressed, corrupt, or something else than the metadata say.
+        CheckpointError: it is compressed, corrupt, or something else than the metadata says.
     """
     if place.length < 0:
         raise CheckpointError(f"{printable(tensor.name)} is compressed.", "Save it without an extension.")
@@ -125,7 +125,7 @@ def read_piece(file: Stream, view: memoryview, place: Place, tensor: TensorInfo,
     member = zip_storages(directory, source).get(info.storage.key) if info.storage else None
     if (info.shape, info.dtype, info.packing) != (place.shape, tensor.dtype, None) or member is None:
         raise CheckpointError(
-            f"{printable(tensor.name)} in {source} is not what the metadata say.",
+            f"{printable(tensor.name)} in {source} is not what the metadata says.",
             "Save the checkpoint again.",
         )
     assert info.storage is not None
