@@ -140,11 +140,11 @@ class TreeEdits:
         Raises:
             EditRefused: nothing matches.
         """
-        from freezetui.tui.search import neighbour  # the first screen needs none
+        from freezetui.tui.search import neighbor  # the first screen needs none
 
         tree = self.rows.tree
         matches = _not_empty(self.rows.matches)
-        return tree.position[neighbour(matches, tree.first[node], direction, bool(tree.leaf[node]))]
+        return tree.position[neighbor(matches, tree.first[node], direction, bool(tree.leaf[node]))]
 
     def replace(self, mask: bytes) -> str:
         """Replace the plan's mask by a preset's."""
