@@ -227,7 +227,7 @@ def check(library: str, name: str, verbose: bool) -> Row:
 
 
 def markdown(rows: list[Row]) -> str:
-    """The document: how many are held, what remains, and the table."""
+    """Return the document: how many are held, what remains, and the table."""
     done = [row for row in rows if row.verdict != "not saved"]
     good = [row for row in done if row.verdict == "held"]
     per = Counter(row.library for row in good)

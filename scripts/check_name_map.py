@@ -161,7 +161,7 @@ def cases() -> Iterator[tuple[str, str, Callable[[Path], Loaded]]]:
 
 
 def timm_names() -> Iterator[str]:
-    """The smallest model of each of timm's files."""
+    """Yield the smallest model of each of timm's files."""
     for module in timm.list_modules():
         for name in sorted(timm.list_models(module=module), key=_timm_size):
             try:
@@ -236,7 +236,7 @@ def check(library: str, name: str, load: Callable[[Path], Loaded]) -> Row:
 
 
 def _remains(names: NameMap, verdict: Verdict) -> str:
-    """What has no place in the live model, what is new there, and what is wrong."""
+    """Return what has no place in the live model, what is new there, and what is wrong."""
     rest = []
     for what, found in (("dropped", names.dropped), ("no place", names.unplaced), ("new", names.missing)):
         if found:
@@ -246,7 +246,7 @@ def _remains(names: NameMap, verdict: Verdict) -> str:
 
 
 def markdown(rows: list[Row]) -> str:
-    """The document: what was compared, the table, and what was not counted."""
+    """Return the document: what was compared, the table, and what was not counted."""
     done = [row for row in rows if not row.error]
     total = {key: sum(getattr(row, key) for row in done) for key in Row.__struct_fields__[2:11]}
     versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"

@@ -37,7 +37,7 @@ def describer() -> Iterator[Describer]:
 
 
 def bert(folder: Path, **changes: object) -> Path:
-    """A tiny BERT, and a config.json that claims something else."""
+    """Save a tiny BERT, and a config.json that claims something else."""
     tiny.saved(tiny.build("BertForMaskedLM"), folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
@@ -45,7 +45,7 @@ def bert(folder: Path, **changes: object) -> Path:
 
 
 def refused() -> DescribeRequest:
-    """A request that is answered without the import of a library."""
+    """Return a request that is answered without the import of a library."""
     return built_by(request(VGG), "os:system")
 
 

@@ -186,7 +186,7 @@ def test_dicts_that_are_several_models_stay_several(write: Callable[..., Path]) 
 
 
 def zero3(**changes: Any) -> dict[str, Any]:
-    """What rank 0 of a ZeRO-3 run saves: placeholders, and the shapes of the whole."""
+    """Return what rank 0 of a ZeRO-3 run saves: placeholders, and the shapes of the whole."""
     names = {"model.embed.weight": (96, 32), "model.layer.weight": (32, 32), "lm_head.weight": (96, 32)}
     module: dict[str, Tensor] = {name: torch.empty(0, dtype=torch.bfloat16) for name in names}
     module["model.inv_freq"] = torch.ones(4)
@@ -271,7 +271,7 @@ def test_a_pickled_dict_of_arrays(tmp_path: Path, protocol: int) -> None:
 
 
 def converted(advice: str, path: Path, folder: Path) -> Checkpoint:
-    """What comes of following the advice, which must be loadable."""
+    """Return what comes of following the advice, which must be loadable."""
     code = advice.replace("FILE", repr(str(path))).replace("'model.pth'", repr(str(folder / "model.pth")))
     exec(code, {"torch": torch, "pickle": pickle})
     checkpoint = open_checkpoint(folder / "model.pth")
