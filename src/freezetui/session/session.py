@@ -53,8 +53,8 @@ class Session:
         saved: the config on disk.
         architecture: what the check builds.
         architecture_changed: whether the user has set another one since the config was saved.
-        description: of the live model; None before the describer has told it.
-        undescribed: why the describer could not tell it; "" before it was asked.
+        description: of the live model; None until the describer has answered.
+        undescribed: why the describer has none; "" before it was asked.
         comparison: with an earlier checkpoint; None without one, or before it is known.
         not_compared: why there is none although it was asked for; "" if nothing went wrong.
         checks: the last check of every stage.

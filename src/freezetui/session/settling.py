@@ -15,7 +15,7 @@ def settled(requested: ModelSpec, found: Architecture, saved: SavedConfig) -> Ar
     Args:
         requested: by the command line.
         found: from the checkpoint.
-        saved: is told a difference if its config was saved for a model that something else builds.
+        saved: notes the difference if its config was saved for a model that something else builds.
     """
     if requested.architecture:
         return from_user(requested, found)
