@@ -218,7 +218,7 @@ async def test_in_the_background_it_starts_only_where_it_may(opened, tmp_path, m
     monkeypatch.setattr("freezetui.description.memory.MIN_FREE_BYTES", 0)
     async with opened(path, engine=True, size=(140, 40)) as driver:
         await driver.until(lambda: driver.session.description is not None, 120)
-        assert "Conv2d 16 -> 24, 3x3" in driver.screen_text() or "Sequential" in driver.screen_text()
+        assert "Sequential" in driver.screen_text()
         assert driver.session._describer._process.pid
     assert driver.session._describer._process is None
 
