@@ -83,7 +83,7 @@ _BUFFERS = """\
 """
 _OTHERS = """\
         if not is_stored(name):
-            continue  # the base model's parameters keep their flags
+            continue  # the base model's keep their flags
 """
 _TRAIN = '''\
 def train(model{arg}):
