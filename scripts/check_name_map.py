@@ -1,7 +1,7 @@
-"""Hold the name map against values on many architectures; `--write docs/name_map.md` writes the table.
+"""Check the name map by values on many architectures; `--write docs/name_map.md` writes the table.
 
-Each model is small and random. Its library saves it, every tensor of the file is filled with a number of its
-own, the library loads the file, and what stands in each live tensor is compared with what the map says.
+Each model is small and random. Its library saves it, every tensor of the file is filled with a unique number,
+the library loads the file, and the values of each live tensor are compared with what the name map says.
 A model that cannot be made small here, or that the library cannot save or load, is not counted, but listed.
 """
 

@@ -40,7 +40,7 @@ Examples:
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    verify that frozen weights do not change
   freezetui diff before.pth after.pth          show what a training run changed
-  freezetui after.pth --against before.pth     look at it in the TUI
+  freezetui after.pth --against before.pth     show the changes in the TUI
   freezetui export model.freeze.yaml --to python   print plain PyTorch code
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
