@@ -18,12 +18,12 @@ from freezetui.recognition.adapters import adapter_parts
 from freezetui.recognition.architecture import from_checkpoint, from_user, model_name
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
+from freezetui.session.architecture import chosen_architecture
 from freezetui.session.as_opened import has_changed, read, why_not_as_opened
 from freezetui.session.checks import Checks
 from freezetui.session.describing import ModelDescriber
 from freezetui.session.options import Options
 from freezetui.session.saved_config import SavedConfig
-from freezetui.session.settling import settled
 from freezetui.session.stage_history import Settings
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Session:
         self.comparison: Comparison | None = None
         self.checks = Checks(lambda stage: (self.stages.plan_of(stage).mask(), self.stages.settings))
         self.not_finite: dict[str, str] = {}
-        self.architecture = settled(options.model, self._detected, self.saved)
+        self.architecture = chosen_architecture(options.model, self._detected, self.saved)
         self.description: Description | None = None
         self.undescribed, self.not_compared, self.file_tree = "", "", self.tree
         self._describer = ModelDescriber(options.python, self.checkpoint, tensors, self._recognition)
@@ -238,7 +238,7 @@ class Session:
         Args:
             config: the result of `written`, if already called.
         """
-        from freezetui.session.asking import check_request  # not needed for the first screen
+        from freezetui.session.check_request import check_request  # not needed for the first screen
 
         return check_request(self, self._recognition, config or self.written(), stage)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from freezetui.sanity.client import Engine
     from freezetui.sanity.protocol import Progress
     from freezetui.sanity.report import SanityReport
-    from freezetui.session.asking import Job
+    from freezetui.session.check_request import Job
     from freezetui.tui.proof import Proof, ProofLine
     from freezetui.tui.widgets.check_headline import CheckHeadline
     from freezetui.tui.widgets.proof_list import ProofList
