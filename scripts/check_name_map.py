@@ -251,7 +251,7 @@ def markdown(rows: list[Row]) -> str:
     total = {key: sum(getattr(row, key) for row in done) for key in Row.__struct_fields__[2:11]}
     versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
     counts = ", ".join(
-        f"{sum(row.library == library for row in done)} of {library}"
+        f"{sum(row.library == library for row in done)} from {library}"
         for library in ("transformers", "timm", "torchvision")
     )
     lines = [

@@ -84,7 +84,7 @@ TABLE = (
         "one_byte",
         "S7",
         "warning",
-        "trainable, but a one-byte dtype, which optimizers cannot update",
+        "trainable, but in a one-byte dtype, which optimizers cannot update",
         "load the weight in bfloat16 or float32",
     ),
     Code(
@@ -203,7 +203,7 @@ TABLE = (
         "N10",
         "note",
         "frozen although no rule names it: it shares all its memory with a parameter that a rule freezes",
-        "give it a copy of its own if it should train; a freeze rule for it says what happens",
+        "give it a copy of its own if it should train; else add a freeze rule for it, to say so",
     ),
     Code(
         "dropout",
