@@ -29,9 +29,7 @@ def table(letters: str) -> str:
 
 def plain(template: str) -> str:
     """Return the template with the names of its values in capitals, as --help writes them."""
-    parts = ((text, (name or "").upper()) for text, name, _, _ in Formatter().parse(template))
-    # A value that is glued to a word brings its own space, or is empty.
-    return "".join(f"{text} {name}" if name and text[-1:].isalpha() else text + name for text, name in parts)
+    return "".join(text + (name or "").upper() for text, name, _, _ in Formatter().parse(template))
 
 
 def with_tables(text: str) -> str:
