@@ -195,7 +195,7 @@ async def test_a_preset_asks_for_the_description_and_waits(opened, tmp_path, in_
         await driver.press("p")
         await driver.until(lambda: isinstance(driver.app.screen, (BusyScreen, PresetScreen)))
         await driver.until(lambda: isinstance(driver.app.screen, PresetScreen), 120)
-        await driver.until(lambda: "Presets, by CLIPModel" in driver.screen_text())
+        await driver.until(lambda: "Presets for CLIPModel" in driver.screen_text())
         text = driver.screen_text()
         assert "text_projection" in text and "visual_projection" in text
         assert "of 2 text blocks" in text and "of 2 vision blocks" in text

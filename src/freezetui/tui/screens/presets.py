@@ -60,7 +60,9 @@ class PresetScreen(Dialog[bytes | None]):
             dialog.border_subtitle = "Enter: apply, Esc: cancel" + (
                 ", ← → how many blocks" if several else ""
             )
-            yield Static(f"Presets, by {printable(self._structure.goes_by)}", classes="dialog-title")
+            found_by = printable(self._structure.goes_by)
+            title = "Presets, by names" if found_by == "names" else f"Presets for {found_by}"
+            yield Static(title, classes="dialog-title")
             yield ReadableList()
 
     def on_mount(self) -> None:
