@@ -70,7 +70,7 @@ def stats(path: str) -> None:
 
 
 def make() -> None:
-    """Two more VGG16, one with 7 of 32 tensors changed, one with all; the largest tensor in more dtypes."""
+    """Write two more VGG16, with 7 and with all of 32 tensors changed; the largest tensor in more dtypes."""
     script = (
         "import sys, torch\n"
         "from safetensors.torch import load_file, save_file\n"
@@ -107,7 +107,7 @@ def timed(*command: str | Path) -> Taken:
 
 
 def measure(runs: int, path: str | None) -> list[Row]:
-    """Ratios of time, and memory."""
+    """Return ratios of time, and memory."""
     if not DTYPES.exists():
         make()
     ours = (sys.executable, "-m", "freezetui", "diff")

@@ -8,7 +8,7 @@ class EmptyApp(App[None]):
     """One line of text."""
 
     def compose(self) -> ComposeResult:
-        """The line."""
+        """Show the line."""
         yield Static("ready")
 
 

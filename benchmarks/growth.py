@@ -32,7 +32,7 @@ _STAGES = {
 
 
 def written(tensors: int) -> Path:
-    """A sharded mixture of experts with so many tensors of 128 bytes, written once; data are holes."""
+    """Write a sharded mixture of experts with so many tensors of 128 bytes, once; the data are holes."""
     folder = CACHE / f"growth-{tensors}"
     index = folder / "model.safetensors.index.json"
     if index.exists():
@@ -57,7 +57,7 @@ def written(tensors: int) -> Path:
 
 
 def stages(folder: str) -> None:
-    """Runs every stage on a checkpoint and prints its seconds, and the most memory held, as JSON."""
+    """Run every stage on a checkpoint; print its seconds and the most memory held, as JSON."""
     import gc
     import resource
     from time import perf_counter

@@ -139,7 +139,7 @@ class Terminal:
 
 
 def take_turns(cases: Mapping[str, Callable[[], T]], runs: int) -> dict[str, list[T]]:
-    """What every case gave, but for its first run; in turns, so that all see the same noise.
+    """Return what every case gave, but for its first run; in turns, so that all see the same noise.
 
     A case that has taken 30 seconds is not run again.
     """

@@ -10,7 +10,7 @@ MANY_PTH, MANY_SAFETENSORS = CACHE / "experts.pth", CACHE / "experts.safetensors
 
 
 def make() -> None:
-    """A VGG16 with random weights, and 100,000 small tensors with the names of a mixture of experts."""
+    """Write a VGG16 with random weights, and 100,000 small tensors with the names of a mixture of experts."""
     import torch
     import torchvision
     from safetensors.torch import save_file

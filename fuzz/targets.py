@@ -64,14 +64,14 @@ PIECES: tuple[bytes, ...] = (
 
 
 def whole(data: bytes, directory: Path) -> Path:
-    """The bytes are the file."""
+    """Write the bytes as the file."""
     path = directory / "model.pth"
     path.write_bytes(data)
     return path
 
 
 def pickled(data: bytes, directory: Path) -> Path:
-    """The bytes are the pickle in a zip as torch writes it, which mutation alone would hardly ever hit."""
+    """Write the bytes as the pickle in a zip of torch, which mutation alone would hardly ever hit."""
     with zipfile.ZipFile(directory / "model.pth", "w") as archive:
         archive.writestr("x/data.pkl", data)
     return directory / "model.pth"
@@ -83,7 +83,7 @@ def built(data: bytes, directory: Path) -> Path:
 
 
 def header(data: bytes, directory: Path) -> Path:
-    """The bytes are the header of a safetensors file with as much data as the seed's."""
+    """Write the bytes as the header of a safetensors file with as much data as the seed's."""
     path = directory / "model.safetensors"
     path.write_bytes(len(data).to_bytes(8, "little") + data + bytes(SEED_BYTES))
     return path
@@ -97,7 +97,7 @@ def _write_safetensors(path: Path) -> None:
 
 
 def index(data: bytes, directory: Path) -> Path:
-    """The bytes are the index of a directory with one shard of safetensors and one that torch.save wrote."""
+    """Write the bytes as the index of a directory with one shard of safetensors and one of torch.save."""
     (directory / "model.safetensors.index.json").write_bytes(data)
     _write_safetensors(directory / "shard.safetensors")
     pickled(b"\x80\x02}(" + _text("weight") + PIECES[-2] + b"u.", directory).rename(directory / "shard.bin")
@@ -105,7 +105,7 @@ def index(data: bytes, directory: Path) -> Path:
 
 
 def pipeline(data: bytes, directory: Path) -> Path:
-    """The bytes are the index of a pipeline of two models."""
+    """Write the bytes as the index of a pipeline of two models."""
     name = "modules.json" if data.lstrip().startswith(b"[") else "model_index.json"
     (directory / name).write_bytes(data)
     for part in ("unet", "0_Dense"):
@@ -114,14 +114,14 @@ def pipeline(data: bytes, directory: Path) -> Path:
 
 
 def description(data: bytes, directory: Path) -> Path:
-    """The bytes are the `config.json` beside a model."""
+    """Write the bytes as the `config.json` beside a model."""
     (directory / "config.json").write_bytes(data)
     _write_safetensors(directory / "model.safetensors")
     return directory
 
 
 def metadata(data: bytes, directory: Path) -> Path:
-    """The bytes are the `.metadata` of a distributed checkpoint."""
+    """Write the bytes as the `.metadata` of a distributed checkpoint."""
     (directory / ".metadata").write_bytes(data)
     return directory
 
@@ -139,21 +139,21 @@ TARGETS: dict[str, Callable[[bytes, Path], Path]] = {
 
 
 def config_yaml(data: bytes, directory: Path) -> Path:
-    """The bytes are a config in YAML."""
+    """Write the bytes as a config in YAML."""
     path = directory / "model.freeze.yaml"
     path.write_bytes(data)
     return path
 
 
 def config_json(data: bytes, directory: Path) -> Path:
-    """The bytes are a config in JSON."""
+    """Write the bytes as a config in JSON."""
     path = directory / "model.freeze.json"
     path.write_bytes(data)
     return path
 
 
 def pattern(data: bytes, directory: Path) -> Path:
-    """The first line is a pattern, the others are the names of tensors."""
+    """Write the bytes as a pattern in the first line, and the names of tensors in the others."""
     path = directory / "pattern.txt"
     path.write_bytes(data)
     return path

@@ -227,12 +227,12 @@ def check(library: str, name: str, verbose: bool) -> Row:
 
 
 def markdown(rows: list[Row]) -> str:
-    """The document: how many are held, what remains, and the table."""
+    """Return the document: on how many the freeze held, what remains, and the table."""
     done = [row for row in rows if row.verdict != "not saved"]
     good = [row for row in done if row.verdict == "held"]
     per = Counter(row.library for row in good)
     total = Counter(row.library for row in done)
-    counts = ", ".join(f"{per[library]} of {total[library]} of {library}" for library in SAVE)
+    counts = ", ".join(f"{library} {per[library]} of {total[library]}" for library in SAVE)
     lines = [
         "# Architectures that were checked",
         "",
@@ -241,7 +241,7 @@ def markdown(rows: list[Row]) -> str:
         f"{torch.__version__.split('+')[0]}, transformers {transformers.__version__}, "
         f"timm {timm.__version__}, torchvision {torchvision.__version__.split('+')[0]}.",
         "",
-        f"{len(good)} of {len(done)} are held ({counts}).",
+        f"The freeze held on {len(good)} of {len(done)} ({counts}).",
         "",
         "## What remains",
         "",

@@ -1,7 +1,7 @@
-"""Hold the name map against values on many architectures; `--write docs/name_map.md` writes the table.
+"""Check the name map by values on many architectures; `--write docs/name_map.md` writes the table.
 
-Each model is small and random. Its library saves it, every tensor of the file is filled with a number of its
-own, the library loads the file, and what stands in each live tensor is compared with what the map says.
+Each model is small and random. Its library saves it, every tensor of the file is filled with a unique number,
+the library loads the file, and the values of each live tensor are compared with what the name map says.
 A model that cannot be made small here, or that the library cannot save or load, is not counted, but listed.
 """
 
@@ -161,7 +161,7 @@ def cases() -> Iterator[tuple[str, str, Callable[[Path], Loaded]]]:
 
 
 def timm_names() -> Iterator[str]:
-    """The smallest model of each of timm's files."""
+    """Yield the smallest model of each of timm's files."""
     for module in timm.list_modules():
         for name in sorted(timm.list_models(module=module), key=_timm_size):
             try:
@@ -236,7 +236,7 @@ def check(library: str, name: str, load: Callable[[Path], Loaded]) -> Row:
 
 
 def _remains(names: NameMap, verdict: Verdict) -> str:
-    """What has no place in the live model, what is new there, and what is wrong."""
+    """Return what has no place in the live model, what is new there, and what is wrong."""
     rest = []
     for what, found in (("dropped", names.dropped), ("no place", names.unplaced), ("new", names.missing)):
         if found:
@@ -246,12 +246,12 @@ def _remains(names: NameMap, verdict: Verdict) -> str:
 
 
 def markdown(rows: list[Row]) -> str:
-    """The document: what was compared, the table, and what was not counted."""
+    """Return the document: what was compared, the table, and what was not counted."""
     done = [row for row in rows if not row.error]
     total = {key: sum(getattr(row, key) for row in done) for key in Row.__struct_fields__[2:11]}
     versions = f"torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}"
     counts = ", ".join(
-        f"{sum(row.library == library for row in done)} of {library}"
+        f"{sum(row.library == library for row in done)} from {library}"
         for library in ("transformers", "timm", "torchvision")
     )
     lines = [

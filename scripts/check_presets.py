@@ -40,7 +40,7 @@ finds its head and its blocks.
 - A model of several modalities has towers: the preset names one, `head:text`, `last-blocks:1:vision`. An
   encoder and a decoder can be named, but need not be.
 
-Where no library is known that builds the model, both go by names, and say so.
+If no known library builds the model, both go by names, and say so.
 
 | model | blocks | preset | trains |
 |---|---|---|---|
@@ -48,7 +48,7 @@ Where no library is known that builds the model, both go by names, and say so.
 
 
 def presets(known: Known) -> list[str]:
-    """The presets to show: of a model of towers those of each."""
+    """Return the presets to show; for a model with towers, those of each."""
     structure = known.description.structure
     heads = [f"head:{head.tower}" if head.tower else "head" for head in structure.heads]
     towers = structure.towers if len(structure.towers) > 1 else ("",)
@@ -57,7 +57,7 @@ def presets(known: Known) -> list[str]:
 
 
 def selected(known: Known, preset: str) -> str:
-    """The largest modules that a preset trains whole."""
+    """Return the largest modules that a preset trains whole."""
     mask = chosen(find_preset(preset), known.tree, known.description.structure)
     return ", ".join(f"`{path}`" for path in whole(known.tree, mask, 0))
 
@@ -75,7 +75,7 @@ def whole(tree: ParamTree, mask: bytes, node: int) -> Iterator[str]:
 
 
 def rows(name: str) -> list[str]:
-    """The lines of one model."""
+    """Return the lines of one model."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         known = Known(name, Path(folder))

@@ -101,7 +101,7 @@ def entries_of(name: str) -> Iterator[Entry]:
 
 
 def build(name: str, **arguments: Any) -> nn.Module:
-    """The model on the meta device, without pretrained weights."""
+    """Return the model on the meta device, without pretrained weights."""
     if "weights_backbone" in inspect.signature(get_model_builder(name)).parameters:
         arguments["weights_backbone"] = None
     with WeightsOnMeta():
@@ -131,7 +131,7 @@ def shapes_of(model: nn.Module) -> Shapes:
 
 
 def free_of(name: str, fixed: dict[str, bool], shapes: Shapes) -> Iterator[Free]:
-    """The dimensions that follow an argument, from three builds each."""
+    """Yield the dimensions that follow an argument, from three builds each."""
     for argument, values in FREE.items():
         if not takes(name, argument):
             continue
@@ -148,7 +148,7 @@ def free_of(name: str, fixed: dict[str, bool], shapes: Shapes) -> Iterator[Free]
 
 
 def order_of(model: nn.Module) -> tuple[str, ...]:
-    """The segments of all names in one order that agrees with the module's own, numbers left out."""
+    """Return the segments of all names in one order that agrees with the module's own, numbers left out."""
     after: dict[str, dict[str, None]] = {}
     siblings: dict[str, dict[str, None]] = {}
     for name in model.state_dict():
@@ -165,7 +165,7 @@ def order_of(model: nn.Module) -> tuple[str, ...]:
 
 
 def buffers_of(model: nn.Module) -> tuple[str, ...]:
-    """The last segments of the names of all buffers; no parameter has one of these."""
+    """Return the last segments of the names of all buffers; no parameter has one of these."""
     state = model.state_dict(keep_vars=True)
     buffers = {name.rpartition(".")[2] for name, t in state.items() if not isinstance(t, nn.Parameter)}
     parameters = {name.rpartition(".")[2] for name, t in state.items() if isinstance(t, nn.Parameter)}
@@ -174,7 +174,7 @@ def buffers_of(model: nn.Module) -> tuple[str, ...]:
 
 
 def kind_of(name: str) -> InputKind:
-    """What the model takes, by the package it comes from."""
+    """Return what the model takes, by the package it comes from."""
     package = get_model_builder(name).__module__
     kinds: dict[str, InputKind] = {
         "detection": "detection",
@@ -186,7 +186,7 @@ def kind_of(name: str) -> InputKind:
 
 
 def smallest(model: nn.Module, kind: InputKind) -> tuple[int, ...]:
-    """The smallest input that the model trains on without starving a BatchNorm, else without an error."""
+    """Return the smallest input that trains without starving a BatchNorm, else without an error."""
     shapes = SHAPES[kind]
     if len(shapes) == 1:
         return shapes[0]

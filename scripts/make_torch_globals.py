@@ -112,7 +112,7 @@ def _before() -> set[str]:
 
 
 def _allowed() -> set[str]:
-    """What `weights_only` allows, what it names when it refuses, and what an import adds."""
+    """Return what `weights_only` allows, what it names when it refuses, and what an import adds."""
     for name in (
         "torch.nested._internal.nested_tensor",
         "torch.distributed.tensor",
@@ -134,7 +134,7 @@ def _classes() -> Iterator[str]:
 
 
 def _modules(name: str) -> Iterator[types.ModuleType]:
-    """A module, and all below it that can be imported here."""
+    """Yield a module, and all below it that can be imported here."""
     try:
         module = importlib.import_module(name)
     except ImportError:

@@ -99,7 +99,7 @@ def resident_bytes() -> int:
 
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check and the description are made in this process, which has imported torch already."""
+    """Checks and descriptions run in this process, which has imported torch already."""
     from support.in_process import DescriberHere, EngineHere
 
     monkeypatch.setattr("freezetui.sanity.client.Engine", EngineHere)

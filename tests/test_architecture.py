@@ -20,7 +20,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
 def modules_of(statement: str) -> set[str]:
-    """The modules that a statement loads in a fresh process."""
+    """Return the modules that a statement loads in a fresh process."""
     result = subprocess.run(
         [sys.executable, "-c", f"import sys; {statement}; print(*sys.modules)"],
         capture_output=True,
@@ -32,7 +32,7 @@ def modules_of(statement: str) -> set[str]:
 
 
 def loaded_by(statement: str) -> set[str]:
-    """The top-level packages that a statement loads in a fresh process."""
+    """Return the top-level packages that a statement loads in a fresh process."""
     return {name.partition(".")[0] for name in modules_of(statement)}
 
 
@@ -43,7 +43,7 @@ def test_import_linter_contracts_hold():
 
 
 def imported_rooms(source: Path) -> Iterator[str]:
-    """The rooms that a file imports, inside functions and under TYPE_CHECKING too."""
+    """Yield the rooms that a file imports, inside functions and under TYPE_CHECKING too."""
     for node in ast.walk(ast.parse(source.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("freezetui"):
             names = [f"{node.module}.{alias.name}" for alias in node.names]

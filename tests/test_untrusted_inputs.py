@@ -89,7 +89,7 @@ def run(*arguments: str, seconds: float = MAX_SECONDS) -> command_line.Done:
 
 
 def commands(given: Input, path: Path) -> list[list[str]]:
-    """The commands that open an input; only the first may refuse it."""
+    """Return the commands that open an input; only the first may refuse it."""
     show = ["show", str(path), "--json"]
     if given.arguments[:1] == ("plan",):
         return [["plan", str(path), *given.arguments[1:], "-o", "c.yaml"], [*show, "--config", "c.yaml"]]

@@ -6,11 +6,11 @@ import sys
 
 def run() -> None:
     """Run the command line; see `cli.main.run`."""
-    gc.disable()  # as it does itself, but before the imports, which create most objects
+    gc.disable()  # as cli.main.run does, but before the imports, which create most objects
     try:
         from freezetui.cli.main import run as run_command
     except KeyboardInterrupt:
-        sys.exit(130)  # as it does itself
+        sys.exit(130)  # as cli.main.run does
 
     run_command()
 

@@ -1,4 +1,4 @@
-"""How processes of freezetui speak with each other: structs as lines of JSON."""
+"""How processes of freezetui talk to each other: structs as lines of JSON."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def state_directory() -> Path | None:
 
 
 def keeps_state() -> bool:
-    """Whether recovery files and what the user did and chose is kept: not with FREEZETUI_STATE=0."""
+    """Whether recovery files and what the user did and chose are kept: not with FREEZETUI_STATE=0."""
     return os.environ.get(VARIABLE) != "0"
 
 

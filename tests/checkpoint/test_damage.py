@@ -21,7 +21,7 @@ from support.checkpoint_samples import odd_state_dict, zipped
 
 
 def told(path: Path) -> str:
-    """The warning about the damage; the check refuses with the same."""
+    """Return the warning about the damage; the check refuses with the same."""
     checkpoint = open_checkpoint(path)
     with pytest.raises(CheckpointError) as error, open_weights(checkpoint):
         pass
@@ -31,7 +31,7 @@ def told(path: Path) -> str:
 
 
 def rewritten(path: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
-    """The archive with members changed, or left out where `change` says None."""
+    """Write the archive with members changed, or left out where `change` says None."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -57,7 +57,7 @@ def test_a_storage_that_is_shorter_than_claimed(write: Callable[..., Path], left
 
 
 def tensor(storage: int, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> bytes:
-    """A tensor as torch pickles it, over a storage that claims so many floats."""
+    """Return a tensor as torch pickles it, over a storage that claims so many floats."""
 
     class Storage:
         def __init__(self, pid: Any) -> None:

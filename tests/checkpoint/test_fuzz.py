@@ -31,7 +31,7 @@ def test_the_seeds(target: str) -> None:
 
 @st.composite
 def mutated(draw: st.DrawFn, target: str) -> bytes:
-    """A seed with bytes changed, taken out, doubled or exchanged with a piece of another."""
+    """Draw a seed with bytes changed, taken out, doubled or exchanged with a piece of another."""
     data = bytearray(draw(st.sampled_from(SEEDS[target])))
     for _ in range(draw(st.integers(1, 5))):
         at = draw(st.integers(0, max(0, len(data) - 1)))

@@ -44,7 +44,7 @@ class Runs:
 
 
 def tried(path: Path) -> Checkpoint | None:
-    """The checkpoint, or None where it was refused as it should be."""
+    """Return the checkpoint, or None where it was refused as it should be."""
     try:
         return open_checkpoint(path)
     except CheckpointError as error:
@@ -73,7 +73,7 @@ def test_names_are_kept_but_shown_harmless(write: Callable[..., Path]) -> None:
 
 
 def wide(number: int) -> bytes:
-    """An integer whose hash is that of all the others."""
+    """Return an integer whose hash is that of all the others."""
     value = (2**61 - 1) * (number + 1000)
     return b"\x8a\x0a" + value.to_bytes(10, "little")
 
@@ -286,7 +286,7 @@ def test_safetensors_headers_that_lie(tmp_path: Path, kind: str) -> None:
 
 
 def samples() -> dict[str, bytes]:
-    """A small file of each format."""
+    """Return a small file of each format."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     found = {"safetensors": save(dict(model.state_dict()))}

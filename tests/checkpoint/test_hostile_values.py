@@ -29,7 +29,7 @@ STORAGE = b"(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\x000X\3\0\0\0cpuK\4tQ
 
 
 def state_dict(tensor: bytes, odd: bytes) -> bytes:
-    """A good tensor beside an odd one."""
+    """Return a good tensor beside an odd one."""
     good = b"ctorch._utils\n_rebuild_tensor_v2\n(" + STORAGE + b"K\0K\4\x85K\1\x85\x89NtR"
     return odd + b"}(X\4\0\0\0good" + good + b"X\3\0\0\0odd" + tensor + b"u."
 

@@ -45,7 +45,7 @@ def nasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(text: str) -> list[str]:
-    """The characters that are neither shown nor a line's end."""
+    """Return the characters that are neither shown nor a line's end."""
     return sorted({c for c in text if not c.isprintable() and c != "\n"})
 
 

@@ -44,7 +44,7 @@ def test_a_file_that_is_no_checkpoint_leaves_one_line_and_exit_code_2(tmp_path):
     assert terminal.exit_code() == 2
 
 
-def test_no_color_is_honoured_and_small_terminals_work(tmp_path):
+def test_no_color_is_honored_and_small_terminals_work(tmp_path):
     path = Path(shutil.copy(SAMPLES / "shufflenet_digits.safetensors", tmp_path))
     terminal = Terminal(str(path), columns=60, lines=15, NO_COLOR="1")
     terminal.wait_for("conv1")

@@ -134,7 +134,7 @@ WRITTEN = """\
 freezetui: 1
 default: train   # as ever
 model:
-    input: [3,8, 8]   # grey
+    input: [3,8, 8]   # gray
 rules:
   # the lower layers stay
 - freeze:    'features'  # all of them

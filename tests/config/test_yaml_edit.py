@@ -40,7 +40,7 @@ def freeze_by_default(config: Any) -> None:
 
 
 def untouched(line: str) -> Case:
-    """A config in which another line changes."""
+    """Return a config in which another line changes."""
     return Case(f"default: train\n{line}", freeze_by_default, f"default: freeze\n{line}")
 
 
@@ -90,7 +90,7 @@ CASES = {
 
 
 def round_trip(text: str, change: Callable[[Any], Any]) -> str:
-    """The same change as ruamel.yaml makes it: its own objects changed in place, and written."""
+    """Make the same change with ruamel.yaml: its own objects changed in place, and written."""
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
     yaml.width = 2**30

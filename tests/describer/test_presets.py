@@ -21,7 +21,7 @@ def known(tmp_path_factory: pytest.TempPathFactory):
 
 
 def modules(names: list[str]) -> list[str]:
-    """The modules of these tensors, one or two segments deep, each once."""
+    """Return the modules of these tensors, one or two segments deep, each once."""
     return list(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 

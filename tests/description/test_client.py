@@ -37,7 +37,7 @@ def describer() -> Iterator[Describer]:
 
 
 def bert(folder: Path, **changes: object) -> Path:
-    """A tiny BERT, and a config.json that claims something else."""
+    """Save a tiny BERT, and a config.json that claims something else."""
     tiny.saved(tiny.build("BertForMaskedLM"), folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
@@ -45,7 +45,7 @@ def bert(folder: Path, **changes: object) -> Path:
 
 
 def refused() -> DescribeRequest:
-    """A request that is answered without the import of a library."""
+    """Return a request that is answered without the import of a library."""
     return built_by(request(VGG), "os:system")
 
 
@@ -120,7 +120,7 @@ def test_a_hostile_config_is_one_line(
 def test_a_huge_width_takes_no_memory(describer: Describer, tmp_path: Path) -> None:
     found = described(describer, bert(tmp_path, hidden_size=10**9, num_attention_heads=1))
     assert found.model == "BertForMaskedLM"
-    assert found.names.reshaped or found.names.missing
+    assert found.names.reshaped
 
 
 def test_users_code_is_never_imported(describer: Describer, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_users_code_is_never_imported(describer: Describer, tmp_path: Path) -> N
         with pytest.raises(EngineError, match="is not a model of torchvision, timm or transformers"):
             describer.describe(built_by(request(VGG), spec)).result(timeout=200)
     for arguments in ({"model_name": "hf-hub:x/y"}, {"model_name": "resnet18", "checkpoint_path": "/x"}):
-        with pytest.raises(EngineError, match="would load a file or from a hub"):
+        with pytest.raises(EngineError, match="would load from a file or a hub"):
             describer.describe(built_by(request(VGG), "timm:create_model", **arguments)).result(timeout=200)
     assert not (tmp_path / "ran").exists()
 

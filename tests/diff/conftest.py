@@ -18,7 +18,7 @@ State = dict[str, Tensor]
 
 
 def small_model() -> nn.Module:
-    """A stem with a norm that is often frozen, an embedding, a head."""
+    """Return a stem with a norm that is often frozen, an embedding, a head."""
     return nn.ModuleDict(
         {
             "stem": nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)),
@@ -57,5 +57,5 @@ def compared(tmp_path: Path) -> Callable[..., DiffReport]:
 
 
 def told(report: DiffReport, name: str) -> TensorDiff:
-    """What is said of one tensor."""
+    """Return what is said of one tensor."""
     return next(tensor for tensor in report.tensors if tensor.name == name)

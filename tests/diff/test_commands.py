@@ -532,7 +532,7 @@ def test_names_with_escapes_reach_no_terminal(freezetui, tmp_path):
 
 
 def holes(path: Path, nbytes: int) -> Path:
-    """A safetensors file of one float32 tensor that takes no room on the disk."""
+    """Write a safetensors file of one float32 tensor that takes no room on the disk."""
     header = json.dumps(
         {"w.weight": {"dtype": "F32", "shape": [nbytes // 4], "data_offsets": [0, nbytes]}}
     ).encode()

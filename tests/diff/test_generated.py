@@ -54,7 +54,7 @@ def random_tensor(chance: random.Random, dtype: str) -> Tensor:
 
 
 def changed(chance: random.Random, tensor: Tensor) -> Tensor:
-    """The tensor after training, perhaps."""
+    """Return the tensor after training, perhaps."""
     style = chance.choice(["same", "same", "one", "all", "decay", "cast", "reshaped", "noise"])
     dtype = str(tensor.dtype).removeprefix("torch.")
     after = tensor.clone(memory_format=torch.contiguous_format)
@@ -117,7 +117,7 @@ def allowed(kind: str) -> list[str]:
 
 
 def bits_of(tensor: Tensor) -> Tensor:
-    """A row of bytes for each element."""
+    """Return a row of bytes for each element."""
     flat = tensor.clone(memory_format=torch.contiguous_format).view(-1)
     return flat.view(torch.uint8).view(-1, tensor.itemsize)
 
@@ -133,7 +133,7 @@ def doubles(tensor: Tensor) -> Tensor:
 
 
 def deltas(before: Tensor, after: Tensor) -> Tensor:
-    """What each element changed by; of integers that doubles cannot tell apart, exactly."""
+    """Return what each element changed by; of integers that doubles cannot tell apart, exactly."""
     if before.dtype != after.dtype or before.dtype not in (torch.int64, torch.uint64):
         return doubles(after) - doubles(before)
     pairs = zip(before.flatten().tolist(), after.flatten().tolist(), strict=True)

@@ -22,7 +22,7 @@ def checkpoint(*names, shape=(2, 3)):
 
 
 def names(**live):
-    """The map of a library that calls each of these live names as the file does."""
+    """Return the map of a library that calls each of these live names as the file does."""
     rows = (LiveTensor(name.replace("__", "."), "parameter", (2, 3), files) for name, files in live.items())
     return NameMap(tuple(rows), route="library 1.0")
 

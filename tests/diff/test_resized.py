@@ -33,7 +33,7 @@ def of_shape(chance: random.Random, dtype: str, shape: tuple[int, ...]) -> Tenso
 
 
 def resize(chance: random.Random, dtype: str) -> tuple[Tensor, Tensor]:
-    """A tensor before and after: other rows, a few changed perhaps, some with strides of their own."""
+    """Return a tensor before and after: other rows, a few changed perhaps, some with their own strides."""
     rest = tuple(chance.randint(1, 5) for _ in range(chance.randint(0, 2)))
     few, many = sorted(chance.sample(range(1, 30), 2))
     before = of_shape(chance, dtype, (many, *rest))

@@ -207,7 +207,7 @@ def test_gguf_blocks_are_bytes_and_the_rest_numbers(tmp_path):
 
 
 def damaged(path: Path, change) -> Path:
-    """The archive with its members changed: name -> new bytes, None to leave it out."""
+    """Write the archive with its members changed: name -> new bytes, None to leave it out."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     out = path.with_name("damaged.pth")
@@ -277,7 +277,7 @@ def test_nan_and_inf_are_named(tmp_path):
 
 
 def hostile(tensors: str, data: bytes, path: Path) -> Path:
-    """An archive whose pickle rebuilds tensors as `tensors` says, over one storage "0"."""
+    """Write an archive whose pickle rebuilds tensors as `tensors` says, over one storage "0"."""
 
     class Persistent(pickle.Pickler):
         def persistent_id(self, value):

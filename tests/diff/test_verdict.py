@@ -15,14 +15,14 @@ FREEZE = "rules:\n  - freeze: stem\n  - freeze: embed\n"
 
 
 def trained(state):
-    """The head has been trained, the rest is as it was."""
+    """Return the state with its head trained, the rest as it was."""
     return {
         name: t + 0.01 * torch.randn_like(t) if "head" in name else t.clone() for name, t in state.items()
     }
 
 
 def only(report):
-    """The one finding that speaks against the freeze."""
+    """Return the one finding that speaks against the freeze."""
     findings = [finding for finding in report.judged.findings if finding.severity == "error"]
     assert len(findings) == 1, report.judged.findings
     return findings[0]

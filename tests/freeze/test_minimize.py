@@ -40,7 +40,7 @@ def small_choices(draw: st.DrawFn) -> tuple[ParamTree, bytes]:
 
 
 def covered(tree: ParamTree, base: bytes, chosen: Iterable[tuple[int, int]]) -> bytes:
-    """What the subtrees of some nodes make of `base`, one after the other."""
+    """Return what the subtrees of some nodes make of `base`, one after the other."""
     got = bytearray(base)
     for node, value in chosen:
         first, last = tree.span(node)

@@ -27,7 +27,7 @@ FILE = Path(__file__).resolve().parents[1] / "support" / "factories.py"
 
 
 def build_known(checkpoint: Checkpoint, **options: Any) -> Built:
-    """What names and shapes alone tell, built."""
+    """Build what names and shapes alone tell."""
     recognition = recognize(checkpoint.tensors)
     assert recognition is not None
     return build_model(recognition.model, checkpoint, recognition, **options)

@@ -33,7 +33,7 @@ ADAPTERS: dict[str, Any] = {
 
 
 def llama() -> nn.Module:
-    """A Llama with a head, and random weights."""
+    """Return a Llama with a head, and random weights."""
     import transformers
 
     config = tiny.FAMILIES["LlamaForCausalLM"](transformers)
@@ -43,7 +43,7 @@ def llama() -> nn.Module:
 
 
 def classifier(directory: Path) -> tuple[nn.Module, dict[str, Tensor], dict[str, float]]:
-    """The same, loaded from a file of distinct numbers, and what its file holds."""
+    """Return the same, loaded from a file of distinct numbers, and what its file holds."""
     model = llama()
     filled, marks = marked(tiny.saved(model, directory))
     tiny.put(directory, filled)

@@ -14,7 +14,7 @@ from support.name_values import compare, headers, marked, rotated
 
 
 def loaded(name: str, directory: Path, hub: bool = False) -> tuple[nn.Module, dict[str, torch.Tensor], dict]:
-    """A model that `from_pretrained` filled from a file of distinct numbers."""
+    """Return a model that `from_pretrained` filled from a file of distinct numbers."""
     import transformers
 
     tensors = tiny.saved(tiny.build(name), directory)

@@ -35,7 +35,7 @@ BUILT_BY = {
 
 
 def state_dict(name: str) -> dict[str, Tensor]:
-    """The weights as torch and safetensors load them, unwrapped by hand."""
+    """Return the weights as torch and safetensors load them, unwrapped by hand."""
     path = SAMPLES / name
     if name.endswith(".safetensors"):
         return load_file(path)
@@ -99,7 +99,7 @@ def test_it_reads_digits(name: str, size: int, digits: ModuleType) -> None:
     assert digits.accuracy(built(name), images, labels) >= 0.95
 
 
-def test_the_transformer_has_learnt_its_text() -> None:
+def test_the_transformer_has_learned_its_text() -> None:
     letters = torch.tensor(list((ROOT / "LICENSE").read_bytes()[:65]))
     logits = built("tiny_transformer.pth")(letters[None, :-1])
     assert F.cross_entropy(logits[0], letters[1:]) < math.log(128) / 2

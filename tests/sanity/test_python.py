@@ -33,7 +33,7 @@ OURS = {
 
 
 def environment(folder: Path, without: set[str]) -> str:
-    """The Python of an environment that has what this one has, but not freezetui and not those packages."""
+    """Return the Python of an environment with what this one has, without freezetui and those packages."""
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     there = subprocess.check_output(

@@ -97,7 +97,7 @@ def built_by(asked: CheckRequest, factory: str) -> CheckRequest:
 
 
 def told(report: SanityReport) -> SanityReport:
-    """What a report says, without what was measured in seconds and bytes."""
+    """Return what a report says, without what was measured in seconds and bytes."""
     return msgspec.structs.replace(report, seconds=0.0, cost=None)
 
 

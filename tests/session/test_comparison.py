@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def compared(after: dict[str, np.ndarray], before: dict[str, np.ndarray], config: str = "") -> Comparison:
-    """The comparison that the TUI shows, of two files that are compared in this process."""
+    """Return the comparison that the TUI shows, of two files that are compared in this process."""
     save_file(before, "before.safetensors")
     save_file(after, "after.safetensors")
     path = Path("after.freeze.yaml")

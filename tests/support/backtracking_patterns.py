@@ -61,7 +61,7 @@ class Pattern:
         )
 
     def spans(self, tree: ParamTree) -> list[tuple[int, int]]:
-        """The tensors of `tree` that this pattern names, as half-open ranges in order; [] for none."""
+        """Return the tensors of `tree` that this pattern names, as half-open ranges in order; [] for none."""
         if self._regex is not None:
             fullmatch = self._regex.fullmatch
             return runs(i for i, tensor in enumerate(tree.tensors) if fullmatch(tensor.name))
@@ -193,13 +193,13 @@ def _bounded(branches: Iterator[tuple[str, ...]], text: str) -> Iterator[tuple[s
 
 
 def _numbers(alternative: str) -> tuple[int, int] | None:
-    """The first and the last of `0..11`; None for any other text."""
+    """Return the first and the last of `0..11`; None for any other text."""
     found = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", alternative)
     return (int(found[1]), int(found[2])) if found else None
 
 
 def _number_regexes(low: int, high: int) -> Iterator[str]:
-    """The whole numbers `low .. high` as few regular expressions: 8..120 is 8, 9, 1?, 2? ... 11?, 120."""
+    """Yield the numbers `low .. high` as few regular expressions: 8..120 is 8, 9, 1?, 2? ... 11?, 120."""
     while low <= high:
         block = 1  # how many numbers share all digits but the last ones
         while low and low % (10 * block) == 0 and low + 10 * block - 1 <= high:

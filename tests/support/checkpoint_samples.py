@@ -41,7 +41,7 @@ def odd_state_dict() -> dict[str, Tensor]:
 
 
 def training_checkpoint() -> dict[str, Any]:
-    """What a training loop saves, with objects of other classes in it."""
+    """Return what a training loop saves, with objects of other classes in it."""
     model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.ones(1, 3)).sum().backward()
@@ -58,7 +58,7 @@ def training_checkpoint() -> dict[str, Any]:
 
 
 def zipped(pickled: bytes, path: Path, **members: bytes) -> Path:
-    """A file as torch writes it, with this `data.pkl`."""
+    """Write a file as torch does, with this `data.pkl`."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x/data.pkl", pickled)
         for name, content in members.items():

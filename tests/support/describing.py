@@ -15,7 +15,7 @@ from freezetui.recognition.catalog import recognize
 
 
 def request(path: Path) -> DescribeRequest:
-    """The request for the model that a checkpoint's names, shapes or config.json name."""
+    """Return the request for the model that a checkpoint's names, shapes or config.json name."""
     checkpoint = open_checkpoint(str(path))
     recognition = recognize(checkpoint.tensors)
     return DescribeRequest(
@@ -27,11 +27,11 @@ def request(path: Path) -> DescribeRequest:
 
 
 def described(describer: Describer, path: Path) -> Description:
-    """What the describer tells of a checkpoint."""
+    """Return what the describer tells of a checkpoint."""
     return describer.describe(request(path)).result(timeout=300)
 
 
 def built_by(asked: DescribeRequest, architecture: str, **arguments: object) -> DescribeRequest:
-    """The same request for another architecture."""
+    """Return the same request for another architecture."""
     model = msgspec.structs.replace(asked.model, architecture=architecture, arguments=arguments)
     return msgspec.structs.replace(asked, model=model, recognition=None)

@@ -52,7 +52,7 @@ class Splitting(DefaultSavePlanner):
 
 
 def halves(offsets: Size, sizes: Size, dim: int) -> list[tuple[Size, Size]]:
-    """The two halves of a block along a dimension; the block itself if that has one element."""
+    """Return the two halves of a block along a dimension; the block itself if that has one element."""
     first = sizes[dim] // 2
     if not first:
         return [(offsets, sizes)]

@@ -119,7 +119,7 @@ class Known:
         self.tree = described_tree(self.by_names, self.description.names)
 
     def trains(self, preset: str, known: bool = True) -> list[str]:
-        """The names of the tensors that a preset trains; `known`: by the model, else by names."""
+        """Return the names of the tensors that a preset trains; `known`: by the model, else by names."""
         tree = self.tree if known else self.by_names
         mask = chosen(find_preset(preset), tree, self.description.structure if known else None)
         return [tensor.name for tensor, on in zip(tree.tensors, mask, strict=True) if on]

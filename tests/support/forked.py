@@ -1,8 +1,8 @@
 """Processes of the engine and the describer that start with torch imported: forks of the tests' own process.
 
 Each loads freezetui anew by the command that the client runs, with the pipes, the session and the environment
-that the client gives it; only the import of torch is spared, 4 s of processor time. It is there for tests of
-how a process ends; tests/sanity and tests/description start a Python of its own, too.
+that the client gives it; only the import of torch is spared, 4 s of processor time. It is for tests of
+how a process ends; tests/sanity and tests/description also start new Python processes.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class EngineHere:
         pass
 
     def cancel(self) -> None:
-        """A check in this process cannot be ended."""
+        """Do nothing: a check in this process cannot be ended."""
 
     def log_tail(self, lines: int = 20) -> list[str]:
         """Return the last lines that the model's code printed, without control characters."""

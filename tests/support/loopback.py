@@ -18,7 +18,7 @@ class Served:
     Attributes:
         url: of the folder; ends without a slash.
         sent: bytes of all bodies. requests: "GET /path" and the like, in order.
-        ranges: whether it honours Range. status: if not 0, what it answers to all.
+        ranges: whether it honors Range. status: if not 0, what it answers to all.
         failures: so many requests get a 503 or, where `breaks` is set, a body that breaks off.
         delay: seconds before each answer. tag: the ETag of all files, if not empty.
     """

@@ -90,7 +90,7 @@ def compare(model: nn.Module, names: NameMap, marks: Mapping[str, float]) -> Ver
 
 
 def _marks_in(tensor: Tensor, known: Tensor) -> set[float]:
-    """The numbers of the file's tensors that stand in a tensor."""
+    """Return the numbers of the file's tensors that stand in a tensor."""
     if not len(known):
         return set()
     values = tensor.detach().reshape(-1)
@@ -113,7 +113,7 @@ def _names(numbers: set[float], marks: Mapping[str, float]) -> list[str]:
 
 
 def rotated(names: NameMap) -> NameMap:
-    """A map in which every file tensor stands at the live tensor after its own: wrong everywhere."""
+    """Return a map in which every file tensor stands at the live tensor after its own: wrong everywhere."""
     import msgspec
 
     filled = [t for t in names.live if t.files]

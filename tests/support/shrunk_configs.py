@@ -84,7 +84,7 @@ def model_classes(transformers: Any) -> Iterator[type]:
 
 
 def shrunk(config_class: Any) -> Any:
-    """A config of this class with small sizes, its parts included.
+    """Return a config of this class with small sizes, its parts included.
 
     Raises:
         Exception: whatever the class makes of them.

@@ -36,7 +36,7 @@ def tree_of(*names: str) -> ParamTree:
 
 @st.composite
 def choices(draw: st.DrawFn) -> tuple[ParamTree, bytes]:
-    """A tree and a choice in which ties agree."""
+    """Draw a tree and a choice in which ties agree."""
     tree = draw(trees)
     mask = bytearray(
         draw(st.lists(st.integers(0, 1), min_size=len(tree.tensors), max_size=len(tree.tensors)))

@@ -106,7 +106,7 @@ HUB = (
 
 
 def build(name: str) -> nn.Module:
-    """A model of this class of `FAMILIES`, with random weights."""
+    """Return a model of this class of `FAMILIES`, with random weights."""
     import transformers
 
     torch.manual_seed(0)
@@ -115,7 +115,7 @@ def build(name: str) -> nn.Module:
 
 
 def saved(model: nn.Module, directory: Path) -> dict[str, Tensor]:
-    """What `save_pretrained` writes, read back."""
+    """Return what `save_pretrained` writes, read back."""
     model.save_pretrained(directory)
     return load_file(directory / "model.safetensors")
 
@@ -126,7 +126,7 @@ def put(directory: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def hub_shaped(name: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a saved model, named and accompanied as the best known file of the hub has them."""
+    """Return a saved model's tensors, named and accompanied as its best known file on the hub has them."""
     shaped = dict(tensors)
     if name == "BertForMaskedLM":
         shaped = {

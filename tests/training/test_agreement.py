@@ -95,7 +95,7 @@ def random_rules(names: list[str], seed: int) -> tuple[Rule, ...]:
 
 
 def outcome(function: Callable[[], object]) -> object:
-    """What it returns, or the words with which it refuses."""
+    """Return what it returns, or the words with which it refuses."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -54,7 +54,7 @@ def modes(model: nn.Module) -> dict[str, bool]:
 
 
 def check_same(config: Path, model: nn.Module, stage: str | None = None, *options: str) -> nn.Module:
-    """The printed code gives the flags and the modes of `apply`; return the model that it ran on."""
+    """Check that the printed code gives the flags and modes of `apply`; return the model it ran on."""
     applied, plain = copy.deepcopy(model), copy.deepcopy(model)
     FreezeConfig.load(config).apply(applied, stage=stage)
     applied.train()
@@ -252,7 +252,7 @@ def test_the_code_runs_in_a_process_without_freezetui(tmp_path: Path) -> None:
 
 
 def tiny_model(name: str, directory: Path, first: int, last: int) -> tuple[nn.Module, Path]:
-    """A model of transformers, and a config that freezes a part of its file in quarters."""
+    """Return a model of transformers, and a config that freezes a part of its file in quarters."""
     model = tiny.build(name)
     tiny.saved(model, directory)
     session = Session(Options(str(directory)))
@@ -289,7 +289,7 @@ def test_code_with_the_checkpoints_names_refuses_a_model_with_others(name: str, 
 
 
 def live(session: Session) -> nn.Module:
-    """A model with the sample's names, shapes and ties."""
+    """Return a model with the sample's names, shapes and ties."""
     model, known = nn.Module(), {}
     for tensor in session.tree.tensors:
         *path, name = tensor.name.split(".")

@@ -26,7 +26,7 @@ from support import tiny_transformers as tiny
 
 
 def planned(path: Path, *rules: Rule, default: str = "train") -> FreezeConfig:
-    """What `freezetui plan` saves for a checkpoint, loaded as a script does."""
+    """Return what `freezetui plan` saves for a checkpoint, loaded as a script does."""
     session = Session(Options(str(path)))
     session.choose(None, rules, default)
     return FreezeConfig.load(session.save())

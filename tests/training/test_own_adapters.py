@@ -130,7 +130,7 @@ def test_apply_and_the_code_set_what_is_in_the_file_and_nothing_else(
 def test_a_base_that_trains_is_told_with_the_rule_that_freezes_it(tmp_path: Path) -> None:
     config, _ = planned(saved(tmp_path / "lora.pth"), Rule("freeze", "blocks.0"))
     model = Net()
-    with pytest.warns(UserWarning, match="embed.weight and 9 more of the base model train, too") as told:
+    with pytest.warns(UserWarning, match="embed.weight and 9 more of the base model train too") as told:
         FreezeConfig.load(config).apply(model)
     (message,) = {str(each.message) for each in told}
     rule = message.rpartition("freeze: ")[2]

@@ -71,7 +71,7 @@ def save(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def check_round_trip(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """The body is frozen in a plan of these tensors, and so it is in the model, and nothing else."""
+    """Check that a body frozen in a plan of these tensors is frozen in the model, and nothing else."""
     save(tensors, path)
     session = Session(Options(str(path)))
     body = next(t.name.removesuffix(".0.weight") for t in session.tree.tensors if ".0.weight" in t.name)

@@ -56,12 +56,12 @@ class Driver:
         return self.session.plan.totals(*self.session.tree.span(self.session.tree.find(path))).state
 
     def screen_text(self) -> str:
-        """What stands on the screen, line by line."""
+        """Return what stands on the screen, line by line."""
         lines = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in strip) for strip in lines)
 
     def notices(self) -> str:
-        """What the app says in passing now, in full: the toast shows as many words as fit."""
+        """Return what the app says in passing now, in full: the toast shows as many words as fit."""
         return self.app.said[-1] if len(self.app._notifications) else ""
 
     async def until(self, condition: Callable[[], Any], seconds: float = 60, interval: float = 0.05) -> None:

@@ -10,7 +10,7 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 
 from freezetui.errors import CheckpointError
-from freezetui.session.asking import Job
+from freezetui.session.check_request import Job
 from freezetui.session.loading import Opening
 from freezetui.session.options import Options
 from freezetui.session.session import Session

@@ -65,7 +65,7 @@ class Lines:
         return list(self.rows.visible).index(self.node(title))
 
     def frozen(self, path: str) -> set[str]:
-        """The states of what is below a path."""
+        """Return the states of what is below a path."""
         start, stop = self.tree.span(self.tree.find(path))
         return {"ft"[state] for state in self.plan.states[start:stop]}
 

@@ -74,7 +74,7 @@ async def test_the_config_of_many_tensors_is_written_in_a_thread_only_while_it_i
 
 
 def shown(driver) -> str:
-    """The text of the pane, as it would be written."""
+    """Return the text of the pane, as it would be written."""
     found = driver.main.query("#config-text")
     return f"{found.first().content}\n" if found and str(found.first().content) else ""
 

@@ -79,7 +79,7 @@ async def test_lines_change_places_between_keys_only_and_it_is_said(opened, chai
         driver.tree.touched = 0.0
         await driver.until(lambda: driver.tree.shown_paths() != before, 5)
         await driver.pilot.pause()
-        assert "in the order in which the model runs" in driver.notices()
+        assert "in the model's own order" in driver.notices()
         assert driver.session.tree.path(driver.tree.node) == "m.1.weight"
 
 
@@ -195,7 +195,7 @@ async def test_a_preset_asks_for_the_description_and_waits(opened, tmp_path, in_
         await driver.press("p")
         await driver.until(lambda: isinstance(driver.app.screen, (BusyScreen, PresetScreen)))
         await driver.until(lambda: isinstance(driver.app.screen, PresetScreen), 120)
-        await driver.until(lambda: "Presets, by CLIPModel" in driver.screen_text())
+        await driver.until(lambda: "Presets for CLIPModel" in driver.screen_text())
         text = driver.screen_text()
         assert "text_projection" in text and "visual_projection" in text
         assert "of 2 text blocks" in text and "of 2 vision blocks" in text
@@ -218,7 +218,7 @@ async def test_in_the_background_it_starts_only_where_it_may(opened, tmp_path, m
     monkeypatch.setattr("freezetui.description.memory.MIN_FREE_BYTES", 0)
     async with opened(path, engine=True, size=(140, 40)) as driver:
         await driver.until(lambda: driver.session.description is not None, 120)
-        assert "Conv2d 16 -> 24, 3x3" in driver.screen_text() or "Sequential" in driver.screen_text()
+        assert "Sequential" in driver.screen_text()
         assert driver.session._describer._process.pid
     assert driver.session._describer._process is None
 

@@ -17,7 +17,7 @@ from freezetui.freeze.plan import FreezePlan
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
 from freezetui.session.loading import run_in_thread
-from freezetui.tui.search import find, neighbour, rules_to_freeze
+from freezetui.tui.search import find, neighbor, rules_to_freeze
 from freezetui.tui.widgets import filter_bar
 from freezetui.tui.widgets.filter_bar import FilterBar
 
@@ -118,8 +118,8 @@ async def test_the_mouse_toggles_on_the_state_and_opens_on_the_arrow(opened):
         (5, -1, False, 3),
     ],
 )
-def test_neighbour(at, direction, on_match, expected):
-    assert neighbour([(2, 4), (7, 8)], at, direction, on_match) == expected
+def test_neighbor(at, direction, on_match, expected):
+    assert neighbor([(2, 4), (7, 8)], at, direction, on_match) == expected
 
 
 def test_find_tells_words_from_patterns(sample):
@@ -349,8 +349,7 @@ async def test_an_endless_pattern_blocks_no_key_and_is_told(opened, endless):
     async with opened(endless) as driver:
         await driver.press("slash")
         driver.main.query_one(Input).value = ENDLESS
-        await asyncio.sleep(0.5)
-        assert "matching" in driver.screen_text()
+        await driver.until(lambda: "matching" in driver.screen_text())
         rounds = 0
         while driver.main.query_one(FilterBar)._waiting:
             await asyncio.sleep(0.01)

@@ -121,7 +121,7 @@ async def test_on_other_screens_the_help_tells_what_the_signs_of_the_map_mean(op
         await driver.press("question_mark", "G")
         for sign, word in LEGEND.items():
             assert sign in driver.screen_text(), word
-        assert "the higher the larger" in driver.screen_text()
+        assert "the higher, the larger" in driver.screen_text()
 
 
 @pytest.mark.parametrize("key", ["question_mark", "dollar_sign", "exclamation_mark", "d"])

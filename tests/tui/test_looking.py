@@ -34,7 +34,7 @@ def run(tmp_path, monkeypatch):
 
 
 def holes(path: Path, nbytes: int) -> Path:
-    """A safetensors file of two tensors that takes no room on the disk."""
+    """Write a safetensors file of two tensors that takes no room on the disk."""
     tensors = {"a": [0, nbytes], "b": [nbytes, nbytes + 16]}
     entries = {
         name: {"dtype": "F32", "shape": [(stop - start) // 4], "data_offsets": [start, stop]}

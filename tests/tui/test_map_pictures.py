@@ -59,7 +59,7 @@ def test_bytes_sorted_with_a_range(snap_compare, app):
 
 
 def report_of(session) -> SanityReport:
-    """A report in which one frozen tensor moved, one proves nothing, and one that trains stood still."""
+    """Return a report: one frozen tensor moved, one proves nothing, and one that trains stood still."""
     trains = [
         t.name for t, state in zip(session.tree.tensors, session.plan.states, strict=True) if state == 1
     ]

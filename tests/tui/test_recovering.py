@@ -18,7 +18,7 @@ async def test_what_was_unsaved_when_the_app_ended_unasked_is_offered_at_the_nex
         await driver.press("f")
     assert len(kept(tmp_path)) == 1
     async with opened(path) as driver:
-        await driver.until(lambda: "Restore an unsaved choice?" in driver.screen_text(), 10)
+        await driver.until(lambda: "Restore an unsaved plan?" in driver.screen_text(), 10)
         await driver.press("r")
         await driver.until(lambda: driver.state("features") == "frozen", 5)
         assert driver.session.unsaved
@@ -35,7 +35,7 @@ async def test_an_offer_can_wait_and_can_be_discarded(opened, sample, tmp_path):
         await driver.press("a")
     for key, left in (("escape", 1), ("delete", 0)):
         async with opened(path) as driver:
-            await driver.until(lambda d=driver: "Restore an unsaved choice?" in d.screen_text(), 10)
+            await driver.until(lambda d=driver: "Restore an unsaved plan?" in d.screen_text(), 10)
             await driver.press(key)
             await driver.until(lambda n=left: len(kept(tmp_path)) == n, 5)
             assert not driver.session.unsaved

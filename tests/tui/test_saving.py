@@ -53,7 +53,7 @@ async def test_a_device_gets_a_copy(opened, tmp_path):
         driver.go("features")
         await driver.press("f")
         full = "No space left on device. Save under another name: S"
-        for name, said in (("null", "is not a file"), ("full", full), ("fifo", "Nothing reads")):
+        for name, said in (("null", "is not a regular file"), ("full", full), ("fifo", "Nothing reads")):
             await save_as(driver, str(tmp_path / f"{name}.yaml"))
             await driver.until(lambda said=said: said in driver.notices(), 10)
             assert driver.session.unsaved

@@ -96,7 +96,7 @@ async def test_undo_goes_on_through_a_new_stage(opened, sample):
 async def test_the_name_of_a_new_stage_says_how_it_begins(opened, sample):
     async with opened(sample("vgg_digits.pth"), size=(60, 15)) as driver:
         await driver.press("down", "f", "plus")
-        assert "everything: trains the whole model" in driver.screen_text()
+        assert '"everything" trains the whole model' in driver.screen_text()
         await driver.press("enter", "up", "f", "plus")
         shown = " ".join(re.findall(r"[\w;]+", driver.screen_text()))
         assert "any other name starts like the stage that is shown" in shown

@@ -31,7 +31,7 @@ async def test_freeze_the_features_prove_it_add_a_stage_save_and_copy(opened, sa
         await press("plus", "+ stage")
         await press("enter", "Enter: accept")
         await press("plus", "1 classifier ✓")
-        await press("enter", "everything: trains the whole model")
+        await press("enter", '"everything" trains the whole model')
         assert driver.session.totals.frozen.tensors == 0
         await press("s", "s save")
         await driver.until(lambda: not driver.session.unsaved)

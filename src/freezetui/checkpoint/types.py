@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import accumulate
+from operator import mul
 from typing import Literal
 
 import msgspec
@@ -80,6 +82,12 @@ def _why_no_grad(dtype: str) -> str:
     return "booleans" if dtype == "bool" else "integers"
 
 
+def contiguous_stride(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the stride of a contiguous tensor: for each dimension how many elements a step skips."""
+    steps = accumulate((max(size, 1) for size in reversed(shape[1:])), mul, initial=1)
+    return tuple(steps)[::-1] if shape else ()
+
+
 class StorageKey(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The position of a tensor's bytes.
 
@@ -119,7 +127,7 @@ class Packing(msgspec.Struct, frozen=True, gc=False):
 
 
 #: Buffers that a norm updates in train mode.
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class TensorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -162,7 +170,7 @@ class TensorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def is_statistic(self) -> bool:
         """Whether this is a running statistic of a norm, by its name."""
-        return self.name.rpartition(".")[2] in _STATISTICS
+        return self.name.rpartition(".")[2] in STATISTICS
 
     @property
     def untrainable_reason(self) -> str:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 @click.option("--stage", metavar="NAME|all", help="Check this stage of the config, or each in turn.")
 @model_options
 @training_options
-@click.option("--report", "to", metavar="FILE", help="Write a receipt (.json: as JSON, else as text).")
+@click.option(
+    "--report", "to", metavar="FILE", help="Write a receipt to FILE (JSON if it ends in .json, else text)."
+)
 @json_option
 def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | None, **options: Any) -> None:
     """Run a few real training steps, then compare every tensor bit for bit."""

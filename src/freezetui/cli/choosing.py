@@ -41,9 +41,9 @@ def choose(
 def _describe(session: Session) -> str:
     """Describe the model; return why it is not known, "" if it is."""
     if not session.options.engine:
-        return "without a process that describes the model."
+        return "the process that describes the model is off."
     if not session.describable:
-        return "no library is known that builds this model."
+        return "no known library builds this model."
     try:
         with progress_line() as progress:
             progress("building the model without weights")

@@ -59,17 +59,17 @@ def diff(
     engine: bool,
     as_json: bool,
 ) -> None:
-    """Compare two checkpoints tensor by tensor, bit for bit; of more than two, each with the one before.
+    """Compare two checkpoints tensor by tensor, bit for bit; of several, each with the one before it.
 
-    Each is one file, directory or URL, or a pattern in quotes for the files of one checkpoint: 'part-*.bin'.
+    Each is a file, a directory, a URL, or a quoted pattern for the files of one checkpoint: 'part-*.bin'.
 
-    With more than two and --stage all, the second is judged by the first stage, the third by the second.
+    With more than two and --stage all, the first stage judges the second checkpoint, and so on.
 
     Exit codes: with --config 0 held, 1 moved, 3 inconclusive; without it 0 identical, 1 different; 2 bad
     usage or input, or no difference found but not everything could be compared.
     """
     if len(paths) < 2:
-        hint = " A pattern in quotes is one checkpoint." if set(paths[0]) & set("*?[") else ""
+        hint = " A quoted pattern is one checkpoint." if set(paths[0]) & set("*?[") else ""
         raise click.UsageError(f"Pass two checkpoints: BEFORE and AFTER.{hint}", click.get_current_context())
     if stage is not None and config is None:
         raise click.UsageError("--stage needs --config.", click.get_current_context())
@@ -121,7 +121,7 @@ def _print_reports(
 
 
 def _is_each(stage: str | None, judged: Judged | None) -> bool:
-    """Whether all stages were asked for, and not one that is called like this."""
+    """Whether all stages were asked for, and not the one that has this name."""
     if stage is None or judged is None:
         return False
     from freezetui.config.schema import ALL_STAGES  # imports YAML

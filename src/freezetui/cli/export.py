@@ -44,8 +44,8 @@ def export(
 ) -> None:
     """Print plain PyTorch code that freezes what CONFIG freezes and that does not import freezetui.
 
-    A training script can paste it. Names are those of the checkpoint, whose header is read for them; where a
-    library builds the model and calls its parameters otherwise, those of the live model.
+    Paste it into a training script. Names are those of the checkpoint, whose header is read; where a library
+    renames parameters when it builds the model, those of the live model.
     """
     from freezetui.config.codec import read_config
     from freezetui.config.selection import selected

@@ -40,7 +40,7 @@ Examples:
   freezetui plan model.pth --freeze features   write a config without the TUI
   freezetui check model.pth                    verify that frozen weights do not change
   freezetui diff before.pth after.pth          show what a training run changed
-  freezetui after.pth --against before.pth     look at it in the TUI
+  freezetui after.pth --against before.pth     show the changes in the TUI
   freezetui export model.freeze.yaml --to python   print plain PyTorch code
   freezetui hf://organization/model            open a directory or a URL (downloads only headers)
 \b
@@ -218,7 +218,7 @@ def run() -> None:
     # Imported and loaded objects live until exit; collecting garbage would take a fifth of the start-up.
     gc.disable()
     open_standard_streams()
-    if not sys.warnoptions:  # unless the user has asked for them: libraries warn about what is not his
+    if not sys.warnoptions:  # unless the user asked for them: most are not about the user's own code
         warnings.simplefilter("ignore")
     try:
         sys.exit(main(prog_name="freezetui", standalone_mode=False))
@@ -247,7 +247,7 @@ def run() -> None:
 
         _end(_crashed(error, log_error(error, " ".join(sys.argv[1:3]))), _CRASHED)
     finally:
-        gc.freeze()  # nor does the exit search for cycles
+        gc.freeze()  # so that the exit does not search for cycles either
 
 
 def _crashed(error: BaseException, log: Path | None) -> str:

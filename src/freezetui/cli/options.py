@@ -74,7 +74,7 @@ _process_options = (
         flag_value=False,
         type=bool,
         default=lambda: os.environ.get("FREEZETUI_ENGINE") != "0",
-        help="Start no process in the background that describes the model (also: FREEZETUI_ENGINE=0).",
+        help="Do not start the background process that describes the model (also: FREEZETUI_ENGINE=0).",
     ),
 )
 

@@ -23,7 +23,7 @@ from freezetui.cli.sessions import open_session, session_options
     "--preset",
     metavar="NAME",
     help="Start from a preset: head, last-blocks:N, norms, biases, adapters, everything, nothing; "
-    "of one part of the model head:text, last-blocks:N:vision.",
+    "for one part of the model: head:text, last-blocks:N:vision.",
 )
 @process_options
 @click.option(
@@ -31,7 +31,7 @@ from freezetui.cli.sessions import open_session, session_options
     type=click.Choice(["train", "freeze"]),
     help="What happens to a parameter that no rule matches (default: train).",
 )
-@click.option("--stage", metavar="NAME", help="Plan this stage of the config, which is added if it is new.")
+@click.option("--stage", metavar="NAME", help="Plan this stage of the config; a new one is added.")
 @click.option(
     "-o",
     "--output",

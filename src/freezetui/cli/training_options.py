@@ -27,9 +27,15 @@ _options = (
         help="Also take the steps with your script's optimizer: adamw, sgd, ... of torch.optim, "
         "package.module:Class or path/to/file.py:Class.",
     ),
-    click.option("--lr", type=_NOT_NEGATIVE, callback=_finite, metavar="RATE", help="Its learning rate."),
     click.option(
-        "--weight-decay", type=_NOT_NEGATIVE, callback=_finite, metavar="DECAY", help="Its weight decay."
+        "--lr", type=_NOT_NEGATIVE, callback=_finite, metavar="RATE", help="Learning rate of that optimizer."
+    ),
+    click.option(
+        "--weight-decay",
+        type=_NOT_NEGATIVE,
+        callback=_finite,
+        metavar="DECAY",
+        help="Weight decay of that optimizer.",
     ),
     click.option(
         "--optimizer-arg",
@@ -37,18 +43,18 @@ _options = (
         multiple=True,
         metavar="NAME=VALUE",
         callback=read_pairs,
-        help="Its other arguments, e.g. momentum=0.9 (repeatable).",
+        help="Another argument of that optimizer, e.g. momentum=0.9 (repeatable).",
     ),
     click.option(
         "--warm",
         is_flag=True,
-        help="Freeze only after a first step with everything trainable, as a script that freezes late.",
+        help="Freeze only after a first step with everything trainable, like a script that freezes late.",
     ),
     click.option(
         "--warm-style",
         type=click.Choice(("none", "zeros", "before-step")),
-        help="How that script goes on: zero_grad() (none, the default), zero_grad(set_to_none=False) "
-        "(zeros), or it freezes between backward and step.",
+        help="What that script does: call zero_grad() (none, the default) or "
+        "zero_grad(set_to_none=False) (zeros), or freeze between backward and step (before-step).",
     ),
     click.option(
         "--step",
@@ -61,12 +67,12 @@ _options = (
         "--batch",
         metavar="FUNCTION|FILE",
         default="",
-        help="Your own batch: a function that returns one, or a .pt file that torch.save wrote.",
+        help="Your own batch: a function that returns one, or a .pt file written by torch.save.",
     ),
     click.option(
         "--dtype",
         type=click.Choice(("float32", "bfloat16", "float16")),
-        help="Dtype of the weights; with --amp that of autocast.",
+        help="Dtype of the weights; with --amp, of autocast.",
     ),
     click.option("--amp", is_flag=True, help="Train under autocast (bfloat16, or --dtype)."),
     click.option("--compile", is_flag=True, help="Train the model through torch.compile."),
@@ -79,9 +85,11 @@ def _refuse_without_effect(options: Mapping[str, Any]) -> None:
         return
     for option, written in (("amp", "--amp"), ("batch", "--batch")):
         if options[option]:
-            raise click.UsageError(f"{written} has no effect on --step: your own step decides that.")
+            raise click.UsageError(f"{written} has no effect with --step: your own step decides that.")
     if options["warm_style"] == "zeros":
-        raise click.UsageError("--warm-style zeros has no effect on --step: your own step calls zero_grad().")
+        raise click.UsageError(
+            "--warm-style zeros has no effect with --step: your own step calls zero_grad()."
+        )
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:

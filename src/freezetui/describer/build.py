@@ -64,7 +64,7 @@ def build(factory: Factory, request: DescribeRequest) -> nn.Module:
     if library_of(factory) == "timm":
         refused = [name for name in _LOADING if name in arguments]
         if refused or ":" in str(arguments.get("model_name", "")):
-            raise ModelError(f"{refused[0] if refused else 'model_name'} would load a file or from a hub.")
+            raise ModelError(f"{refused[0] if refused else 'model_name'} would load from a file or a hub.")
 
     def make() -> nn.Module:
         if is_pretrained(factory):

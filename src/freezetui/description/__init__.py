@@ -1,1 +1,1 @@
-"""What the describer tells of a live model, and the client of its process. Does not import torch."""
+"""What the describer says about a live model, and the client of its process. Does not import torch."""

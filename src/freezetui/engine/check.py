@@ -118,7 +118,7 @@ def _opened(request: CheckRequest) -> Checkpoint:
     """Return the request's checkpoint, as its UI has opened it; found again wherever model code changes to.
 
     Raises:
-        CheckpointError: it cannot be read, or has other names or shapes now.
+        CheckpointError: it cannot be read, or its names or shapes are different now.
     """
     expected = request.config.model.fingerprint
     given = [request.checkpoint, *request.more]

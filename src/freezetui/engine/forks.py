@@ -46,7 +46,7 @@ def library_of(architecture: str) -> str:
 def import_libraries(architecture: str) -> None:
     """Import what a check imports late: the library that builds the model, and what optimizers need."""
     source, _, name = architecture.strip().partition(":")
-    with suppress(Exception):  # what is wrong with one is told where it is used
+    with suppress(Exception):  # what is wrong with one is reported where it is used
         importlib.import_module("torch._dynamo")
         if library_of(architecture):
             module = importlib.import_module("torchvision.models" if source == "torchvision" else source)

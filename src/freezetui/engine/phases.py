@@ -1,4 +1,4 @@
-"""Takes one more step, and tells in which phase frozen tensors change, and what came before."""
+"""Takes one more step, and finds the phase in which frozen tensors change and what came before."""
 
 from __future__ import annotations
 

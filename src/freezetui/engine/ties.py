@@ -18,7 +18,7 @@ def frozen_by_ties(
 ) -> list[Finding]:
     """Return a note on frozen parameters of whose names in the file the rules freeze only some.
 
-    What the file has under one name is told by `what_differs`.
+    What the file has under one name is reported by `what_differs`.
 
     Args:
         frozen: the frozen parameters, tied ones under their first name.

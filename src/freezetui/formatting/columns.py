@@ -32,7 +32,7 @@ class Table(NamedTuple):
     def line(self, cells: Sequence[str]) -> str:
         """Return a row as one line; a cell that is too wide pushes the next ones aside."""
         parts = []
-        for cell, width, align, gap in zip(cells, *self[:3], strict=True):
+        for cell, width, align, gap in zip(cells, self.widths, self.aligns, self.gaps, strict=True):
             if width >= 0:
                 parts.append(" " * gap + format(cell, f"{align}{width}"))
         return "".join(parts).rstrip()

@@ -1,4 +1,4 @@
-"""Code that mends what a finding tells, to paste into a script."""
+"""Code that mends what a finding reports, to paste into a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formats what plans freeze as plain PyTorch code, which a training script can paste."""
+"""Formats what plans freeze as plain PyTorch code, to paste into a training script."""
 
 from __future__ import annotations
 

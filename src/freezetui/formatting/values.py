@@ -126,8 +126,8 @@ def value_lines(stats: TensorStats) -> Iterator[str]:
 
 def _norms(word: str, norms: Norms) -> str:
     return (
-        f"norms of {word}: {_short(norms.min)} (at {norms.min_at:,}), median {_short(norms.median)}, "
-        f"{_short(norms.max)} (at {norms.max_at:,})"
+        f"norms of {word}: min {_short(norms.min)} (at {norms.min_at:,}), median {_short(norms.median)}, "
+        f"max {_short(norms.max)} (at {norms.max_at:,})"
     )
 
 

@@ -27,7 +27,7 @@ _HINT = "Check --architecture and --arg, or choose another dict in the file with
 def fill(model: nn.Module, checkpoint: Checkpoint, root: str = "") -> NameMap:
     """Copy the checkpoint's tensors to where the library would put them, and return the map.
 
-    What the model has no use for is left out, and a new head keeps its values: the map tells both. A name may
+    What the model has no use for is left out, and a new head keeps its values: the map lists both. A name may
     be missing if it is tied to one that is present, or if it is a BatchNorm's batch counter.
 
     Args:

@@ -34,7 +34,7 @@ TABLE = (
         "replaced",
         "S1",
         "warning",
-        "trainable, but the model's own code replaces it by a new parameter, unknown to the optimizer",
+        "trainable, but the model's own code replaces it with a new parameter, unknown to the optimizer",
         "write into the parameter that is there",
     ),
     Code(
@@ -84,7 +84,7 @@ TABLE = (
         "one_byte",
         "S7",
         "warning",
-        "trainable, but a one-byte dtype, which optimizers cannot update",
+        "trainable, but in a one-byte dtype, which optimizers cannot update",
         "load the weight in bfloat16 or float32",
     ),
     Code(
@@ -188,18 +188,22 @@ TABLE = (
         "base_trains",
         "N9",
         "warning",
-        "the adapter's base model, which is not in the checkpoint and keeps its own flags, trains, too",
+        "the adapter's base model, which is not in the checkpoint and keeps its own flags, trains too",
         "freeze the base model where it is built, or add a rule: freeze: {first}",
     ),
     Code(
-        "tied", "N10", "note", "one parameter under several names, it trains or is frozen as one: {names}", ""
+        "tied",
+        "N10",
+        "note",
+        "one parameter under several names, which trains or is frozen as one: {names}",
+        "",
     ),
     Code(
         "frozen_by_tie",
         "N10",
         "note",
         "frozen although no rule names it: it shares all its memory with a parameter that a rule freezes",
-        "give it a copy of its own if it should train; a freeze rule for it says what happens",
+        "give it a copy of its own if it should train; else add a freeze rule for it, to say so",
     ),
     Code(
         "dropout",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from freezetui.sanity.causes import Code
 
-_EVAL = "set norm_statistics: freeze (key B in the TUI), which keeps frozen norms in eval; apply() does"
+_EVAL = "set norm_statistics: freeze (key B in the TUI); apply() then keeps frozen norms in eval"
 _ON_PARAMETERS = "set it on the parameters of the model that trains"
 _NOT_IN_MODEL = "remove requires_grad from the model's train() and forward()"
 _NOT_IN_STEP = "remove requires_grad from your step, and from the model's train() and forward()"
@@ -27,7 +27,7 @@ TABLE = (
         "M1",
         "warning",
         "buffers of frozen modules change in train mode, and not in eval",
-        "keep the module whose code writes them in eval; frozen_modules: eval (key O) does for frozen ones",
+        "keep the module that writes them in eval; frozen_modules: eval (key O) does so for frozen ones",
     ),
     Code(
         "mixed_statistics",

@@ -87,7 +87,7 @@ class Engine:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with contextlib.suppress(OSError):  # it has ended already; why is told below
+        with contextlib.suppress(OSError):  # it has ended already; the reason is reported below
             self._process.stdin.write(self._request)
             self._process.stdin.flush()
         left = self._stages

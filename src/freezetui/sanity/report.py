@@ -14,7 +14,7 @@ Severity = Literal["error", "warning", "note"]
 EXIT_CODES: dict[Verdict, int] = {"held": 0, "moved": 1, "inconclusive": 3}
 #: The worst first; 2 is bad usage or input.
 _WORST = (1, 2, 3)
-#: A share of the step time is told if at least this much is saved, and if it is known this well.
+#: A share of the step time is reported if at least this much is saved, and if it is known this well.
 _MIN_SAVING, _MAX_RANGE = 0.1, 0.2
 #: The key of the finding that a stage freezes nothing; after these other keys, more than that is amiss.
 _NOTHING_TO_HOLD, _AMISS = "nothing_to_hold", frozenset({"none_changed", "untrainable"})

@@ -1,4 +1,4 @@
-"""The finding codes that only `freezetui diff` reports: what two checkpoints tell of a whole training run."""
+"""The finding codes that only `freezetui diff` reports: what two checkpoints say about a training run."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ TABLE = (
         "lost_update",
         "S4",
         "warning",
-        "trainable, but {optimizer} changes not a single bit: its update is at most {update}, and {dtype} "
-        "values there are {spacing} apart",
+        "trainable, but {optimizer} does not change a single bit: its update is at most {update}, and "
+        "{dtype} values there are {spacing} apart",
         _FLOAT32,
     ),
     Code(

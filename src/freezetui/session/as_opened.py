@@ -45,4 +45,4 @@ def why_not_as_opened(options: Options, checkpoint: Checkpoint) -> str:
         return f"{changed}: {error.message}"
     if fingerprint(now.tensors) == fingerprint(checkpoint.tensors):
         return ""
-    return f"{changed}: it has other names or shapes now. Open it again to plan for them."
+    return f"{changed}: its names or shapes are different now. Open it again to plan for them."

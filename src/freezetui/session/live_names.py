@@ -29,8 +29,8 @@ def live_names(
     model = from_checkpoint(checkpoint, recognition).model
     with closing(ModelDescriber(python, checkpoint, checkpoint.tensors, recognition)) as describer:
         if not may_rename(model.architecture) or not describer.can_build(model):
-            raise FreezeTuiError("no library is known that builds this model under other names")
+            raise FreezeTuiError("no known library builds this model under other names")
         if not engine:
-            raise FreezeTuiError("not asked for: --no-engine")
+            raise FreezeTuiError("the process that describes the model is off")
         progress("building the model without weights")
         return describer.describe(model).result().names

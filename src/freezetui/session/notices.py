@@ -40,7 +40,7 @@ def notices(session: Session) -> Iterator[Notice]:
         yield Notice(short, tuple(warnings[:_MAX_LINES]))
     if session.norm_statistics == "update" and session.has_statistics:
         told = "norm_statistics: update. Frozen norms follow train mode, and their statistics change."
-        yield Notice("norms update", (told, "B keeps them."))
+        yield Notice("norms update", (told, "Press B to keep them."))
     not_finite = session.not_finite | (session.comparison.not_finite if session.comparison else {})
     if not_finite:
         lines = (f"{name}{found and f': {found}'}" for name, found in not_finite.items())
@@ -49,17 +49,17 @@ def notices(session: Session) -> Iterator[Notice]:
     yield from _of_comparison(session)
     architecture = session.architecture
     if architecture.misfit:
-        said = "Is config.json of another model? Press o to say what builds this one."
+        said = "config.json may belong to another model. Press o to say what builds this one."
         yield Notice("config.json of another model", (f"{architecture.misfit}.", said))
     if not architecture.model.architecture and not architecture.tensors_only:
         said = "Press o to say what builds it, so that a check can run."
         if architecture.is_named:
-            yield Notice("no code for it", (f"Nothing is known that builds {architecture.label}.", said))
+            yield Notice("no code for it", (f"No known library builds {architecture.label}.", said))
         elif (adapter := _adapter(session.options.source)) is not None:
             offered = "r and o offer what builds both." if adapter.line else said
-            yield Notice("PEFT adapter", (f"An adapter of {adapter.base}. {offered}",))
+            yield Notice("PEFT adapter", (f"An adapter for {adapter.base}. {offered}",))
         else:
-            yield Notice("architecture unknown", ("No library's model has these names and shapes.", said))
+            yield Notice("architecture unknown", ("No known model has these names and shapes.", said))
     elif session.undescribed:
         yield Notice("model not built", (session.undescribed,))
 
@@ -90,7 +90,7 @@ def _of_check(session: Session) -> Iterator[Notice]:
         about = (f.fix for f in report.findings if f.severity == "note" and not drifted.isdisjoint(f.tensors))
         lines += [f"fix: {fix}" for fix in dict.fromkeys(about) if fix]
     if session.report_is_stale:
-        old = ("Before that it had found:", *lines) if lines else ()
+        old = ("It had found:", *lines) if lines else ()
         yield Notice("check out of date", ("The plan has changed since the last check: press r.", *old))
     elif report.verdict == "moved" or (report.verdict == "inconclusive" and not report.nothing_to_hold):
         yield Notice(f"check {report.verdict}", tuple(lines) or ("The panel (R) says why.",))
@@ -126,10 +126,10 @@ def _of_config(session: Session) -> Iterator[Notice]:
         yield Notice("config unreadable", (str(saved.problem), f"Saving keeps {name} under another name."))
     if saved.differences:
         first = f"{name} was saved for another model, or does not select what it did:"
-        last = "What it says is not what is shown here. Saving (s) asks before it is overwritten."
+        last = "The tree does not show what it says. Saving (s) asks before it is overwritten."
         yield Notice("config does not fit", (first, *saved.differences[:_MAX_LINES], last))
     if saved.on_disk == "changed":
-        text = f"{name} has been written by something else since it was loaded or saved here."
+        text = f"{name} has been changed by something else since it was loaded or saved here."
         yield Notice("config changed on disk", (text, "Saving (s) asks before it is overwritten."))
     elif saved.on_disk == "deleted":
         yield Notice("config deleted", (f"{name} has been deleted since it was loaded or saved here.",))

@@ -56,7 +56,7 @@ def earlier(session: Session, report: SanityReport, when: datetime) -> Earlier:
 def plan_digest(session: Session, stage: str | None) -> str:
     """Return "sha256:..." over what a check of a stage is about.
 
-    That are the names of all tensors and of the frozen ones, the settings of norms and modules, and what
+    It covers the names of all tensors and of the frozen ones, the settings of norms and modules, and what
     builds the model.
     """
     import hashlib  # here, since importing OpenSSL is slow and not needed for the first screen

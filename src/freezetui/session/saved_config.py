@@ -74,7 +74,7 @@ class SavedConfig:
 
     def _selected(self, tree: ParamTree) -> Masks | None:
         if not self.required and (not os.path.exists(self.path) or why_not_a_file(self.path)):  # noqa: PTH110
-            return None  # what is in the way of a config is told where one is saved
+            return None  # what is in the way of a config is reported where one is saved
         # Not needed without a config.
         from freezetui.config.codec import read_config
         from freezetui.config.sync import plan_from_config, split_ties, stage_differences, stage_masks

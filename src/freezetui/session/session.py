@@ -18,12 +18,12 @@ from freezetui.recognition.adapters import adapter_parts
 from freezetui.recognition.architecture import from_checkpoint, from_user, model_name
 from freezetui.recognition.catalog import in_module_order, recognize
 from freezetui.sanity.report import SanityReport
+from freezetui.session.architecture import chosen_architecture
 from freezetui.session.as_opened import has_changed, read, why_not_as_opened
 from freezetui.session.checks import Checks
 from freezetui.session.describing import ModelDescriber
 from freezetui.session.options import Options
 from freezetui.session.saved_config import SavedConfig
-from freezetui.session.settling import settled
 from freezetui.session.stage_history import Settings
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Session:
         saved: the config on disk.
         architecture: what the check builds.
         architecture_changed: whether the user has set another one since the config was saved.
-        description: of the live model; None before the describer has told it.
-        undescribed: why the describer could not tell it; "" before it was asked.
+        description: of the live model; None until the describer has answered.
+        undescribed: why the describer has none; "" before it was asked.
         comparison: with an earlier checkpoint; None without one, or before it is known.
         not_compared: why there is none although it was asked for; "" if nothing went wrong.
         checks: the last check of every stage.
@@ -84,7 +84,7 @@ class Session:
         self.comparison: Comparison | None = None
         self.checks = Checks(lambda stage: (self.stages.plan_of(stage).mask(), self.stages.settings))
         self.not_finite: dict[str, str] = {}
-        self.architecture = settled(options.model, self._detected, self.saved)
+        self.architecture = chosen_architecture(options.model, self._detected, self.saved)
         self.description: Description | None = None
         self.undescribed, self.not_compared, self.file_tree = "", "", self.tree
         self._describer = ModelDescriber(options.python, self.checkpoint, tensors, self._recognition)
@@ -238,7 +238,7 @@ class Session:
         Args:
             config: the result of `written`, if already called.
         """
-        from freezetui.session.asking import check_request  # not needed for the first screen
+        from freezetui.session.check_request import check_request  # not needed for the first screen
 
         return check_request(self, self._recognition, config or self.written(), stage)
 

@@ -125,7 +125,7 @@ class StagePlans:
         """Return why a new stage cannot have this name; "" if it can."""
         if not name:
             return "A stage needs a name."
-        return f"There is a stage {name} already." if name in self._plans else ""
+        return f"There is already a stage called {name}." if name in self._plans else ""
 
     def add(self, stage: str) -> None:
         """Add a stage below the others, with the plan of the common rules; show it."""

@@ -30,12 +30,12 @@ def warn_of_thawed(names: Sequence[str], rule: str) -> None:
 
 
 def warn_of_base(model: nn.Module, names: NameMap) -> None:
-    """Warn if the base model of an adapter trains, too: PEFT freezes it, other code may not have yet."""
+    """Warn if the base model of an adapter trains too: PEFT freezes it, other code may not have yet."""
     rows = [row for row in live_tensors(model) if row.kind == "parameter" and row.tensor.requires_grad]
     base = [row.plain for row in rows if names.by_name[row.name].origin == "base"]
     if base:
         train = "train" if base[1:] else "trains"
-        said = f"{listed(base, most=1, longest=None)} of the base model {train}, too"
+        said = f"{listed(base, most=1, longest=None)} of the base model {train} too"
         why = "the checkpoint is an adapter, without the base model, whose parameters keep their flags"
         rule = f"Freeze the base model first, or add a rule: freeze: {base[0]}"
         warnings.warn(f"{said}: {why}. {rule}", stacklevel=_FRAMES)

@@ -220,7 +220,7 @@ class FreezeTuiApp(Guarded, App[int]):
     # Unexpected errors
 
     async def run_action(self, action: Any, *arguments: Any, **options: Any) -> bool:
-        """Run an action; an error in it is told under the action's name."""
+        """Run an action; an error in it is reported under the action's name."""
         try:
             done = await super().run_action(action, *arguments, **options)
             await workers_started()

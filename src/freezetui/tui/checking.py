@@ -71,12 +71,12 @@ def _of_adapter(adapter: Adapter) -> str:
     """Return what builds the model of an adapter, and what that needs."""
     base = printable(shortened(adapter.base))
     if adapter.line and adapter.is_local:
-        return f"A PEFT adapter of the directory {base}: the line below builds both."
+        return f"A PEFT adapter for the model in {base}: the line below builds both."
     where = "" if adapter.is_local else " (not a directory here)"
     if not adapter.line:
-        return f"A PEFT adapter of {base}{where}: name a function that returns the PEFT model."
+        return f"A PEFT adapter for {base}{where}: name a function that returns the PEFT model."
     return (
-        f"A PEFT adapter of {base}{where}. With its base model downloaded, pass\n  {printable(adapter.line)}"
+        f"A PEFT adapter for {base}{where}. With its base model downloaded, pass\n  {printable(adapter.line)}"
     )
 
 

@@ -13,7 +13,7 @@ _TMUX = "tmux passes it on after: set -g set-clipboard on"
 
 
 def send(app: App[Any], text: str, by_hand: str = "") -> None:
-    """Send a text, and tell so.
+    """Send a text, and say so.
 
     Args:
         by_hand: how to see it to select it by hand, in words.

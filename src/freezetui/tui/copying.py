@@ -49,7 +49,7 @@ async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: i
     texts.append(Copyable("config", f"{session.config_path.name}, as it would be written", written))
     live = session.checks.live_report(session.stages.shown)
     fixes = [(f.code, "\n".join(fix_code(f, live.own)) or f.fix) for f in live.findings] if live else []
-    texts += [Copyable(f"fix {code}", f"The fix of {code}", fix) for code, fix in fixes if fix]
+    texts += [Copyable(f"fix {code}", f"The fix for {code}", fix) for code, fix in fixes if fix]
     await app.push_screen_wait(CopyScreen(texts))
 
 

@@ -13,7 +13,7 @@ _ASSUMED = (
     "tensor, in its dtype. Activations are not counted."
 )
 
-_WITHOUT_BASE = "Of the adapter alone: the base model's weights are not counted."
+_WITHOUT_BASE = "The adapter alone: the base model's weights are not counted."
 _WITHOUT_WEIGHTS = "Memory without weights: gradients, optimizer state and what is saved for backward."
 _GPU_PEAK = "The peak of all that torch allocates on the GPU, weights included."
 
@@ -45,7 +45,7 @@ def _measured(session: Session) -> list[Text]:
     memory = numbers.size(cost.memory_bytes), numbers.size(cost.control_memory_bytes)
     on_gpu = report.device.startswith("cuda")
     what = ("GPU peak" if on_gpu else "no weights"), _GPU_PEAK if on_gpu else _WITHOUT_WEIGHTS
-    noise = [] if cost.step_share is not None else [Text("The steps differ by no more than noise makes.")]
+    noise = [] if cost.step_share is not None else [Text("The steps differ by no more than noise.")]
     return [
         Text(f"Measured by the last check{when}", "bold"),
         Text(f"{'fastest step':<12}{step[0]:>12}{step[1]:>13}"),

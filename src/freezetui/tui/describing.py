@@ -29,7 +29,7 @@ class Described(Message):
 
 
 class Arrival(NamedTuple):
-    """A description, and the tree in the order that it tells."""
+    """A description, and the tree in the order that it gives."""
 
     description: Description
     tree: ParamTree

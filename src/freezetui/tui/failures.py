@@ -1,4 +1,4 @@
-"""What an unexpected error in the TUI is called, and how often one may happen before the app ends."""
+"""Describes an unexpected error in the TUI: what was being done, and why it failed."""
 
 from __future__ import annotations
 

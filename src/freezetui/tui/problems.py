@@ -13,7 +13,7 @@ from freezetui.session.session import Session
 from freezetui.text import printable
 from freezetui.tui.norms import modules_text, norms_text
 
-#: Warnings that are told in passing, and for how many seconds.
+#: Warnings that are shown in passing, and for how many seconds.
 _MAX_TOLD, _SECONDS = 3, 10
 
 #: Entries of the file beside its state_dict that are listed.

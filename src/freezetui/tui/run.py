@@ -39,63 +39,70 @@ def run_app(app: FreezeTuiApp) -> int:
         sys.__stderr__ = sys.__stdout__  # type: ignore[misc]
     if isinstance(sys.__stderr__, io.TextIOWrapper):  # the locale may say ASCII or Latin-1; terminals do not
         sys.__stderr__.reconfigure(encoding="utf-8")
-    with _ended_by_signals(app), _threads_told(app):
+    with _EndedBySignals(app), _threads_told(app):
         app.run()
     return app.return_code or 0
 
 
-@contextlib.contextmanager
-def _ended_by_signals(app: FreezeTuiApp) -> Iterator[None]:
-    terminal = sys.__stdin__.fileno() if sys.__stdin__ else 0
-    attributes: list[Any] | None = None
-    with contextlib.suppress(termios.error):
-        attributes = termios.tcgetattr(terminal)
-    signalled = False
+class _EndedBySignals:
+    """Ends the app on a signal or when the terminal goes away, as long as the context lasts.
 
-    def leave(code: int) -> None:
+    A second signal, or an app that does not end in time, ends the process at once.
+    """
+
+    def __init__(self, app: FreezeTuiApp) -> None:
+        self._app = app
+        self._terminal = sys.__stdin__.fileno() if sys.__stdin__ else 0
+        self._attributes: list[Any] | None = None
         with contextlib.suppress(termios.error):
-            if attributes is not None:
-                termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+            self._attributes = termios.tcgetattr(self._terminal)
+        self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._signalled = False
+        self._left = threading.Event()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._watch_terminal, name="hang-up", daemon=True).start()
+        for number, handler in self._handlers.items():
+            if handler is not signal.SIG_IGN:  # as under nohup
+                signal.signal(number, self._on_signal)
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._end(number, lambda *call: asyncio.get_running_loop().call_soon_threadsafe(*call))
+
+    def _watch_terminal(self) -> None:
+        poller = select.poll()
+        poller.register(self._terminal, 0)  # for the end of the terminal alone
+        gone = any(event & select.POLLHUP for _, event in poller.poll())
+        if gone and not self._left.wait(_GRACE) and not self._signalled:
+            self._end(signal.SIGHUP, self._app.call_from_thread)
+
+    def _end(self, number: int, schedule: Callable[..., object]) -> None:
+        """End the app in order if there is time for that."""
+        code = 128 + number
+        if self._signalled:
+            self._leave(code)
+        self._signalled = True
+        deadline = threading.Timer(_PATIENCE, self._leave, (code,))
+        deadline.daemon = True
+        deadline.start()
+        with contextlib.suppress(RuntimeError, CancelledError):  # not running yet, or no longer
+            schedule(self._app.exit, None, code)
+
+    def _leave(self, code: int) -> None:
+        """Restore the terminal and end the process."""
+        with contextlib.suppress(termios.error):
+            if self._attributes is not None:
+                termios.tcsetattr(self._terminal, termios.TCSANOW, self._attributes)
         with contextlib.suppress(OSError):
             output = (sys.__stderr__ or sys.stderr).fileno()
             os.set_blocking(output, False)
             os.write(output, _RESTORE)
         os._exit(code)
-
-    def end(number: int, schedule: Callable[..., object]) -> None:
-        nonlocal signalled
-        code = 128 + number
-        if signalled:
-            leave(code)
-        signalled = True
-        deadline = threading.Timer(_PATIENCE, leave, (code,))
-        deadline.daemon = True
-        deadline.start()
-        with contextlib.suppress(RuntimeError, CancelledError):  # not running yet, or no longer
-            schedule(app.exit, None, code)
-
-    def ended(number: int, _: FrameType | None) -> None:
-        end(number, lambda *call: asyncio.get_running_loop().call_soon_threadsafe(*call))
-
-    def hung_up() -> None:
-        poller = select.poll()
-        poller.register(terminal, 0)  # for the end of the terminal alone
-        gone = any(event & select.POLLHUP for _, event in poller.poll())
-        if gone and not left.wait(_GRACE) and not signalled:
-            end(signal.SIGHUP, app.call_from_thread)
-
-    left = threading.Event()
-    threading.Thread(target=hung_up, name="hang-up", daemon=True).start()
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number, handler in handlers.items():
-        if handler is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, ended)
-    try:
-        yield
-    finally:
-        left.set()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

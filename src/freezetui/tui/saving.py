@@ -44,7 +44,10 @@ async def save_config(app: App[Any], session: Session, path: Path | None = None)
         app.notify(str(error), title="Not saved", severity="error", timeout=10)
         return False
     if session.config_path != target:
-        app.notify(f"{target} is not a file: it got a copy, and the plan stays as it was.", title="Written")
+        app.notify(
+            f"{target} is not a regular file: it got a copy; the config file was not written.",
+            title="Written",
+        )
         return True
     said = [f"Saved {target.name}", "y →: the lines for your script", _selected(session)]
     if is_receipt_to_save(session):
@@ -65,7 +68,7 @@ def _selected(session: Session) -> str:
     all_totals = {name: stages.plan_of(name).totals() for name in stages.names}
     counts = [f"{name} freezes {each.frozen.tensors:,}" for name, each in all_totals.items()]
     tensors = numbers.plural(next(iter(all_totals.values())).parameters.tensors, "tensor")
-    more = f" and {len(counts) - _MAX_STAGES} stages more" if counts[_MAX_STAGES:] else ""
+    more = f" and {len(counts) - _MAX_STAGES} more stages" if counts[_MAX_STAGES:] else ""
     return f"{', '.join(counts[:_MAX_STAGES])} of {tensors}{more}"
 
 

@@ -110,7 +110,7 @@ def _is_scattered(spans: Sequence[tuple[int, int]], tree: ParamTree) -> bool:
     return max(places.values(), default=0) > _MAX_PLACES
 
 
-def neighbour(matches: Sequence[tuple[int, int]], at: int, direction: int, on_match: bool) -> int:
+def neighbor(matches: Sequence[tuple[int, int]], at: int, direction: int, on_match: bool) -> int:
     """Return the match after (1) or before (-1) tensor `at`; wraps around at both ends.
 
     Args:

@@ -11,7 +11,7 @@ from freezetui.session.stage_plans import EVERYTHING
 from freezetui.tui.screens.confirm import ConfirmScreen
 from freezetui.tui.screens.prompt import PromptScreen
 
-_EVERYTHING = f"{EVERYTHING}: trains the whole model"
+_EVERYTHING = f'A stage called "{EVERYTHING}" trains the whole model'
 _FIRST = f"""\
 What is chosen now becomes the first stage. Press + again for the next one.
 {_EVERYTHING}."""

@@ -67,7 +67,7 @@ class Values:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        # What is missing is told of the tensor that misses it.
+        # What is missing is reported with the tensor that lacks it.
         self._checkpoint = msgspec.structs.replace(checkpoint, incomplete="")
         self._known: dict[str, list[str]] = {}
         self.not_finite: dict[str, str] = {}

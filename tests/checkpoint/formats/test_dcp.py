@@ -31,7 +31,7 @@ def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
 
 
 def save(state: dict[str, Any], folder: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Writes it; what torch's own reader says of each tensor."""
+    """Write it; return what torch's own reader says of each tensor."""
     dcp.save(state, checkpoint_id=folder, no_dist=True)
     entries = dcp.FileSystemReader(folder).read_metadata().state_dict_metadata
     return {

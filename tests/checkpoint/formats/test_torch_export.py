@@ -38,7 +38,7 @@ class Net(nn.Module):
         self.constant = torch.ones(3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Uses all of them."""
+        """Use all of them."""
         hidden = self.norm(self.encoder(x))
         return self.tied(hidden) * self.scale + self.head(hidden) + self.constant + self.passing.sum()
 

@@ -37,7 +37,7 @@ def parts() -> dict[str, dict[str, Tensor]]:
 
 
 def written(folder: Path) -> Path:
-    """A pipeline: one model in a file, one in shards, one in a pickle."""
+    """Write a pipeline: one model in a file, one in shards, one in a pickle."""
     models = parts()
     for name in (*models, "scheduler"):
         (folder / name).mkdir()

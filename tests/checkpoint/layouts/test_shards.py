@@ -37,7 +37,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_shards(folder: Path) -> dict[str, Tensor]:
-    """What the safetensors library reads from all shards of a folder."""
+    """Return what the safetensors library reads from all shards of a folder."""
     tensors: dict[str, Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:

@@ -52,7 +52,7 @@ def test_keys_that_collide_end_in_time(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def read_in_a_process(path: Path, base: int) -> tuple[str, int]:
-    """What came of it, and the bytes by which memory grew; `base` is what is allowed beside the share."""
+    """Return what came of it and the growth of memory in bytes; `base` is allowed beside the share."""
     code = (
         "import re, sys\n"
         "from freezetui.checkpoint.formats import reader, torch_zip\n"

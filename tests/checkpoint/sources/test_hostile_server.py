@@ -59,7 +59,7 @@ def head(request: BaseHTTPRequestHandler, status: int = 200, **headers: str) -> 
 
 
 def partial(request: BaseHTTPRequestHandler, **headers: str) -> bool:
-    """A HEAD that tells the size, and a 206 without a length."""
+    """Answer HEAD with the size, and GET with a 206 without a length."""
     if request.command == "HEAD":
         return head(request, Content_Length=str(SIZE), Accept_Ranges="bytes")
     return head(request, 206, **headers)
@@ -89,7 +89,7 @@ PACKED = gzip.compress(bytes(1 << 26), 9) * 32
 
 
 def huge_index(request: BaseHTTPRequestHandler) -> None:
-    """An index of 20 GB, of spaces."""
+    """Send an index of 20 GB, of spaces."""
     size = 20 << 30
     if request.command == "HEAD":
         head(request, Content_Length=str(size), Accept_Ranges="bytes")

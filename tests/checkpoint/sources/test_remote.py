@@ -41,7 +41,7 @@ def zeros(*shape: int) -> NDArray[np.float32]:
 
 
 def hundred_megabytes() -> dict[str, NDArray[np.float32]]:
-    """A few large tensors and two hundred small ones."""
+    """Return a few large tensors and two hundred small ones."""
     large = {f"layers.{i}.large.weight": zeros(1000, 5000) for i in range(5)}
     small = {f"layers.{i}.{kind}": zeros(3) for i in range(100) for kind in ("norm.weight", "norm.bias")}
     return large | small
@@ -63,7 +63,7 @@ def written(folder: Path, format: str, tensors: dict[str, NDArray[np.float32]]) 
 
 
 def header_bytes(path: Path, format: str) -> int:
-    """What the header takes in the file: of a zip the pickle and the directory."""
+    """Return how much of the file the header takes: of a zip the pickle and the directory."""
     data = path.read_bytes()
     if format == "safetensors":
         return 8 + int.from_bytes(data[:8], "little")

@@ -42,7 +42,7 @@ def bytes_of(*parts: Tensor) -> int:
 
 
 def sparse(layout: torch.layout, dtype: torch.dtype) -> tuple[Tensor, int]:
-    """A tensor and the bytes of its parts, which torch names differently for each layout."""
+    """Return a tensor and the bytes of its parts, which torch names differently for each layout."""
     dense = torch.eye(4, 6, dtype=dtype)
     if layout is torch.sparse_coo:
         value = dense.to_sparse()

@@ -132,7 +132,7 @@ def test_every_dtype_that_can_be_mapped_is_loaded_and_the_others_are_named(write
 
 
 def safetensors_dtypes() -> list[str]:
-    """What the installed library can write: it lists them when it refuses one."""
+    """Return what the installed library can write: it lists them when it refuses one."""
     with pytest.raises(SafetensorError) as refusal:
         safetensors.serialize({"a": TensorSpec(dtype="none", shape=[1], data_ptr=1, data_len=1)})
     return str(refusal.value).rpartition("Supported dtypes: ")[2].split(", ")

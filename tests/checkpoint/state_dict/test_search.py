@@ -43,7 +43,7 @@ def trained(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def lightning(model: nn.Module, config: Any) -> dict[str, Any]:
-    """The keys that Lightning 2 writes, with what its loops and callbacks keep."""
+    """Return the keys that Lightning 2 writes, with what its loops and callbacks keep."""
     optimizer = trained(model)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
     progress = {"total": {"ready": 3, "completed": 3}, "current": {"ready": 1, "completed": 1}}

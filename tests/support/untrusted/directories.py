@@ -183,7 +183,7 @@ def pipelines() -> Iterator[Input]:
 
 
 def config_json() -> Iterator[Input]:
-    """A `config.json` beside a model: what it says is used where it can be, and never refuses the model."""
+    """Yield a `config.json` beside a model: it is used where it can be, and never refuses the model."""
     shapes = {"a.weight": (2, 3)}
     for what, content in {
         "5,000 digits": b'{"num_classes": ' + _DIGITS.encode() + b"}",

@@ -109,7 +109,7 @@ def tensor(
     stored: int | None = None,
     in_legacy: bool = False,
 ) -> Call:
-    """A float32 tensor over a storage of its own, as torch pickles it; before 1.6 it could be a view."""
+    """Return a float32 tensor over its own storage, as torch pickles it; before 1.6 it could be a view."""
     if stride is None:
         stride = tuple(prod(shape[place + 1 :]) for place in range(len(shape)))
     count = prod(shape) if stored is None else stored

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -16,7 +16,7 @@ from freezetui.checkpoint.pickles.stubs import TypedTensorStub
 from freezetui.checkpoint.pickles.unpickle import read_pickle
 from freezetui.checkpoint.sources.base import Source, Stream, version_of
 from freezetui.checkpoint.state_dict.assemble import Archive, build_checkpoint
-from freezetui.checkpoint.types import Checkpoint, Part
+from freezetui.checkpoint.types import Checkpoint, Part, contiguous_stride
 from freezetui.errors import CheckpointError
 
 _MODULE = "torch.distributed.checkpoint"
@@ -98,18 +98,14 @@ def _tensor(name: Any, value: Any) -> TypedTensorStub | None:
     else:
         return None
     storage = ("storage", "uint8", name, "cpu", 0)
-    return TypedTensorStub(storage, 0, size, _contiguous(size), requires_grad, None, dtype)
+    # A stub without a stride is refused by the reader.
+    stride = contiguous_stride(size) if is_shape(size) else None
+    return TypedTensorStub(storage, 0, size, stride, requires_grad, None, dtype)
 
 
-def _contiguous(size: Any) -> Any:
-    """Return the strides of a contiguous tensor; None if it is not a shape, which the reader then refuses."""
-    if type(size) is not tuple or not all(type(each) is int and 0 <= each < 2**63 for each in size):
-        return None
-    strides, step = [], 1
-    for each in reversed(size):
-        strides.append(step)
-        step *= max(each, 1)
-    return tuple(reversed(strides))
+def is_shape(value: Any) -> TypeGuard[tuple[int, ...]]:
+    """Return whether a value of the metadata can be the size of a tensor."""
+    return type(value) is tuple and all(type(each) is int and 0 <= each < 2**63 for each in value)
 
 
 def _sizes(entries: Any, stored: Any, files: Mapping[str, int]) -> dict[str, int] | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
 
-from freezetui.checkpoint.formats.dcp import state_of
+from freezetui.checkpoint.formats.dcp import is_shape, state_of
 from freezetui.checkpoint.formats.torch_zip import read_zip, zip_storages
 from freezetui.checkpoint.formats.window import Window
 from freezetui.checkpoint.formats.zip_directory import STORED, ZipDirectory
@@ -59,7 +59,7 @@ def places_of(metadata: bytes, source: str, files: Mapping[str, int]) -> dict[st
         files: the size in bytes of each file in the directory.
 
     Raises:
-        CheckpointError: the metadata are corrupt.
+        CheckpointError: the metadata is corrupt.
     """
     state = state_of(read_pickle(metadata, source).value, "Metadata")
     entries = state.get("state_dict_metadata") if isinstance(state, dict) else None
@@ -71,7 +71,7 @@ def places_of(metadata: bytes, source: str, files: Mapping[str, int]) -> dict[st
         index, info = state_of(place, "MetadataIndex"), state_of(value, "_StorageInfo")
         if not isinstance(index, dict) or not isinstance(info, dict):
             continue
-        if type(index.get("fqn")) is str and _is_shape(index.get("offset")):
+        if type(index.get("fqn")) is str and is_shape(index.get("offset")):
             written[index["fqn"], index["offset"]] = info
     found = {name: _places(name, value, written, files) for name, value in entries.items()}
     return {name: places for name, places in found.items() if places}
@@ -86,11 +86,7 @@ def _places(
     places = []
     for chunk in chunks if isinstance(chunks, list) else ():
         part = state_of(chunk, "ChunkStorageMetadata")
-        if (
-            not isinstance(part, dict)
-            or not _is_shape(part.get("offsets"))
-            or not _is_shape(part.get("sizes"))
-        ):
+        if not isinstance(part, dict) or not is_shape(part.get("offsets")) or not is_shape(part.get("sizes")):
             return []
         info = written.get((name, part["offsets"]), {})
         path, start, length = info.get("relative_path"), info.get("offset"), info.get("length")
@@ -103,10 +99,6 @@ def _places(
     return sorted(places, key=lambda place: place.offsets)
 
 
-def _is_shape(value: Any) -> bool:
-    return type(value) is tuple and all(type(each) is int and 0 <= each < 2**63 for each in value)
-
-
 def read_piece(file: Stream, view: memoryview, place: Place, tensor: TensorInfo, source: str) -> Piece:
     """Return the elements of a piece.
 
@@ -115,7 +107,7 @@ def read_piece(file: Stream, view: memoryview, place: Place, tensor: TensorInfo,
         tensor: what it is a piece of.
 
     Raises:
-        CheckpointError: it is compressed, corrupt, or something else than the metadata say.
+        CheckpointError: it is compressed, corrupt, or something else than the metadata says.
     """
     if place.length < 0:
         raise CheckpointError(f"{printable(tensor.name)} is compressed.", "Save it without an extension.")
@@ -125,7 +117,7 @@ def read_piece(file: Stream, view: memoryview, place: Place, tensor: TensorInfo,
     member = zip_storages(directory, source).get(info.storage.key) if info.storage else None
     if (info.shape, info.dtype, info.packing) != (place.shape, tensor.dtype, None) or member is None:
         raise CheckpointError(
-            f"{printable(tensor.name)} in {source} is not what the metadata say.",
+            f"{printable(tensor.name)} in {source} is not what the metadata says.",
             "Save the checkpoint again.",
         )
     assert info.storage is not None

@@ -19,7 +19,15 @@ from freezetui.checkpoint.pickles.globals import together
 from freezetui.checkpoint.sources.base import Stream
 from freezetui.checkpoint.state_dict.assemble import build_checkpoint
 from freezetui.checkpoint.state_dict.incomplete import beyond, missing_data
-from freezetui.checkpoint.types import ITEMSIZE, Checkpoint, Packing, SkippedEntry, StorageKey, TensorInfo
+from freezetui.checkpoint.types import (
+    ITEMSIZE,
+    Checkpoint,
+    Packing,
+    SkippedEntry,
+    StorageKey,
+    TensorInfo,
+    contiguous_stride,
+)
 from freezetui.errors import CheckpointError
 from freezetui.text import listed, printable
 
@@ -185,14 +193,13 @@ def _info(name: str, entry: _Entry) -> TensorInfo:
         raise ValueError(name)
     if prod(max(size, 1) for size in shape) > _MAX_SIZE:
         raise ValueError(name)
-    contiguous = tuple(prod(max(size, 1) for size in shape[i + 1 :]) for i in range(len(shape)))
     return TensorInfo(
         name,
         shape,
         _DTYPES[meta.dtype],
         "parameter" if entry.is_param else "buffer",
         meta.requires_grad if entry.is_param else None,
-        StorageKey(entry.path_name, offset, None if stride == contiguous else stride),
+        StorageKey(entry.path_name, offset, None if stride == contiguous_stride(shape) else stride),
         # A subclass is stored in its member as torch.save writes it, not as plain elements.
         packing=Packing("subclass", _nbytes(meta)) if entry.use_pickle else None,
     )

@@ -14,7 +14,7 @@ from freezetui.model_spec import ModelSpec
 _NAME = "config.json"
 _MAX_BYTES = 10_000_000
 _MAX_ITEMS = 100
-#: Arguments of timm's `create_model` that choose another model, or load a file or from a hub.
+#: Arguments of timm's `create_model` that choose another model, or load from a file or a hub.
 _LOADING = frozenset(
     {"model_name", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
 )

@@ -16,7 +16,7 @@ class Ranges:
     Args:
         fetch: returns the bytes from a start to a stop.
         size: of the file, in bytes.
-        version: of the file, as the server tells it.
+        version: of the file, as the server reports it.
         renew: moves the deadline of all requests.
 
     Attributes:

@@ -78,7 +78,7 @@ def build_checkpoint(
 
 
 def _told(infos: Iterator[TensorInfo], found: Found | None) -> tuple[TensorInfo, ...]:
-    """Return all tensors, told on the way."""
+    """Return all tensors; report them to `found` as they come."""
     if found is None:
         return tuple(infos)
     tensors: list[TensorInfo] = []

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
-from freezetui.checkpoint.types import Kind, can_require_grad
+from freezetui.checkpoint.types import STATISTICS, Kind, can_require_grad
 
-_STATISTICS = frozenset(("running_mean", "running_var", "num_batches_tracked"))
 _BUFFERS = re.compile(
     r"(original_)?inv_freq|(cos|sin)_cached|freqs_c(is|os)|position_ids|token_type_ids|(\w+_)?mask|masked_bias|"
     r"relative_position_index|rel_pos_index|anchors?|anchor_grid|pixel_(mean|std)|(\w*_)?u|window|"
@@ -71,7 +70,7 @@ class BufferDetector:
 
 
 def _by_name(last: str, dtype: str) -> tuple[Kind, bool]:
-    if last in _STATISTICS:
+    if last in STATISTICS:
         return "buffer", False
     if not can_require_grad(dtype) or _BUFFERS.fullmatch(last):
         return "buffer", True

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, islice, repeat
+from itertools import islice, repeat
 from math import prod
-from operator import mul
 from typing import Any
 
 from freezetui import numbers
@@ -27,7 +26,15 @@ from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.state_dict.composite import COMPOSITE, CompositeReader, Known, TensorMeta, unpacked
 from freezetui.checkpoint.state_dict.quantizers import quantizer
 from freezetui.checkpoint.state_dict.tensor_columns import plain_tensors
-from freezetui.checkpoint.types import ITEMSIZE, UNKNOWN, Kind, Packing, StorageKey, TensorInfo
+from freezetui.checkpoint.types import (
+    ITEMSIZE,
+    UNKNOWN,
+    Kind,
+    Packing,
+    StorageKey,
+    TensorInfo,
+    contiguous_stride,
+)
 
 REBUILT = COMPOSITE | {
     TensorStub,
@@ -210,7 +217,7 @@ class TensorReader:
         except KeyError:
             if not _is_shape(shape):
                 return None
-            known = self._shapes[shape] = shape, _contiguous(shape), prod(shape)
+            known = self._shapes[shape] = shape, contiguous_stride(shape), prod(shape)
             return known
         except TypeError:  # not numbers, or not hashable
             return None
@@ -225,11 +232,6 @@ def _lazy_bits(metadata: Any) -> str:
 
 def _is_shape(value: Any) -> bool:
     return _are_sizes(value) and prod(size or 1 for size in value) <= _MAX_ELEMENTS
-
-
-def _contiguous(shape: _Shape) -> _Shape:
-    steps = accumulate((max(size, 1) for size in reversed(shape[1:])), mul, initial=1)
-    return tuple(steps)[::-1] if shape else ()
 
 
 def _unwrap(value: Any) -> tuple[Any, bool | None]:

@@ -84,7 +84,7 @@ class CheckActions(Actions):
     @work
     async def action_check(self) -> None:
         """Run the check, of each stage in turn; ask first for what is missing, and for user code."""
-        from freezetui.session.asking import Job  # the first screen needs none of these
+        from freezetui.session.check_request import Job  # the first screen needs none of these
         from freezetui.tui.checking import may_check
         from freezetui.tui.saving import FINDING_RULES
         from freezetui.tui.screens.busy import run_with_busy_screen

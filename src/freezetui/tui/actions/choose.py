@@ -15,7 +15,7 @@ from freezetui.tui.widgets.parameter_tree import ParameterTree
 _PAUSE = 0.3
 #: Seconds without a key in the tree after which its lines may come into another order.
 _CALM = 1.0
-_ORDER = "The lines are now in the order in which the model runs; the cursor is on the same one"
+_ORDER = "The lines are now in the model's own order; the cursor is still on the same one"
 
 
 class ChooseActions(Actions):

@@ -81,11 +81,11 @@ class RecoverActions(Actions):
         from freezetui.tui.screens.confirm import ConfirmScreen
 
         when = datetime.fromtimestamp(each.kept.when).astimezone().strftime("%Y-%m-%d %H:%M")
-        body = f"On {when} freezetui ended before a choice was saved to {Path(each.kept.config).name}."
+        body = f"On {when} freezetui ended before the plan was saved to {Path(each.kept.config).name}."
         with contextlib.suppress(OSError):
             if Path(each.kept.config).stat().st_mtime > each.kept.when:
-                body += " That file has been saved since. u takes the restored choice back."
+                body += " That file has been saved since. u undoes the restoring."
         options = [("r", "restore it"), ("escape", "not now"), ("delete", "discard it")]
-        screen = ConfirmScreen("Restore an unsaved choice?", body, options)
+        screen = ConfirmScreen("Restore an unsaved plan?", body, options)
         screen.is_asked_for = False
         return await self.app.push_screen_wait(screen)

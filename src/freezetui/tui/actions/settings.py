@@ -27,7 +27,7 @@ class SettingsActions(Actions):
 
         choices = self.session.checkpoint.choices[:_MAX_CHOICES]
         if len(choices) < 2:
-            self.notify("The file holds one state_dict only.", timeout=3)
+            self.notify("The file holds only one state_dict.", timeout=3)
             return
         shown = self.session.checkpoint.unwrapped
         options = [(str(number), key or "the top level") for number, key in enumerate(choices, 1)]

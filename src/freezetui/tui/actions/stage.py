@@ -20,9 +20,7 @@ class StageActions(Actions):
             self.notify("The config has no stages: + adds one", timeout=3)
             return
         if stages.next(step) is None:
-            self.notify(
-                "What is chosen here is common to all stages; their own rules come after it", timeout=6
-            )
+            self.notify("What is chosen here applies to all stages; their own rules come after it", timeout=6)
         self.show_stage()
 
     def action_show_stage(self, number: int) -> None:

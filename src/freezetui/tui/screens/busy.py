@@ -38,7 +38,7 @@ class BusyScreen(Dialog[None]):
     }
     """
 
-    BINDINGS = [Binding("escape", "leave", "Cancel", id="dialog.back")]
+    BINDINGS = [Binding("escape", "dismiss", "Cancel", id="dialog.back")]
 
     def __init__(self, what: str) -> None:
         super().__init__(classes="-early")
@@ -54,10 +54,6 @@ class BusyScreen(Dialog[None]):
     def on_mount(self) -> None:
         """Stay invisible for the first moment."""
         self.set_timer(_PATIENCE, lambda: self.remove_class("-early"))
-
-    def action_leave(self) -> None:
-        """Stop waiting (Esc)."""
-        self.dismiss(None)
 
 
 async def run_with_busy_screen(

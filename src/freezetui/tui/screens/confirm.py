@@ -25,11 +25,7 @@ class ConfirmScreen(Dialog[str]):
         options: (key, what it does) pairs; pressing the key chooses the option directly.
     """
 
-    BINDINGS = [
-        Binding("escape", "answer('')", "Back", id="dialog.back"),
-        Binding("j", "cursor(1)", show=False, id="dialog.down"),
-        Binding("k", "cursor(-1)", show=False, id="dialog.up"),
-    ]
+    BINDINGS = [Binding("escape", "dismiss('')", "Back", id="dialog.back")]
 
     def __init__(self, title: str, body: str, options: Sequence[tuple[str, str]]) -> None:
         super().__init__()
@@ -56,12 +52,3 @@ class ConfirmScreen(Dialog[str]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answer with the option chosen by Enter or a click."""
         self.dismiss(event.option_id or "")
-
-    def action_cursor(self, by: int) -> None:
-        """Move as in the tree."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if by > 0 else options.action_cursor_up()
-
-    def action_answer(self, answer: str) -> None:
-        """Close with this answer."""
-        self.dismiss(answer)

@@ -1,4 +1,4 @@
-"""CopyScreen: what can be taken along, one text at a time; what is shown was sent to the clipboard."""
+"""CopyScreen: texts to copy, as tabs; the one that is shown has been sent to the clipboard."""
 
 from __future__ import annotations
 

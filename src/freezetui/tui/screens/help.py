@@ -18,7 +18,7 @@ _SIGNS = (
     ("norm ×6", "inside it: this name in all six"),
     ("▓ ░ ▒ · ◆", "on the map: frozen, trainable, both, buffers; the cursor's place"),
     ("█ ? ! ✗", "there after a check: unchanged, not proven, look at it, frozen but changed"),
-    ("▁ ▄ █ ·", "there where the last column is not a size: the higher the larger; none"),
+    ("▁ ▄ █ ·", "there where the last column is not a size: the higher, the larger; none"),
     ("✓ ?", "after a check: proven, not proven"),
     ("⚑", "after a check: unchanged, but no gradient reaches it when trainable either"),
     ("! ✗", "after a check: needs attention, frozen tensor changed"),

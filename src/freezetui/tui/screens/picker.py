@@ -72,8 +72,8 @@ class PickerScreen(Guarded, Screen[None]):
     """
     AUTO_FOCUS = "OptionList"
     BINDINGS = [
-        Binding("down,j", "cursor(1)", show=False, id="picker.down"),
-        Binding("up,k", "cursor(-1)", show=False, id="picker.up"),
+        Binding("down", "cursor(1)", show=False, id="picker.down"),
+        Binding("up", "cursor(-1)", show=False, id="picker.up"),
         Binding("slash", "filter", show=False, id="picker.filter"),
         Binding("escape", "leave", show=False, id="picker.leave"),
     ]
@@ -185,7 +185,7 @@ class PickerScreen(Guarded, Screen[None]):
         self.post_message(self.Chosen(self._shown[int(event.option_id or 0)].source))
 
     def action_cursor(self, by: int) -> None:
-        """Move as in the tree."""
+        """Move in the list while the filter has the focus."""
         options = self.query_one(OptionList)
         options.action_cursor_down() if by > 0 else options.action_cursor_up()
 

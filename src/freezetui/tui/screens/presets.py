@@ -42,11 +42,9 @@ class PresetScreen(Dialog[bytes | None]):
     """
 
     BINDINGS = [
-        Binding("escape,p", "leave", "Back", id="presets.back"),
+        Binding("escape,p", "dismiss", "Back", id="presets.back"),
         Binding("left,minus,h", "blocks(-1)", "Fewer blocks", id="presets.fewer"),
         Binding("right,plus,l", "blocks(1)", "More blocks", id="presets.more"),
-        Binding("j", "cursor(1)", show=False, id="dialog.down"),
-        Binding("k", "cursor(-1)", show=False, id="dialog.up"),
     ]
 
     def __init__(self, tree: ParamTree, structure: Structure | None = None) -> None:
@@ -62,7 +60,9 @@ class PresetScreen(Dialog[bytes | None]):
             dialog.border_subtitle = "Enter: apply, Esc: cancel" + (
                 ", ← → how many blocks" if several else ""
             )
-            yield Static(f"Presets, by {printable(self._structure.goes_by)}", classes="dialog-title")
+            found_by = printable(self._structure.goes_by)
+            title = "Presets, by names" if found_by == "names" else f"Presets for {found_by}"
+            yield Static(title, classes="dialog-title")
             yield ReadableList()
 
     def on_mount(self) -> None:
@@ -133,15 +133,6 @@ class PresetScreen(Dialog[bytes | None]):
                 self._choices[id] = choice._replace(number=number)
                 label = self._label(self._choices[id], self._figures(self._choices[id]))
                 self.query_one(OptionList).replace_option_prompt(id, label)
-
-    def action_cursor(self, by: int) -> None:
-        """Move as in the tree."""
-        options = self.query_one(OptionList)
-        options.action_cursor_down() if by > 0 else options.action_cursor_up()
-
-    def action_leave(self) -> None:
-        """Go back (Esc)."""
-        self.dismiss(None)
 
 
 def _choices(structure: Structure) -> Iterator[Choice]:

@@ -35,7 +35,7 @@ class PromptScreen(Dialog[str | None]):
         & Input.-textual-compact { background: $panel; margin-top: 0; }
     }
     """
-    BINDINGS = [Binding("escape", "leave", "Back", id="dialog.back")]
+    BINDINGS = [Binding("escape", "dismiss", "Back", id="dialog.back")]
 
     def __init__(
         self, title: str, body: str, value: str = "", refuse: Callable[[str], str] = lambda line: ""
@@ -83,7 +83,3 @@ class PromptScreen(Dialog[str | None]):
             self.query_one("#prompt-body", Static).update(Text(printable(wrong), "bold red"))
         else:
             self.dismiss(line)
-
-    def action_leave(self) -> None:
-        """Go back (Esc)."""
-        self.dismiss(None)

@@ -18,7 +18,7 @@ from freezetui.tui.screens.dialog import Dialog
 from freezetui.tui.widgets.readable_list import ReadableList
 
 _KEYS = "n new  r rename  d delete  K J move\ne epochs  l lr_scale"
-_NOT_COMMON = "These rules are below those of every stage: Enter shows them, n makes a stage."
+_NOT_COMMON = "These rules are below those of every stage: Enter shows them, n adds a stage."
 _EMPTY = "No stages yet: n makes what is chosen now the first one."
 _COMMON = "common to all"
 _MAX_NAME = 16
@@ -34,9 +34,7 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
     """
 
     BINDINGS = [
-        Binding("escape,q,equals_sign", "leave", "Close", id="stages.close"),
-        Binding("j", "cursor(1)", show=False, id="dialog.down"),
-        Binding("k", "cursor(-1)", show=False, id="dialog.up"),
+        Binding("escape,q,equals_sign", "dismiss", "Close", id="stages.close"),
         Binding("n,plus", "answer('new')", "New", id="stages.new"),
         Binding("r", "answer('rename')", "Rename", id="stages.rename"),
         Binding("e", "answer('epochs')", "Epochs", id="stages.epochs"),
@@ -93,11 +91,6 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
         event.stop()
         self.action_answer("show")
 
-    def action_cursor(self, by: int) -> None:
-        """Move as in the tree."""
-        for options in self.query(OptionList):
-            options.action_cursor_down() if by > 0 else options.action_cursor_up()
-
     def action_move(self, by: int) -> None:
         """Move the highlighted stage up or down; the dialog stays, so that the key can be held."""
         stages = self._session.stages
@@ -122,7 +115,3 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
                 self.query_one("#stages-keys", Static).update(_NOT_COMMON)
         elif what == "new":
             self.dismiss((what, ""))
-
-    def action_leave(self) -> None:
-        """Close."""
-        self.dismiss(None)

@@ -22,7 +22,7 @@ class TextViewer(Dialog[None]):
     """
 
     BINDINGS = [
-        Binding(_CLOSE, "leave", "Close", id="text.close"),
+        Binding(_CLOSE, "dismiss", "Close", id="text.close"),
         Binding("j", "scroll(1)", show=False, id="text.down"),
         Binding("k", "scroll(-1)", show=False, id="text.up"),
         Binding("g", "edge(-1)", show=False, id="text.top"),
@@ -52,7 +52,3 @@ class TextViewer(Dialog[None]):
         """Go to the start or to the end."""
         box = self.query_one(VerticalScroll)
         box.scroll_home(animate=False) if direction < 0 else box.scroll_end(animate=False)
-
-    def action_leave(self) -> None:
-        """Close."""
-        self.dismiss()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from freezetui.sanity.client import Engine
     from freezetui.sanity.protocol import Progress
     from freezetui.sanity.report import SanityReport
-    from freezetui.session.asking import Job
+    from freezetui.session.check_request import Job
     from freezetui.tui.proof import Proof, ProofLine
     from freezetui.tui.widgets.check_headline import CheckHeadline
     from freezetui.tui.widgets.proof_list import ProofList
@@ -46,11 +46,7 @@ class CheckPanel(Guarded, Vertical):
     }
     """
 
-    BINDINGS = [
-        Binding("j", "cursor(1)", show=False, id="findings.down"),
-        Binding("k", "cursor(-1)", show=False, id="findings.up"),
-        Binding("y", "copy_fix", "Copy the fix", id="findings.copy"),
-    ]
+    BINDINGS = [Binding("y", "copy_fix", "Copy the fix", id="findings.copy")]
 
     class Progressed(Message):
         """The running check has made progress."""
@@ -284,7 +280,3 @@ class CheckPanel(Guarded, Vertical):
             self.post_message(self.FixWanted(line.code))
         else:
             self.notify("This line has no fix to copy.", timeout=3)
-
-    def action_cursor(self, by: int) -> None:
-        """Move as in the tree."""
-        self._findings.action_cursor_down() if by > 0 else self._findings.action_cursor_up()

@@ -182,7 +182,7 @@ def _of_module(session: Session, rows: VisibleRows, node: int) -> list[Text]:
             Text(f"{numbers.plural(totals.untrainable.tensors, 'tensor')} not trainable (buffer or integer)")
         )
     if rows.matches is not None:
-        lines.append(Text("of the matches of the filter only", "italic"))
+        lines.append(Text("only what the filter matches", "italic"))
     return [*lines, Text(), *cost_table(session), *_about_file(session)] if node == 0 else lines
 
 

@@ -22,7 +22,7 @@ def about_tensor(session: Session, tensor: TensorInfo) -> list[Text]:
         if tensor.name in names.dropped:
             return [Text("dropped when the library loads the file", "dim")]
         shapes = next((r.live_shape for r in names.reshaped if r.file == tensor.name), None)
-        what = "of another shape in the live model" if shapes is not None else "not in the live model"
+        what = "has another shape in the live model" if shapes is not None else "not in the live model"
         return [Text(what, "dim")]
     lines = []
     away = [name for name in live if session.tree.tied_away.get(name) == tensor.name]

@@ -112,7 +112,7 @@ class ModelMap(Guarded, Widget):
             return ""
         if not measure.is_share:
             said = [f"map: {measure.heading[0]}", f"{_ZERO} none" if _ZERO in signs else ""]
-            said.append("the higher the larger" if signs & set(_HEIGHTS) else "")
+            said.append("the higher, the larger" if signs & set(_HEIGHTS) else "")
             return "  ".join(filter(None, said))
         return f"map: {'  '.join(f'{sign} {word}' for sign, word in LEGEND.items() if sign in signs)}"
 

@@ -140,16 +140,16 @@ class TreeEdits:
         Raises:
             EditRefused: nothing matches.
         """
-        from freezetui.tui.search import neighbour  # the first screen needs none
+        from freezetui.tui.search import neighbor  # the first screen needs none
 
         tree = self.rows.tree
         matches = _not_empty(self.rows.matches)
-        return tree.position[neighbour(matches, tree.first[node], direction, bool(tree.leaf[node]))]
+        return tree.position[neighbor(matches, tree.first[node], direction, bool(tree.leaf[node]))]
 
     def replace(self, mask: bytes) -> str:
         """Replace the plan's mask by a preset's."""
         changed = self.plan.replace(mask)
-        return _changed("preset", changed) if changed else "the plan is what this preset makes it"
+        return _changed("preset", changed) if changed else "the plan is already what this preset makes it"
 
     def undo(self) -> str:
         """Undo the last edit, and say what that was.
@@ -176,7 +176,7 @@ class TreeEdits:
         after, tree = self.plan.states, self.rows.tree
         changed = [i for i in range(*span) if before[i] != after[i]]
         if not changed:
-            return f"{name}: nothing looks different, by what stages have in common or a tie"
+            return f"{name}: nothing looks different, because of the common rules or a tie"
         now = {after[i] for i in changed}
         state = "changed" if len(now) > 1 else "frozen" if now == {FROZEN} else "trainable"
         above = tree.position[changed[0]]

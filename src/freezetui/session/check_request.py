@@ -1,4 +1,4 @@
-"""Asks the engine: the request for a check of what is open."""
+"""The request with which a session asks the engine for a check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settles which architecture a session's check builds."""
+"""Chooses which architecture a session's check builds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from freezetui.recognition.architecture import Architecture, from_config, from_u
 from freezetui.session.saved_config import SavedConfig
 
 
-def settled(requested: ModelSpec, found: Architecture, saved: SavedConfig) -> Architecture:
+def chosen_architecture(requested: ModelSpec, found: Architecture, saved: SavedConfig) -> Architecture:
     """Return the architecture of the command line, else of the config, else of the checkpoint.
 
     Args:
         requested: by the command line.
         found: from the checkpoint.
-        saved: is told a difference if its config was saved for a model that something else builds.
+        saved: notes the difference if its config was saved for a model that something else builds.
     """
     if requested.architecture:
         return from_user(requested, found)
