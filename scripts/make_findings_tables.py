@@ -29,7 +29,8 @@ def table(letters: str) -> str:
 
 def plain(template: str) -> str:
     """Return the template with the names of its values in capitals, as --help writes them."""
-    return "".join(text + (name or "").upper() for text, name, _, _ in Formatter().parse(template))
+    parts = [(text, (name or "").upper()) for text, name, _, _ in Formatter().parse(template)]
+    return "".join(f"{text}{' ' * text[-1:].isalpha()}{name}" if name else text for text, name in parts)
 
 
 def with_tables(text: str) -> str:

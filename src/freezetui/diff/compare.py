@@ -35,7 +35,9 @@ _START = 1 << 14
 #: Many names may view the same bytes: at most this many times the file size is read, plus a fixed amount.
 MAX_VIEWS, ALWAYS_VIEWED = 16, 1 << 26
 
-_BLAS, _IMPORT = "OPENBLAS_NUM_THREADS", Lock()
+_BLAS = "OPENBLAS_NUM_THREADS"
+#: Taken by the first difference, and kept.
+_IMPORTED = Lock()
 
 #: One tensor, and its bytes on both sides.
 _Bytes = tuple[Compared, memoryview, memoryview]
@@ -236,17 +238,14 @@ def _scan(found: _Bytes, start: int, stop: int) -> None:
 
 def _import_measuring() -> None:
     """Import what measures a difference: needed soon, and slow; other threads keep comparing."""
-    if not _IMPORT.acquire(blocking=False):
-        return  # another thread imports it
-    try:
-        # numpy would start threads for linear algebra, which takes time and memory and is not used here.
-        is_set = _BLAS in os.environ
-        os.environ.setdefault(_BLAS, "1")
-        import_module("freezetui.diff.measuring")
-        if not is_set:
-            del os.environ[_BLAS]
-    finally:
-        _IMPORT.release()
+    if not _IMPORTED.acquire(blocking=False):
+        return  # another call has imported it, or is about to
+    # numpy would start threads for linear algebra, which takes time and memory and is not used here.
+    is_set = _BLAS in os.environ
+    os.environ.setdefault(_BLAS, "1")
+    import_module("freezetui.diff.measuring")
+    if not is_set:
+        del os.environ[_BLAS]
 
 
 def _is_absent(pair: Pair, before: frozenset[str], after: frozenset[str]) -> bool:
