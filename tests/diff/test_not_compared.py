@@ -106,3 +106,18 @@ def test_stats_say_that_the_data_of_a_tensor_is_missing(tmp_path, capsys, monkey
         error = capsys.readouterr().err
         assert (ended.value.code, error.count("\n")) == (2, 1)
         assert f"{words} in the index, but in none of the files: missing: 1.safetensors" in error
+
+
+@pytest.mark.parametrize("scale", ["weight_scale", "weight_scale_inv", "SCB"])
+def test_a_quantized_export_of_frozen_weights_has_not_moved_them(tmp_path, scale):
+    weight = torch.randn(4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    factor = weight.float().abs().max() / 448
+    save_file({"a.weight": weight, "head.weight": weight + 0}, tmp_path / "base.safetensors")
+    exported = {"a.weight": (weight.float() / factor).to(torch.float8_e4m3fn), f"a.{scale}": factor}
+    save_file({**exported, "head.weight": weight + 1}, tmp_path / "export.safetensors")
+    config = tmp_path / "c.freeze.yaml"
+    config.write_text("freezetui: 1\nrules:\n  - freeze: a\n")
+    report = diff(*(open_checkpoint(tmp_path / f"{name}.safetensors") for name in ("base", "export")), config)
+    assert report.judged.verdict == "inconclusive"
+    assert told(report, "a.weight").reason == "bfloat16 and float8_e4m3fn cannot be compared: one has a scale"
+    assert told(report, "head.weight").status == "changed"

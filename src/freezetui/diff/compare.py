@@ -20,7 +20,7 @@ from freezetui.diff.matching import Matching, Pair
 from freezetui.diff.raw import let_go, raw_of, same_bytes
 from freezetui.diff.renaming import Ask, match_renamed
 from freezetui.diff.report import ABSENT, TensorDiff
-from freezetui.diff.rescaled import is_rescaled
+from freezetui.diff.rescaled import is_quantized_on_one_side, is_rescaled, scaled_on_one_side
 from freezetui.diff.rewritten import refuse_rewritten
 from freezetui.diff.sums import Compared, may_be_resized
 from freezetui.diff.threads import Job, Progress, run_jobs, spans
@@ -105,7 +105,9 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
     """
     known: dict[object, Compared] = {}
     found: list[Compared | None] = []
-    for _, before, after in pairs:
+    scaled = scaled_on_one_side(pairs)
+    for pair in pairs:
+        _, before, after = pair
         if before is None or after is None:
             found.append(None)
             continue
@@ -117,6 +119,8 @@ def _to_compare(pairs: Sequence[Pair], budget: int) -> list[Compared | None]:
         each = known.get(key) if key else None
         if each is None:
             each = Compared(before, after, reason=_differently_stored(before, after))
+            if is_quantized_on_one_side(pair, scaled):
+                each.reason = f"{before.dtype} and {after.dtype} cannot be compared: one has a scale"
             budget -= before.bytes + after.bytes
             if budget < 0:
                 each.reason = "too many tensors view the same bytes"
