@@ -88,6 +88,17 @@ def test_archives_of_other_kinds(tmp_path: Path) -> None:
     assert "tar" in refused(tmp_path / "x.tar").message
 
 
+@pytest.mark.parametrize("inside", ["", "epoch"])
+def test_directory_of_checkpoints_names_them(tmp_path, inside):
+    for step in (1000, 500):
+        folder = tmp_path / inside / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").touch()
+    (tmp_path / "logs").mkdir()
+    names = ", ".join(str(Path(inside, f"checkpoint-{step}")) for step in (500, 1000))
+    assert refused(tmp_path).hint == f"Pass a directory below it: {names}."
+
+
 def test_what_is_no_file(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "nowhere.pth").message
     assert "contains no checkpoint" in refused(tmp_path).message

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 
 import msgspec
 
 from freezetui.checkpoint.formats.detect import METADATA, container, is_index
 from freezetui.checkpoint.formats.reader import read_file
 from freezetui.checkpoint.sources.base import Source, version_of
-from freezetui.checkpoint.sources.urls import shown_source
+from freezetui.checkpoint.sources.urls import is_url, shown_source
+from freezetui.checkpoint.state_dict.ordering import natural_order
 from freezetui.checkpoint.types import Checkpoint, Found, Part
 from freezetui.errors import CheckpointError, NoCheckpointError
 from freezetui.text import listed, printable
@@ -33,6 +36,8 @@ _PREFERRED = (
     r"(pytorch_model|diffusion_pytorch_model|adapter_model)\.bin",
     *_ANY_NAME[1:],
 )
+#: Files that are looked at in each level below a directory without one.
+_MAX_FILES = 10_000
 #: Files of diffusers and sentence-transformers that list the models of a pipeline.
 _PIPELINE = frozenset(("model_index.json", "modules.json"))
 _SHARD = re.compile(r"(?P<stem>.+?)[-_](?P<number>\d{1,6})-of-(?P<count>\d{1,6})(?P<end>\.\w+)")
@@ -111,10 +116,29 @@ def _read_one(
             raise CheckpointError(
                 f"{name} contains several checkpoints: {listed(found, 8, 100)}.", "Pass one of them."
             )
-    raise problem or NoCheckpointError(
-        f"{name} contains no checkpoint.",
-        "Pass a directory with a .safetensors, .bin, .pth or .metadata file, or the path of the file itself.",
+    if problem is not None:
+        raise problem
+    hint = (
+        "Pass a directory with a .safetensors, .bin, .pth or .metadata file, or the path of the file itself."
     )
+    if below := _with_checkpoints_below(directory):
+        hint = f"Pass a directory below it: {listed(below, 8, 100)}."
+    raise NoCheckpointError(f"{name} contains no checkpoint.", hint)
+
+
+def _with_checkpoints_below(directory: Source) -> list[str]:
+    """Return the directories below a local one that have a file named like a checkpoint."""
+    if is_url(directory.location):
+        return []
+    top, is_named = (
+        Path(directory.location),
+        re.compile("|".join((*_PREFERRED, re.escape(METADATA)))).fullmatch,
+    )
+    for level in ("*/*", "*/*/*"):
+        files = islice(top.glob(level), _MAX_FILES)
+        if found := {str(file.parent.relative_to(top)) for file in files if is_named(file.name)}:
+            return natural_order(found)
+    return []
 
 
 def _with_others_told(checkpoint: Checkpoint, name: str, names: list[str]) -> Checkpoint:
