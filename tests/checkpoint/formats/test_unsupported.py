@@ -1,4 +1,4 @@
-"""What is no checkpoint is told in one line, with what to do."""
+"""Files that are not checkpoints: each is refused in one line, with what to do."""
 
 from __future__ import annotations
 
