@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from types import MethodType
 from typing import Any, Literal
 
 import torch
@@ -87,7 +88,9 @@ class Watch:
         self.stale: dict[int, Tensor] = {}
         self.listeners: list[Callable[[str], object]] = []
         self._step = optimizer.step
-        optimizer.step = self._watched  # type: ignore[method-assign]
+        # Bound to the optimizer: a schedule that the step makes for it wraps the function that is bound.
+        watched = MethodType(lambda _, *args, **kwargs: self._watched(*args, **kwargs), optimizer)
+        optimizer.step = watched  # type: ignore[method-assign]
 
     @property
     def parameters(self) -> Iterator[nn.Parameter]:

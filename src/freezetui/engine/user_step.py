@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
+from freezetui.engine.hooks import Hook
 from freezetui.engine.user_objects import Batch, user_object
 from freezetui.errors import ModelError
 from freezetui.sanity.codes import finding
@@ -30,6 +32,7 @@ _IN_STEP = {
     "frozen_by_model": "frozen_in_step",
 }
 _FORM = "Write it as def step(model, optimizer, device), with loss.backward() and optimizer.step() in it."
+_KEPT = "Use that one: each run of the check has its own; make again what was made from an earlier one."
 
 
 class UserStep:
@@ -60,7 +63,7 @@ class UserStep:
         """
         remember = None
         with suppress(RuntimeError):  # not supported on scripted modules
-            remember = model.register_forward_pre_hook(self._remember, with_kwargs=True)
+            remember = model.register_forward_pre_hook(Hook(self._remember), with_kwargs=True)
         try:
             with user_code(f"--step {self.text}", is_out_of_memory):
                 return self._function(called, optimizer, device)
@@ -78,9 +81,9 @@ class UserStep:
             raise ModelError(f"--step {self.text} does not call the model.")
         return self._inputs
 
-    def refuse(self, why: str) -> ModelError:
+    def refuse(self, why: str, hint: str = _FORM) -> ModelError:
         """Return the error of a step that is not one."""
-        return ModelError(f"--step {self.text} {why}.", _FORM)
+        return ModelError(f"--step {self.text} {why}.", hint)
 
     def refuse_without_step(
         self, result: Any, parameters: Sequence[torch.nn.Parameter], versions: list[int]
@@ -95,7 +98,7 @@ class UserStep:
             ModelError: it has another optimizer, or returned its loss without a backward.
         """
         if versions_of(parameters) != versions:
-            raise self.refuse("changes weights without the optimizer that it is given")
+            raise self.refuse("changes weights without the optimizer that it is given", _KEPT)
         has_graph = isinstance(result, Tensor) and result.requires_grad
         if has_graph and all(parameter.grad is None for parameter in parameters):
             raise self.refuse("returned a loss, and called neither backward() nor step()")
@@ -122,7 +125,7 @@ class Interrupted:
         self._events: SimpleQueue[str] = SimpleQueue()
         self._go = threading.Semaphore(0)
         self._error: BaseException | None = None
-        self._reached = ""
+        self._reached, self._runs_in = "", (0, 0)
         self.result: Any = None
         threading.Thread(target=self._run, name="user-step", daemon=True).start()
 
@@ -144,12 +147,15 @@ class Interrupted:
         return self._reached == self.END
 
     def reach(self, event: str) -> None:
-        """Stop here, in the step's own thread, until the other goes on."""
+        """Stop here, in the step's own thread, until the other goes on; any other thread just goes on."""
+        if self._runs_in != (os.getpid(), threading.get_ident()):  # a worker that calls the model
+            return
         self._events.put(event)
         self._go.acquire()
 
     def _run(self) -> None:
         self._go.acquire()
+        self._runs_in = os.getpid(), threading.get_ident()
         try:
             if self._device.type == "cuda":
                 torch.cuda.set_device(self._device)
