@@ -16,6 +16,7 @@ from freezetui.errors import ModelError
 from freezetui.freeze.rules import Rule
 from freezetui.sanity.report import SanityReport
 from freezetui.sanity.training import Training
+from support.reports import by_code
 
 SCRIPT = """
     import copy, io
@@ -70,6 +71,12 @@ SCRIPT = """
         (target,) = DataLoader(Encoded(model), 4, num_workers=1, multiprocessing_context="fork", timeout=30)
         return plain(model, optimizer, device, lambda x: target.mean() + torch.randn(8, 3))
 
+    def restores(model, optimizer, device):
+        best = kept.setdefault("best", copy.deepcopy(model.state_dict()))
+        loss = plain(model, optimizer, device)
+        model.load_state_dict({name: value.clone() for name, value in best.items()}, assign=True)
+        return loss
+
     def keeps_the_optimizer(model, optimizer, device):
         return plain(model, kept.setdefault("optimizer", optimizer), device)
 """
@@ -107,3 +114,11 @@ def test_what_a_step_makes_does_not_disturb_the_check(script: str, name: str) ->
 def test_a_step_that_keeps_the_optimizer_is_told(script: str) -> None:
     with pytest.raises(ModelError, match=r"without the optimizer that it is given.*make again what"):
         check(f"{script}:keeps_the_optimizer")
+
+
+def test_a_step_that_replaces_parameters_is_told(script: str) -> None:
+    report = check(f"{script}:restores")
+    replaced = by_code(report)["S1"]
+    assert replaced.tensors == ("head.weight", "head.bias")
+    assert "your own step, or the model's own code, replaces it" in replaced.message
+    assert {still.reason for still in report.trainable.still} == {"no update"}

@@ -9,6 +9,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +32,7 @@ _IN_STEP = {
     "unfrozen_by_model": "unfrozen_in_step",
     "frozen_by_model": "frozen_in_step",
 }
+_MODEL, _EITHER = "the model's own code", "your own step, or the model's own code,"
 _FORM = "Write it as def step(model, optimizer, device), with loss.backward() and optimizer.step() in it."
 _KEPT = "Use that one: each run of the check has its own; make again what was made from an earlier one."
 
@@ -180,4 +182,6 @@ def number(result: Any) -> float | None:
 def in_step(found: Finding) -> Finding:
     """Return a finding as it is where a user's step runs, which may do what the model's own code does."""
     key = _IN_STEP.get(found.key)
-    return finding(key, found.tensors) if key is not None else found
+    if key is not None:
+        return finding(key, found.tensors)
+    return msgspec.structs.replace(found, message=found.message.replace(_MODEL, _EITHER))
