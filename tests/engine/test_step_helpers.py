@@ -71,6 +71,11 @@ SCRIPT = """
         (target,) = DataLoader(Encoded(model), 4, num_workers=1, multiprocessing_context="fork", timeout=30)
         return plain(model, optimizer, device, lambda x: target.mean() + torch.randn(8, 3))
 
+    def warms_up(model, optimizer, device):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        return plain(model, optimizer, device)
+
     def restores(model, optimizer, device):
         best = kept.setdefault("best", copy.deepcopy(model.state_dict()))
         loss = plain(model, optimizer, device)
@@ -122,3 +127,10 @@ def test_a_step_that_replaces_parameters_is_told(script: str) -> None:
     assert replaced.tensors == ("head.weight", "head.bias")
     assert "your own step, or the model's own code, replaces it" in replaced.message
     assert {still.reason for still in report.trainable.still} == {"no update"}
+
+
+def test_a_rate_of_zero_is_not_called_a_loss_of_precision(script: str) -> None:
+    report = check(f"{script}:warms_up")
+    assert by_code(report).keys() == {"S5"} and "begin above 0" in by_code(report)["S5"].fix
+    assert report.own is not None
+    assert {still.reason for still in report.own.trainable.still} == {"no update"}
