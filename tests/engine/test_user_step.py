@@ -214,6 +214,7 @@ WRONG = {
     "own_optimizer": "without the optimizer that it is given",
     "raises": r"own_script.py:raises raised KeyError: 'label'\. .*own_script.py, line \d+, in raises",
     "number": "is a int, not a function",
+    "labeled": r"does not take the arguments \(model, optimizer, device\)",
     "missing": "has no missing",
 }
 

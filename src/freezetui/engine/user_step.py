@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -49,6 +50,8 @@ class UserStep:
         self._function = user_object(text, "--step")
         if not callable(self._function):
             raise ModelError(f"--step {text} is a {type(self._function).__name__}, not a function.", _FORM)
+        if not _takes_three(self._function):
+            raise ModelError(f"--step {text} does not take the arguments (model, optimizer, device).", _FORM)
         self._inputs: Batch | None = None
 
     def __call__(
@@ -165,6 +168,17 @@ class Interrupted:
         except BaseException as error:  # raised again in the thread that waits
             self._error = error
         self._events.put(self.END)
+
+
+def _takes_three(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with three arguments, as far as that is known."""
+    try:
+        inspect.signature(function).bind(None, None, None)
+        return True
+    except ValueError:  # one without a signature
+        return True
+    except TypeError:
+        return False
 
 
 def versions_of(parameters: Iterable[Tensor]) -> list[int]:

@@ -102,6 +102,8 @@ def imported(factory: Factory, option: str = "--architecture") -> Any:
             module = _import(factory)
     except ModuleNotFoundError as error:
         raise ModelError(f"No module named {error.name!r}.", f"Install it, or correct {option}.") from None
+    except ModelError as error:
+        raise ModelError(error.message, f"{error.hint}{_advice(error.__cause__, option)}".strip()) from error
     found: Any = module
     for part in factory.name.split("."):
         if not hasattr(found, part):
@@ -112,6 +114,15 @@ def imported(factory: Factory, option: str = "--architecture") -> Any:
             raise ModelError(f"{factory.source} has no {factory.name}.", hint)
         found = getattr(found, part)
     return found
+
+
+def _advice(error: BaseException | None, option: str) -> str:
+    """Return what to do about an error of a script that is not made to be imported; "" for others."""
+    if isinstance(error, SystemExit):
+        return " Put what reads the command line, or runs, below if __name__ == '__main__'."
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return f" Name it as a module of its package: {option} package.module:name."
+    return ""
 
 
 def _is_missing(factory: Factory, error: BaseException) -> bool:
