@@ -96,7 +96,7 @@ TABLE = (
         "N1",
         "warning",
         "no forward pass: {reason}; only an optimizer step on the tensors was checked",
-        "pass the shape of one input: --input 3,224,224 (key o in the TUI)",
+        "pass the shape of one input: --input 3,224,224 (key o in the TUI), or --batch data.py:batch",
     ),
     Code(
         "no_model",
