@@ -108,7 +108,7 @@ class RunResult:
     @property
     def refrozen(self) -> frozenset[str]:
         """The trainable parameters that the model's own code has frozen."""
-        return frozenset(n for n in self.trainable if self.final_flags.get(n) is False)
+        return frozenset(n for n in self.trainable if self.final_flags.get(n) is False) - self.replaced
 
     @property
     def changed_frozen(self) -> list[str]:

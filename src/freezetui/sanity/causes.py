@@ -34,7 +34,7 @@ TABLE = (
         "replaced",
         "S1",
         "warning",
-        "trainable, but the model's own code replaces it by a new parameter, unknown to the optimizer",
+        "trainable, but the model's own code replaces it by another one: the optimizer keeps the old one",
         "write into the parameter that is there",
     ),
     Code(
