@@ -133,6 +133,11 @@ class Watch:
         values = state.values() if isinstance(state, dict) else ()
         return any(isinstance(v, Tensor) and v.shape == parameter.shape and bool(v.any()) for v in values)
 
+    def decays(self, parameter: nn.Parameter) -> bool:
+        """Whether the optimizer decays it; one that names no weight decay, if it keeps no state."""
+        groups = (g for g in self.optimizer.param_groups if any(p is parameter for p in g["params"]))
+        return any(bool(group.get("weight_decay", not self.optimizer.state)) for group in groups)
+
     @property
     def has_hooks(self) -> bool:
         """Whether someone has registered hooks on the steps of this optimizer, or of all."""
