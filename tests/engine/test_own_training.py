@@ -225,7 +225,7 @@ def test_an_optimizer_that_cannot_be_used_is_told(optimizers: str) -> None:
     wrong = {
         "adamv": "has no optimizer 'adamv'",
         f"{optimizers}:Broken": r"The step of Broken.* raised RuntimeError: no step today\. .*line \d+",
-        f"{optimizers}:number": "is a int, not a class of optimizers",
+        f"{optimizers}:number": "is an int, not a class of optimizers",
         f"{optimizers}:Zero": "Did you mean",
         "nowhere.py:Zeros": "no such file: nowhere.py",
         "no_such_package:Zeros": "correct --optimizer",

@@ -44,7 +44,7 @@ def test_a_factory_in_a_file_gets_its_arguments(monkeypatch: pytest.MonkeyPatch)
     ("name", "arguments", "said"),
     [
         ("mpl", {}, "has no mpl. Did you mean mlp?"),
-        ("number", {}, "is a int, not a callable"),
+        ("number", {}, "is an int, not a callable"),
         ("wrong", {}, "returned a str, not a torch.nn.Module"),
         ("broken", {}, "raised ValueError: no such width"),
         ("leaving", {}, "raised SystemExit: not a module"),

@@ -16,6 +16,7 @@ from freezetui.engine.magnitudes import largest_of
 from freezetui.engine.user_objects import user_object
 from freezetui.errors import ModelError
 from freezetui.sanity.training import Training
+from freezetui.text import kind_of
 from freezetui.user_code import user_code
 
 _DEFAULT = "adamw"
@@ -32,7 +33,7 @@ def build_optimizer(training: Training, parameters: Sequence[nn.Parameter]) -> O
     named = training.optimizer or _DEFAULT
     cls = user_object(named, "--optimizer") if ":" in named else _of_torch(named)
     if not callable(cls):
-        raise ModelError(f"--optimizer {named} is a {type(cls).__name__}, not a class of optimizers.")
+        raise ModelError(f"--optimizer {named} is {kind_of(cls)}, not a class of optimizers.")
     rate: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
     arguments: dict[str, Any] = {name: value for name, value in rate.items() if value is not None}
     arguments |= training.optimizer_arguments
@@ -41,7 +42,7 @@ def build_optimizer(training: Training, parameters: Sequence[nn.Parameter]) -> O
         # An optimizer needs at least one parameter; a file may contain only integers.
         optimizer = cls([*parameters, *([] if parameters else [torch.zeros(0)])], **arguments)
     if not callable(getattr(optimizer, "step", None)) or not hasattr(optimizer, "param_groups"):
-        raise ModelError(f"--optimizer {named} builds a {type(optimizer).__name__}, not an optimizer.")
+        raise ModelError(f"--optimizer {named} builds {kind_of(optimizer)}, not an optimizer.")
     found: Optimizer = optimizer
     return found
 

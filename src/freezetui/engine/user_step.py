@@ -20,6 +20,7 @@ from freezetui.engine.user_objects import Batch, user_object
 from freezetui.errors import ModelError
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
+from freezetui.text import kind_of
 from freezetui.user_code import user_code
 
 #: Calls without an optimizer step that are made for one: a GradScaler halves its scale of 2**16 in each, and
@@ -49,7 +50,7 @@ class UserStep:
         self.text = text
         self._function = user_object(text, "--step")
         if not callable(self._function):
-            raise ModelError(f"--step {text} is a {type(self._function).__name__}, not a function.", _FORM)
+            raise ModelError(f"--step {text} is {kind_of(self._function)}, not a function.", _FORM)
         if not _takes_three(self._function):
             raise ModelError(f"--step {text} does not take the arguments (model, optimizer, device).", _FORM)
         self._inputs: Batch | None = None

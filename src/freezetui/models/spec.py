@@ -17,6 +17,7 @@ from torch import nn
 
 from freezetui.errors import ModelError
 from freezetui.model_spec import ARCHITECTURE_FORMS
+from freezetui.text import kind_of
 from freezetui.user_code import user_code
 
 _MAX_NAMED = 12
@@ -76,13 +77,13 @@ def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
         return build
     if not callable(build):
         raise ModelError(
-            f"{factory} is a {type(build).__name__}, not a callable that builds a model.", ARCHITECTURE_FORMS
+            f"{factory} is {kind_of(build)}, not a callable that builds a model.", ARCHITECTURE_FORMS
         )
     with user_code(f"{factory}({_written(arguments)})"):
         model = build(**arguments)
     if not isinstance(model, nn.Module):
         raise ModelError(
-            f"{factory} returned a {type(model).__name__}, not a torch.nn.Module.",
+            f"{factory} returned {kind_of(model)}, not a torch.nn.Module.",
             "Use a callable that returns the model itself.",
         )
     return model
