@@ -82,6 +82,10 @@ SCRIPT = """
         model.load_state_dict({name: value.clone() for name, value in best.items()}, assign=True)
         return loss
 
+    def runs_out(model, optimizer, device):
+        target = next(kept.setdefault("data", iter([torch.ones(8, 3)] * 4)))
+        return plain(model, optimizer, device, lambda x: target)
+
     def keeps_the_optimizer(model, optimizer, device):
         return plain(model, kept.setdefault("optimizer", optimizer), device)
 """
@@ -119,6 +123,11 @@ def test_what_a_step_makes_does_not_disturb_the_check(script: str, name: str) ->
 def test_a_step_that_keeps_the_optimizer_is_told(script: str) -> None:
     with pytest.raises(ModelError, match=r"without the optimizer that it is given.*make again what"):
         check(f"{script}:keeps_the_optimizer")
+
+
+def test_data_that_end_are_told_with_what_to_do(script: str) -> None:
+    with pytest.raises(ModelError, match=r"raised StopIteration\. .*begin again when the data end\."):
+        check(f"{script}:runs_out")
 
 
 def test_a_step_that_replaces_parameters_is_told(script: str) -> None:

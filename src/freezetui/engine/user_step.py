@@ -36,6 +36,7 @@ _IN_STEP = {
 }
 _MODEL, _EITHER = "the model's own code", "your own step, or the model's own code,"
 _FORM = "Write it as def step(model, optimizer, device), with loss.backward() and optimizer.step() in it."
+_USED_UP = "The check takes its steps several times: begin again when the data end."
 _KEPT = "Use that one: each run of the check has its own; make again what was made from an earlier one."
 
 
@@ -73,6 +74,10 @@ class UserStep:
         try:
             with user_code(f"--step {self.text}", is_out_of_memory):
                 return self._function(called, optimizer, device)
+        except ModelError as error:
+            if isinstance(error.__cause__, StopIteration):
+                raise ModelError(error.message, f"{error.hint} {_USED_UP}") from error
+            raise
         finally:
             if remember is not None:
                 remember.remove()
