@@ -24,6 +24,12 @@ def listed(names: Sequence[str], most: int = 5, longest: int | None = 200) -> st
     return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
 
 
+def kind_of(value: object) -> str:
+    """Return the class of a value with its article, for a message: "an int", "a dict"."""
+    name = type(value).__name__
+    return f"{'an' if name.startswith(tuple('AEIOaeio')) else 'a'} {name}"
+
+
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)", re.DOTALL)
 
 

@@ -105,6 +105,20 @@ def test_the_root_is_named_after_the_checkpoint_not_the_config(tmp_path):
     assert "◐ mixed   vgg16 " in lines
 
 
+def test_plan_does_not_overwrite_the_config_of_another_checkpoint(vgg, tmp_path, in_process):
+    other, config = SAMPLES / "tiny_transformer.pth", vgg.with_suffix(".freeze.yaml")
+    assert run("plan", vgg, "--freeze", "features").returncode == 0
+    before = config.read_bytes()
+    for more in ([], ["--stage", "warm"]):
+        refused = run("plan", other, "--freeze", "layers.0", *more, "-o", config)
+        assert_one_line(refused, f"was saved for {vgg.name}, which has different names or shapes", "-o FILE")
+    assert config.read_bytes() == before
+    assert run("plan", other, "--freeze", "layers.0", "-o", tmp_path / "new.yaml").returncode == 0
+    shutil.copy(other, vgg)  # the same checkpoint, which is another model now
+    done = run("plan", vgg, "--freeze", "layers.0")
+    assert done.returncode == 0 and done.stderr.startswith(f"Overwriting {config}: frozen: expected 26")
+
+
 @pytest.mark.torch
 def test_a_preset_goes_by_the_describer_where_it_may_start(vgg, forked):
     done = run("plan", vgg, "--preset", "head")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from collections import OrderedDict
 
+import pytest
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from freezetui.describer.blocks import blocks
 from freezetui.errors import PatternError
 from support.families import FAMILIES, Known
 
@@ -89,6 +94,14 @@ def test_the_last_blocks(known, name: str) -> None:
 def test_all_four_layers_of_a_resnet_are_reached(known) -> None:
     trains = known("torchvision resnet18").trains("last-blocks:8")
     assert {name.partition(".")[0] for name in trains} == {"layer1", "layer2", "layer3", "layer4", "fc"}
+
+
+def test_stages_of_one_block_each_are_blocks_beside_a_deep_stem() -> None:
+    stem = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    stages = {f"layer{i}": nn.Sequential(BasicBlock(4, 4)) for i in (1, 2)}
+    other = nn.Sequential(nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)))
+    model = nn.Sequential(OrderedDict(conv1=stem, other=other, **stages, fc=nn.Linear(4, 2)))
+    assert blocks(model, {"fc"}) == ["conv1.0", "conv1.2", "layer1.0", "layer2.0"]
 
 
 def test_a_model_of_towers_is_asked_which(known) -> None:

@@ -130,6 +130,12 @@ def test_nothing_that_would_move_is_nothing_that_moves() -> None:
     assert check(optimizer="sgd", warm="zeros").verdict == "held"
 
 
+def test_what_has_no_weight_decay_is_not_said_to_apply_it() -> None:
+    """L-BFGS goes on along directions that it has kept for all parameters together."""
+    report = check(optimizer="lbfgs", warm="zeros")
+    assert (report.verdict, set(by_code(report))) == ("moved", {"M10"})
+
+
 @pytest.mark.parametrize("named", ["Zeros", "Decays", "Flat"])
 def test_an_optimizer_that_moves_what_has_no_gradient(optimizers: str, named: str) -> None:
     report = check(optimizer=f"{optimizers}:{named}")
@@ -219,7 +225,7 @@ def test_an_optimizer_that_cannot_be_used_is_told(optimizers: str) -> None:
     wrong = {
         "adamv": "has no optimizer 'adamv'",
         f"{optimizers}:Broken": r"The step of Broken.* raised RuntimeError: no step today\. .*line \d+",
-        f"{optimizers}:number": "is a int, not a class of optimizers",
+        f"{optimizers}:number": "is an int, not a class of optimizers",
         f"{optimizers}:Zero": "Did you mean",
         "nowhere.py:Zeros": "no such file: nowhere.py",
         "no_such_package:Zeros": "correct --optimizer",

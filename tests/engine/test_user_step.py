@@ -213,7 +213,8 @@ WRONG = {
     "no_step": "took no optimizer step",
     "own_optimizer": "without the optimizer that it is given",
     "raises": r"own_script.py:raises raised KeyError: 'label'\. .*own_script.py, line \d+, in raises",
-    "number": "is a int, not a function",
+    "number": "is an int, not a function",
+    "labeled": r"does not take the arguments \(model, optimizer, device\)",
     "missing": "has no missing",
 }
 

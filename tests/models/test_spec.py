@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from freezetui.errors import ModelError
-from freezetui.models.spec import call, parse_factory
+from freezetui.models.spec import call, imported, parse_factory
 
 FILE = Path(__file__).resolve().parents[1] / "support" / "factories.py"
 
@@ -44,7 +44,7 @@ def test_a_factory_in_a_file_gets_its_arguments(monkeypatch: pytest.MonkeyPatch)
     ("name", "arguments", "said"),
     [
         ("mpl", {}, "has no mpl. Did you mean mlp?"),
-        ("number", {}, "is a int, not a callable"),
+        ("number", {}, "is an int, not a callable"),
         ("wrong", {}, "returned a str, not a torch.nn.Module"),
         ("broken", {}, "raised ValueError: no such width"),
         ("leaving", {}, "raised SystemExit: not a module"),
@@ -90,6 +90,23 @@ def test_a_module_that_lacks_another_says_where(tmp_path: Path, monkeypatch: pyt
         ModelError, match=r"raised ModuleNotFoundError: .*no_such_dependency.*lacking\.py, line 1"
     ):
         call(parse_factory("lacking:build"), {})
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("import sys; sys.exit(2)", "below if __name__ == '__main__'."),
+        ("from . import data", "Name it as a module of its package: --step package.module:name."),
+    ],
+)
+def test_a_script_that_cannot_be_imported_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, advice: str
+) -> None:
+    (tmp_path / "train.py").write_text(f"{line}\n")
+    monkeypatch.setattr("sys.path", [*sys.path])
+    with pytest.raises(ModelError, match=r"Importing .*train\.py, line 1, in <module>\. ") as caught:
+        imported(parse_factory(f"{tmp_path / 'train.py'}:step"), "--step")
+    assert str(caught.value).endswith(advice)
 
 
 def test_a_torchvision_that_does_not_match_torch(tmp_path: Path) -> None:

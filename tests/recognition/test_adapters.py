@@ -38,6 +38,15 @@ def test_the_line_builds_base_and_adapter(adapter):
     assert of_file is not None and of_file.is_local and of_file.line == found.line
 
 
+def test_learned_prompts_are_not_loaded_as_trainable(adapter):
+    """PEFT raises for them; `apply` sets the flags anyway."""
+    changes = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}
+    (adapter / "adapter_config.json").write_text(json.dumps(CONFIG | changes))
+    found = adapter_of("my adapter")
+    assert found is not None
+    assert read_model_line(found.line).arguments == {"pretrained_model_name_or_path": "my adapter"}
+
+
 @pytest.mark.parametrize(
     "changes", [{"auto_mapping": {"parent_library": "os"}}, {"task_type": None}, {"task_type": "os.system"}]
 )

@@ -23,6 +23,7 @@ from freezetui.freeze.regexes import Budget
 from freezetui.freeze.rules import Rule, resolve
 from freezetui.freeze.tree import ParamTree
 from freezetui.models.saved_names import guesses
+from freezetui.session.session import Options, Session
 from freezetui.training.apply import apply_checked
 from freezetui.training.config import FreezeConfig
 
@@ -226,6 +227,19 @@ def test_a_parameter_with_the_name_of_a_buffer_is_frozen_with_its_module(tmp_pat
         assert applied.frozen == tuple(f"attention.{name}" for name in ("weight", "bias", "u", "window"))
         config.apply(model, stage="all", checkpoint=checkpoint)
         assert {name for name, train in flags(model).items() if not train} == {"attention.window"}
+
+
+def test_a_frozen_window_keeps_its_flag_where_other_modules_are_frozen(tmp_path: Path) -> None:
+    torch.save(Presumed().state_dict(), tmp_path / "model.pth")
+    session = Session(Options(str(tmp_path / "model.pth")))
+    session.choose(None, (Rule("freeze", "head"),))
+    config = FreezeConfig.load(session.save())
+    for checkpoint in (None, tmp_path / "model.pth"):
+        model = Presumed()
+        config.apply(model, checkpoint=checkpoint)
+        assert [name for name, train in flags(model).items() if train] == [
+            f"attention.{name}" for name in ("weight", "bias", "u")
+        ]
 
 
 def test_a_rule_for_what_the_model_has_as_a_buffer_says_so() -> None:

@@ -221,6 +221,51 @@ def test_a_buffer_that_the_file_does_not_tell_from_a_parameter_counts(tmp_path: 
     assert not any(parameter.requires_grad for parameter in plain.stem.parameters())
 
 
+class Presumed(nn.Module):
+    """Parameters that are called as buffers are: on the root, in a module, and one that it freezes itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u = nn.Parameter(torch.zeros(4))
+        self.body, self.tail, self.head = (nn.Linear(4, 4) for _ in range(3))
+        self.body.mask = nn.Parameter(torch.zeros(4))
+        self.tail.window = nn.Parameter(torch.zeros(4), requires_grad=False)
+
+
+@pytest.mark.parametrize(
+    ("rules", "frozen"),
+    [
+        ([("freeze", "body")], ["body.mask"]),
+        ([("freeze", "**"), ("train", "head")], ["u", "body.mask"]),
+        ([("freeze", "body"), ("train", "body.weight")], ["body.mask"]),
+        ([("freeze", "head")], []),
+        ([("freeze", "**")], ["u", "body.mask"]),
+    ],
+)
+def test_a_parameter_with_a_buffers_name(tmp_path: Path, rules: list[Any], frozen: list[str]) -> None:
+    torch.save(Presumed().state_dict(), tmp_path / "net.pth")
+    config = planned(tmp_path / "net.pth", *(Rule(*rule) for rule in rules))
+    trains = flags(check_same(config, Presumed()))
+    assert [name for name in ("u", "body.mask") if not trains[name]] == frozen and not trains["tail.window"]
+
+
+def test_a_parameter_with_a_buffers_name_in_stages(tmp_path: Path) -> None:
+    torch.save(Presumed().state_dict(), tmp_path / "net.pth")
+    stages = (
+        Stage("first", rules=(Rule("freeze", "{body,tail}"),)),
+        Stage("then", rules=(Rule("train", "**"),)),
+    )
+    config = tmp_path / "net.freeze.yaml"
+    write_config(config, ConfigData(ModelSection(checkpoint="net.pth"), stages=stages))
+    Session(Options(str(tmp_path / "net.pth"))).save()  # records what is frozen
+    applied, plain, code = Presumed(), Presumed(), run(printed(config))
+    for stage in stages:
+        FreezeConfig.load(config).apply(applied, stage=stage.name)
+        code["freeze"](plain, stage.name)
+        assert flags(plain) == flags(applied)
+    assert plain.body.mask.requires_grad and not plain.tail.window.requires_grad
+
+
 def test_integers_keep_their_flag(net: Path) -> None:
     model = Net()
     model.codes = nn.Parameter(torch.zeros(3, dtype=torch.int8), requires_grad=False)

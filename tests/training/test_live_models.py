@@ -359,5 +359,5 @@ def test_what_is_not_a_model_is_told_with_what_to_pass(r18: Path) -> None:
             ConfigError, match=r"needs a torch\.nn\.Module, not a Trainer\. Pass its \.model\."
         ):
             call(Trainer())
-        with pytest.raises(ConfigError, match=r"not a OrderedDict\. Pass the model itself\."):
+        with pytest.raises(ConfigError, match=r"not an OrderedDict\. Pass the model itself\."):
             call(Trainer.model.state_dict())

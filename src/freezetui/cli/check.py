@@ -57,29 +57,44 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
     stages = (session.stages.names or (None,)) if each else (stage,)
     if stage == ALL_STAGES and not each and session.stages.names[1:]:
         say(ONLY_STAGE_ALL)
-    reports = _checked(session, stages)
+    reports, failed = _checked(session, stages)
     if as_json:
         print_json(reports if each else reports[0])
     else:
-        for name, report in zip(stages, reports, strict=True):
+        for name, report in zip(stages, reports, strict=False):
             _print(report, session, name)
-    if path is not None:
+    if failed is not None:
+        say(f"freezetui: {failed}")
+    elif path is not None:
         write_receipt(path, receipts(reports, session, as_json=path.suffix == ".json"))
         say(f"Saved {path}")
-    sys.exit(worst(report.exit_code for report in reports))
+    codes = [report.exit_code for report in reports]
+    sys.exit(worst(codes if failed is None else [*codes, 2]))
 
 
-def _checked(session: Session, stages: Sequence[str | None]) -> list[SanityReport]:
+def _checked(
+    session: Session, stages: Sequence[str | None]
+) -> tuple[list[SanityReport], FreezeTuiError | None]:
     """Check these stages, and show the progress.
 
+    Returns:
+        the reports of the stages until one fails, at least one; why that failed.
+
     Raises:
-        FreezeTuiError: the config does not have one of them, or the check is not possible.
+        FreezeTuiError: the config does not have one of them, or the check of the first is not possible.
     """
     from freezetui.sanity.client import run_checks
 
     session.stages.show(stages[0])
-    request = session.request().then(stages[1:])
-    return run_checks(request, _progress, session.options.timeout, session.options.python)
+    request, options = session.request().then(stages[1:]), session.options
+    reports: list[SanityReport] = []
+    try:
+        run_checks(request, _progress, options.timeout, options.python, reports.append)
+    except FreezeTuiError as error:
+        if not reports:
+            raise
+        return reports, error
+    return reports, None
 
 
 def _print(report: SanityReport, session: Session, stage: str | None) -> None:

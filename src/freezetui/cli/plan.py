@@ -73,6 +73,10 @@ def plan(
     existing = output is not None and os.path.isfile(output) and not to_stdout  # noqa: PTH113
     config = output if existing else None
     with closing(open_session(session_options(paths, key=key, config=config, **options))) as session:
+        if existing or output is None:
+            session.saved.refuse_another(session.options.source)
+            for line in session.differences[:1]:
+                say(f"Overwriting {session.config_path}: {line}")
         if stage is not None:
             session.stages.add(stage)
         choose(session, chosen, rules, default or "train")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,22 +19,32 @@ def blocks(model: nn.Module, heads: set[str]) -> list[str]:
 
     A block is a child of a list of modules (`ModuleList`, `Sequential`) that is made of modules, or a
     convolution; one convolution with its norm and its activation is not a list. A stage, which holds a list
-    of modules of one class or is one, stands for its blocks.
+    of modules of one class or is one, stands for its blocks; it may have one, as the stages beside it.
     """
     return list(_blocks(model, "", heads))
 
 
 def _blocks(module: nn.Module, path: str, heads: set[str]) -> Iterator[str]:
+    kinds = Counter(map(_only_kind, module.children()))
+    kinds[None] = 0
     for name, child in module.named_children():
         inner = f"{path}.{name}".lstrip(".")
         if inner in heads or not _has_parameters(child):
             continue
-        if isinstance(child, _LISTS) and sum(map(_may_be_block, child.children())) > 1:
+        several = isinstance(child, _LISTS) and sum(map(_may_be_block, child.children())) > 1
+        if several or kinds[_only_kind(child)] > 1:
             for key, block in child.named_children():
                 if _may_be_block(block) and f"{inner}.{key}" not in heads:
                     yield from _inside(block, f"{inner}.{key}")
         else:
             yield from _blocks(child, inner, heads)
+
+
+def _only_kind(module: nn.Module) -> type[nn.Module] | None:
+    """Return the class of a list's only block; None if it is not a list, or has not exactly one."""
+    blocks = [child for child in module.children() if _may_be_block(child)]
+    made = isinstance(module, _LISTS) and len(blocks) == 1 and _is_made_of_modules(blocks[0])
+    return type(blocks[0]) if made else None
 
 
 def _inside(block: nn.Module, path: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from freezetui.engine.user_objects import Batch, user_object
 from freezetui.errors import ModelError
 from freezetui.models.nested import map_tensors
+from freezetui.text import kind_of
 from freezetui.user_code import one_line, user_code
 
 _FILES = (".pt", ".pth")
@@ -89,7 +90,7 @@ def _saved(path: str) -> Callable[[int], Any]:
 def _called(text: str, device: torch.device) -> Callable[[int], Any]:
     function = user_object(text, "--batch")
     if not callable(function):
-        raise ModelError(f"--batch {text} is a {type(function).__name__}, not a function.")
+        raise ModelError(f"--batch {text} is {kind_of(function)}, not a function.")
     names = _required(function)
 
     def make(step: int) -> Any:

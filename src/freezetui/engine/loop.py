@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.evidence import changes_bits
+from freezetui.engine.hooks import Hook
 from freezetui.engine.magnitudes import largest_of, norms_of, real_of
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
@@ -132,7 +134,7 @@ class Loop:
         torch.manual_seed(self.under_test.seed + step)
         running = Interrupted(partial(self.under_test.take_step, self.optimizer), self.under_test.device)
 
-        def stepped(closure: Callable[[], Any] | None = None) -> Any:
+        def stepped(_: Any, closure: Callable[[], Any] | None = None) -> Any:
             with torch.enable_grad():
                 loss = closure() if closure is not None else None
             if not running.ended:
@@ -141,7 +143,8 @@ class Loop:
             self._update()
             return loss
 
-        self.optimizer.step = stepped  # type: ignore[method-assign]
+        # Bound to the optimizer: a schedule that the step makes for it wraps the function that is bound.
+        self.optimizer.step = MethodType(stepped, self.optimizer)  # type: ignore[method-assign]
         self._running, self._updates, self._versions = running, 0, versions_of(self.parameters)
         with ExitStack() as hooks:
             if self.under_test.forward is None:  # a compiled one cannot stop
@@ -153,7 +156,7 @@ class Loop:
     def _stop_after_forward(self, running: Interrupted) -> Callable[[], None]:
         """Let the step stop after its first forward; return what removes the hook."""
         model = self.under_test.model
-        return model.register_forward_hook(lambda *_: running.reach(Interrupted.FORWARD)).remove
+        return model.register_forward_hook(Hook(lambda *_: running.reach(Interrupted.FORWARD))).remove
 
     @torch.no_grad()
     def _update(self) -> None:

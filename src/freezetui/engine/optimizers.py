@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from types import MethodType
 from typing import Any, Literal
 
 import torch
@@ -15,6 +16,7 @@ from freezetui.engine.magnitudes import largest_of
 from freezetui.engine.user_objects import user_object
 from freezetui.errors import ModelError
 from freezetui.sanity.training import Training
+from freezetui.text import kind_of
 from freezetui.user_code import user_code
 
 _DEFAULT = "adamw"
@@ -31,7 +33,7 @@ def build_optimizer(training: Training, parameters: Sequence[nn.Parameter]) -> O
     named = training.optimizer or _DEFAULT
     cls = user_object(named, "--optimizer") if ":" in named else _of_torch(named)
     if not callable(cls):
-        raise ModelError(f"--optimizer {named} is a {type(cls).__name__}, not a class of optimizers.")
+        raise ModelError(f"--optimizer {named} is {kind_of(cls)}, not a class of optimizers.")
     rate: dict[str, Any] = {"lr": training.lr, "weight_decay": training.weight_decay}
     arguments: dict[str, Any] = {name: value for name, value in rate.items() if value is not None}
     arguments |= training.optimizer_arguments
@@ -40,7 +42,7 @@ def build_optimizer(training: Training, parameters: Sequence[nn.Parameter]) -> O
         # An optimizer needs at least one parameter; a file may contain only integers.
         optimizer = cls([*parameters, *([] if parameters else [torch.zeros(0)])], **arguments)
     if not callable(getattr(optimizer, "step", None)) or not hasattr(optimizer, "param_groups"):
-        raise ModelError(f"--optimizer {named} builds a {type(optimizer).__name__}, not an optimizer.")
+        raise ModelError(f"--optimizer {named} builds {kind_of(optimizer)}, not an optimizer.")
     found: Optimizer = optimizer
     return found
 
@@ -87,7 +89,9 @@ class Watch:
         self.stale: dict[int, Tensor] = {}
         self.listeners: list[Callable[[str], object]] = []
         self._step = optimizer.step
-        optimizer.step = self._watched  # type: ignore[method-assign]
+        # Bound to the optimizer: a schedule that the step makes for it wraps the function that is bound.
+        watched = MethodType(lambda _, *args, **kwargs: self._watched(*args, **kwargs), optimizer)
+        optimizer.step = watched  # type: ignore[method-assign]
 
     @property
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -129,6 +133,11 @@ class Watch:
         state = self.optimizer.state.get(parameter, {})
         values = state.values() if isinstance(state, dict) else ()
         return any(isinstance(v, Tensor) and v.shape == parameter.shape and bool(v.any()) for v in values)
+
+    def decays(self, parameter: nn.Parameter) -> bool:
+        """Whether the optimizer decays it; one that names no weight decay, if it keeps no state."""
+        groups = (g for g in self.optimizer.param_groups if any(p is parameter for p in g["params"]))
+        return any(bool(group.get("weight_decay", not self.optimizer.state)) for group in groups)
 
     @property
     def has_hooks(self) -> bool:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from freezetui.engine.phases import ONCE
 from freezetui.engine.precision import Lost
-from freezetui.engine.why_unchanged import NO_GRADIENT, NOISE, PRECISION, ZERO
+from freezetui.engine.why_unchanged import NO_GRADIENT, NO_UPDATE, NOISE, PRECISION, ZERO
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding, FrozenPart, OwnTraining, TrainablePart, Unchanged
 
 #: From this share of lost elements on a tensor is named that changes in part.
 _MIN_SHARE = 0.5
-_NO_UPDATE = "no update"
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class OwnRun:
         gradient, lost = self.gradients.get(name), self.lost.get(name)
         if not gradient:
             return NO_GRADIENT if gradient is None else ZERO
-        return PRECISION if lost is not None and lost.update else _NO_UPDATE
+        return PRECISION if lost is not None and lost.too_small else NO_UPDATE
 
     def _losses(self) -> dict[str, list[str]]:
         """Return the trainable parameters that are not or only partly updated, by their finding's key."""
@@ -117,7 +116,7 @@ class OwnRun:
             if self.gradients.get(name, 0.0) <= noise:
                 continue
             if name not in self.moved:
-                too_small = lost is not None and lost.update
+                too_small = lost is not None and lost.too_small
                 by_key["lost_update" if too_small else "no_update"].append(name)
             elif lost is not None and lost.share >= _MIN_SHARE and lost.update < lost.spacing:
                 by_key["lost_in_part"].append(name)

@@ -262,7 +262,7 @@ def _cause(watch: Watch, parameter: nn.Parameter) -> str:
     if left == "gradient":
         return "left_gradient"
     if left == "zeros":
-        return "momentum" if watch.has_momentum(parameter) else "decayed"
+        return "decayed" if watch.decays(parameter) and not watch.has_momentum(parameter) else "momentum"
     return "writes_weight" if watch.has_hooks else "zeros_for_none"
 
 

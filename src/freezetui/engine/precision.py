@@ -29,6 +29,11 @@ class Lost:
     spacing: float
     dtype: str
 
+    @property
+    def too_small(self) -> bool:
+        """Whether that update is one that the dtype can lose; else there was none, as with a rate of 0."""
+        return 0.0 < self.update < self.spacing
+
 
 class Samples:
     """Some elements of each trainable parameter, before the first step and after the last."""

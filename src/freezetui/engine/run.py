@@ -16,6 +16,7 @@ from freezetui.config.schema import ConfigData
 from freezetui.engine.buffers import Surroundings, counters, surroundings
 from freezetui.engine.device import synchronize
 from freezetui.engine.further import Further, look_further
+from freezetui.engine.hooks import Hook
 from freezetui.engine.loop import Loop
 from freezetui.engine.memory import saved_for_backward, training_state
 from freezetui.engine.model_under_test import ModelUnderTest
@@ -107,7 +108,7 @@ class RunResult:
     @property
     def refrozen(self) -> frozenset[str]:
         """The trainable parameters that the model's own code has frozen."""
-        return frozenset(n for n in self.trainable if self.final_flags.get(n) is False)
+        return frozenset(n for n in self.trainable if self.final_flags.get(n) is False) - self.replaced
 
     @property
     def changed_frozen(self) -> list[str]:
@@ -269,7 +270,7 @@ def _recorded_calls(model: nn.Module) -> Iterator[set[str]]:
     with ExitStack() as hooks:
         for path, module in model.named_modules(remove_duplicate=False):
             with suppress(RuntimeError):  # not supported on scripted modules
-                hook = module.register_forward_pre_hook(lambda *_, path=path: ran.add(path))
+                hook = module.register_forward_pre_hook(Hook(lambda *_, path=path: ran.add(path)))
                 hooks.callback(hook.remove)
         yield ran
 

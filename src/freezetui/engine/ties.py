@@ -37,7 +37,7 @@ def frozen_by_ties(
         for group, files in groups.items()
         if 0 < len(by_rule.intersection(files)) < len(files)
         for name in group
-        if names.prefix + names.by_name[name].clean not in by_rule
+        if by_rule.isdisjoint((name, names.prefix + names.by_name[name].clean))
     ]
     return [finding("frozen_by_tie", found)] if found else []
 

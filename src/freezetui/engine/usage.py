@@ -19,11 +19,11 @@ _RENORM = "embedding_renorm_"
 
 @dataclass(frozen=True)
 class Usage:
-    """What one forward pass did, in train mode and in eval mode.
+    """What one forward pass did in each mode.
 
     Attributes:
-        used: parameters and buffers that an operation took.
-        renormed: those that a lookup with a max_norm may rewrite.
+        used: parameters and buffers that an operation took in train mode.
+        renormed: those that a lookup with a max_norm may rewrite, in either mode.
     """
 
     used: frozenset[str] = frozenset()
@@ -39,11 +39,11 @@ def watch_forward(under_test: ModelUnderTest) -> Usage:
     if under_test.batch is None:
         return Usage()
     mode = _Watch()
-    for train in (True, False):
+    for train in (False, True):
+        mode.used.clear()
         under_test.model.train(train)
         with suppress(Exception), mode:  # the steps have shown how the model's own errors look
             forward(under_test, 0)
-    under_test.model.train()
     return mode.usage(under_test.model)
 
 
@@ -52,7 +52,7 @@ class _Watch(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._used: set[int] = set()
+        self.used: set[int] = set()
         self._renormed: set[int] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -61,7 +61,7 @@ class _Watch(TorchFunctionMode):
         if not _has_tensor(result):  # a question about shape or dtype uses nothing
             return result
         addresses = {t.data_ptr() for t in _tensors((args, tuple(kwargs.values())))}
-        self._used |= addresses
+        self.used |= addresses
         name = getattr(func, "__name__", "")
         if name == _RENORM or (name in LOOKUPS and kwargs.get("max_norm") is not None):
             self._renormed |= addresses
@@ -71,7 +71,7 @@ class _Watch(TorchFunctionMode):
         """Return the names of what was recorded."""
         tensors = {name: _address(tensor) for name, tensor in named_tensors(model).items()}
         return Usage(
-            frozenset(name for name, address in tensors.items() if address in self._used),
+            frozenset(name for name, address in tensors.items() if address in self.used),
             frozenset(name for name, address in tensors.items() if address in self._renormed),
         )
 

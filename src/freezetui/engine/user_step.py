@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
+from freezetui.engine.hooks import Hook
 from freezetui.engine.user_objects import Batch, user_object
 from freezetui.errors import ModelError
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
+from freezetui.text import kind_of
 from freezetui.user_code import user_code
 
 #: Calls without an optimizer step that are made for one: a GradScaler halves its scale of 2**16 in each, and
@@ -29,7 +34,10 @@ _IN_STEP = {
     "unfrozen_by_model": "unfrozen_in_step",
     "frozen_by_model": "frozen_in_step",
 }
+_MODEL, _EITHER = "the model's own code", "your own step, or the model's own code,"
 _FORM = "Write it as def step(model, optimizer, device), with loss.backward() and optimizer.step() in it."
+_USED_UP = "The check takes its steps several times: begin again when the data end."
+_KEPT = "Use that one: each run of the check has its own; make again what was made from an earlier one."
 
 
 class UserStep:
@@ -43,7 +51,9 @@ class UserStep:
         self.text = text
         self._function = user_object(text, "--step")
         if not callable(self._function):
-            raise ModelError(f"--step {text} is a {type(self._function).__name__}, not a function.", _FORM)
+            raise ModelError(f"--step {text} is {kind_of(self._function)}, not a function.", _FORM)
+        if not _takes_three(self._function):
+            raise ModelError(f"--step {text} does not take the arguments (model, optimizer, device).", _FORM)
         self._inputs: Batch | None = None
 
     def __call__(
@@ -60,10 +70,14 @@ class UserStep:
         """
         remember = None
         with suppress(RuntimeError):  # not supported on scripted modules
-            remember = model.register_forward_pre_hook(self._remember, with_kwargs=True)
+            remember = model.register_forward_pre_hook(Hook(self._remember), with_kwargs=True)
         try:
             with user_code(f"--step {self.text}", is_out_of_memory):
                 return self._function(called, optimizer, device)
+        except ModelError as error:
+            if isinstance(error.__cause__, StopIteration):
+                raise ModelError(error.message, f"{error.hint} {_USED_UP}") from error
+            raise
         finally:
             if remember is not None:
                 remember.remove()
@@ -78,9 +92,9 @@ class UserStep:
             raise ModelError(f"--step {self.text} does not call the model.")
         return self._inputs
 
-    def refuse(self, why: str) -> ModelError:
+    def refuse(self, why: str, hint: str = _FORM) -> ModelError:
         """Return the error of a step that is not one."""
-        return ModelError(f"--step {self.text} {why}.", _FORM)
+        return ModelError(f"--step {self.text} {why}.", hint)
 
     def refuse_without_step(
         self, result: Any, parameters: Sequence[torch.nn.Parameter], versions: list[int]
@@ -95,7 +109,7 @@ class UserStep:
             ModelError: it has another optimizer, or returned its loss without a backward.
         """
         if versions_of(parameters) != versions:
-            raise self.refuse("changes weights without the optimizer that it is given")
+            raise self.refuse("changes weights without the optimizer that it is given", _KEPT)
         has_graph = isinstance(result, Tensor) and result.requires_grad
         if has_graph and all(parameter.grad is None for parameter in parameters):
             raise self.refuse("returned a loss, and called neither backward() nor step()")
@@ -122,7 +136,7 @@ class Interrupted:
         self._events: SimpleQueue[str] = SimpleQueue()
         self._go = threading.Semaphore(0)
         self._error: BaseException | None = None
-        self._reached = ""
+        self._reached, self._runs_in = "", (0, 0)
         self.result: Any = None
         threading.Thread(target=self._run, name="user-step", daemon=True).start()
 
@@ -144,12 +158,15 @@ class Interrupted:
         return self._reached == self.END
 
     def reach(self, event: str) -> None:
-        """Stop here, in the step's own thread, until the other goes on."""
+        """Stop here, in the step's own thread, until the other goes on; any other thread just goes on."""
+        if self._runs_in != (os.getpid(), threading.get_ident()):  # a worker that calls the model
+            return
         self._events.put(event)
         self._go.acquire()
 
     def _run(self) -> None:
         self._go.acquire()
+        self._runs_in = os.getpid(), threading.get_ident()
         try:
             if self._device.type == "cuda":
                 torch.cuda.set_device(self._device)
@@ -157,6 +174,17 @@ class Interrupted:
         except BaseException as error:  # raised again in the thread that waits
             self._error = error
         self._events.put(self.END)
+
+
+def _takes_three(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with three arguments, as far as that is known."""
+    try:
+        inspect.signature(function).bind(None, None, None)
+        return True
+    except ValueError:  # one without a signature
+        return True
+    except TypeError:
+        return False
 
 
 def versions_of(parameters: Iterable[Tensor]) -> list[int]:
@@ -174,4 +202,6 @@ def number(result: Any) -> float | None:
 def in_step(found: Finding) -> Finding:
     """Return a finding as it is where a user's step runs, which may do what the model's own code does."""
     key = _IN_STEP.get(found.key)
-    return finding(key, found.tensors) if key is not None else found
+    if key is not None:
+        return finding(key, found.tensors)
+    return msgspec.structs.replace(found, message=found.message.replace(_MODEL, _EITHER))

@@ -14,7 +14,7 @@ from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding, Unchanged
 
 NO_GRADIENT, ZERO, NEAR_ZERO = "no gradient", "zero gradient", "gradient near zero"
-PRECISION = "update below the precision"
+PRECISION, NO_UPDATE = "update below the precision", "no update"
 
 #: Below this fraction of the model's largest gradient it is rounding noise of float32, or has vanished.
 NOISE = 1e-6
@@ -34,7 +34,9 @@ def unchanged_tensors(result: RunResult) -> tuple[Unchanged, ...]:
     largest = max(result.gradients.values(), default=0.0)
     changed = result.trained | result.empty
     return tuple(
-        Unchanged(name, _reason(result.gradients.get(name), largest))
+        Unchanged(
+            name, NO_UPDATE if name in result.replaced else _reason(result.gradients.get(name), largest)
+        )
         for name in result.trainable
         if name not in changed
     )
@@ -70,7 +72,7 @@ def explain_unchanged(
     for tensor in unchanged:
         if tensor.name in refrozen or (tensor.reason == PRECISION and tensor.name in losing):
             continue
-        key = _KEYS[tensor.reason]
+        key = _KEYS.get(tensor.reason, _REPLACED)
         if tensor.name in result.replaced or tensor.name in result.vanished:
             key = _REPLACED
         elif tensor.name in tensors and tensors[tensor.name].dtype.itemsize == 1:

@@ -9,9 +9,19 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from freezetui.checkpoint.state_dict.wrappers import SEGMENTS
-from freezetui.checkpoint.types import Checkpoint
+from freezetui.checkpoint.types import Checkpoint, can_require_grad
 from freezetui.errors import ConfigError
 from freezetui.formatting.python_literals import MAX_WIDTH, name_items, string, table
+from freezetui.formatting.python_templates import (
+    COUNTED,
+    FREEZE,
+    IS_FROZEN,
+    OF_ADAPTER,
+    OTHERS,
+    PRESUMED,
+    TRAIN,
+    WITHOUT,
+)
 from freezetui.freeze.peft_prefixes import is_added
 from freezetui.freeze.plan import FROZEN, TRAINABLE, FreezePlan
 from freezetui.freeze.tree import ParamTree
@@ -23,79 +33,6 @@ _STATISTICS = ("running_mean", "_u", "weight_u")
 
 #: Segments of live names that PEFT adds to those in an adapter's file.
 _OF_PEFT = ("default", "modules_to_save")
-
-_IS_FROZEN = '''\
-def is_frozen(name{arg}):
-    """Whether the parameter or module called `name` is frozen."""
-    for wrapper in WRAPPERS:
-        name = name.replace(wrapper, "")
-{prefixes}    return f"{{name}}.".startswith(FROZEN{key})
-'''
-_WITHOUT = "    name = name.removeprefix({})\n"
-#: The same for an adapter, whose base has other names.
-_OF_ADAPTER = '''\
-def in_file(name):
-    """Return what the checkpoint calls the live `name`, with a dot."""
-    for wrapper in WRAPPERS:
-        name = name.replace(wrapper, "")
-{prefixes}    return f"{{name}}."
-
-
-def is_frozen(name{arg}):
-    """Whether the parameter or module called `name` is frozen."""
-    return in_file(name).startswith(FROZEN{key})
-
-
-def is_stored(name):
-    """Whether the adapter has the parameter called `name`, not its base."""
-    if "original_module." in name:
-        return False
-    stored = in_file(name)
-    return stored.startswith(WHOLE) or any(p in f".{{stored}}" for p in ADDED)
-'''
-_FREEZE = '''\
-def freeze(model{arg}):
-    """Freeze what is_frozen says, and train {rest}.
-
-    Call it before wrapping the model in DDP, and before building
-    {optimizer}.
-    """
-    frozen = 0
-    # A tied parameter comes once, under its first name.
-    for name, parameter in model.named_parameters():
-        if not (parameter.is_floating_point() or parameter.is_complex()):
-            continue  # integers cannot train
-{others}        parameter.requires_grad_(not is_frozen(name{arg}))
-        if not parameter.requires_grad:
-            parameter.grad = None  # an optimizer would still use it
-            frozen += parameter.numel()
-{buffers}    expected = EXPECTED{key}
-    assert frozen == expected, (
-        f"froze {{frozen:,}} elements, not the {{expected:,}} of the checkpoint: "
-        "call this with the module that has these names"
-    )
-'''
-#: A file does not always tell whether the model has a parameter or a buffer there.
-_BUFFERS = """\
-    for name, buffer in model.named_buffers():
-        if name.rpartition(".")[2] in UNSURE and is_frozen(name{arg}):
-            frozen += buffer.numel()
-"""
-_OTHERS = """\
-        if not is_stored(name):
-            continue  # the base model's keep their flags
-"""
-_TRAIN = '''\
-def train(model{arg}):
-    """Call this instead of model.train().
-
-    In train mode, {why}.
-    """
-    model.train()
-    for name, module in model.named_modules():
-        if {has_statistics}is_frozen(name{arg}):
-            module.eval()
-'''
 
 
 class _Stage(NamedTuple):
@@ -127,7 +64,8 @@ def python_code(
 
     Args:
         tree: of the checkpoint's tensors, or of the live model's.
-        masks: stage -> per tensor, 1 to train and 0 to freeze; "" alone for a plan without stages.
+        masks: stage -> per tensor, 1 to train, 0 to freeze, 2 for a buffer of which that is not known; ""
+            alone for a plan without stages.
         config: the name of the config's file, for the comment.
         hold_norms: whether frozen norms stay in eval.
         model: the class whose names the tree has; "" if they are the checkpoint's.
@@ -136,24 +74,26 @@ def python_code(
     Raises:
         ConfigError: a tensor and a module have the same name, and only one of them is frozen.
     """
-    stages = {name: _stage(FreezePlan(tree, mask)) for name, mask in masks.items()}
+    presumed = _presumed(tree)
+    stages = {name: _stage(tree, mask, presumed) for name, mask in masks.items()}
     parts, staged = _adapter_parts(checkpoint), list(stages) != [""]
     unsure = _unsure(tree, masks.values())
     statistics = _statistics(tree, stages.values()) if hold_norms and not hold_modules else ()
     words = {
         "rest": "the rest of the adapter" if parts else "everything else",
-        "others": _OTHERS if parts else "",
+        "others": OTHERS if parts else "",
         "arg": ", stage" if staged else "",
         "key": "[stage]" if staged else "",
         "optimizer": "each stage's optimizer" if staged else "the optimizer",
-        "prefixes": "".join(_WITHOUT.format(string(prefix)) for prefix in _prefixes(checkpoint, tree)),
+        "prefixes": "".join(WITHOUT.format(string(prefix)) for prefix in _prefixes(checkpoint, tree)),
         **_train_words(statistics),
     }
-    words["buffers"] = _BUFFERS.format(**words) if unsure else ""
-    functions = [_OF_ADAPTER if parts else _IS_FROZEN, _FREEZE]
+    words["buffers"] = COUNTED.format(**words) if unsure else ""
+    words["presumed"] = PRESUMED.format(**words) if presumed else ""
+    functions = [OF_ADAPTER if parts else IS_FROZEN, FREEZE]
     if statistics or hold_modules:
-        functions.append(_TRAIN)
-    lines = [*_heading(checkpoint, config, model), "", *_data(tree, stages, parts, unsure)]
+        functions.append(TRAIN)
+    lines = [*_heading(checkpoint, config, model), "", *_data(tree, stages, parts, unsure, presumed)]
     code = (function.format(**words) for function in functions)
     return "\n".join(lines) + "\n" + "".join(f"\n\n{function}" for function in code)
 
@@ -167,13 +107,17 @@ def _heading(checkpoint: Checkpoint, config: str, model: str) -> Iterator[str]:
 
 
 def _data(
-    tree: ParamTree, stages: Mapping[str, _Stage], parts: Sequence[str], unsure: Sequence[str]
+    tree: ParamTree,
+    stages: Mapping[str, _Stage],
+    parts: Sequence[str],
+    unsure: Sequence[str],
+    presumed: Iterable[int],
 ) -> Iterator[str]:
     """Yield what the functions look up.
 
     Args:
         parts: those of live names that an adapter has.
-        unsure: see `_unsure`.
+        unsure, presumed: see `_unsure` and `_presumed`.
     """
     text = "\n".join([tensor.name for tensor in tree.tensors])  # one search each through all names
     segments = (*SEGMENTS, *_OF_PEFT) if parts else SEGMENTS
@@ -189,6 +133,13 @@ def _data(
     if unsure:
         yield from _comment("Last parts of names that may be of parameters or of buffers.")
         yield from table("UNSURE", {"": list(map(string, unsure))})
+    if lasts := dict.fromkeys(tree.names[tree.position[i]] for i in presumed):
+        yield from _comment(
+            "Last parts of names that look like those of buffers. If the model has a parameter there, it is "
+            "frozen with its module, does not count, and else keeps its own flag."
+        )
+        yield from table("BUFFERS", {"": list(map(string, lasts))})
+        yield "OWN_FLAGS = {}"
     if parts:
         yield from _comment(
             "The checkpoint is an adapter; the parameters of its base model keep their flags."
@@ -217,13 +168,17 @@ def _adapter_parts(checkpoint: Checkpoint) -> tuple[str, ...]:
     return adapter_parts(tensor.name for tensor in checkpoint.tensors)
 
 
-def _stage(plan: FreezePlan) -> _Stage:
-    """Return what a plan freezes, as the fewest prefixes that match nothing which trains.
+def _stage(tree: ParamTree, mask: bytes, presumed: Sequence[int]) -> _Stage:
+    """Return what a mask freezes, as the fewest prefixes that match nothing which trains.
+
+    Args:
+        presumed: tensors that look like buffers.
 
     Raises:
         ConfigError: a tensor and a module have the same name, and only one of them is frozen.
     """
-    tree, states = plan.tree, plan.states
+    plan = FreezePlan(tree, mask)
+    states = plan.states
     _refuse_split_names(plan)
     frozen = plan.totals().frozen
     if not frozen.tensors:
@@ -237,8 +192,18 @@ def _stage(plan: FreezePlan) -> _Stage:
         if freezes and not trains:
             nodes.append(node)
         node = node + 1 if freezes and trains else tree.end[node]
-    prefixes = dict.fromkeys(f"{path}." for path in _paths(tree, nodes))
+    own = [tree.position[i] for i in presumed if mask[i] == FROZEN]
+    known = frozenset(nodes)
+    nodes += (node for node in own if known.isdisjoint(_above(tree, node)))
+    prefixes = dict.fromkeys(f"{path}." for path in _paths(tree, sorted(nodes)))
     return _Stage(tuple(prefixes), frozen.elements, tuple(tree.span(n) for n in nodes if not tree.leaf[n]))
+
+
+def _above(tree: ParamTree, node: int) -> Iterator[int]:
+    """Yield a node and those around it, the root left out."""
+    while node > 0:
+        yield node
+        node = tree.parents[node]
 
 
 def _paths(tree: ParamTree, nodes: Iterable[int]) -> Iterator[str]:
@@ -295,3 +260,13 @@ def _unsure(tree: ParamTree, masks: Iterable[bytes]) -> tuple[str, ...]:
     places = list(compress(range(len(tree.tensors)), guessed))
     frozen = {i for mask in masks for i in places if not mask[i]} if places else ()
     return tuple(dict.fromkeys(tree.tensors[i].name.rpartition(".")[2] for i in sorted(frozen)))
+
+
+def _presumed(tree: ParamTree) -> list[int]:
+    """Return what looks like a buffer by its last segment alone, but may be a parameter, such as a mask."""
+    looks = [t.kind == "buffer" and t.guessed and can_require_grad(t.dtype) for t in tree.tensors]
+    if not any(looks):
+        return []
+    names = list(map(tree.names.__getitem__, tree.position))
+    others = {name for name, one in zip(names, looks, strict=True) if not one}
+    return [i for i in compress(range(len(names)), looks) if names[i] not in others]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from freezetui.checkpoint.state_dict.wrappers import SEGMENTS
 from freezetui.errors import ConfigError
+from freezetui.text import kind_of
 
 #: Class -> the attribute with the module that it wraps. Wrappers are recognized by class, never by the
 #: segment alone: "module" and "base_layer" may be a user's own names.
@@ -74,7 +75,7 @@ def require_module(model: object, what: str) -> None:
     for name in ("model", "module"):
         if isinstance(getattr(model, name, None), nn.Module):
             hint = f"Pass its .{name}."
-    raise ConfigError(f"{what} needs a torch.nn.Module, not a {type(model).__name__}.", hint)
+    raise ConfigError(f"{what} needs a torch.nn.Module, not {kind_of(model)}.", hint)
 
 
 def ancestry(module: nn.Module) -> set[str]:

@@ -17,6 +17,7 @@ from torch import nn
 
 from freezetui.errors import ModelError
 from freezetui.model_spec import ARCHITECTURE_FORMS
+from freezetui.text import kind_of
 from freezetui.user_code import user_code
 
 _MAX_NAMED = 12
@@ -76,13 +77,13 @@ def call(factory: Factory, arguments: Mapping[str, Any]) -> nn.Module:
         return build
     if not callable(build):
         raise ModelError(
-            f"{factory} is a {type(build).__name__}, not a callable that builds a model.", ARCHITECTURE_FORMS
+            f"{factory} is {kind_of(build)}, not a callable that builds a model.", ARCHITECTURE_FORMS
         )
     with user_code(f"{factory}({_written(arguments)})"):
         model = build(**arguments)
     if not isinstance(model, nn.Module):
         raise ModelError(
-            f"{factory} returned a {type(model).__name__}, not a torch.nn.Module.",
+            f"{factory} returned {kind_of(model)}, not a torch.nn.Module.",
             "Use a callable that returns the model itself.",
         )
     return model
@@ -102,6 +103,8 @@ def imported(factory: Factory, option: str = "--architecture") -> Any:
             module = _import(factory)
     except ModuleNotFoundError as error:
         raise ModelError(f"No module named {error.name!r}.", f"Install it, or correct {option}.") from None
+    except ModelError as error:
+        raise ModelError(error.message, f"{error.hint}{_advice(error.__cause__, option)}".strip()) from error
     found: Any = module
     for part in factory.name.split("."):
         if not hasattr(found, part):
@@ -112,6 +115,15 @@ def imported(factory: Factory, option: str = "--architecture") -> Any:
             raise ModelError(f"{factory.source} has no {factory.name}.", hint)
         found = getattr(found, part)
     return found
+
+
+def _advice(error: BaseException | None, option: str) -> str:
+    """Return what to do about an error of a script that is not made to be imported; "" for others."""
+    if isinstance(error, SystemExit):
+        return " Put what reads the command line, or runs, below if __name__ == '__main__'."
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return f" Name it as a module of its package: {option} package.module:name."
+    return ""
 
 
 def _is_missing(factory: Factory, error: BaseException) -> bool:

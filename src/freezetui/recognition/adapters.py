@@ -59,7 +59,9 @@ def adapter_of(source: str) -> Adapter | None:
         return None
     # A config with auto_mapping names a module that PEFT would import.
     name = "" if config.get("auto_mapping") else _CLASSES.get(str(config.get("task_type")), "")
-    arguments = {"pretrained_model_name_or_path": str(directory), "is_trainable": True}
+    arguments: dict[str, Any] = {"pretrained_model_name_or_path": str(directory)}
+    if "num_virtual_tokens" not in config:  # PEFT loads learned prompts only as not trainable
+        arguments["is_trainable"] = True
     line = write_model_line(ModelSpec(f"peft:{name}.from_pretrained", arguments)) if name else ""
     return Adapter(base, os.path.isdir(base), line)  # noqa: PTH112 (long names)
 

@@ -34,7 +34,7 @@ TABLE = (
         "replaced",
         "S1",
         "warning",
-        "trainable, but the model's own code replaces it with a new parameter, unknown to the optimizer",
+        "trainable, but the model's own code replaces it with another one: the optimizer keeps the old one",
         "write into the parameter that is there",
     ),
     Code(
@@ -96,7 +96,7 @@ TABLE = (
         "N1",
         "warning",
         "no forward pass: {reason}; only an optimizer step on the tensors was checked",
-        "pass the shape of one input: --input 3,224,224 (key o in the TUI)",
+        "pass the shape of one input: --input 3,224,224 (key o in the TUI), or --batch data.py:batch",
     ),
     Code(
         "no_model",

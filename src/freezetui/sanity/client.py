@@ -217,10 +217,14 @@ def run_checks(
     on_progress: Callable[[Progress], None] | None = None,
     timeout: float | None = None,
     python: str = "",
+    on_report: Callable[[SanityReport], None] | None = None,
 ) -> list[SanityReport]:
     """Run the check of every stage of the request to completion, and return one report for each.
 
     Of several stages, the progress and an error say which one it is.
+
+    Args:
+        on_report: called with each report as it arrives: those of the stages before one that fails, too.
 
     Raises:
         EngineError: one failed, crashed or exceeded `timeout` seconds.
@@ -233,6 +237,8 @@ def run_checks(
                 for event in engine.events():
                     if isinstance(event, Finished):
                         reports.append(event.report)
+                        if on_report is not None:
+                            on_report(event.report)
                     elif on_progress is not None:
                         text = names[len(reports)] + event.text
                         on_progress(msgspec.structs.replace(event, text=text))

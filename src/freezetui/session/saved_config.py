@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from freezetui.config.bounds import read_data
-from freezetui.config.paths import ELSEWHERE, set_aside_path, why_not_a_file
+from freezetui.config.paths import ELSEWHERE, relative_source, set_aside_path, why_not_a_file
 from freezetui.config.schema import ConfigData, Stage
 from freezetui.errors import ConfigError
 from freezetui.freeze.plan import stored_mask
@@ -115,6 +115,22 @@ class SavedConfig:
     def changed_on_disk(self) -> bool:
         """Whether the file has changed since this session loaded or saved it."""
         return self.on_disk == "changed"
+
+    def refuse_another(self, source: str) -> None:
+        """Refuse to save where the config is one for another checkpoint, which has other names or shapes.
+
+        Args:
+            source: the open checkpoint's path or URL.
+
+        Raises:
+            ConfigError: it is.
+        """
+        meant = self.config.model.checkpoint if self.config is not None else ""
+        if not self.fits and meant not in ("", relative_source(source, self.path.resolve().parent)):
+            raise ConfigError(
+                f"{self.path} was saved for {meant}, which has different names or shapes.",
+                "Save under another name with -o FILE, or delete the file first.",
+            )
 
     def unreadable(self, target: Path) -> bool:
         """Whether `target` is the unreadable file."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from freezetui.checkpoint.open import open_checkpoint
 from freezetui.checkpoint.sources.urls import is_url
+from freezetui.checkpoint.state_dict.buffers import BufferDetector
 from freezetui.checkpoint.types import TensorInfo
 from freezetui.config.schema import ConfigData, fingerprint
 from freezetui.config.sync import differs
@@ -66,13 +67,19 @@ def find_source(
 def _proven(model: nn.Module, evidence: _Evidence) -> Saved | None:
     """Return the guess that the config proves.
 
-    A model with adapters may have been saved in several ways: one with all names and shapes is preferred.
-    Where they are not PEFT's, what was saved beside them, such as a head, is not known.
+    A model with adapters may have been saved in several ways, and in one with a parameter called as buffers
+    are, the file's reader saw less: a guess with all names and shapes is preferred. Where the adapters are
+    not PEFT's, what was saved beside them, such as a head, is not known.
     """
     first: Saved | None = None
     for guess in guesses(model, evidence.proves):
-        if evidence.is_exact(guess.tensors) or not _has_adapters(model):
+        if evidence.is_exact(guess.tensors):
             return guess
+        if not _has_adapters(model):
+            if not _has_presumed(guess.tensors):
+                return first or guess
+            first = first or guess
+            continue
         is_part = any(tensor.origin == "base" for tensor in guess.names.live)
         if _is_pefts(model) or not is_part:
             first = first or guess
@@ -81,6 +88,12 @@ def _proven(model: nn.Module, evidence: _Evidence) -> Saved | None:
 
 def _has_adapters(model: nn.Module) -> bool:
     return _is_pefts(model) or any(is_added(row.plain) for row in live_tensors(model))
+
+
+def _has_presumed(tensors: Sequence[TensorInfo]) -> bool:
+    """Whether one of these parameters is a buffer to the reader of a file."""
+    kinds = BufferDetector([tensor.name for tensor in tensors])
+    return any(t.kind == "parameter" and kinds.kind(t.name, t.dtype)[0] == "buffer" for t in tensors)
 
 
 def _is_pefts(model: nn.Module) -> bool:

@@ -62,7 +62,7 @@ def _code(session: Session) -> str:
     name, stages = session.config_path.name, session.stages
     hold_norms = session.norm_statistics == "freeze"
     tree, live, model = session.tree, session.description, ""
-    masks = {stage or "": stages.plan_of(stage).mask() for stage in stages.names or (None,)}
+    masks = {stage or "": bytes(stages.plan_of(stage).states) for stage in stages.names or (None,)}
     if len(masks) == 1 and stages.names:
         name, masks = f"{name}, stage {stages.names[0]}", {"": masks[stages.names[0]]}
     if live is not None and has_other_names(live.names):

@@ -35,6 +35,11 @@ def inference(spare: nn.Module, x: Tensor) -> Tensor:
         return spare(x).clone()
 
 
+def dropped(spare: nn.Module, x: Tensor) -> Tensor:
+    """LayerDrop at a rate that skips it in every step of a check."""
+    return x[:, :3] if spare.training and torch.rand(()) < 0.9999 else spare(x)
+
+
 def used(use: Callable[[nn.Module, Tensor], Tensor]) -> Callable[[], nn.Module]:
     return lambda: Net(head=Head(use))
 
@@ -313,6 +318,7 @@ TWINS = {
     "list": Case(lambda: Listed(False)),
     "expert not taken": Case(Experts, notes=("S3",)),
     "expert not taken, functional": Case(Stacked, notes=("S3",)),
+    "layer dropped at random": Case(used(dropped), notes=("S3",)),
     "bfloat16": Case(lambda: Net(head=Coarse(1.0))),
     "float16": Case(lambda: Net(head=Coarse(1.0, torch.float16))),
     "float32, small": Case(lambda: Net(head=Coarse(1e-3, torch.float32))),

@@ -52,6 +52,17 @@ class Replaces(nn.Linear):
         return super().forward(x)
 
 
+class TiesInForward(Net):
+    """Puts the weight of the body under the name of another one."""
+
+    def __init__(self) -> None:
+        super().__init__(head=nn.Linear(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.head.weight = self.body.weight
+        return super().forward(x)
+
+
 class ReplacesAlike(nn.Linear):
     """Puts a new parameter with the same values under its name, as moving to a device does."""
 
@@ -203,6 +214,7 @@ TRAPS = {
     "unparametrizes": Case(lambda: Net(Unparametrizes()), "N13", None, "inconclusive"),
     "replaces": moved(lambda: Net(Replaces(4, 4)), "M8", "body.weight"),
     "replaces what trains": told(lambda: Net(head=Replaces(4, 3)), "S1", "head.weight"),
+    "ties what trains to what is frozen": told(TiesInForward, "S1", "head.weight"),
 }
 TWINS = {
     "renames": Case(lambda: Net(Renames()), notes=("N13",)),
