@@ -64,3 +64,16 @@ def test_reports_before_a_stage_that_fails_are_printed(tmp_path: Path, in_proces
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].startswith("freezetui: stage last: ")
     assert not (tmp_path / "receipt.txt").exists()
+
+
+@pytest.mark.torch
+def test_rules_common_to_all_stages_are_said_to_be_what_is_checked(tmp_path: Path, in_process: None) -> None:
+    import torch
+    from torch import nn
+
+    torch.save(nn.Linear(4, 4).state_dict(), tmp_path / "net.pth")
+    stages = "stages:\n  - {name: first, rules: [{freeze: bias}]}\n"
+    (tmp_path / "net.freeze.yaml").write_text(f"freezetui: 1\n{stages}")
+    common, first = (run("check", tmp_path / "net.pth", *more) for more in ((), ("--stage", "first")))
+    assert "rules common to all stages; pass --stage NAME" in common.stderr
+    assert "common to all stages" not in first.stderr

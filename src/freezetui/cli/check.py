@@ -57,6 +57,8 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
     stages = (session.stages.names or (None,)) if each else (stage,)
     if stage == ALL_STAGES and not each and session.stages.names[1:]:
         say(ONLY_STAGE_ALL)
+    if stage is None and session.stages.names:
+        say("Checking the rules common to all stages; pass --stage NAME or --stage all to check the stages.")
     reports, failed = _checked(session, stages)
     if as_json:
         print_json(reports if each else reports[0])
