@@ -13,7 +13,7 @@ from support.traps import Net, floats
 
 def test_a_busy_machine_runs_as_many_passes() -> None:
     def delayed(step: int) -> Batch:
-        sleep(0.03)
+        sleep(0.05)
         return floats(step)
 
     passes = [

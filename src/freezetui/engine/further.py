@@ -15,7 +15,7 @@ from freezetui.training.digest import digest
 
 #: In each mode; more in train mode while they are cheap, for what acts only every tenth call.
 _MIN_FORWARDS, _MAX_FORWARDS = 2, 12
-_MIN_SECONDS = 0.05
+_MIN_SECONDS = 0.2
 #: Of the time that the steps took.
 _SHARE = 0.05
 #: The first of their batches: none that a step has had.
