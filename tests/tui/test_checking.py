@@ -268,7 +268,7 @@ async def test_a_config_for_another_model_says_how_it_differs(opened, sample):
         assert "fc" in said
         assert driver.state("features") == "frozen"
         await driver.press("s")
-        assert "saved for a different model" in driver.screen_text()
+        assert "It does not fit what is open: frozen: expected 7 tensors" in driver.screen_text()
 
 
 async def test_a_broken_config_beside_the_checkpoint_is_kept(opened, sample):

@@ -183,6 +183,15 @@ async def test_a_preset_that_matches_nothing_is_shown_and_cannot_be_chosen(opene
         assert driver.session.plan.mask() == before
 
 
+@pytest.mark.parametrize("key", ["escape", "q", "p"])
+async def test_the_presets_close_without_a_choice(opened, key):
+    async with opened("tiny_transformer.pth") as driver:
+        await driver.press("p")
+        assert isinstance(driver.app.screen, presets.PresetScreen)
+        await driver.press(key)
+        assert driver.app.screen is driver.main and not driver.session.unsaved
+
+
 async def test_saving_writes_the_choice_and_opens_with_it_again(opened, sample):
     path = sample("vgg_digits.pth")
     async with opened(path) as driver:

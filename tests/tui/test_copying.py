@@ -34,7 +34,7 @@ async def test_y_copies_what_export_prints_for_all_stages(opened, sample):
     async with opened(path) as driver:
         await driver.press("j", "f", "plus", "enter", "plus", "enter", "s", "y")
         await driver.until(lambda: isinstance(driver.app.screen, TextViewer))
-        assert "Plain PyTorch of all stages" in driver.screen_text()
+        assert "Plain PyTorch for all stages" in driver.screen_text()
         copied = driver.app.clipboard
     config = path.with_name("vgg_digits.freeze.yaml")
     printed = CliRunner().invoke(export, [str(config), "--to", "python"]).stdout

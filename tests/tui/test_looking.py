@@ -135,6 +135,20 @@ async def test_against_an_earlier_checkpoint(opened, run):
         assert "1 only in the earlier file: gone" in driver.screen_text()
 
 
+async def test_what_is_equal_after_a_cast_has_no_change(opened, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    state = {"a.weight": torch.ones(4, 4), "a.bias": torch.ones(4), "b.weight": torch.ones(4)}
+    torch.save(state, "before.pth")
+    torch.save({name: tensor.half() for name, tensor in state.items()}, "after.pth")
+    async with opened(Path("after.pth"), size=(130, 30), against="before.pth") as driver:
+        await driver.until(lambda: driver.session.comparison is not None)
+        driver.go("a.weight")
+        await driver.pilot.pause()
+        shown = driver.screen_text()
+        assert "0 of 3 tensors changed" in shown and "equal after a cast" in shown
+        assert shown.count(" 0% ") == 6 and "from 0" not in shown  # three tensors, two modules, the root
+
+
 async def test_a_long_path_gives_way_before_what_was_found(opened, run, tmp_path):
     far = tmp_path / "a_directory_with_a_long_name" / "another" / "before.pth"
     far.parent.mkdir(parents=True)

@@ -140,13 +140,21 @@ async def test_which_state_dict_is_meant_is_on_the_screen_and_in_the_config(open
     torch.save({"model": weights, "model_ema": dict(weights), "optimizer": {"state": {}}}, path)
     async with opened(path, key="model_ema", size=(60, 15)) as driver:
         assert "both.pt [model_ema]" in driver.screen_text().splitlines()[0]
-        assert "optimizer" in notices_text(driver.session).plain
+        assert "skipped optimizer: " in notices_text(driver.session).plain
         await driver.press("down", "f", "s")
         await driver.until(lambda: not driver.session.unsaved)
         assert driver.session.saved_here and "key: model_ema" in driver.session.config_path.read_text()
     async with opened(path, key="model") as driver:
         assert "both.pt [model]" in driver.screen_text().splitlines()[0]
-        assert driver.session.differences == ("it was saved for the state_dict model_ema; model is open",)
+        which = "it was saved for the state_dict model_ema; model is open"
+        assert driver.session.differences == (which,)
         assert not driver.session.saved_here
+        assert driver.state("a") == "frozen"
+        said = notices_text(driver.session).plain
+        assert f"{driver.session.config_path.name} does not fit what is open:\n  {which}" in said
+        assert "The tree shows what its rules select here." in said
+        await driver.press("s")
+        assert "It does not fit what is open: it was saved for" in driver.screen_text()
+        await driver.press("escape")
     async with opened(path, key="model_ema") as driver:
         assert driver.session.saved_here and not driver.session.differences

@@ -213,6 +213,7 @@ async def test_the_one_dialog_does_everything_by_keyboard_at_60_by_15(opened):
         assert stages.names == (first,)
         assert "These rules are below" in await press("k", "d")
         assert stages.names == (first,)
+        assert "n new" in await press("j", "k")
         await driver.press("enter")
         assert stages.shown is None and " common " in driver.screen_text()
 

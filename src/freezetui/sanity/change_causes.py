@@ -111,7 +111,7 @@ TABLE = (
         "M8",
         "error",
         "frozen but changed: the model's own code writes the weight in its {phase}",
-        "write the weight only when self.training, or not at all",
+        "write the weight only while its requires_grad is True, or not at all",
     ),
     Code(
         "optimizer_hook",

@@ -32,8 +32,8 @@ class Comparison:
     Args:
         session: whose checkpoint is AFTER.
         changes: of each of its tensors, by the name there.
-        relative: |delta| / |weight| of each; 0.0 if identical, infinite if the weight was 0, NaN if the
-            change has no such size; None if it is not known whether there is one.
+        relative: |delta| / |weight| of each; 0.0 if identical or equal after a cast, infinite if the
+            weight was 0, NaN if the change has no such size; None if it is not known whether there is one.
 
     Attributes:
         before: BEFORE as the user named it.

@@ -111,7 +111,8 @@ def _of_comparison(session: Session) -> Iterator[Notice]:
     moved = comparison.changed_frozen
     if moved:
         names = [session.tree.tensors[index].name for index in moved[:_MAX_LINES]]
-        yield Notice(f"{len(moved):,} frozen changed", (*comparison.summary(), *names))
+        changed, verdict, *more = comparison.summary()
+        yield Notice(f"{len(moved):,} frozen changed", (changed, verdict, *names, *more))
     elif comparison.nothing_in_common:
         yield Notice("nothing compared", comparison.summary())
     elif comparison.unsure_frozen:
@@ -125,8 +126,8 @@ def _of_config(session: Session) -> Iterator[Notice]:
     if saved.problem is not None:
         yield Notice("config unreadable", (str(saved.problem), f"Saving keeps {name} under another name."))
     if saved.differences:
-        first = f"{name} was saved for another model, or does not select what it did:"
-        last = "The tree does not show what it says. Saving (s) asks before it is overwritten."
+        first = f"{name} does not fit what is open:"
+        last = "The tree shows what its rules select here. Saving (s) asks before it is overwritten."
         yield Notice("config does not fit", (first, *saved.differences[:_MAX_LINES], last))
     if saved.on_disk == "changed":
         text = f"{name} has been changed by something else since it was loaded or saved here."

@@ -144,7 +144,7 @@ class SavedConfig:
             return f"{self.problem.message} It will be kept as {set_aside_path(target).name}."
         if self.changed_on_disk:
             return "It has changed on disk since it was loaded."
-        return "It was saved for a different model." if self.differences else ""
+        return f"It does not fit what is open: {self.differences[0]}" if self.differences else ""
 
     def save(self, target: Path, config: ConfigData, stages: StagePlans) -> None:
         """Write the config of the plans `stages` atomically, and make `target` the session's config file.

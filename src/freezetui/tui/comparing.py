@@ -60,10 +60,16 @@ def _comparison(session: Session, before: str, found: Compared) -> Comparison:
     infos = {tensor.name: tensor for tensor in session.checkpoint.tensors}
     changes = {name: _identical(infos[name]) for name in found.identical if name in infos}
     changes |= {t.new_name or t.name: t for t in found.different if t.status != "removed"}
-    relative = {name: None if t.status == "unread" else relative_change([t]) for name, t in changes.items()}
+    relative = {name: _relative(change) for name, change in changes.items()}
     removed = tuple(t.name for t in found.different if t.status == "removed")
     notes = found.note, found.absent, found.warnings
     return Comparison(session, before, changes, relative, removed, *notes)
+
+
+def _relative(change: TensorDiff) -> float | None:
+    if change.status == "unread":
+        return None
+    return 0.0 if change.status == "cast" else relative_change([change])
 
 
 def _identical(tensor: TensorInfo) -> TensorDiff:

@@ -36,7 +36,7 @@ async def copy_texts(app: App[Any], session: Session, rows: VisibleRows, node: i
         code = await run_with_busy_screen(app, "Writing the code…", lambda: _code(session), tensors)
         if code is None:
             return
-        title = "Plain PyTorch of all stages" if len(session.stages.names) > 1 else "Plain PyTorch"
+        title = "Plain PyTorch for all stages" if len(session.stages.names) > 1 else "Plain PyTorch"
         texts.append(Copyable("PyTorch", title, code))
     except FreezeTuiError as error:
         app.notify(str(error), title="Not copied", severity="error", timeout=10)

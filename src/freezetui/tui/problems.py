@@ -59,7 +59,7 @@ def notices_text(session: Session, said: Sequence[str] = ()) -> Text:
             f"{len(choices):,} state_dicts in this file, shown: {shown}; K opens another one\n", "dim"
         )
     for each in session.checkpoint.skipped[:_MAX_SKIPPED]:
-        text.append(f"not read: {printable(each.key)}, {printable(each.what)}\n", "dim")
+        text.append(f"skipped {printable(each.key)}: {printable(each.what)}\n", "dim")
     if said:
         text.append("\nlast messages\n", "bold")
         text.append("".join(f"  {line}\n" for line in reversed(said)))

@@ -168,6 +168,19 @@ class Standardized(nn.Linear):
         return super().forward(x)
 
 
+class ScalesBody(Net):
+    """A model that writes the weight of a child, only while the whole trains, or while the weight does."""
+
+    def __init__(self, by_flag: bool = False) -> None:
+        super().__init__()
+        self.by_flag = by_flag
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.body.weight.requires_grad if self.by_flag else self.training:
+            self.body.weight.data.mul_(0.99)
+        return super().forward(x)
+
+
 class Reassigned(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         self.weight.data = self.weight.data * 0.99
@@ -367,6 +380,7 @@ M8 = {
     "standardized": moved(
         lambda: Net(Standardized(4, 4)), "M8", "body.weight", words="forward", norms="update"
     ),
+    "of a child, while the whole trains": moved(ScalesBody, "M8", "body.weight", words="forward"),
     "reassigned": moved(lambda: Net(Reassigned(4, 4)), "M8", "body.weight", words="forward"),
     "in backward": moved(lambda: Net(Constrained(4, 4)), "M8", "body.weight", words="backward"),
     "every tenth call": moved(lambda: Net(EveryTenth(4, 4)), "M8", "body.weight", words="forward"),
@@ -412,6 +426,7 @@ M8_TWINS = {
     "codebook that trains": Case(lambda: Net(head=between(BufferCodebook()))),
     "gated codebook": Case(lambda: Net(between(Codebook())), notes=("N6",)),
     "standardized, gated": Case(lambda: Net(Standardized(4, 4))),
+    "of a child, as the fix says": Case(lambda: ScalesBody(by_flag=True)),
     "gated codebook buffers": Case(lambda: Net(between(BufferCodebook())), notes=("N6",)),
     "cache": Case(lambda: Net(Cached()), notes=("M8",)),
     "experts that train": Case(lambda: Net(head=Experts()), notes=("S3",)),

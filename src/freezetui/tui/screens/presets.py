@@ -42,7 +42,7 @@ class PresetScreen(Dialog[bytes | None]):
     """
 
     BINDINGS = [
-        Binding("escape,p", "dismiss", "Back", id="presets.back"),
+        Binding("escape,q,p", "dismiss", "Back", id="presets.back"),
         Binding("left,minus,h", "blocks(-1)", "Fewer blocks", id="presets.fewer"),
         Binding("right,plus,l", "blocks(1)", "More blocks", id="presets.more"),
     ]

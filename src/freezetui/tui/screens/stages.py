@@ -86,6 +86,10 @@ class StagesScreen(Dialog[tuple[str, str] | None]):
             no_wrap=True,
         )
 
+    def on_option_list_option_highlighted(self) -> None:
+        """Name the keys again, after what was said of the common rules."""
+        self.query_one("#stages-keys", Static).update(_KEYS)
+
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Show the stage chosen by Enter or a click."""
         event.stop()
