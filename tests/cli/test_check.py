@@ -77,3 +77,18 @@ def test_rules_common_to_all_stages_are_said_to_be_what_is_checked(tmp_path: Pat
     common, first = (run("check", tmp_path / "net.pth", *more) for more in ((), ("--stage", "first")))
     assert "rules common to all stages; pass --stage NAME" in common.stderr
     assert "common to all stages" not in first.stderr
+
+
+@pytest.mark.torch
+def test_a_stage_that_apply_refuses_is_refused(tmp_path: Path, in_process: None) -> None:
+    import torch
+    from torch import nn
+
+    torch.save(nn.Linear(4, 4).state_dict(), tmp_path / "net.pth")
+    expect = "{frozen: {tensors: 2, elements: 20}, trainable: {tensors: 0, elements: 0}}"
+    first = f"  - {{name: first, rules: [{{freeze: bias}}], expect: {expect}}}\n"
+    (tmp_path / "net.freeze.yaml").write_text(f"freezetui: 1\nstages:\n{first}  - {{name: last}}\n")
+    for stage in ("first", "all"):
+        done = run("check", tmp_path / "net.pth", "--stage", stage)
+        assert done.returncode == 2 and "does not fit: stage first: frozen: expected 2 tensors" in done.stderr
+    assert run("check", tmp_path / "net.pth", "--stage", "last").returncode == 3

@@ -137,6 +137,10 @@ def test_what_safetensors_stores_once_is_told(tmp_path):
     trained, still = (diff(pth, after, config).judged for after in (moved, stored))
     assert (trained.trainable.tensors, trained.trainable.moved, trained.findings) == (2, 2, ())
     assert (still.trainable.moved, [found.code for found in still.findings]) == (0, ["N7"])
+    config.write_text("freezetui: 1\ndefault: freeze\n")
+    save_file({name: tensor.double() for name, tensor in once.items()}, tmp_path / "cast.safetensors")
+    judged = diff(pth, open_checkpoint(str(tmp_path / "cast.safetensors")), config).judged
+    assert judged.reason == "3 of 3 frozen tensors equal only after a cast to a different dtype"
 
 
 def test_a_key_chooses_nothing_in_a_plain_state_dict(tmp_path):

@@ -58,3 +58,14 @@ def test_a_series_says_in_which_step_nan_appeared(tmp_path):
     series = diff_series([open_checkpoint(tmp_path / f"{number}.pth") for number in range(4)])
     lines = [line for line in series_lines(series) if "NaN" in line]
     assert lines == ["step 2: NaN or Inf appeared in 1 tensor: head.bias"]
+
+
+def test_lines_of_several_tensors_say_how_many_elements_became_nan(compared):
+    before = {f"blocks.{block}.{name}": torch.ones(8) for block in range(4) for name in ("a", "b")}
+    after = {name: tensor + torch.tensor([nan, inf] + [1.0] * 6) for name, tensor in before.items()}
+    report = compared({**before, "head": torch.ones(2)}, {**after, "head": torch.ones(2)})
+    [line] = [line for line in diff_lines(report) if "{0..3} ×4" in line]
+    assert line.endswith("  8 became NaN; 8 became Inf")
+    [line] = [line for line in diff_lines(report, stat=True) if line.startswith("blocks")]
+    assert line.endswith("  8 became NaN; 8 became Inf")
+    assert f"{'':14}8 became NaN; 8 became Inf" in list(diff_lines(report, stat=True, width=60))

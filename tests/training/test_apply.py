@@ -135,6 +135,8 @@ def test_the_next_stage_unfreezes_and_lets_norms_run_again() -> None:
     assert model.body[1].training
     assert all(flags(model).values())
     assert config.parameter_groups(model, lr=0.1, stage="all")[0]["lr"] == 0.05
+    with pytest.raises(ConfigError, match="with the same stage"):
+        config.parameter_groups(model, lr=0.1)
 
 
 def test_a_frozen_parameter_loses_its_stale_gradient() -> None:

@@ -240,6 +240,8 @@ class Presumed(nn.Module):
         ([("freeze", "body"), ("train", "body.weight")], ["body.mask"]),
         ([("freeze", "head")], []),
         ([("freeze", "**")], ["u", "body.mask"]),
+        ([("freeze", "body.weight"), ("freeze", "body.bias")], []),
+        ([("freeze", "**.{weight,bias}")], []),
     ],
 )
 def test_a_parameter_with_a_buffers_name(tmp_path: Path, rules: list[Any], frozen: list[str]) -> None:

@@ -46,15 +46,16 @@ def check(paths: tuple[str, ...], as_json: bool, stage: str | None, to: str | No
             f"{session.config_path} wants to import and run {named}.",
             f"If you trust it, pass --architecture {named}.",
         )
-    if session.saved.refused:
-        why = "; ".join(each.rstrip(".") for each in session.saved.refused[:3])
+    each = stage == ALL_STAGES and ALL_STAGES not in session.stages.names
+    stages = (session.stages.names or (None,)) if each else (stage,)
+    of_stages = session.saved.refused_stages
+    if refused := session.saved.refused or [of_stages[name] for name in stages if name in of_stages]:
+        why = "; ".join(line.rstrip(".") for line in refused[:3])
         raise FreezeTuiError(
             f"{session.config_path} does not fit: {why}.",
             "FreezeConfig.apply would reject it too. Open the checkpoint and re-save the config.",
         )
     path = receipt_path(session, to) if to is not None else None
-    each = stage == ALL_STAGES and ALL_STAGES not in session.stages.names
-    stages = (session.stages.names or (None,)) if each else (stage,)
     if stage == ALL_STAGES and not each and session.stages.names[1:]:
         say(ONLY_STAGE_ALL)
     if stage is None and session.stages.names:

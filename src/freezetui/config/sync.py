@@ -226,8 +226,8 @@ def stage_masks(config: ConfigData, tree: ParamTree, common: bytes, budget: Budg
     return masks
 
 
-def stage_differences(config: ConfigData, tree: ParamTree, masks: Mapping[str, bytes]) -> tuple[str, ...]:
-    """Return how what the stages freeze in `tree` differs from what is recorded of them, one line each.
+def stage_differences(config: ConfigData, tree: ParamTree, masks: Mapping[str, bytes]) -> dict[str, str]:
+    """Return how what the stages freeze in `tree` differs from what is recorded: a line for each that does.
 
     Args:
         masks: what `stage_masks` has returned.
@@ -237,7 +237,7 @@ def stage_differences(config: ConfigData, tree: ParamTree, masks: Mapping[str, b
         for stage in config.stages
         if stage.expect is not None
     )
-    return tuple(f"stage {printable(name)}: {line}" for name, line in wrong if line)
+    return {name: f"stage {printable(name)}: {line}" for name, line in wrong if line}
 
 
 def split_ties(tree: ParamTree, mask: bytes) -> tuple[str, ...]:

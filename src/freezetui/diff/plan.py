@@ -62,7 +62,8 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     keeps = config.norm_statistics == "freeze"
     asked = msgspec.structs.replace(config, stages=tuple(stages))
     by_stage = {named.name: mask for named, mask in zip(stages, masks, strict=False)}
-    notes = *match.differences, *stage_differences(asked, tree, by_stage), other_key(config, before.key)
+    differing = stage_differences(asked, tree, by_stage).values()
+    notes = *match.differences, *differing, other_key(config, before.key)
     note = "; ".join(filter(None, notes))
     if each and stages:
         pairs = zip(stages, masks, strict=True)

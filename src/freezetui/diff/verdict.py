@@ -12,7 +12,7 @@ from freezetui.checkpoint.types import Checkpoint
 from freezetui.diff.compare import same_bits
 from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SAME_VALUES, SOME_ROWS, TIED
 from freezetui.diff.matching import Matching
-from freezetui.diff.report import FrozenDiff, Judged, TensorDiff, TrainableDiff
+from freezetui.diff.report import FrozenDiff, Judged, Status, TensorDiff, TrainableDiff
 from freezetui.diff.tied import stored_once
 from freezetui.freeze.frozen_buffers import AVERAGES, STATISTICS, VECTORS
 from freezetui.numbers import plural
@@ -66,7 +66,7 @@ def judge(
     under_frozen = [t for t in marked if t.kind == "buffer" and modules.holds(t.name)]
     drifted = [t for t in under_frozen if t.status == "changed"]
     findings = [*_causes(moved, frozen), *_drifts(drifted, plan)]
-    verdict, reason = _verdict(frozen, moved, unsure, findings)
+    verdict, reason = _verdict(frozen, moved, unsure, status, findings)
     if verdict == "held" and matching.absent:
         count = plural(len(matching.absent), "tensor")
         verdict, reason = "inconclusive", f"the data of {count} that an index lists is missing"
@@ -99,8 +99,14 @@ def _verdict(
     frozen: Sequence[TensorDiff],
     moved: Sequence[TensorDiff],
     unsure: Sequence[TensorDiff],
+    status: Mapping[str, Status],
     findings: Iterable[Finding],
 ) -> tuple[Verdict, str]:
+    """Return the verdict, and why it is inconclusive.
+
+    Args:
+        status: of each tensor by name; of one that a format stores once, that of the tensor it is tied to.
+    """
     if moved or any(found.severity == "error" for found in findings):
         return "moved", ""
     if not frozen:
@@ -113,8 +119,8 @@ def _verdict(
         "reshaped": "with a different shape in AFTER",
         "unread": "not compared",
     }
-    counts = {status: sum(t.status == status for t in unsure) for status in reasons}
-    parts = [f"{count:,} {reasons[status]}" for status, count in counts.items() if count]
+    counts = {word: sum(status[t.name] == word for t in unsure) for word in reasons}
+    parts = [f"{count:,} {reasons[word]}" for word, count in counts.items() if count]
     first, _, rest = "; ".join(parts).partition(" ")
     return "inconclusive", f"{first} of {plural(len(frozen), 'frozen tensor')} {rest}{_rows(unsure)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from freezetui import numbers
 from freezetui.diff.looks import SAME_VALUES, SOME_ROWS
@@ -99,13 +99,18 @@ def counted(tensor: TensorDiff) -> list[str]:
         and tensor.rows_changed < (tensor.rows or 0)
     ):
         lines.append(f"only {tensor.rows_changed:,} of {tensor.rows:,} rows")
-    counts = (
-        ("became NaN", tensor.nan),
-        ("became Inf", tensor.inf),
-        ("NaN became finite", tensor.from_nan),
-        ("Inf became finite", tensor.from_inf),
-    )
-    return [*lines, *(f"{count:,} {words}" for words, count in counts if count)]
+    return lines + not_finite([tensor])
+
+
+def not_finite(tensors: Iterable[TensorDiff]) -> list[str]:
+    """Return how many elements of all these tensors became NaN, infinite or finite."""
+    counts = Counter[str]()
+    for tensor in tensors:
+        counts["became NaN"] += tensor.nan
+        counts["became Inf"] += tensor.inf
+        counts["NaN became finite"] += tensor.from_nan
+        counts["Inf became finite"] += tensor.from_inf
+    return [f"{count:,} {words}" for words, count in counts.items() if count]
 
 
 def module_change(tensors: Sequence[TensorDiff]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from freezetui import numbers
 from freezetui.diff.report import STATUSES, DiffReport, Judged, Status, TensorDiff, leading, relative_change
-from freezetui.formatting.change import counted, has_size, looks_like, resized, status_word
+from freezetui.formatting.change import counted, has_size, looks_like, not_finite, resized, status_word
 from freezetui.formatting.columns import Table, all_wrapped, wrapped
 from freezetui.formatting.diff_tree import DiffTree
 from freezetui.formatting.report import finding_text, nothing_to_hold, verdict_line
@@ -179,7 +179,8 @@ def _line(tree: DiffTree, node: int, stop: int | None) -> _Row:
     differing = [t for t in tensors if t.status != "identical"]
     sign = f"{_SIGNS[_common_status(differing)]} {_plan(tensors)}"
     what = f"{len(differing):,} of {numbers.plural(len(tensors), 'tensor')}" if differing else _count(tensors)
-    return _Row(_columns(sign, tree.label(node, stop), what, tensors))
+    hidden = "" if stop is None else "; ".join(not_finite(tensors))
+    return _Row(_columns(sign, tree.label(node, stop), what, tensors), hidden)
 
 
 def _plan(tensors: Sequence[TensorDiff]) -> str:
@@ -256,7 +257,8 @@ def _stat(tree: DiffTree, sort: str) -> list[_Row]:
         if graph and change > 0 and all(t.kind == "buffer" for t in leading(tensors) if t.delta_norm):
             graph = "buffers only"  # a mean that begins at 0 changes by more than any update
         what = f"{len(differing):,} of {_count(tensors)}"
-        found.append((change, _Row((printable(shape.path(node)), what, relative, graph))))
+        cells = printable(shape.path(node)), what, relative, graph
+        found.append((change, _Row(cells, "; ".join(not_finite(tensors)))))
     if sort == "change":  # those that differ without a size first
         found.sort(key=lambda each: -math.inf if math.isnan(each[0]) else -each[0])
     return [row for _, row in found]

@@ -16,6 +16,7 @@ from freezetui.formatting.python_templates import (
     COUNTED,
     FREEZE,
     IS_FROZEN,
+    KEPT,
     OF_ADAPTER,
     OTHERS,
     PRESUMED,
@@ -42,11 +43,13 @@ class _Stage(NamedTuple):
         prefixes: of names; each ends with a dot.
         elements: how many elements that is.
         spans: the tensors in frozen modules, as ascending half-open ranges.
+        kept: as `prefixes`: what may be a buffer or a parameter among them, and no rule freezes.
     """
 
     prefixes: tuple[str, ...]
     elements: int
     spans: tuple[tuple[int, int], ...]
+    kept: tuple[str, ...] = ()
 
 
 def python_code(
@@ -88,6 +91,8 @@ def python_code(
         "prefixes": "".join(WITHOUT.format(string(prefix)) for prefix in _prefixes(checkpoint, tree)),
         **_train_words(statistics),
     }
+    words["file_name"] = "in_file(name)" if parts else 'f"{name}."'
+    words["kept"] = KEPT.format(**words) if any(stage.kept for stage in stages.values()) else ""
     words["buffers"] = COUNTED.format(**words) if unsure else ""
     words["presumed"] = PRESUMED.format(**words) if presumed else ""
     functions = [OF_ADAPTER if parts else IS_FROZEN, FREEZE]
@@ -140,6 +145,9 @@ def _data(
         )
         yield from table("BUFFERS", {"": list(map(string, lasts))})
         yield "OWN_FLAGS = {}"
+    if any(stage.kept for stage in stages.values()):
+        yield from _comment("Of those, what no rule freezes, although the rest of the module is frozen.")
+        yield from table("KEPT", {name: name_items(stage.kept) for name, stage in stages.items()})
     if parts:
         yield from _comment(
             "The checkpoint is an adapter; the parameters of its base model keep their flags."
@@ -195,8 +203,15 @@ def _stage(tree: ParamTree, mask: bytes, presumed: Sequence[int]) -> _Stage:
     own = [tree.position[i] for i in presumed if mask[i] == FROZEN]
     known = frozenset(nodes)
     nodes += (node for node in own if known.isdisjoint(_above(tree, node)))
-    prefixes = dict.fromkeys(f"{path}." for path in _paths(tree, sorted(nodes)))
-    return _Stage(tuple(prefixes), frozen.elements, tuple(tree.span(n) for n in nodes if not tree.leaf[n]))
+    others = [tree.position[i] for i in presumed if mask[i] == TRAINABLE]
+    kept = [node for node in others if not known.isdisjoint(_above(tree, node))]
+    spans = tuple(tree.span(n) for n in nodes if not tree.leaf[n])
+    return _Stage(_prefixed(tree, nodes), frozen.elements, spans, _prefixed(tree, kept))
+
+
+def _prefixed(tree: ParamTree, nodes: Iterable[int]) -> tuple[str, ...]:
+    """Return the paths of nodes, each once and with a dot at its end."""
+    return tuple(dict.fromkeys(f"{path}." for path in _paths(tree, sorted(nodes))))
 
 
 def _above(tree: ParamTree, node: int) -> Iterator[int]:

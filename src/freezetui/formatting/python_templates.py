@@ -7,9 +7,14 @@ def is_frozen(name{arg}):
     """Whether the parameter or module called `name` is frozen."""
     for wrapper in WRAPPERS:
         name = name.replace(wrapper, "")
-{prefixes}    return f"{{name}}.".startswith(FROZEN{key})
+{prefixes}{kept}    return f"{{name}}.".startswith(FROZEN{key})
 '''
 WITHOUT = "    name = name.removeprefix({})\n"
+#: What no rule freezes, in a module whose other parameters are frozen.
+KEPT = """\
+    if {file_name}.startswith(KEPT{key}):
+        return False
+"""
 #: The same for an adapter, whose base has other names.
 OF_ADAPTER = '''\
 def in_file(name):
@@ -21,7 +26,7 @@ def in_file(name):
 
 def is_frozen(name{arg}):
     """Whether the parameter or module called `name` is frozen."""
-    return in_file(name).startswith(FROZEN{key})
+{kept}    return in_file(name).startswith(FROZEN{key})
 
 
 def is_stored(name):

@@ -32,7 +32,7 @@ class SavedConfig:
         schedule: the stages as on disk, in their order, without their rules.
         problem: why the file is not readable; None if it is.
         differences: how the model differs from the one the config was saved for, one line each.
-        refused: those of them that `FreezeConfig.apply` refuses.
+        refused: those of them that `FreezeConfig.apply` refuses; refused_stages: that it refuses for a stage.
         fits: whether names and shapes are those that the config was saved for, or it does not record them.
         written: whether this session has saved it.
         not_written: why it could not be saved the last time; "" if it was, or nobody tried.
@@ -47,6 +47,7 @@ class SavedConfig:
         self.problem: ConfigError | None = None
         self.differences: tuple[str, ...] = ()
         self.refused: tuple[str, ...] = ()
+        self.refused_stages: dict[str, str] = {}
         self.fits = True
         self._seen, self._version = b"", b""
         self._state: Literal["same", "changed", "deleted"] = "same"
@@ -92,7 +93,8 @@ class SavedConfig:
         match = plan_from_config(self.config, tree, budget)
         self.refused, self.fits = match.refused, match.fits
         stages = stage_masks(self.config, tree, match.mask, budget)
-        self.differences = match.differences + stage_differences(self.config, tree, stages)
+        self.refused_stages = stage_differences(self.config, tree, stages)
+        self.differences = (*match.differences, *self.refused_stages.values())
         for mask in (match.mask, *stages.values()):
             self.differences += tuple(x for x in split_ties(tree, mask) if x not in self.differences)
         masks: dict[str | None, bytes] = {None: match.mask}
@@ -172,7 +174,7 @@ class SavedConfig:
         self.path, self.config = target, config
         self.masks, self.schedule = stages.masks(), stages.schedule
         stages.note_saved(config.stages)
-        self.problem, self.differences, self.refused = None, (), ()
+        self.problem, self.differences, self.refused, self.refused_stages = None, (), (), {}
         self.fits = self.written = True
         self._seen, self._version = _content(target), b""
 

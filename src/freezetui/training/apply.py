@@ -178,7 +178,7 @@ def parameter_groups(
     budget = Budget()
     source = find_source(config, model, stage, checkpoint, root, False, budget)
     plan = _decide(config, model, source, stage, budget)
-    _read_back(model, plan)
+    _read_back(model, plan, " with the same stage" if config.stages else "")
     unique = {id(p): p for p in model.parameters() if p.requires_grad}
     if not unique:
         raise ConfigError("every parameter is frozen: no parameters to optimize.", "Add a train rule.")
@@ -239,8 +239,8 @@ def _refuse_thaw_in_ddp(model: nn.Module, thawed: Sequence[Any], names: Sequence
             )
 
 
-def _read_back(model: nn.Module, plan: LivePlan) -> None:
-    """Raise a ConfigError if the live flags are not those of the plan."""
+def _read_back(model: nn.Module, plan: LivePlan, how: str = "") -> None:
+    """Raise a ConfigError if the live flags are not those of the plan; `how` the config must be applied."""
     rows = {row.name: row for row in live_tensors(model) if row.kind == "parameter"}
     wrong = [
         rows[name].plain for name, train in plan.trains.items() if rows[name].tensor.requires_grad != train
@@ -248,7 +248,7 @@ def _read_back(model: nn.Module, plan: LivePlan) -> None:
     if wrong:
         raise ConfigError(
             f"requires_grad of {listed(wrong, most=1, longest=None)} is not set as the config says.",
-            "Apply the config to this model, and do not change requires_grad afterwards.",
+            f"Apply the config to this model{how}, and do not change requires_grad afterwards.",
         )
 
 
