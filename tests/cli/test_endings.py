@@ -211,6 +211,19 @@ def usual_ends(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
     return path, ends_of(path, "")
 
 
+@pytest.mark.parametrize("command", ["show PATH", "diff PATH PATH", "validate PATH", "diff PATH PATH --json"])
+def test_a_reader_that_closes_the_pipe_gets_no_verdict(path: Path, command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = command.replace("PATH", str(path)).split()
+    with os.fdopen(writing, "wb") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "freezetui", *words], stdout=stdout, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 141
+    assert b"Error" not in done.stderr
+
+
 @pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 2>&-", "1>&-", "0<&- 1>&- 2>&-"])
 def test_closed_streams(usual_ends: tuple[Path, dict[str, Done]], closed: str) -> None:
     path, usual_of = usual_ends

@@ -9,7 +9,7 @@ import sys
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -61,11 +61,17 @@ _MODULES = {
 #: What click 8.2 and later raise if there are no arguments.
 _HELP: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 #: Errors of writing to stdout.
-_FULL = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
+_FULL = (errno.ENOSPC, errno.EIO, errno.EBADF)
+#: The exit code of a program whose output nobody reads any more, as of one that SIGPIPE ended.
+_UNREAD = 141
 #: The exit code of a program that was ended by Ctrl+C.
 _INTERRUPTED = 130
 #: The exit code after an unexpected error: EX_SOFTWARE of sysexits.h.
 _CRASHED = 70
+
+
+class _UnreadError(Exception):
+    """What reads the output, such as `head`, has closed the pipe."""
 
 
 class _Commands(click.Group):
@@ -106,6 +112,12 @@ class _Commands(click.Group):
         if args and args[0].startswith("-") and args[0] not in ("--help", "-h", "--version"):
             args = ["open", *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would exit with 1, which means "moved"
+            raise _UnreadError from error
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return completions: the commands, else files."""
@@ -234,13 +246,13 @@ def run() -> None:
         _end(str(error), 2)
     except click.Abort:
         _end("Interrupted.", _INTERRUPTED)
+    except _UnreadError:
+        _discard(sys.stdout, sys.stderr)
+        sys.exit(_UNREAD)
     except OSError as error:
         if error.errno not in _FULL:
             _end(str(from_os_error(error)), 2)
-        # Otherwise Python reports the error again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            sys.exit(0)  # the reader has closed the pipe
+        _discard(sys.stdout)
         _end(f"Cannot write output: {error.strerror}.", 2)
     except Exception as error:
         from freezetui.state import log_error
@@ -248,6 +260,12 @@ def run() -> None:
         _end(_crashed(error, log_error(error, " ".join(sys.argv[1:3]))), _CRASHED)
     finally:
         gc.freeze()  # so that the exit does not search for cycles either
+
+
+def _discard(*streams: TextIO) -> None:
+    """Write to nowhere what Python flushes at exit; it would report the error again."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _crashed(error: BaseException, log: Path | None) -> str:
