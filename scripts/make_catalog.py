@@ -24,8 +24,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import get_model_builder, list_models
 
+from freezetui.checkpoint.types import COUNTER
 from freezetui.recognition import catalog
-from freezetui.recognition.catalog import COUNTER, Entry, Free, Index, InputKind, Recipe, Shapes
+from freezetui.recognition.catalog import Entry, Free, Index, InputKind, Recipe, Shapes
 
 TARGET = Path(catalog.__file__).with_name("catalog.json.gz")
 

@@ -126,8 +126,15 @@ class Packing(msgspec.Struct, frozen=True, gc=False):
     untrainable_reason: str = ""
 
 
+#: Counts batches; it changes alone where the momentum of a norm is 0.
+COUNTER = "num_batches_tracked"
+AVERAGES = ("running_mean", "running_var")
 #: Buffers that a norm updates in train mode.
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+STATISTICS = (*AVERAGES, COUNTER)
+#: The vectors of a spectral norm, by which the weight is divided.
+VECTORS = ("_u", "_v", "weight_u", "weight_v")
+#: Buffers that a forward pass of a layer of torch rewrites in train mode.
+REWRITTEN = (*STATISTICS, *VECTORS)
 
 
 class TensorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

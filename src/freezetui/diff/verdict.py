@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from freezetui.checkpoint.types import Checkpoint
+from freezetui.checkpoint.types import AVERAGES, STATISTICS, VECTORS, Checkpoint
 from freezetui.diff.compare import same_bits
 from freezetui.diff.looks import CAST_AND_BACK, DECAY, ROUNDING, SAME_VALUES, SOME_ROWS, TIED
 from freezetui.diff.matching import Matching
 from freezetui.diff.report import FrozenDiff, Judged, Status, TensorDiff, TrainableDiff
 from freezetui.diff.tied import stored_once
-from freezetui.freeze.frozen_buffers import AVERAGES, STATISTICS, VECTORS
 from freezetui.numbers import plural
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import BufferPart, Finding, Verdict

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from freezetui.checkpoint.types import REWRITTEN
 from freezetui.models.live_names import can_train
 from freezetui.training.norms import has_frozen_spectral_norm, is_frozen, nearest_parameters
-from freezetui.training.statistics import STATISTICS
 
 #: What surrounds a buffer: only frozen parameters, some of both, or only trainable ones.
 Surroundings = Literal["frozen", "mixed", "trainable"]
@@ -37,7 +37,7 @@ def _around(model: nn.Module, module: nn.Module, path: str) -> Surroundings:
     flags = {parameter.requires_grad for parameter in nearest_parameters(model, path)}
     own = {parameter.requires_grad for parameter in module._parameters.values() if parameter is not None}
     is_norm = not module._modules and any(
-        name in STATISTICS for name, _ in module.named_buffers(recurse=False)
+        name in REWRITTEN for name, _ in module.named_buffers(recurse=False)
     )
     return "mixed" if flags == {True, False} and not (is_norm and True in own) else "trainable"
 
@@ -47,7 +47,7 @@ def counters(model: nn.Module) -> dict[str, float]:
     found = {}
     for name, buffer in model.named_buffers(remove_duplicate=False):
         value = _whole(buffer)
-        if value is not None and name.rpartition(".")[2] not in STATISTICS:
+        if value is not None and name.rpartition(".")[2] not in REWRITTEN:
             found[name] = value
     return found
 

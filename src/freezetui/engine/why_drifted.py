@@ -7,13 +7,13 @@ from collections import defaultdict
 
 from torch import nn
 
+from freezetui.checkpoint.types import COUNTER, REWRITTEN, STATISTICS, VECTORS
 from freezetui.engine.further import named_tensors
 from freezetui.engine.run import RunResult
 from freezetui.engine.why_moved import TrainedMemory
 from freezetui.sanity.codes import finding
 from freezetui.sanity.report import Finding
 from freezetui.training.norms import statistics_of
-from freezetui.training.statistics import COUNTER, RUNNING, SPECTRAL, STATISTICS
 
 #: Names of statistics of what passes through, apart from codebooks, queues and the like.
 _STATISTICS = re.compile(
@@ -63,12 +63,12 @@ def _drift(module: nn.Module, path: str, last: str, drifted: set[str], result: R
     if path in result.held and last in statistics_of(module):
         if path in result.awake or not in_eval:
             return "norm_in_train_mode"
-        if last in STATISTICS:
+        if last in REWRITTEN:
             return "norm_in_eval"
     kind = type(module).__name__
-    if last in SPECTRAL:
+    if last in VECTORS:
         return "spectral_norm"
-    if last in (*RUNNING, COUNTER):
+    if last in STATISTICS:
         if "InstanceNorm" in kind or "SyncBatchNorm" in kind:
             return "tracking_norm"
         return "batch_counter" if drifted == {COUNTER} else "batch_norm"

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from freezetui.checkpoint.types import COUNTER, REWRITTEN
 from freezetui.freeze.plan import FROZEN, TRAINABLE
 from freezetui.freeze.tree import ParamTree
-
-#: Counts batches; it changes alone where the momentum of a norm is 0.
-COUNTER = "num_batches_tracked"
-AVERAGES = ("running_mean", "running_var")
-STATISTICS = (*AVERAGES, COUNTER)
-#: The vectors of a spectral norm, by which the weight is divided.
-VECTORS = ("_u", "_v", "weight_u", "weight_v")
 
 
 def frozen_buffers(
@@ -49,7 +43,7 @@ def changed_statistics(tree: ParamTree, states: bytes | bytearray, changed: Iter
         states: of every tensor; see `FreezePlan`.
         changed: their indices, ascending.
     """
-    found = [i for i in frozen_buffers(tree, states, changed) if _last(tree, i) in (*STATISTICS, *VECTORS)]
+    found = [i for i in frozen_buffers(tree, states, changed) if _last(tree, i) in REWRITTEN]
     moved = {tree.parents[tree.position[i]] for i in found if _last(tree, i) != COUNTER}
     return [i for i in found if tree.parents[tree.position[i]] in moved]
 

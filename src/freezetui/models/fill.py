@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from freezetui.checkpoint.types import Checkpoint
+from freezetui.checkpoint.types import COUNTER, Checkpoint
 from freezetui.errors import ModelError
 from freezetui.freeze.live_plan import lost_block
 from freezetui.freeze.name_map import LiveTensor, NameMap
@@ -16,7 +16,6 @@ from freezetui.models import timm_names, transformers_loading
 from freezetui.models.live_names import ancestry, live_tensors, plain_names, submodule
 from freezetui.models.load import load_tensors
 from freezetui.models.name_map import file_tensors, map_names
-from freezetui.recognition.catalog import COUNTER
 from freezetui.text import listed
 
 #: torch's quantization-aware layers, whose own loading resizes their buffers.

@@ -16,16 +16,13 @@ from typing import Literal
 import msgspec
 
 from freezetui.checkpoint.state_dict.wrappers import main_prefixes
-from freezetui.checkpoint.types import Checkpoint, TensorInfo
+from freezetui.checkpoint.types import COUNTER, Checkpoint, TensorInfo
 from freezetui.model_spec import ModelSpec
 
 #: More tensors than any model in the index has: larger models are rejected before the index is read.
 MAX_TENSORS = 4096
 #: For zlib: a gzip file. The module gzip takes longer to import than the index to read.
 _GZIP = 31
-
-#: Old checkpoints, and those with frozen norms, do not have these counters.
-COUNTER = "num_batches_tracked"
 
 InputKind = Literal["image", "segmentation", "detection", "video", "flow"]
 
@@ -136,6 +133,7 @@ def recognize(tensors: Sequence[TensorInfo]) -> Recognition | None:
     """
     if not 0 < len(tensors) <= MAX_TENSORS:
         return None
+    # Old checkpoints, and those with frozen norms, do not have the counters.
     shapes: Shapes = {t.name: t.shape for t in tensors if not t.name.endswith(COUNTER)}
     for prefix in ("", *main_prefixes(shapes)):
         start = len(prefix)

@@ -11,7 +11,8 @@ from functools import partial, reduce
 
 from torch import nn
 
-from freezetui.training.statistics import STATISTICS, written_in_training
+from freezetui.checkpoint.types import REWRITTEN
+from freezetui.training.statistics import written_in_training
 
 
 def frozen_norms(model: nn.Module) -> dict[str, nn.Module]:
@@ -39,7 +40,7 @@ def frozen_statistics(model: nn.Module) -> list[str]:
 
 def statistics_of(module: nn.Module) -> tuple[str, ...]:
     """Return the names of tensors that the module's forward pass moves in train mode, and not in eval."""
-    named = [name for name, buffer in module._buffers.items() if buffer is not None and name in STATISTICS]
+    named = [name for name, buffer in module._buffers.items() if buffer is not None and name in REWRITTEN]
     return tuple(dict.fromkeys((*named, *written_in_training(module))))
 
 

@@ -13,13 +13,10 @@ from typing import Literal
 
 from torch import nn
 
+from freezetui.checkpoint.types import AVERAGES, REWRITTEN
+
 #: When a statement runs.
 Mode = Literal["any", "train", "eval"]
-RUNNING, COUNTER = ("running_mean", "running_var"), "num_batches_tracked"
-#: Spectral norm's vectors.
-SPECTRAL = ("_u", "_v", "weight_u", "weight_v")
-#: Buffers that a forward pass in train mode rewrites.
-STATISTICS = (*RUNNING, COUNTER, *SPECTRAL)
 
 #: Functions that write the tensors they are given; so does all that ends in an underscore.
 _WRITERS = re.compile(r"update|inplace|moving_average|(?:^|_)ema(?:_|$)")
@@ -52,7 +49,7 @@ def written_in_training(module: nn.Module) -> tuple[str, ...]:
             kind: type = type(child)
             methods = [method for called, method in calls if called == name]
             by_child = {tensor for method in methods for tensor in _written_by(kind, method)}
-            own = (tensor for tensor in _state(child) if tensor in by_child and tensor not in STATISTICS)
+            own = (tensor for tensor in _state(child) if tensor in by_child and tensor not in REWRITTEN)
             found += [f"{name}.{tensor}" for tensor in own]
             found += [f"{name}.{tensor}" for tensor in _state(child) if f"{name}.{tensor}" in written]
     return tuple(dict.fromkeys(found))
@@ -238,7 +235,7 @@ class _Scan:
                 yield from self._bases(node.func.value)
             keywords = {keyword.arg: keyword.value for keyword in node.keywords}
             if name in _NORMS:
-                for argument in (*node.args[1:3], *(keywords[key] for key in RUNNING if key in keywords)):
+                for argument in (*node.args[1:3], *(keywords[key] for key in AVERAGES if key in keywords)):
                     yield from self._bases(argument)
             elif in_place or _WRITERS.search(name.lower()):
                 for argument in (*node.args, *keywords.values()):
