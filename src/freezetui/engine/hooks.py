@@ -1,9 +1,12 @@
-"""Hooks of the engine on the user's modules."""
+"""Hooks of the engine on the user's modules and optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
+
+from torch.optim import Optimizer
 
 
 class Hook:
@@ -23,3 +26,13 @@ class Hook:
 
     def __reduce__(self) -> tuple[type[Hook], tuple[None]]:
         return Hook, (None,)
+
+
+def replace_step(optimizer: Optimizer, step: Callable[..., Any]) -> None:
+    """Let an optimizer call this in place of its step, with the arguments of that."""
+
+    def bound(_: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        return step(*args, **kwargs)
+
+    # A schedule that the user's step makes for the optimizer wraps the function that is bound to it.
+    optimizer.step = MethodType(bound, optimizer)  # type: ignore[method-assign]

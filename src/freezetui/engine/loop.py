@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from types import MethodType
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from freezetui.engine.device import is_out_of_memory
 from freezetui.engine.evidence import changes_bits
-from freezetui.engine.hooks import Hook
+from freezetui.engine.hooks import Hook, replace_step
 from freezetui.engine.magnitudes import largest_of, norms_of, real_of
 from freezetui.engine.model_under_test import ModelUnderTest
 from freezetui.engine.modes import compiling
@@ -134,7 +133,7 @@ class Loop:
         torch.manual_seed(self.under_test.seed + step)
         running = Interrupted(partial(self.under_test.take_step, self.optimizer), self.under_test.device)
 
-        def stepped(_: Any, closure: Callable[[], Any] | None = None) -> Any:
+        def stepped(closure: Callable[[], Any] | None = None) -> Any:
             with torch.enable_grad():
                 loss = closure() if closure is not None else None
             if not running.ended:
@@ -143,8 +142,7 @@ class Loop:
             self._update()
             return loss
 
-        # Bound to the optimizer: a schedule that the step makes for it wraps the function that is bound.
-        self.optimizer.step = MethodType(stepped, self.optimizer)  # type: ignore[method-assign]
+        replace_step(self.optimizer, stepped)
         self._running, self._updates, self._versions = running, 0, versions_of(self.parameters)
         with ExitStack() as hooks:
             if self.under_test.forward is None:  # a compiled one cannot stop

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from types import MethodType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from freezetui.engine.hooks import replace_step
 from freezetui.engine.magnitudes import largest_of
 from freezetui.engine.user_objects import user_object
 from freezetui.errors import ModelError
@@ -89,9 +89,7 @@ class Watch:
         self.stale: dict[int, Tensor] = {}
         self.listeners: list[Callable[[str], object]] = []
         self._step = optimizer.step
-        # Bound to the optimizer: a schedule that the step makes for it wraps the function that is bound.
-        watched = MethodType(lambda _, *args, **kwargs: self._watched(*args, **kwargs), optimizer)
-        optimizer.step = watched  # type: ignore[method-assign]
+        replace_step(optimizer, self._watched)
 
     @property
     def parameters(self) -> Iterator[nn.Parameter]:
