@@ -67,10 +67,12 @@ def read_plans(path: Path, stage: str | None, before: Checkpoint) -> list[Plan]:
     note = "; ".join(filter(None, notes))
     if each and stages:
         pairs = zip(stages, masks, strict=True)
-        return [_plan(path, named.name, tree, mask, keeps)._replace(note=note) for named, mask in pairs]
-    trains = bytes(map(max, zip(*masks, strict=True)))
-    plan = _plan(path, "" if each else stage or "", tree, trains, keeps)
-    return [plan._replace(joins_stages=len(masks) > 1, note=note)]
+        plans = [_plan(path, named.name, tree, mask, keeps) for named, mask in pairs]
+    else:
+        trains = bytes(map(max, zip(*masks, strict=True)))
+        plan = _plan(path, "" if each else stage or "", tree, trains, keeps)
+        plans = [plan._replace(joins_stages=len(masks) > 1)]
+    return [plan._replace(note=note) for plan in plans]
 
 
 def _plan(path: Path, stage: str, tree: ParamTree, trains: bytes, keeps_statistics: bool) -> Plan:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from freezetui.checkpoint.types import ITEMSIZE, PACKED, ROW_PACKED, TensorInfo, can_require_grad
+from freezetui.checkpoint.types import (
+    ITEMSIZE,
+    PACKED,
+    ROW_PACKED,
+    TensorInfo,
+    can_require_grad,
+    contiguous_stride,
+)
 from freezetui.checkpoint.weights import Weights
 from freezetui.diff.dtypes import CARRIERS, COMPONENTS, Array, is_numeric
 from freezetui.diff.raw import LAZY_BITS, raw_of, reaches_beyond
@@ -148,7 +155,7 @@ def values_of(weights: Weights, info: TensorInfo) -> TensorValues:
     assert storage is not None
     raw = weights.storage(info).toreadonly()
     flat = np.frombuffer(raw, carrier, len(raw) // carrier.itemsize) if len(raw) else np.empty(0, carrier)
-    stride = storage.stride if storage.stride is not None else _contiguous(info.shape)
+    stride = storage.stride if storage.stride is not None else contiguous_stride(info.shape)
     view = _strided(flat[storage.offset :], info.shape, stride)
     if view is None:
         raise reaches_beyond(info, flat.size)
@@ -244,10 +251,6 @@ def _strided(flat: Array, shape: tuple[int, ...], stride: Sequence[int]) -> Arra
         return as_strided(flat, shape, [step * flat.itemsize for step in stride], writeable=False)
     except ValueError:  # more elements (of stride 0) or dimensions than numpy supports
         return None
-
-
-def _contiguous(shape: tuple[int, ...]) -> list[int]:
-    return [prod(shape[number + 1 :]) for number in range(len(shape))]
 
 
 def _packed(weights: Weights, info: TensorInfo, what: str, nbytes: int) -> list[memoryview]:

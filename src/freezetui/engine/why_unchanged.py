@@ -72,7 +72,6 @@ def explain_unchanged(
     for tensor in unchanged:
         if tensor.name in refrozen or (tensor.reason == PRECISION and tensor.name in losing):
             continue
-        key = _KEYS.get(tensor.reason, _REPLACED)
         if tensor.name in result.replaced or tensor.name in result.vanished:
             key = _REPLACED
         elif tensor.name in tensors and tensors[tensor.name].dtype.itemsize == 1:
@@ -81,6 +80,8 @@ def explain_unchanged(
             key = _REENTRANT
         elif tensor.name in idle:
             key = _NOT_REACHED
+        else:
+            key = _KEYS[tensor.reason]
         names[key].append(tensor.name)
     return [finding(key, found) for key, found in names.items() if found]
 

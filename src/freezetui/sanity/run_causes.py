@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from freezetui.sanity.causes import Code
 
+_KEPT_IN_EVAL = "apply the config, and do not set train mode afterwards"
+
 TABLE = (
     Code(
         "kept_statistics",
         "M1",
         "error",
         "the running statistics of frozen modules changed, although the config keeps their norms in eval",
-        "apply the config, and do not set train mode afterwards",
+        _KEPT_IN_EVAL,
     ),
     Code(
         "kept_spectral_norm",
@@ -18,7 +20,7 @@ TABLE = (
         "error",
         "the u and v vectors of frozen spectral norms changed, and so the effective weights, although the "
         "config keeps their norms in eval",
-        "apply the config, and do not set train mode afterwards",
+        _KEPT_IN_EVAL,
     ),
     Code(
         "changed_in_run",

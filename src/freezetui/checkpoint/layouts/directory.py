@@ -130,10 +130,8 @@ def _with_checkpoints_below(directory: Source) -> list[str]:
     """Return the directories below a local one that have a file named like a checkpoint."""
     if is_url(directory.location):
         return []
-    top, is_named = (
-        Path(directory.location),
-        re.compile("|".join((*_PREFERRED, re.escape(METADATA)))).fullmatch,
-    )
+    top = Path(directory.location)
+    is_named = re.compile("|".join((*_PREFERRED, re.escape(METADATA)))).fullmatch
     for level in ("*/*", "*/*/*"):
         files = islice(top.glob(level), _MAX_FILES)
         if found := {str(file.parent.relative_to(top)) for file in files if is_named(file.name)}:
